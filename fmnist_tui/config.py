@@ -1,0 +1,549 @@
+"""RunConfig: every hyperparameter of a run with its bounds, unit and help text.
+
+The one place that knows what a valid configuration is. The command line, the preset files, the app's
+form and the trainer all read it from here; nothing repeats a bound or a help text. Values come from
+REFERENCE.md's presets through `presets.py`; this module holds no preset.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+IMAGE_SIZE = 28
+"""Side of a Fashion-MNIST image in pixels."""
+
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+"""The ten class names in label order."""
+
+
+def _unit(text: str) -> dict[str, Any]:
+    return {"unit": text}
+
+
+StrictInt = Annotated[int, Field(strict=True)]
+Sizes = Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=4096)], ...], Field(strict=False)]
+
+
+class Section(BaseModel):
+    """A part of a RunConfig: immutable, strict about types, unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
+
+
+class WideResNetConfig(Section):
+    """Wide ResNet, pre-activation (arXiv 1605.07146)."""
+
+    kind: Literal["wide_resnet"] = "wide_resnet"
+    depth: int = Field(
+        28,
+        ge=10,
+        le=202,
+        description="Convolutional layers; must be 6n + 4.",
+        json_schema_extra=_unit("layers"),
+    )
+    widen_factor: int = Field(
+        10,
+        ge=1,
+        le=20,
+        description="Width of each group as a multiple of 16, 32 and 64.",
+        json_schema_extra=_unit("x"),
+    )
+    drop_rate: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Dropout between the two convolutions of a block.",
+        json_schema_extra=_unit("probability"),
+    )
+
+    @field_validator("depth")
+    @classmethod
+    def _depth(cls, depth: int) -> int:
+        if (depth - 4) % 6:
+            near = 6 * round((depth - 4) / 6) + 4
+            raise ValueError(f"a Wide ResNet's depth is 6n + 4; the nearest is {max(near, 10)}")
+        return depth
+
+
+class DenseNetConfig(Section):
+    """DenseNet and DenseNet-BC with three dense blocks (arXiv 1608.06993)."""
+
+    kind: Literal["densenet"] = "densenet"
+    depth: int = Field(
+        100,
+        ge=7,
+        le=400,
+        description="Layers; 6n + 4 with bottleneck, 3n + 4 without.",
+        json_schema_extra=_unit("layers"),
+    )
+    growth_rate: int = Field(
+        12, ge=1, le=128, description="Channels each layer appends.", json_schema_extra=_unit("channels")
+    )
+    reduction: float = Field(
+        0.5,
+        gt=0.0,
+        le=1.0,
+        description="Share of the channels a transition keeps (theta; 1 is no compression).",
+        json_schema_extra=_unit("share"),
+    )
+    bottleneck: bool = Field(True, description="A 1x1 convolution to 4 x growth rate before each 3x3 (the B in BC).")
+    drop_rate: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Dropout after each convolution of a layer.",
+        json_schema_extra=_unit("probability"),
+    )
+
+    @model_validator(mode="after")
+    def _depth(self) -> DenseNetConfig:
+        unit = 6 if self.bottleneck else 3
+        if (self.depth - 4) % unit or self.depth < unit + 4:
+            near = max(unit * round((self.depth - 4) / unit) + 4, unit + 4)
+            kind = "with bottleneck" if self.bottleneck else "without bottleneck"
+            raise ValueError(f"depth = {self.depth}: a DenseNet's depth {kind} is {unit}n + 4; the nearest is {near}")
+        return self
+
+
+class DualPathNetConfig(Section):
+    """A dual path network of basic blocks (arXiv 1707.01629)."""
+
+    kind: Literal["dual_path_net"] = "dual_path_net"
+    blocks: Sizes = Field(
+        (4, 4, 4),
+        min_length=1,
+        max_length=4,
+        description="Units in each stage.",
+        json_schema_extra=_unit("units per stage"),
+    )
+    filters: Sizes = Field(
+        (160, 320, 640),
+        min_length=1,
+        max_length=4,
+        description="Channels of the residual path in each stage.",
+        json_schema_extra=_unit("channels per stage"),
+    )
+    growth_rate: Sizes = Field(
+        (16, 32, 64),
+        min_length=1,
+        max_length=4,
+        description="Channels the dense path grows by in each unit of a stage.",
+        json_schema_extra=_unit("channels per stage"),
+    )
+
+    @model_validator(mode="after")
+    def _stages(self) -> DualPathNetConfig:
+        if not len(self.blocks) == len(self.filters) == len(self.growth_rate):
+            raise ValueError(
+                f"blocks, filters and growth_rate need one number a stage each; they have "
+                f"{len(self.blocks)}, {len(self.filters)} and {len(self.growth_rate)}"
+            )
+        return self
+
+
+class ShakeShakeConfig(Section):
+    """Shake-Shake with two residual branches (arXiv 1705.07485)."""
+
+    kind: Literal["shake_shake"] = "shake_shake"
+    depth: int = Field(26, ge=8, le=200, description="Layers; must be 6n + 2.", json_schema_extra=_unit("layers"))
+    base_channels: int = Field(
+        96,
+        ge=2,
+        le=512,
+        multiple_of=2,
+        description="Width of the first stage (96 in 2x96d); it doubles twice.",
+        json_schema_extra=_unit("channels"),
+    )
+    shake_forward: bool = Field(True, description="Draw the branch weights at random in the forward pass (else 0.5).")
+    shake_backward: bool = Field(
+        True, description="Draw other branch weights in the backward pass (else the forward ones)."
+    )
+    shake_level: Literal["image", "batch"] = Field(
+        "image", description="Draw one weight for each image, or one for the batch."
+    )
+
+    @field_validator("depth")
+    @classmethod
+    def _depth(cls, depth: int) -> int:
+        if (depth - 2) % 6:
+            near = 6 * round((depth - 2) / 6) + 2
+            raise ValueError(f"a Shake-Shake network's depth is 6n + 2; the nearest is {max(near, 8)}")
+        return depth
+
+
+ModelConfig = Annotated[
+    WideResNetConfig | DenseNetConfig | DualPathNetConfig | ShakeShakeConfig, Field(discriminator="kind")
+]
+MODEL_KINDS: dict[str, type[Section]] = {
+    "wide_resnet": WideResNetConfig,
+    "densenet": DenseNetConfig,
+    "dual_path_net": DualPathNetConfig,
+    "shake_shake": ShakeShakeConfig,
+}
+
+
+class DataConfig(Section):
+    """Which images are trained on and which are tested on."""
+
+    source: Literal["full", "sample"] = Field(
+        "full", description="The full data set, or the small sample shipped with the program."
+    )
+    split: Literal["custom", "standard"] = Field(
+        "custom",
+        description="custom: train on the first half of the training images, test on the official test images and "
+        "the other half (30,000 / 40,000). standard: the official 60,000 / 10,000.",
+    )
+
+
+class AugmentConfig(Section):
+    """What is done to a training image before the network sees it."""
+
+    crop_padding: int = Field(
+        4,
+        ge=0,
+        le=IMAGE_SIZE // 2,
+        description="Random crop: pad by this much on each side, crop 28x28; 0 is off.",
+        json_schema_extra=_unit("pixels"),
+    )
+    flip: bool = Field(True, description="Mirror an image horizontally with probability 0.5.")
+    cutout_size: int = Field(
+        0,
+        ge=0,
+        le=IMAGE_SIZE,
+        description="Side of the square Cutout fills with the mean; 0 is off (arXiv 1708.04552).",
+        json_schema_extra=_unit("pixels"),
+    )
+    cutout_probability: float = Field(
+        1.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of the images that get a Cutout.",
+        json_schema_extra=_unit("probability"),
+    )
+    cutout_inside: bool = Field(False, description="Keep the whole square inside the image; else only its centre.")
+
+
+class OptimizerConfig(Section):
+    """Stochastic gradient descent."""
+
+    lr: float = Field(
+        0.1,
+        gt=0.0,
+        le=100.0,
+        description="Initial learning rate; the schedule scales it.",
+        json_schema_extra=_unit("lr"),
+    )
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="Momentum.", json_schema_extra=_unit("share"))
+    nesterov: bool = Field(True, description="Nesterov momentum.")
+    weight_decay: float = Field(
+        5e-4,
+        ge=0.0,
+        le=1.0,
+        description="L2 penalty on every parameter, batch-norm included.",
+        json_schema_extra=_unit("1/step"),
+    )
+
+    @model_validator(mode="after")
+    def _nesterov(self) -> OptimizerConfig:
+        if self.nesterov and self.momentum == 0.0:
+            raise ValueError("nesterov = true needs momentum above 0; set nesterov = false or momentum = 0.9")
+        return self
+
+
+class ScheduleConfig(Section):
+    """The learning rate as a function of the step."""
+
+    kind: Literal["step", "cosine", "constant", "one_cycle"] = Field(
+        "step",
+        description="step: times gamma at each milestone. cosine: to min_lr over the run. "
+        "one_cycle: up, then down to min_lr.",
+    )
+    milestones: Annotated[tuple[Annotated[int, Field(strict=True, ge=2)], ...], Field(strict=False)] = Field(
+        (),
+        max_length=64,
+        description="Epochs, counted from 1, that are the first at the next lower rate (step).",
+        json_schema_extra=_unit("epochs"),
+    )
+    gamma: float = Field(
+        0.2, gt=0.0, le=1.0, description="Factor at each milestone (step).", json_schema_extra=_unit("x")
+    )
+    min_lr: float = Field(
+        0.0,
+        ge=0.0,
+        le=100.0,
+        description="Learning rate at the end of the run (cosine, one_cycle).",
+        json_schema_extra=_unit("lr"),
+    )
+    warmup_epochs: float = Field(
+        0.0,
+        ge=0.0,
+        le=1000.0,
+        description="Epochs over which the rate rises linearly to its value (the rise of one_cycle).",
+        json_schema_extra=_unit("epochs"),
+    )
+
+    @model_validator(mode="after")
+    def _milestones(self) -> ScheduleConfig:
+        if any(b <= a for a, b in zip(self.milestones, self.milestones[1:], strict=False)):
+            raise ValueError(f"milestones = {list(self.milestones)}: must rise from one to the next")
+        return self
+
+
+class TrainingConfig(Section):
+    """How long, in which batches, and how the arithmetic is done."""
+
+    epochs: int = Field(
+        200,
+        ge=1,
+        le=100_000,
+        description="Passes over the training images.",
+        json_schema_extra=_unit("epochs"),
+    )
+    batch_size: int = Field(256, ge=1, le=65_536, description="Images in a step.", json_schema_extra=_unit("images"))
+    micro_batch: Literal["full", "auto"] | Annotated[int, Field(strict=True, ge=1, le=65_536)] = Field(
+        "full",
+        description="Images on the device at once: full is the whole batch, auto splits it when memory runs out, "
+        "a number splits it so. Gradients are accumulated.",
+        json_schema_extra=_unit("images"),
+    )
+    eval_every: int = Field(
+        1,
+        ge=1,
+        le=100_000,
+        description="Epochs between evaluations; the last epoch is always evaluated.",
+        json_schema_extra=_unit("epochs"),
+    )
+    max_steps: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Stop after this many steps, for smoke runs; none is no limit.",
+        json_schema_extra=_unit("steps"),
+    )
+    stop_at_accuracy: Annotated[float, Field(gt=0.0, le=100.0)] | None = Field(
+        None,
+        description="Finish once a test accuracy reaches this; none is never.",
+        json_schema_extra=_unit("%"),
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="Arithmetic of the network; auto takes what was measured faster on the device."
+    )
+    memory_format: Literal["auto", "channels_last", "contiguous"] = Field(
+        "auto", description="Layout of image tensors; auto takes what was measured faster on the device."
+    )
+    compile: Literal["auto", "off", "default", "reduce-overhead", "max-autotune"] = Field(
+        "auto", description="torch.compile mode; auto compiles where the run is long enough to pay for it."
+    )
+    deterministic: bool = Field(
+        False,
+        description="Only deterministic algorithms: a resumed run equals an uninterrupted one bit for bit on one "
+        "CPU device, at some cost in speed.",
+    )
+
+    @model_validator(mode="after")
+    def _micro_batch(self) -> TrainingConfig:
+        if isinstance(self.micro_batch, int) and self.micro_batch > self.batch_size:
+            raise ValueError(f"micro_batch = {self.micro_batch}: must not exceed batch_size = {self.batch_size}")
+        return self
+
+
+class Reference(Section):
+    """A row of the 2018 table a preset reproduces (REFERENCE.md); shown beside measured results, never trained on."""
+
+    model_name: str = Field(min_length=1, max_length=80, description="The reference's own name for the model.")
+    parameters: int = Field(ge=1, description="Number of parameters it lists.")
+    accuracy: float = Field(
+        gt=0.0,
+        le=100.0,
+        description="Best test accuracy over all epochs, custom split.",
+        json_schema_extra=_unit("%"),
+    )
+    epochs: int = Field(ge=1, description="Epochs it trained for.", json_schema_extra=_unit("epochs"))
+    time: str = Field(min_length=1, max_length=80, description="Its author's estimate of the time on one GTX 1080 Ti.")
+    images_per_second: Annotated[float, Field(gt=0.0)] | None = Field(
+        None,
+        description="Training speed computed from its published logs.",
+        json_schema_extra=_unit("images/s"),
+    )
+
+
+class RunConfig(Section):
+    """Everything that determines a run but the device it runs on."""
+
+    name: str = Field("run", min_length=1, max_length=64, description="What the run is called; part of its id.")
+    preset: str | None = Field(None, max_length=64, description="The preset the run started from.")
+    description: str = Field("", max_length=200, description="One line for the list of presets.")
+    seed: int = Field(
+        40_000,
+        ge=0,
+        le=2**32 - 1,
+        description="Seed of the initial weights, the shuffle, the augmentation and all noise.",
+    )
+    model: ModelConfig
+    data: DataConfig = Field(default_factory=DataConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    reference: Reference | None = Field(None, description="The reference row this preset is measured against.")
+
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, name: str) -> str:
+        if not name.isprintable() or not name.strip():
+            raise ValueError("must be printable text on one line")
+        return name
+
+    @model_validator(mode="after")
+    def _schedule(self) -> RunConfig:
+        if self.schedule.kind == "step" and not self.schedule.milestones:
+            raise ValueError(
+                "schedule.kind = 'step' needs schedule.milestones, for example [60, 120, 160]; "
+                "for a fixed rate use kind = 'constant'"
+            )
+        if self.schedule.min_lr > self.optimizer.lr:
+            raise ValueError(
+                f"schedule.min_lr = {self.schedule.min_lr:g}: must not exceed optimizer.lr = {self.optimizer.lr:g}"
+            )
+        if self.schedule.warmup_epochs >= self.training.epochs and self.schedule.warmup_epochs > 0:
+            raise ValueError(
+                f"schedule.warmup_epochs = {self.schedule.warmup_epochs:g}: must be less than "
+                f"training.epochs = {self.training.epochs}"
+            )
+        return self
+
+
+class FieldError(NamedTuple):
+    """One thing wrong with a configuration: the dotted field ('' for the whole), the value, what to do."""
+
+    field: str
+    value: Any
+    message: str
+
+    def __str__(self) -> str:
+        if not self.field:
+            return self.message
+        shown = "" if self.value is None or isinstance(self.value, dict | BaseModel) else f" = {self.value!r}"
+        return f"{self.field}{shown}: {self.message}"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; `errors` names each field, value and remedy."""
+
+    def __init__(self, errors: Sequence[FieldError], where: str = "") -> None:
+        self.errors = tuple(errors)
+        self.where = where
+        lines = [str(error) for error in self.errors]
+        head = f"{where}: " if where else ""
+        super().__init__(head + lines[0] if len(lines) == 1 else head + "\n  " + "\n  ".join(lines))
+
+
+SECTIONS = ("model", "data", "augment", "optimizer", "schedule", "training")
+"""Names of RunConfig's sections in the order people read them."""
+
+
+_OTHER_NAMES = {
+    "learning_rate": "lr",
+    "wd": "weight_decay",
+    "batch": "batch_size",
+    "widen": "widen_factor",
+    "dropout": "drop_rate",
+}
+"""Names other tools use, for "did you mean"."""
+
+
+def nearest(word: str, words: Sequence[str]) -> str:
+    """The known word a user most likely meant, '' where none is near."""
+    if _OTHER_NAMES.get(word) in words:
+        return _OTHER_NAMES[word]
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return close[0] if close else ""
+
+
+def known_keys(parent: Sequence[str], data: Mapping[str, Any]) -> list[str]:
+    """The fields a section has; of the model section, those of the family `data` names."""
+    if not parent:
+        return [key for key in RunConfig.model_fields if key != "preset"]
+    section = parent[0]
+    if section == "model":
+        model = data.get("model", {})
+        kind = model.get("kind", "") if isinstance(model, Mapping) else ""
+        return list(MODEL_KINDS[kind].model_fields) if kind in MODEL_KINDS else []
+    annotation = Reference if section == "reference" else RunConfig.model_fields[section].annotation
+    assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return list(annotation.model_fields)
+
+
+def _unknown_field_message(path: Sequence[str], data: Mapping[str, Any]) -> str:
+    known = known_keys(path[:-1], data)
+    if near := nearest(path[-1], known):
+        return f"no such field; did you mean {'.'.join([*path[:-1], near])}?"
+    for section in SECTIONS:  # the right name in the wrong place
+        if section != (path[0] if len(path) > 1 else "") and path[-1] in known_keys([section], data):
+            return f"no such field; did you mean {section}.{path[-1]}?"
+    return f"no such field; the fields here are {', '.join(known)}"
+
+
+def _field_errors(error: ValidationError, data: Mapping[str, Any]) -> list[FieldError]:
+    """pydantic's errors in our words, one a field."""
+    found: dict[str, FieldError] = {}
+    for item in error.errors():
+        path = [str(part) for part in item["loc"]]
+        if path[:1] == ["model"] and len(path) > 1 and path[1] in MODEL_KINDS:
+            del path[1]
+        whole = ".".join(path)
+        value = item.get("input")
+        kind, message = item["type"], item["msg"]
+        if kind == "extra_forbidden":
+            message = _unknown_field_message(path, data)
+            value = None
+        elif kind in ("union_tag_invalid", "union_tag_not_found"):
+            whole, kinds = "model.kind", ", ".join(MODEL_KINDS)
+            value = value.get("kind") if isinstance(value, Mapping) else None
+            near = nearest(str(value), list(MODEL_KINDS))
+            message = f"must be one of {kinds}" + (f"; did you mean {near}?" if near and value else "")
+        elif kind == "missing":
+            value, message = None, "is required"
+        elif kind == "value_error":
+            message = message.removeprefix("Value error, ")
+        elif message.startswith("Input should be "):
+            message = "must be " + message.removeprefix("Input should be ")
+        whole, value = _outer_field(whole, path, value, data)
+        if whole not in found:
+            found[whole] = FieldError(whole, value, message)
+        elif found[whole].message != message and kind != "value_error":
+            found[whole] = FieldError(whole, value, f"{found[whole].message}, or {message.removeprefix('must be ')}")
+    return list(found.values())
+
+
+def _outer_field(whole: str, path: list[str], value: Any, data: Mapping[str, Any]) -> tuple[str, Any]:
+    """The field a user wrote, for an error inside it (an item of a list, a member of a union)."""
+    if len(path) > 2 and path[0] in RunConfig.model_fields:
+        section = data.get(path[0])
+        outer = section.get(path[1]) if isinstance(section, Mapping) else value
+        return ".".join(path[:2]), list(outer) if isinstance(outer, tuple) else outer
+    return whole, value
+
+
+def parse_config(data: Mapping[str, Any], where: str = "") -> RunConfig:
+    """A validated RunConfig from nested plain values (TOML, JSON, a form).
+
+    `where` names the source in messages. Raises ConfigError naming each field, value and remedy.
+    """
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_field_errors(error, data), where) from None

@@ -1,0 +1,1 @@
+"""The data room: the Fashion-MNIST files, the two splits, batches on the device, augmentation."""

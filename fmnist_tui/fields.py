@@ -1,0 +1,205 @@
+"""Reading and changing a RunConfig field by field: what `--set`, the app's form and the report work with.
+
+A field is named by its dotted path ('optimizer.lr'). What a field means and its bounds stand in `config.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+import types
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from fmnist_tui.config import (
+    MODEL_KINDS,
+    SECTIONS,
+    ConfigError,
+    FieldError,
+    RunConfig,
+    known_keys,
+    nearest,
+    parse_config,
+)
+
+
+class FieldSpec(NamedTuple):
+    """A field as a form or a help text needs it: dotted key, pydantic's FieldInfo, unit and help."""
+
+    key: str
+    info: FieldInfo
+
+    @property
+    def unit(self) -> str:
+        """Unit of the value, '' where it has none."""
+        extra = self.info.json_schema_extra
+        return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+
+    @property
+    def help(self) -> str:
+        """The field's help text."""
+        return self.info.description or ""
+
+    @property
+    def bounds(self) -> str:
+        """The field's bounds in words, for example '0 < x <= 100'; '' where it has none."""
+        return _bounds(self.info)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The literal values the field takes; () where it is not an enumeration."""
+        return tuple(_literals(self.info.annotation))
+
+
+def _literals(annotation: Any) -> Iterator[str]:
+    if get_origin(annotation) is Literal:
+        yield from (str(value) for value in get_args(annotation))
+    elif get_origin(annotation) in (Union, types.UnionType, Annotated):
+        for part in get_args(annotation):
+            yield from _literals(part)
+
+
+def _metadata(info: FieldInfo) -> Iterator[Any]:
+    """Constraint objects of a field, also those of the parts of an optional or annotated type."""
+    yield from info.metadata
+    for part in get_args(info.annotation):
+        for extra in getattr(part, "__metadata__", ()):
+            yield from extra.metadata if isinstance(extra, FieldInfo) else (extra,)
+
+
+def _bounds(info: FieldInfo) -> str:
+    low = high = ""
+    for item in _metadata(info):
+        for name, sign in (("ge", "<="), ("gt", "<")):
+            if (value := getattr(item, name, None)) is not None:
+                low = f"{value:,} {sign} " if isinstance(value, int) else f"{value:g} {sign} "
+        for name, sign in (("le", "<="), ("lt", "<")):
+            if (value := getattr(item, name, None)) is not None:
+                high = f" {sign} {value:,}" if isinstance(value, int) else f" {sign} {value:g}"
+    return f"{low}x{high}" if low or high else ""
+
+
+def fields_of(model_kind: str) -> list[FieldSpec]:
+    """Every field a user may set for a model family: 'seed', 'name', 'model.depth', ..., 'training.deterministic'.
+
+    Raises KeyError for an unknown family; `reference` and `preset` are not for users to set.
+    """
+    top = RunConfig.model_fields
+    specs = [FieldSpec(key, top[key]) for key in ("name", "description", "seed")]
+    for section in SECTIONS:
+        model = MODEL_KINDS[model_kind] if section == "model" else top[section].annotation
+        assert isinstance(model, type) and issubclass(model, BaseModel)
+        specs += [FieldSpec(f"{section}.{key}", info) for key, info in model.model_fields.items()]
+    return specs
+
+
+def parse_value(text: str) -> Any:
+    """A value typed on the command line or in a form: TOML where it parses, 'none' is None, else the text."""
+    if text.strip().lower() in ("none", "null"):
+        return None
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        if "," in text and not text.lstrip().startswith("["):
+            return parse_value(f"[{text}]")
+        return text
+
+
+def with_changes(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """The configuration with dotted fields replaced: ``{"optimizer.lr": 0.05}``.
+
+    Changing `model.kind` starts from that family's defaults. Raises ConfigError.
+    """
+    data = config.model_dump()
+    errors: list[FieldError] = []
+    for key in sorted(changes, key=lambda k: k != "model.kind"):
+        value = changes[key]
+        path = key.split(".")
+        if path[0] in ("reference", "preset"):
+            errors.append(FieldError(key, value, "describes a preset and cannot be set on a run"))
+        elif key == "model.kind" and value != data["model"]["kind"]:
+            data["model"] = {"kind": value}
+        elif len(path) == 1 and (path[0] in SECTIONS):
+            errors.append(
+                FieldError(
+                    key,
+                    value,
+                    f"is a section; set one of its fields, for example {key}.{known_keys(path, data)[0]}",
+                )
+            )
+        elif len(path) == 1:
+            data[path[0]] = value
+        elif len(path) == 2 and path[0] in SECTIONS:
+            data[path[0]][path[1]] = value
+        else:
+            near = nearest(key, [spec.key for spec in fields_of(config.model.kind)])
+            errors.append(FieldError(key, None, "no such field" + (f"; did you mean {near}?" if near else "")))
+    if errors:
+        raise ConfigError(errors)
+    return parse_config(data)
+
+
+def differences(config: RunConfig, base: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Dotted fields whose values differ, as (base's value, config's value); None where one has no such field.
+
+    Names, descriptions and reference rows are not hyperparameters and are left out.
+    """
+    left, right = flatten(base), flatten(config)
+    keys = list(dict.fromkeys([*left, *right]))
+    return {key: (left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)}
+
+
+def flatten(config: RunConfig) -> dict[str, Any]:
+    """Every hyperparameter by dotted name, seed first."""
+    flat: dict[str, Any] = {"seed": config.seed}
+    for section in SECTIONS:
+        flat |= {f"{section}.{key}": value for key, value in getattr(config, section).model_dump().items()}
+    return flat
+
+
+def scale_schedule(config: RunConfig, epochs: int) -> RunConfig:
+    """The configuration over another number of epochs, its milestones and warm-up moved in proportion.
+
+    Milestones that would fall on one epoch are moved apart; raises ConfigError where that is not possible.
+    """
+    ratio = epochs / config.training.epochs
+    moved: list[int] = []
+    for milestone in config.schedule.milestones:
+        at = max(2, round(1 + (milestone - 1) * ratio))
+        moved.append(max(at, moved[-1] + 1) if moved else at)
+    warmup = round(config.schedule.warmup_epochs * ratio, 4)
+    return with_changes(
+        config,
+        {"training.epochs": epochs, "schedule.milestones": moved, "schedule.warmup_epochs": warmup},
+    )
+
+
+def steps_per_epoch(config: RunConfig, train_images: int) -> int:
+    """Steps in an epoch over `train_images` images; the last batch may be smaller."""
+    return math.ceil(train_images / config.training.batch_size)
+
+
+def notes(config: RunConfig) -> list[str]:
+    """What a user should know about a valid configuration, in words: milestones never reached, and the like."""
+    said = []
+    schedule, training = config.schedule, config.training
+    unreached = [m for m in schedule.milestones if m > training.epochs] if schedule.kind == "step" else []
+    if unreached:
+        what = ", ".join(map(str, unreached))
+        word = "milestone" if len(unreached) == 1 else "milestones"
+        said.append(
+            f"schedule.milestones: {word} {what} will never be reached in {training.epochs} epochs; "
+            "--scale-schedule moves them in proportion"
+        )
+    if training.eval_every > training.epochs:
+        said.append(
+            f"training.eval_every = {training.eval_every}: only the last epoch ({training.epochs}) will be evaluated"
+        )
+    if config.data.source == "sample":
+        said.append(
+            "data.source = sample: a small subset, for trying things; its results stay out of the full-data table"
+        )
+    return said

@@ -1,0 +1,133 @@
+"""Shake-Shake (Gastaldi, arXiv 1705.07485). Built by `fmnist_tui.models.build_model`.
+
+A block adds a random mixture of two branches to its shortcut. The mixture of the forward pass and that of
+the backward pass are drawn independently; at test time both branches count one half.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fmnist_tui.config import CLASSES, ShakeShakeConfig
+from fmnist_tui.models.init import initialise
+from fmnist_tui.models.layers import BatchNormReLU, Classifier, conv1x1, conv3x3
+
+
+class Mix(torch.autograd.Function):
+    """a * branch1 + (1 - a) * branch2, with the gradient of b * branch1 + (1 - b) * branch2.
+
+    `branch1`, `branch2`: (B, C, H, W) of one dtype; `a`, `b`: of that dtype, (B or 1, 1, 1, 1).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, branch1: Tensor, branch2: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(b)
+        return torch.lerp(branch2, branch1, a)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (grad,) = grad_outputs
+        (b,) = ctx.saved_tensors
+        return b * grad, (1 - b) * grad, None, None
+
+
+def draw_branch_weight(x: Tensor, level: str) -> Tensor:
+    """U(0, 1) for the images of x (B, C, H, W): (B, 1, 1, 1) for level "image", (1, 1, 1, 1) for "batch".
+
+    Drawn in float32 and then cast to x's dtype, so that precision does not change the sequence of draws.
+    """
+    count = x.shape[0] if level == "image" else 1
+    return torch.rand((count, 1, 1, 1), dtype=torch.float32, device=x.device).to(x.dtype)
+
+
+class ShakeBlock(nn.Module):
+    """shortcut(x) plus the mixture of two branches ReLU-3x3-BN-ReLU-3x3-BN."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, config: ShakeShakeConfig) -> None:
+        super().__init__()
+        # The ReLU that opens both branches and the shortcut is computed once, in forward.
+        self.branch1 = self._branch(in_channels, out_channels, stride)
+        self.branch2 = self._branch(in_channels, out_channels, stride)
+        self.shortcut: nn.Module | None = None
+        if in_channels != out_channels:
+            self.shortcut = Shortcut(in_channels, out_channels)
+        self.shake_forward = config.shake_forward
+        self.shake_backward = config.shake_backward
+        self.shake_level = config.shake_level
+
+    @staticmethod
+    def _branch(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+        return nn.Sequential(
+            conv3x3(in_channels, out_channels, stride),
+            BatchNormReLU(out_channels),
+            conv3x3(out_channels, out_channels),
+            nn.BatchNorm2d(out_channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
+        activated = F.relu(x)  # not in place: the identity shortcut adds the raw x
+        shortcut: Tensor = x if self.shortcut is None else self.shortcut(activated)
+        return shortcut + self._mix(self.branch1(activated), self.branch2(activated))
+
+    def _mix(self, branch1: Tensor, branch2: Tensor) -> Tensor:
+        if not self.training or not (self.shake_forward or self.shake_backward):
+            return 0.5 * (branch1 + branch2)
+        # Both weights are drawn here: a draw inside the backward pass would depend on autograd's order.
+        if self.shake_forward:
+            a = draw_branch_weight(branch1, self.shake_level)
+        else:
+            a = branch1.new_full((1, 1, 1, 1), 0.5)
+        b = draw_branch_weight(branch1, self.shake_level) if self.shake_backward else a
+        mixture: Tensor = Mix.apply(branch1, branch2, a, b)
+        return mixture
+
+
+class Shortcut(nn.Module):
+    """Halves the image and changes the width: two 1x1 convolutions of every second pixel, side by side, BN.
+
+    The first sees the pixels at even rows and columns, the second those at odd ones, which are the even ones
+    after a shift by one pixel. (The zeros that such a shift brings in are never met: 28 and 14 are even.)
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv_even = conv1x1(in_channels, out_channels // 2)
+        self.conv_odd = conv1x1(in_channels, out_channels // 2)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, activated: Tensor) -> Tensor:
+        """(B, in_channels, H, W) after ReLU, H and W even, to (B, out_channels, H / 2, W / 2)."""
+        even = self.conv_even(activated[:, :, ::2, ::2])
+        odd = self.conv_odd(activated[:, :, 1::2, 1::2])
+        y: Tensor = self.norm(torch.cat([even, odd], dim=1))
+        return y
+
+
+class ShakeShake(nn.Module):
+    """Three stages of blocks, `base_channels` wide, then twice and four times that."""
+
+    def __init__(self, config: ShakeShakeConfig) -> None:
+        super().__init__()
+        blocks_per_stage = (config.depth - 2) // 6
+        channels = config.base_channels
+        self.stem = nn.Sequential(conv3x3(1, channels), nn.BatchNorm2d(channels))
+        blocks = []
+        for stage in range(3):
+            width = config.base_channels * 2**stage
+            for _ in range(blocks_per_stage):
+                stride = 1 if channels == width else 2
+                blocks.append(ShakeBlock(channels, width, stride, config))
+                channels = width
+        self.blocks = nn.Sequential(*blocks)
+        self.classifier = Classifier(channels, len(CLASSES))
+        initialise(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 1, 28, 28) float images to (B, 10) logits."""
+        logits: Tensor = self.classifier(F.relu(self.blocks(self.stem(images))))
+        return logits

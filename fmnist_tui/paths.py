@@ -1,0 +1,53 @@
+"""Where runs, data and presets live, with the environment variables that move them.
+
+Called by every launcher and by the trainer; nothing here creates a directory.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+APP_NAME = "fmnist-tui"
+DEBIAN_DATA_DIR = Path("/usr/share/datasets/fashion-mnist")
+
+
+def _from_environment(variable: str) -> Path | None:
+    value = os.environ.get(variable, "").strip()
+    return Path(value).expanduser() if value else None
+
+
+def runs_dir(option: Path | None = None) -> Path:
+    """The directory that holds the runs: the option, ``FMNIST_TUI_RUNS_DIR``, or ``./runs``."""
+    return Path(option or _from_environment("FMNIST_TUI_RUNS_DIR") or "runs").expanduser().absolute()
+
+
+def cache_data_dir() -> Path:
+    """Where a downloaded data set is kept: ``FMNIST_TUI_CACHE_DIR`` or the user's cache directory."""
+    root = _from_environment("FMNIST_TUI_CACHE_DIR") or platformdirs.user_cache_path(APP_NAME, appauthor=False)
+    return root / "fashion-mnist"
+
+
+def data_dir_override(option: Path | None = None) -> Path | None:
+    """The data directory a user named: the option, else ``FMNIST_TUI_DATA_DIR``, else None."""
+    chosen = option or _from_environment("FMNIST_TUI_DATA_DIR")
+    return chosen.expanduser().absolute() if chosen else None
+
+
+def user_presets_dir() -> Path:
+    """Where presets a user saves go: below ``FMNIST_TUI_CONFIG_DIR`` or the user's config directory."""
+    root = _from_environment("FMNIST_TUI_CONFIG_DIR") or platformdirs.user_config_path(APP_NAME, appauthor=False)
+    return root / "presets"
+
+
+def shipped_presets_dir() -> Path:
+    """The presets that come with the program: inside the wheel, or at the top of a checkout."""
+    packaged = Path(__file__).parent / "shipped_presets"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "presets"
+
+
+def preset_dirs() -> list[Path]:
+    """Directories searched for presets, first match wins: ``./presets``, the user's, the shipped ones."""
+    return [Path("presets").absolute(), user_presets_dir(), shipped_presets_dir()]

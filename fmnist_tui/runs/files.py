@@ -1,0 +1,124 @@
+"""Files that another process reads while we write them: atomic replace, whole-line append, and a tail.
+
+Used by the trainer (writing) and by every watcher (reading).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+
+def replace_bytes(path: Path, data: bytes, durable: bool = False) -> None:
+    """Replace a file's content in one step: a reader sees the old content or the new, never a part.
+
+    `durable` also waits until it has reached the disk. Raises OSError and leaves the old content alone
+    when the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    if durable:
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames in a directory durable (POSIX; a no-op where directories can't be opened)."""
+    try:
+        handle = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class LineWriter:
+    """Appends whole lines to a file; one writer a file.
+
+    A line torn by an earlier crash is cut off when the file is opened. A line that could not be written
+    whole (disk full) is taken back, so the file always ends in a newline; the OSError is the caller's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._end = _end_of_last_line(self._fd)
+        os.ftruncate(self._fd, self._end)
+
+    def write(self, lines: str) -> None:
+        """Append text that ends in a newline (one or many lines); raises OSError where it does not fit."""
+        assert lines.endswith("\n"), lines
+        data = lines.encode()
+        written = 0
+        try:
+            while written < len(data):
+                written += os.pwrite(self._fd, data[written:], self._end + written)
+        except OSError:
+            os.ftruncate(self._fd, self._end)
+            raise
+        self._end += len(data)
+
+    def sync(self) -> None:
+        """Wait until everything written has reached the disk."""
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+def _end_of_last_line(fd: int) -> int:
+    """Offset after the last newline of an open file (0 where it has none)."""
+    end = os.fstat(fd).st_size
+    while end > 0:
+        start = max(0, end - 65536)
+        at = os.pread(fd, end - start, start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+        end = start
+    return 0
+
+
+class Tail:
+    """Reads what was added to a file of lines since the last call; never yields half a line.
+
+    Survives a missing file (no lines), a replaced one and a shortened one (`restarted` turns True for that
+    read, which begins at the file's start again).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.restarted = False
+        self._offset = 0
+        self._inode: int | None = None
+
+    def read(self, limit: int = 1 << 24) -> list[bytes]:
+        """The new whole lines, without their newlines, from at most about `limit` bytes."""
+        self.restarted = False
+        try:
+            with self.path.open("rb") as file:
+                stat = os.fstat(file.fileno())
+                if self._inode is not None and (stat.st_ino != self._inode or stat.st_size < self._offset):
+                    self._offset, self.restarted = 0, True
+                self._inode = stat.st_ino
+                file.seek(self._offset)
+                data = file.read(limit)
+        except OSError:
+            return []
+        end = data.rfind(b"\n") + 1
+        if end == 0 and len(data) == limit:  # a line longer than the limit is no line of ours: pass over it
+            self._offset += limit
+        self._offset += end
+        return data[:end].splitlines()

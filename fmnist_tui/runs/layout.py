@@ -1,0 +1,103 @@
+"""Every file name in a run directory, and the form of a run's id.
+
+The one place that spells a file name; the trainer, the command line, the app and the report all ask here.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+RUN_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9-]{1,40}-[a-z0-9]{4}")
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no letters that are mistaken for digits
+
+
+def new_run_id(name: str, now: datetime | None = None) -> str:
+    """A readable id that sorts by time (UTC), for example '20261123-142501-wrn-k3f9'.
+
+    Whatever the name holds, the id matches RUN_ID: it can't name a path outside the runs directory.
+    """
+    stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].rstrip("-") or "run"
+    tail = "".join(secrets.choice(_ALPHABET) for _ in range(4))
+    return f"{stamp}-{slug}-{tail}"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The paths of one run; holds no state and creates nothing."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id: the directory's name."""
+        return self.path.name
+
+    @property
+    def marker(self) -> Path:
+        """What makes a directory a run: holds the schema version; nothing without it is ever deleted."""
+        return self.path / ".fmnist-tui-run"
+
+    @property
+    def config(self) -> Path:
+        """The validated RunConfig, written once by the launcher."""
+        return self.path / "config.json"
+
+    @property
+    def launch(self) -> Path:
+        """The newest start's LaunchRequest (device, data directory, checkpoint), written by the launcher."""
+        return self.path / "launch.json"
+
+    @property
+    def status(self) -> Path:
+        """The Status record, replaced atomically by the trainer (by the launcher until it lives)."""
+        return self.path / "status.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Metric records, one JSON object a line, appended by the trainer."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def control(self) -> Path:
+        """Requests to the trainer, replaced atomically by the app or the command line."""
+        return self.path / "control.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The directory of the three checkpoints."""
+        return self.path / "checkpoints"
+
+    def checkpoint(self, which: str) -> Path:
+        """The checkpoint called 'last', 'previous' or 'best'."""
+        assert which in CHECKPOINTS, which
+        return self.checkpoints / f"{which}.pt"
+
+    @property
+    def predictions(self) -> Path:
+        """Predicted class and probabilities of every test image, at the best and the last evaluation."""
+        return self.path / "predictions.npz"
+
+    @property
+    def result(self) -> Path:
+        """The Result record: the run's row of the benchmark table, written at the end."""
+        return self.path / "result.json"
+
+    @property
+    def worker_log(self) -> Path:
+        """The worker's stdout, stderr and fault traces."""
+        return self.path / "worker.log"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the worker while it lives, so that two never train one run."""
+        return self.path / "worker.lock"
+
+
+CHECKPOINTS = ("last", "previous", "best")
+BENCHMARKS = "BENCHMARKS.md"
+"""The table in the runs directory, rewritten when a run finishes."""

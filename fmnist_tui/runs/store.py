@@ -1,0 +1,254 @@
+"""The runs in a directory: create, list, load, find by part of a name, prepare to resume, delete.
+
+Called by the command line, the app and the report. There is no index: the directories are the store.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from fmnist_tui.config import RunConfig
+from fmnist_tui.runs import process
+from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.layout import RunDirectory, new_run_id
+from fmnist_tui.runs.records import SCHEMA_VERSION, LaunchRequest, Result, State, Status, utc_now
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class RunError(ValueError):
+    """A run that can't be found, read or changed; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it stands on disk. What could not be read is None and said in `problem`."""
+
+    directory: RunDirectory
+    config: RunConfig | None
+    status: Status | None
+    result: Result | None
+    state: State
+    problem: str = ""
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.directory.id
+
+    @property
+    def name(self) -> str:
+        """What the run is called."""
+        return self.config.name if self.config else self.id
+
+
+def _read(path: Path, kind: type[R]) -> tuple[R | None, str]:
+    """A record from a file, or None and what is wrong with it ('' where there is no file)."""
+    try:
+        return kind.model_validate_json(path.read_bytes()), ""
+    except FileNotFoundError:
+        return None, ""
+    except OSError as error:
+        return None, f"{path.name} cannot be read: {error.strerror}"
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(map(str, first["loc"]))
+        return None, f"{path.name} is damaged or of another version ({at + ': ' if at else ''}{first['msg']})"
+
+
+def load_run(directory: RunDirectory) -> Run:
+    """A run as it stands. Never raises for what is in the directory: see `Run.problem`."""
+    config, wrong_config = _read(directory.config, RunConfig)
+    status, wrong_status = _read(directory.status, Status)
+    result, wrong_result = _read(directory.result, Result)
+    problem = wrong_config or wrong_status or wrong_result
+    if not problem and (config is None or status is None):
+        problem = f"{'config.json' if config is None else 'status.json'} is missing"
+    if status and status.schema_version > SCHEMA_VERSION:
+        problem = f"written by a newer fmnist-tui (schema {status.schema_version}); update this one to work with it"
+    state = process.actual_state(status) if status else State.LOST
+    return Run(directory, config, status, result, state, problem)
+
+
+def run_directories(runs_dir: Path) -> list[RunDirectory]:
+    """Every run in a runs directory, newest first; a missing directory holds none.
+
+    Raises RunError where `runs_dir` is a file or can't be read.
+    """
+    try:
+        entries = [entry for entry in os.scandir(runs_dir) if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        raise RunError(f"--runs-dir {runs_dir}: is a file; name a directory") from None
+    except OSError as error:
+        raise RunError(f"--runs-dir {runs_dir}: {error.strerror}") from None
+    runs = [RunDirectory(Path(entry.path)) for entry in entries]
+    return sorted((run for run in runs if run.marker.is_file()), key=lambda run: run.id, reverse=True)
+
+
+def list_runs(runs_dir: Path) -> list[Run]:
+    """Every run, loaded, newest first."""
+    return [load_run(directory) for directory in run_directories(runs_dir)]
+
+
+def find_run(runs_dir: Path, text: str) -> Run:
+    """The run a user means: 'last' is the newest, else any part of an id that only one run has.
+
+    Raises RunError where nothing or several match, naming them.
+    """
+    runs = run_directories(runs_dir)
+    if not runs:
+        raise RunError(f"RUN = {text!r}: there are no runs in {runs_dir}; start one with: fmnist-tui run preset quick")
+    if text == "last":
+        return load_run(runs[0])
+    exact = [run for run in runs if run.id == text]
+    matches = exact or [run for run in runs if text and text in run.id]
+    if len(matches) == 1:
+        return load_run(matches[0])
+    if matches:
+        shown = ", ".join(run.id for run in matches[:5]) + (", ..." if len(matches) > 5 else "")
+        raise RunError(f"RUN = {text!r}: matches {len(matches)} runs ({shown}); give more of the id")
+    near = difflib.get_close_matches(text, [run.id for run in runs], n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"the newest is {runs[0].id}"
+    raise RunError(f"RUN = {text!r}: no run in {runs_dir} has this in its id; {hint}")
+
+
+def check_runs_dir(runs_dir: Path) -> None:
+    """Make the runs directory where it is missing; raises RunError where it can't be written to."""
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise RunError(f"--runs-dir {runs_dir}: is a file; name a directory") from None
+    except NotADirectoryError:
+        raise RunError(f"--runs-dir {runs_dir}: a part of the path is a file; name a directory") from None
+    except OSError as error:
+        raise RunError(f"--runs-dir {runs_dir}: cannot be made: {error.strerror}") from None
+    if not os.access(runs_dir, os.W_OK | os.X_OK):
+        raise RunError(f"--runs-dir {runs_dir}: is not writable; choose another with --runs-dir or FMNIST_TUI_RUNS_DIR")
+
+
+def create_run(
+    runs_dir: Path,
+    config: RunConfig,
+    device: str = "auto",
+    data_dir: Path | None = None,
+    state: Literal[State.STARTING, State.QUEUED] = State.STARTING,
+) -> RunDirectory:
+    """Make a run directory with its configuration, launch request and first status; start it with `start_worker`.
+
+    Raises RunError where the runs directory can't be used; then nothing is left behind.
+    """
+    check_runs_dir(runs_dir)
+    run = RunDirectory(runs_dir / new_run_id(config.name))
+    hidden = RunDirectory(runs_dir / f".{run.id}.new")
+    try:
+        hidden.path.mkdir()
+        hidden.checkpoints.mkdir()
+        hidden.config.write_text(config.model_dump_json(indent=2) + "\n")
+        _write_launch(hidden, device, data_dir)
+        status = Status(
+            state=state,
+            host=socket.gethostname(),
+            epochs=config.training.epochs,
+            device=device,
+        )
+        hidden.status.write_text(status.to_json() + "\n")
+        hidden.marker.write_text(f"{SCHEMA_VERSION}\n")
+        hidden.path.rename(run.path)
+    except OSError as error:
+        shutil.rmtree(hidden.path, ignore_errors=True)
+        raise RunError(f"--runs-dir {runs_dir}: the run could not be made: {error.strerror}") from None
+    return run
+
+
+def _write_launch(
+    run: RunDirectory,
+    device: str,
+    data_dir: Path | None,
+    checkpoint: Literal["last", "previous", "best"] = "last",
+    epochs: int | None = None,
+) -> None:
+    launch = LaunchRequest(
+        device=device,
+        data_dir=str(data_dir.absolute()) if data_dir else None,
+        checkpoint=checkpoint,
+        epochs=epochs,
+        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+    )
+    replace_bytes(run.launch, launch.to_json().encode())
+
+
+def prepare_resume(
+    run: Run,
+    device: str = "auto",
+    data_dir: Path | None = None,
+    checkpoint: Literal["last", "previous", "best"] = "last",
+    epochs: int | None = None,
+) -> None:
+    """Make a run that has ended (or was lost) ready for `start_worker` to go on in the same directory.
+
+    Raises RunError where it is still at work, has no checkpoint and did not fail before its first, or is
+    finished and not given more epochs.
+    """
+    if run.problem or run.config is None or run.status is None:
+        raise RunError(f"{run.id}: cannot be resumed: {run.problem}")
+    if run.state.alive or run.state is State.QUEUED or process.is_locked(run.directory):
+        raise RunError(f"{run.id}: is {run.state}; stop it first: fmnist-tui runs stop {run.id}")
+    if checkpoint != "last" and not run.directory.checkpoint(checkpoint).is_file():
+        raise RunError(f"--from {checkpoint}: {run.id} has no checkpoint of this name")
+    if epochs is not None and epochs < run.status.epoch:
+        raise RunError(f"--epochs {epochs}: {run.id} is in epoch {run.status.epoch} already; give at least that")
+    if run.state is State.FINISHED and (epochs is None or epochs <= run.status.epochs) and checkpoint == "last":
+        raise RunError(f"{run.id}: is finished after {run.status.epochs} epochs; to go on, give more: --epochs N")
+    try:
+        run.directory.control.unlink(missing_ok=True)
+        _write_launch(run.directory, device, data_dir, checkpoint, epochs)
+        update = {
+            "state": State.STARTING,
+            "phase": "",
+            "pid": None,
+            "pid_started": None,
+            "host": socket.gethostname(),
+            "heartbeat": utc_now(),
+            "ended": None,
+            "error": None,
+            "exit_code": None,
+            "eta_seconds": None,
+            "device": device,
+        }
+        replace_bytes(run.directory.status, run.status.model_copy(update=update).to_json().encode())
+    except OSError as error:
+        raise RunError(f"{run.id}: cannot be resumed: {error.strerror}") from None
+
+
+def mark_failed(run: RunDirectory, error: str, exit_code: int) -> None:
+    """Write down a worker's death for it, where it died before it could (a launcher saw it go)."""
+    status, _ = _read(run.status, Status)
+    if status is not None and status.state.alive and not process.is_locked(run):
+        update = {"state": State.FAILED, "error": error, "exit_code": exit_code, "ended": utc_now()}
+        replace_bytes(run.status, status.model_copy(update=update).to_json().encode())
+
+
+def delete_run(run: Run) -> None:
+    """Delete a run's directory. Raises RunError for a run at work and for a directory that is not a run."""
+    path = run.directory.path
+    if path.is_symlink() or not run.directory.marker.is_file():
+        raise RunError(f"{run.id}: is not a run of fmnist-tui; nothing was deleted")
+    if run.state.alive or process.is_locked(run.directory):
+        raise RunError(f"{run.id}: is {run.state}; stop it first: fmnist-tui runs stop {run.id}")
+    doomed = path.with_name(f".{path.name}.deleted")
+    try:
+        path.rename(doomed)  # one step: no reader meets half a run
+        shutil.rmtree(doomed)
+    except OSError as error:
+        raise RunError(f"{run.id}: cannot be deleted: {error.strerror}") from None
