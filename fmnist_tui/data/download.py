@@ -8,7 +8,6 @@ a bar of its own to stderr and can't report progress to a caller.
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
 import tempfile
 import urllib.request
@@ -23,7 +22,7 @@ TIMEOUT = 30.0
 """Seconds a server may stay silent before the next mirror is tried."""
 
 _CHUNK = 1 << 16
-_FETCH_REMEDY = (
+_REMEDY = (
     "Check the network and run it again (whole files are kept), or get the data set with "
     "`apt-get install dataset-fashion-mnist`, --data-dir, or use the small sample with --data sample."
 )
@@ -33,25 +32,26 @@ def fetch(directory: Path, progress: Progress | None = None) -> Path:
     """Download what `directory` lacks of the full data set, and return `directory`.
 
     Files arrive in a temporary directory inside it, are checked by SHA-256 and moved into place one by one
-    with `os.replace`: an interrupted download leaves whole files or none, and the next call goes on from
+    (one rename each): an interrupted download leaves whole files or none, and the next call goes on from
     them. Damaged files are replaced. Processes that fetch into the same directory wait for one another.
     Raises DataError naming every mirror tried, or saying why the directory can't be written.
     """
     directory = directory.expanduser().absolute()
-    lock = FileLock(directory / ".download.lock")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise DataError(f"The data directory {directory} cannot be written: {error}", remedy=_FETCH_REMEDY) from None
-    with lock:
-        lock.release()  # the `with` took it a second time; leaving it is what frees it
-        for stale in directory.glob(".download-*"):  # of a process that was killed: nobody else holds the lock
-            shutil.rmtree(stale, ignore_errors=True)
-        for spec in source.FULL_FILES:
-            if source.inspect(directory, spec)[0].state != "present":
-                _fetch_file(directory, spec, progress)
+        with FileLock(directory / ".download.lock"):
+            _fetch_missing(directory, progress)
+    except OSError as error:  # mirrors' errors are handled where they arise: this is the local disk's
+        raise DataError(f"The data directory {directory} cannot be written: {error}", remedy=_REMEDY) from None
     return directory
+
+
+def _fetch_missing(directory: Path, progress: Progress | None) -> None:
+    for stale in directory.glob(".download-*"):  # of a process that was killed: nobody else holds the lock
+        shutil.rmtree(stale, ignore_errors=True)
+    for spec in source.FULL_FILES:
+        if source.inspect(directory, spec)[0].state != "present":
+            _fetch_file(directory, spec, progress)
 
 
 def _fetch_file(directory: Path, spec: FileSpec, progress: Progress | None) -> None:
@@ -72,10 +72,10 @@ def _fetch_file(directory: Path, spec: FileSpec, progress: Progress | None) -> N
             if record.state == "present":
                 whole = Path(temporary) / spec.name
                 whole.write_bytes(content)
-                os.replace(whole, directory / spec.name)
+                whole.replace(directory / spec.name)
                 return
             tried.append(f"{url}: what arrived is damaged: {record.problem}")
-    raise DataError(f"{spec.name} could not be downloaded.", tried, _FETCH_REMEDY)
+    raise DataError(f"{spec.name} could not be downloaded.", tried, _REMEDY)
 
 
 def _transfer(url: str, path: Path, name: str, progress: Progress | None) -> None:

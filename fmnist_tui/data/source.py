@@ -144,7 +144,7 @@ def inspect(directory: Path, spec: FileSpec) -> tuple[FileStatus, bytes]:
     """One file read whole and checked against its size and SHA-256: what was found, and the content if good."""
     path = locate(directory, spec.name)
     if path is None:
-        return FileStatus(directory, spec.name, None, "missing"), b""
+        return FileStatus(directory, spec.name, None, "missing", problem="is missing"), b""
     damaged = FileStatus(directory, spec.name, path, "damaged")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
@@ -158,7 +158,7 @@ def inspect(directory: Path, spec: FileSpec) -> tuple[FileStatus, bytes]:
     if len(content) != spec.bytes:
         return damaged._replace(problem=f"has {len(content):,} bytes of content, not {spec.bytes:,}"), b""
     if sha256 != spec.sha256:
-        return damaged._replace(problem=f"its content has SHA-256 {sha256}, not {spec.sha256}"), b""
+        return damaged._replace(problem=f"has content of SHA-256 {sha256}, not {spec.sha256}"), b""
     return damaged._replace(state="present"), content
 
 
@@ -171,17 +171,18 @@ def verify(data_dir: Path | None = None) -> list[FileStatus]:
     """The four files a run would use, contents checked. Raises DataError naming every damaged one."""
     directory = find(data_dir)
     records = [inspect(directory, spec)[0] for spec in FULL_FILES]
-    _refuse_damaged(records)
+    _refuse_damaged(directory, records)
     return records
 
 
-def _refuse_damaged(records: Sequence[FileStatus], remedy: str | None = None) -> None:
+def _refuse_damaged(directory: Path, records: Sequence[FileStatus], remedy: str = "") -> None:
     bad = [record for record in records if record.state != "present"]
     if bad:
-        lines = "\n".join(f"  {record.path or record.directory / record.name}: {record.problem}" for record in bad)
-        plural = "file is" if len(bad) == 1 else "files are"
+        lines = [f"  {record.path or directory / record.name} {record.problem}" for record in bad]
+        replace = f"`fmnist-tui data fetch --data-dir {directory}` replaces damaged files, or delete them. "
         raise DataError(
-            f"{len(bad)} Fashion-MNIST {plural} damaged:\n{lines}", remedy=remedy or f"Delete it, then: {REMEDY}"
+            "\n".join([f"The Fashion-MNIST data in {directory} is damaged:", *lines]),
+            remedy=remedy or replace + REMEDY,
         )
 
 
@@ -210,8 +211,8 @@ def load_sample() -> Images:
     remedy = "The sample is part of the installed program: reinstall fmnist-tui."
     try:
         contents = json.loads((SAMPLE_DIR / SAMPLE_CONTENTS).read_text(encoding="utf-8"))
-        specs = [FileSpec(name, entry["bytes"], entry["sha256"]) for name, entry in contents.items()]
-    except (OSError, ValueError, KeyError) as error:
+        specs = [FileSpec(spec.name, **contents[spec.name]) for spec in FULL_FILES]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"The shipped sample's {SAMPLE_DIR / SAMPLE_CONTENTS} cannot be read: {error}", remedy=remedy
         ) from None
@@ -226,11 +227,10 @@ def load(
 
 
 def _read_images(
-    directory: Path, specs: Sequence[FileSpec], source: Literal["full", "sample"], remedy: str | None = None
+    directory: Path, specs: Sequence[FileSpec], source: Literal["full", "sample"], remedy: str = ""
 ) -> Images:
     found = [inspect(directory, spec) for spec in specs]
-    records = [record for record, _ in found]
-    _refuse_damaged([record._replace(problem=record.problem or "is missing") for record in records], remedy)
+    _refuse_damaged(directory, [record for record, _ in found], remedy)
     train_images, train_labels, test_images, test_labels = (parse_idx(content) for _, content in found)
     return Images(
         train_images,

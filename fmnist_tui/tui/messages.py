@@ -1,0 +1,87 @@
+"""The messages that pass between the feed thread, the app, its screens and its widgets.
+
+The feed posts the first group to the app, which hands them to the screens (`screens.base.FeedScreen`).
+Screens post the second group to the app, which alone starts, stops and deletes runs.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from textual.message import Message
+
+from fmnist_tui.config import RunConfig
+from fmnist_tui.runs.records import EvalRecord, EventRecord, SystemRecord, TrainRecord
+from fmnist_tui.runs.store import Run
+
+MetricRecord = TrainRecord | EvalRecord | SystemRecord | EventRecord
+
+
+class RunsListed(Message):
+    """Every run in the directory, newest first; posted when anything in the list changed."""
+
+    def __init__(self, runs: list[Run]) -> None:
+        self.runs = runs
+        super().__init__()
+
+
+class RunAdvanced(Message):
+    """What a watched run wrote since the last such message; `restarted` says to forget what came before."""
+
+    def __init__(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
+        self.run = run
+        self.records = records
+        self.restarted = restarted
+        super().__init__()
+
+
+class RunVanished(Message):
+    """A watched run's directory is gone."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__()
+
+
+class SystemSampled(Message):
+    """GPU and host now; `gpu_problem` says in words why there are no GPUs, '' where there are."""
+
+    def __init__(self, sample: SystemRecord, gpu_problem: str) -> None:
+        self.sample = sample
+        self.gpu_problem = gpu_problem
+        super().__init__()
+
+
+class FeedProblem(Message):
+    """The feed can't read something; the text is for people."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__()
+
+
+class OpenRun(Message):
+    """Show this run's screen."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__()
+
+
+class StartRequested(Message):
+    """Start a new run of this configuration on a device; `queue` waits for what runs there."""
+
+    def __init__(self, config: RunConfig, device: str = "auto", queue: bool = False) -> None:
+        self.config = config
+        self.device = device
+        self.queue = queue
+        super().__init__()
+
+
+class RunActionRequested(Message):
+    """Do something to an existing run; the app asks first where that is due."""
+
+    def __init__(self, run_id: str, action: Literal["stop", "resume", "delete", "clone", "log", "edit"]) -> None:
+        self.run_id = run_id
+        self.action = action
+        super().__init__()

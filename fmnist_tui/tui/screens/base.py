@@ -1,0 +1,28 @@
+"""What every screen of the app shares: it hears from the feed through three methods it may override."""
+
+from __future__ import annotations
+
+from textual.screen import Screen
+
+from fmnist_tui.runs.records import SystemRecord
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui.messages import MetricRecord
+
+
+class FeedScreen(Screen[None]):
+    """A screen the app hands the feed's news to, also while another screen lies over it."""
+
+    watched_run: str | None = None
+    """Id of the run whose metrics this screen wants; the app tells the feed."""
+
+    def runs_listed(self, runs: list[Run]) -> None:
+        """The list of runs changed (newest first)."""
+
+    def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
+        """`watched_run` wrote new metric lines or its status changed; `restarted`: forget what came before."""
+
+    def run_vanished(self, run_id: str) -> None:
+        """`watched_run`'s directory is gone."""
+
+    def system_sampled(self, sample: SystemRecord, gpu_problem: str) -> None:
+        """GPU and host now."""
