@@ -7,11 +7,13 @@ REFERENCE.md's presets through `presets.py`; this module holds no preset.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from fmnist_tui.wording import cross_field, one_of, plain_words, shown
+from fmnist_tui.wording import nearest as nearest
 
 IMAGE_SIZE = 28
 """Side of a Fashion-MNIST image in pixels."""
@@ -35,7 +37,13 @@ def _unit(text: str) -> dict[str, Any]:
     return {"unit": text}
 
 
-StrictInt = Annotated[int, Field(strict=True)]
+def _printable(text: str) -> str:
+    if not text.isprintable():  # a terminal would obey control characters
+        raise ValueError("must be printable text on one line")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printable)]
 Sizes = Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=4096)], ...], Field(strict=False)]
 
 
@@ -45,10 +53,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
 
 
+_KIND_HELP = "Family of the network; another family has other fields."
+
+
 class WideResNetConfig(Section):
     """Wide ResNet, pre-activation (arXiv 1605.07146)."""
 
-    kind: Literal["wide_resnet"] = "wide_resnet"
+    kind: Literal["wide_resnet"] = Field("wide_resnet", description=_KIND_HELP)
     depth: int = Field(
         28,
         ge=10,
@@ -83,7 +94,7 @@ class WideResNetConfig(Section):
 class DenseNetConfig(Section):
     """DenseNet and DenseNet-BC with three dense blocks (arXiv 1608.06993)."""
 
-    kind: Literal["densenet"] = "densenet"
+    kind: Literal["densenet"] = Field("densenet", description=_KIND_HELP)
     depth: int = Field(
         100,
         ge=7,
@@ -106,7 +117,7 @@ class DenseNetConfig(Section):
         0.0,
         ge=0.0,
         lt=1.0,
-        description="Dropout after each convolution of a layer.",
+        description="Dropout after each convolution but the first.",
         json_schema_extra=_unit("probability"),
     )
 
@@ -116,14 +127,15 @@ class DenseNetConfig(Section):
         if (self.depth - 4) % unit or self.depth < unit + 4:
             near = max(unit * round((self.depth - 4) / unit) + 4, unit + 4)
             kind = "with bottleneck" if self.bottleneck else "without bottleneck"
-            raise ValueError(f"depth = {self.depth}: a DenseNet's depth {kind} is {unit}n + 4; the nearest is {near}")
+            message = f"a DenseNet's depth {kind} is {unit}n + 4; the nearest is {near}"
+            raise cross_field("model.depth", self.depth, message)
         return self
 
 
 class DualPathNetConfig(Section):
     """A dual path network of basic blocks (arXiv 1707.01629)."""
 
-    kind: Literal["dual_path_net"] = "dual_path_net"
+    kind: Literal["dual_path_net"] = Field("dual_path_net", description=_KIND_HELP)
     blocks: Sizes = Field(
         (4, 4, 4),
         min_length=1,
@@ -148,18 +160,19 @@ class DualPathNetConfig(Section):
 
     @model_validator(mode="after")
     def _stages(self) -> DualPathNetConfig:
-        if not len(self.blocks) == len(self.filters) == len(self.growth_rate):
-            raise ValueError(
-                f"blocks, filters and growth_rate need one number a stage each; they have "
-                f"{len(self.blocks)}, {len(self.filters)} and {len(self.growth_rate)}"
-            )
+        sizes = {"blocks": self.blocks, "filters": self.filters, "growth_rate": self.growth_rate}
+        lengths = [len(size) for size in sizes.values()]
+        odd = min(sizes, key=lambda name: lengths.count(len(sizes[name])))
+        if len(set(lengths)) > 1:
+            message = "blocks, filters and growth_rate need one number for each stage; they hold {}, {} and {}"
+            raise cross_field(f"model.{odd}", sizes[odd], message.format(*lengths))
         return self
 
 
 class ShakeShakeConfig(Section):
     """Shake-Shake with two residual branches (arXiv 1705.07485)."""
 
-    kind: Literal["shake_shake"] = "shake_shake"
+    kind: Literal["shake_shake"] = Field("shake_shake", description=_KIND_HELP)
     depth: int = Field(26, ge=8, le=200, description="Layers; must be 6n + 2.", json_schema_extra=_unit("layers"))
     base_channels: int = Field(
         96,
@@ -261,7 +274,8 @@ class OptimizerConfig(Section):
     @model_validator(mode="after")
     def _nesterov(self) -> OptimizerConfig:
         if self.nesterov and self.momentum == 0.0:
-            raise ValueError("nesterov = true needs momentum above 0; set nesterov = false or momentum = 0.9")
+            message = "needs optimizer.momentum above 0, for example 0.9; or set nesterov = false"
+            raise cross_field("optimizer.nesterov", self.nesterov, message)
         return self
 
 
@@ -273,11 +287,13 @@ class ScheduleConfig(Section):
         description="step: times gamma at each milestone. cosine: to min_lr over the run. "
         "one_cycle: up, then down to min_lr.",
     )
-    milestones: Annotated[tuple[Annotated[int, Field(strict=True, ge=2)], ...], Field(strict=False)] = Field(
-        (),
-        max_length=64,
-        description="Epochs, counted from 1, that are the first at the next lower rate (step).",
-        json_schema_extra=_unit("epochs"),
+    milestones: Annotated[tuple[Annotated[int, Field(strict=True, ge=2)], ...], Field(strict=False)] = (
+        Field(
+            (),
+            max_length=64,
+            description="Epochs, counted from 1, that are the first at the next lower rate (step).",
+            json_schema_extra=_unit("epochs"),
+        )
     )
     gamma: float = Field(
         0.2, gt=0.0, le=1.0, description="Factor at each milestone (step).", json_schema_extra=_unit("x")
@@ -300,7 +316,7 @@ class ScheduleConfig(Section):
     @model_validator(mode="after")
     def _milestones(self) -> ScheduleConfig:
         if any(b <= a for a, b in zip(self.milestones, self.milestones[1:], strict=False)):
-            raise ValueError(f"milestones = {list(self.milestones)}: must rise from one to the next")
+            raise cross_field("schedule.milestones", self.milestones, "must rise from one to the next")
         return self
 
 
@@ -356,14 +372,15 @@ class TrainingConfig(Section):
     @model_validator(mode="after")
     def _micro_batch(self) -> TrainingConfig:
         if isinstance(self.micro_batch, int) and self.micro_batch > self.batch_size:
-            raise ValueError(f"micro_batch = {self.micro_batch}: must not exceed batch_size = {self.batch_size}")
+            message = f"must not exceed training.batch_size = {self.batch_size}"
+            raise cross_field("training.micro_batch", self.micro_batch, message)
         return self
 
 
 class Reference(Section):
     """A row of the 2018 table a preset reproduces (REFERENCE.md); shown beside measured results, never trained on."""
 
-    model_name: str = Field(min_length=1, max_length=80, description="The reference's own name for the model.")
+    model_name: Text = Field(min_length=1, max_length=80, description="The reference's own name for the model.")
     parameters: int = Field(ge=1, description="Number of parameters it lists.")
     accuracy: float = Field(
         gt=0.0,
@@ -372,7 +389,7 @@ class Reference(Section):
         json_schema_extra=_unit("%"),
     )
     epochs: int = Field(ge=1, description="Epochs it trained for.", json_schema_extra=_unit("epochs"))
-    time: str = Field(min_length=1, max_length=80, description="Its author's estimate of the time on one GTX 1080 Ti.")
+    time: Text = Field(min_length=1, max_length=80, description="Its author's estimate of the time on one GTX 1080 Ti.")
     images_per_second: Annotated[float, Field(gt=0.0)] | None = Field(
         None,
         description="Training speed computed from its published logs.",
@@ -383,9 +400,9 @@ class Reference(Section):
 class RunConfig(Section):
     """Everything that determines a run but the device it runs on."""
 
-    name: str = Field("run", min_length=1, max_length=64, description="What the run is called; part of its id.")
-    preset: str | None = Field(None, max_length=64, description="The preset the run started from.")
-    description: str = Field("", max_length=200, description="One line for the list of presets.")
+    name: Text = Field("run", min_length=1, max_length=64, description="What the run is called; part of its id.")
+    preset: Text | None = Field(None, max_length=64, description="The preset the run started from.")
+    description: Text = Field("", max_length=200, description="One line for the list of presets.")
     seed: int = Field(
         40_000,
         ge=0,
@@ -402,27 +419,24 @@ class RunConfig(Section):
 
     @field_validator("name")
     @classmethod
-    def _printable(cls, name: str) -> str:
-        if not name.isprintable() or not name.strip():
-            raise ValueError("must be printable text on one line")
+    def _visible(cls, name: str) -> str:
+        if not name.strip():
+            raise ValueError("must not be empty")
         return name
 
     @model_validator(mode="after")
     def _schedule(self) -> RunConfig:
         if self.schedule.kind == "step" and not self.schedule.milestones:
-            raise ValueError(
-                "schedule.kind = 'step' needs schedule.milestones, for example [60, 120, 160]; "
-                "for a fixed rate use kind = 'constant'"
+            message = (
+                "schedule.kind = step needs some, for example [60, 120, 160]; for a fixed rate set kind = constant"
             )
+            raise cross_field("schedule.milestones", self.schedule.milestones, message)
         if self.schedule.min_lr > self.optimizer.lr:
-            raise ValueError(
-                f"schedule.min_lr = {self.schedule.min_lr:g}: must not exceed optimizer.lr = {self.optimizer.lr:g}"
-            )
-        if self.schedule.warmup_epochs >= self.training.epochs and self.schedule.warmup_epochs > 0:
-            raise ValueError(
-                f"schedule.warmup_epochs = {self.schedule.warmup_epochs:g}: must be less than "
-                f"training.epochs = {self.training.epochs}"
-            )
+            message = f"must not exceed optimizer.lr = {self.optimizer.lr!r}"
+            raise cross_field("schedule.min_lr", self.schedule.min_lr, message)
+        if self.schedule.warmup_epochs >= self.training.epochs:
+            message = f"must be below training.epochs = {self.training.epochs}"
+            raise cross_field("schedule.warmup_epochs", self.schedule.warmup_epochs, message)
         return self
 
 
@@ -436,8 +450,8 @@ class FieldError(NamedTuple):
     def __str__(self) -> str:
         if not self.field:
             return self.message
-        shown = "" if self.value is None or isinstance(self.value, dict | BaseModel) else f" = {self.value!r}"
-        return f"{self.field}{shown}: {self.message}"
+        value = "" if self.value is None or isinstance(self.value, dict | BaseModel) else f" = {shown(self.value)}"
+        return f"{self.field}{value}: {self.message}"
 
 
 class ConfigError(ValueError):
@@ -447,30 +461,14 @@ class ConfigError(ValueError):
         self.errors = tuple(errors)
         self.where = where
         lines = [str(error) for error in self.errors]
-        head = f"{where}: " if where else ""
-        super().__init__(head + lines[0] if len(lines) == 1 else head + "\n  " + "\n  ".join(lines))
+        if len(lines) == 1:
+            super().__init__(f"{where}: {lines[0]}" if where else lines[0])
+        else:
+            super().__init__("\n  ".join([f"{where or 'the configuration'}:", *lines]))
 
 
 SECTIONS = ("model", "data", "augment", "optimizer", "schedule", "training")
 """Names of RunConfig's sections in the order people read them."""
-
-
-_OTHER_NAMES = {
-    "learning_rate": "lr",
-    "wd": "weight_decay",
-    "batch": "batch_size",
-    "widen": "widen_factor",
-    "dropout": "drop_rate",
-}
-"""Names other tools use, for "did you mean"."""
-
-
-def nearest(word: str, words: Sequence[str]) -> str:
-    """The known word a user most likely meant, '' where none is near."""
-    if _OTHER_NAMES.get(word) in words:
-        return _OTHER_NAMES[word]
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return close[0] if close else ""
 
 
 def known_keys(parent: Sequence[str], data: Mapping[str, Any]) -> list[str]:
@@ -488,12 +486,16 @@ def known_keys(parent: Sequence[str], data: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown_field_message(path: Sequence[str], data: Mapping[str, Any]) -> str:
-    known = known_keys(path[:-1], data)
-    if near := nearest(path[-1], known):
-        return f"no such field; did you mean {'.'.join([*path[:-1], near])}?"
+    parent, key = path[:-1], path[-1]
+    known = known_keys(parent, data)
     for section in SECTIONS:  # the right name in the wrong place
-        if section != (path[0] if len(path) > 1 else "") and path[-1] in known_keys([section], data):
-            return f"no such field; did you mean {section}.{path[-1]}?"
+        if [section] != list(parent) and key in known_keys([section], data):
+            return f"no such field; did you mean {section}.{key}?"
+    families = [kind for kind, model in MODEL_KINDS.items() if key in model.model_fields]
+    if list(parent) == ["model"] and families:
+        return f"a field of {' and '.join(families)}; the fields here are {', '.join(known)}"
+    if near := nearest(key, known):
+        return f"no such field; did you mean {'.'.join([*parent, near])}?"
     return f"no such field; the fields here are {', '.join(known)}"
 
 
@@ -501,41 +503,42 @@ def _field_errors(error: ValidationError, data: Mapping[str, Any]) -> list[Field
     """pydantic's errors in our words, one a field."""
     found: dict[str, FieldError] = {}
     for item in error.errors():
-        path = [str(part) for part in item["loc"]]
-        if path[:1] == ["model"] and len(path) > 1 and path[1] in MODEL_KINDS:
-            del path[1]
-        whole = ".".join(path)
-        value = item.get("input")
-        kind, message = item["type"], item["msg"]
-        if kind == "extra_forbidden":
-            message = _unknown_field_message(path, data)
-            value = None
-        elif kind in ("union_tag_invalid", "union_tag_not_found"):
-            whole, kinds = "model.kind", ", ".join(MODEL_KINDS)
-            value = value.get("kind") if isinstance(value, Mapping) else None
-            near = nearest(str(value), list(MODEL_KINDS))
-            message = f"must be one of {kinds}" + (f"; did you mean {near}?" if near and value else "")
-        elif kind == "missing":
-            value, message = None, "is required"
-        elif kind == "value_error":
-            message = message.removeprefix("Value error, ")
-        elif message.startswith("Input should be "):
-            message = "must be " + message.removeprefix("Input should be ")
-        whole, value = _outer_field(whole, path, value, data)
-        if whole not in found:
-            found[whole] = FieldError(whole, value, message)
-        elif found[whole].message != message and kind != "value_error":
-            found[whole] = FieldError(whole, value, f"{found[whole].message}, or {message.removeprefix('must be ')}")
+        new = _field_error(item, data)
+        if item["type"] == "too_short" and new.field in found:
+            continue  # pydantic counts the good items only; the bad ones are said
+        old = found.setdefault(new.field, new)
+        if new.message.removeprefix("must be ") not in old.message:
+            found[new.field] = old._replace(message=_joined(old.message, new.message))
     return list(found.values())
 
 
-def _outer_field(whole: str, path: list[str], value: Any, data: Mapping[str, Any]) -> tuple[str, Any]:
-    """The field a user wrote, for an error inside it (an item of a list, a member of a union)."""
-    if len(path) > 2 and path[0] in RunConfig.model_fields:
+def _field_error(item: Mapping[str, Any], data: Mapping[str, Any]) -> FieldError:
+    kind, value, path = item["type"], item["input"], [str(part) for part in item["loc"]]
+    if kind == "cross_field":
+        return FieldError(item["ctx"]["field"], item["ctx"]["value"], item["ctx"]["message"])
+    if path == ["model"] and kind in ("union_tag_invalid", "union_tag_not_found", "missing"):
+        value = value.get("kind") if kind != "missing" and isinstance(value, Mapping) else None
+        return FieldError("model.kind", value, one_of(list(MODEL_KINDS), value))
+    if path[:1] == ["model"] and len(path) > 1 and path[1] in MODEL_KINDS:
+        del path[1]
+    if kind == "extra_forbidden":
+        return FieldError(".".join(path), None, _unknown_field_message(path, data))
+    if kind == "missing":
+        return FieldError(".".join(path), None, plain_words(item))
+    message = plain_words(item)
+    if len(path) > 2:  # an item of a list or a member of a union: the user wrote the field around it
         section = data.get(path[0])
-        outer = section.get(path[1]) if isinstance(section, Mapping) else value
-        return ".".join(path[:2]), list(outer) if isinstance(outer, tuple) else outer
-    return whole, value
+        value = section.get(path[1]) if isinstance(section, Mapping) else value
+        message = f"each {message}" if isinstance(item["loc"][-1], int) else message
+    return FieldError(".".join(path[:2]), value, message)
+
+
+def _joined(first: str, second: str) -> str:
+    """Two messages about one field: of a list both hold, of a union either."""
+    if second.startswith("each must be "):
+        return f"{first}, and {second.removeprefix('each must be ')}"
+    head, hint, near = first.partition("; did you mean ")
+    return f"{head}, or {second.removeprefix('must be ')}{hint}{near}"
 
 
 def parse_config(data: Mapping[str, Any], where: str = "") -> RunConfig:

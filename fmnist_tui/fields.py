@@ -6,6 +6,7 @@ A field is named by its dotted path ('optimizer.lr'). What a field means and its
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 import types
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,6 @@ from fmnist_tui.config import (
     ConfigError,
     FieldError,
     RunConfig,
-    known_keys,
     nearest,
     parse_config,
 )
@@ -51,6 +51,8 @@ class FieldSpec(NamedTuple):
     @property
     def choices(self) -> tuple[str, ...]:
         """The literal values the field takes; () where it is not an enumeration."""
+        if self.key == "model.kind":
+            return tuple(MODEL_KINDS)
         return tuple(_literals(self.info.annotation))
 
 
@@ -96,16 +98,37 @@ def fields_of(model_kind: str) -> list[FieldSpec]:
     return specs
 
 
-def parse_value(text: str) -> Any:
-    """A value typed on the command line or in a form: TOML where it parses, 'none' is None, else the text."""
-    if text.strip().lower() in ("none", "null"):
-        return None
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        if "," in text and not text.lstrip().startswith("["):
-            return parse_value(f"[{text}]")
+def parse_value(text: str, key: str = "") -> Any:
+    """A value typed on the command line or in a form: TOML where it parses, 'none' is None, else the text.
+
+    Also takes what people type and TOML does not: True and False, .5 and 1., and a list without its brackets.
+    With the `key` of a field that holds text ('name', 'description') the text is the value, even '2024'.
+    """
+    text = text.strip()
+    if key in TEXT_FIELDS and not text.startswith(('"', "'")):
         return text
+    if text.lower() in _WORD_VALUES:
+        return _WORD_VALUES[text.lower()]
+    if _SHORT_FLOAT.fullmatch(text):
+        return float(text)
+    value = _toml_value(text)
+    if value is None and "," in text:
+        value = _toml_value(f"[{text}]")
+    return text if value is None else value
+
+
+TEXT_FIELDS = ("name", "description")
+_WORD_VALUES = {"none": None, "null": None, "true": True, "false": False}
+_SHORT_FLOAT = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def _toml_value(text: str) -> Any:
+    """The value that a line of TOML with this after the '=' holds; None where it is no such line."""
+    try:
+        read = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):  # ValueError also for an integer of thousands of digits
+        return None
+    return read["value"] if len(read) == 1 else None
 
 
 def with_changes(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
@@ -123,13 +146,8 @@ def with_changes(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
         elif key == "model.kind" and value != data["model"]["kind"]:
             data["model"] = {"kind": value}
         elif len(path) == 1 and (path[0] in SECTIONS):
-            errors.append(
-                FieldError(
-                    key,
-                    value,
-                    f"is a section; set one of its fields, for example {key}.{known_keys(path, data)[0]}",
-                )
-            )
+            example = next(spec.key for spec in fields_of(config.model.kind) if spec.key.startswith(f"{key}."))
+            errors.append(FieldError(key, value, f"is a section; set one of its fields, for example {example}"))
         elif len(path) == 1:
             data[path[0]] = value
         elif len(path) == 2 and path[0] in SECTIONS:
@@ -163,18 +181,34 @@ def flatten(config: RunConfig) -> dict[str, Any]:
 def scale_schedule(config: RunConfig, epochs: int) -> RunConfig:
     """The configuration over another number of epochs, its milestones and warm-up moved in proportion.
 
-    Milestones that would fall on one epoch are moved apart; raises ConfigError where that is not possible.
+    Milestones that would fall on one epoch are moved apart, and none is moved past the end of the run. Raises
+    ConfigError where the epochs are too few for that, or not a valid number.
     """
-    ratio = epochs / config.training.epochs
+    changes: dict[str, Any] = {"training.epochs": epochs}
+    if epochs > 0:
+        ratio = epochs / config.training.epochs
+        changes["schedule.warmup_epochs"] = round(config.schedule.warmup_epochs * ratio, 4)
+        if config.schedule.kind == "step":
+            changes["schedule.milestones"] = _moved_milestones(config, ratio, epochs)
+    return with_changes(config, changes)
+
+
+def _moved_milestones(config: RunConfig, ratio: float, epochs: int) -> list[int]:
+    """The milestones at the same shares of a run of `epochs`; those beyond its end before stay beyond it."""
+    reached = sum(milestone <= config.training.epochs for milestone in config.schedule.milestones)
+    if epochs < reached + 1:
+        message = f"too few to move {reached} milestones in proportion; take {reached + 1} or more"
+        raise ConfigError([FieldError("training.epochs", epochs, message)])
     moved: list[int] = []
-    for milestone in config.schedule.milestones:
-        at = max(2, round(1 + (milestone - 1) * ratio))
-        moved.append(max(at, moved[-1] + 1) if moved else at)
-    warmup = round(config.schedule.warmup_epochs * ratio, 4)
-    return with_changes(
-        config,
-        {"training.epochs": epochs, "schedule.milestones": moved, "schedule.warmup_epochs": warmup},
-    )
+    for i, milestone in enumerate(config.schedule.milestones):
+        earliest = moved[-1] + 1 if moved else 2
+        at = max(earliest, round(1 + (milestone - 1) * ratio))
+        moved.append(at if i < reached else max(at, epochs + 1))
+    latest = epochs
+    for i in reversed(range(reached)):
+        moved[i] = min(moved[i], latest)
+        latest = moved[i] - 1
+    return moved
 
 
 def steps_per_epoch(config: RunConfig, train_images: int) -> int:

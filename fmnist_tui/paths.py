@@ -5,6 +5,7 @@ Called by every launcher and by the trainer; nothing here creates a directory.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -16,12 +17,19 @@ DEBIAN_DATA_DIR = Path("/usr/share/datasets/fashion-mnist")
 
 def _from_environment(variable: str) -> Path | None:
     value = os.environ.get(variable, "").strip()
-    return Path(value).expanduser() if value else None
+    return _absolute(Path(value)) if value else None
+
+
+def _absolute(path: Path) -> Path:
+    """The path with '~' expanded, from the root; like a shell's, the '~' of an unknown user stays as it is."""
+    with contextlib.suppress(RuntimeError):
+        path = path.expanduser()
+    return path.absolute()
 
 
 def runs_dir(option: Path | None = None) -> Path:
     """The directory that holds the runs: the option, ``FMNIST_TUI_RUNS_DIR``, or ``./runs``."""
-    return Path(option or _from_environment("FMNIST_TUI_RUNS_DIR") or "runs").expanduser().absolute()
+    return _absolute(option or _from_environment("FMNIST_TUI_RUNS_DIR") or Path("runs"))
 
 
 def cache_data_dir() -> Path:
@@ -33,7 +41,7 @@ def cache_data_dir() -> Path:
 def data_dir_override(option: Path | None = None) -> Path | None:
     """The data directory a user named: the option, else ``FMNIST_TUI_DATA_DIR``, else None."""
     chosen = option or _from_environment("FMNIST_TUI_DATA_DIR")
-    return chosen.expanduser().absolute() if chosen else None
+    return _absolute(chosen) if chosen else None
 
 
 def user_presets_dir() -> Path:

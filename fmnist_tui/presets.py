@@ -6,6 +6,7 @@ shipped presets by name (see `paths.preset_dirs`).
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import tempfile
@@ -43,11 +44,19 @@ def find_presets() -> dict[str, PresetFile]:
     """Every preset by name: the shipped ones in SHIPPED_ORDER, then others by name; shadowed ones are left out."""
     found: dict[str, PresetFile] = {}
     for directory in paths.preset_dirs():
-        for path in sorted(directory.glob("*.toml")) if directory.is_dir() else []:
+        for path in _toml_files(directory):
             if PRESET_NAME.fullmatch(path.stem):
                 found.setdefault(path.stem, PresetFile(path.stem, path, _origin(directory)))
     order = {name: i for i, name in enumerate(SHIPPED_ORDER)}
     return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+
+def _toml_files(directory: Path) -> list[Path]:
+    """The TOML files of a directory by name; none where it is missing, a file or closed to this user."""
+    try:
+        return sorted(directory.glob("*.toml"))
+    except OSError:
+        return []
 
 
 SHIPPED_ORDER = ("quick", "turbo", "turbo-long", "wrn", "densenet", "dpn", "shake-shake-96", "shake-shake-64")
@@ -79,8 +88,9 @@ def shipped_preset(name: str) -> RunConfig | None:
 
 
 def _named(config: RunConfig, name: str) -> RunConfig:
-    """A preset answers to its file's name."""
-    return config.model_copy(update={"preset": name})
+    """A preset answers to its file's name; so does a run of it, where the file gives no other."""
+    named = {"preset": name} if "name" in config.model_fields_set else {"preset": name, "name": name}
+    return config.model_copy(update=named)
 
 
 def load_file(path: Path) -> RunConfig:
@@ -90,27 +100,36 @@ def load_file(path: Path) -> RunConfig:
     or not a valid configuration.
     """
     where = str(path)
-    if path.is_dir():
-        raise ConfigError([FieldError("", None, "is a directory; name a TOML file in it")], where)
-    try:
-        if path.stat().st_size > MAX_PRESET_BYTES:
-            raise ConfigError([FieldError("", None, "is over 1 MB; a preset is a short TOML file")], where)
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError([FieldError("", None, "no such file")], where) from None
-    except OSError as error:
-        raise ConfigError([FieldError("", None, f"cannot be read: {error.strerror}")], where) from None
-    except UnicodeDecodeError:
-        raise ConfigError([FieldError("", None, "is not UTF-8 text; a preset is a TOML file")], where) from None
+    text = _read_text(path)
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also an integer of thousands of digits, and lists in lists
         raise ConfigError([FieldError("", None, f"is not valid TOML: {error}")], where) from None
     return parse_config(data, where)
 
 
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:  # a bounded read: a pipe or a device tells no size before
+            data = file.read(MAX_PRESET_BYTES + 1)
+        if len(data) <= MAX_PRESET_BYTES:
+            return data.decode("utf-8-sig")
+        message = "is over 1 MB; a preset is a short TOML file"
+    except FileNotFoundError:
+        message = "no such file"
+    except IsADirectoryError:
+        message = "is a directory; name a TOML file in it"
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        message = "is not UTF-8 text; a preset is a TOML file"
+    except ValueError:  # a NUL in the path
+        message = "is not a path"
+    raise ConfigError([FieldError("", None, message)], str(path))
+
+
 def to_toml(config: RunConfig) -> str:
-    """The configuration as TOML text; `load_file` gives the same configuration back."""
+    """The configuration as TOML text; `load_file` gives the same configuration back, but for `preset`."""
     data: dict[str, Any] = config.model_dump(exclude_none=True, exclude={"preset"})
     return tomli_w.dumps(data)
 
@@ -118,24 +137,37 @@ def to_toml(config: RunConfig) -> str:
 def save_preset(config: RunConfig, name: str, overwrite: bool = False) -> Path:
     """Save a configuration as a preset of the user's own and return its path.
 
-    Raises ConfigError for a name that is not letters, digits, '-' and '_', or one that is taken.
+    Raises ConfigError for a name that is not letters, digits, '-' and '_', or one that is taken, and where the
+    file can't be written; an older preset of the name is then as it was.
     """
     if not PRESET_NAME.fullmatch(name):
-        raise ConfigError(
-            [
-                FieldError(
-                    "preset",
-                    name,
-                    "a preset's name is 1 to 64 letters, digits, '-' and '_', not starting with '-' or '_'",
-                )
-            ]
-        )
+        message = "a preset's name is 1 to 64 letters, digits, '-' and '_', not starting with '-' or '_'"
+        raise ConfigError([FieldError("preset", name, message)])
     path = paths.user_presets_dir() / f"{name}.toml"
-    if path.exists() and not overwrite:
-        raise ConfigError([FieldError("preset", name, f"exists already ({path}); choose another name")])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = to_toml(config.model_copy(update={"name": name}))
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
-        file.write(text)
-    Path(file.name).replace(path)
+    found = find_presets().get(name)
+    if found and found.origin == "local" and found.path != path:
+        message = f"{found.path} would be taken in its place; choose another name"
+        raise ConfigError([FieldError("preset", name, message)])
+    try:
+        if path.exists() and not overwrite:
+            raise ConfigError([FieldError("preset", name, f"exists already ({path}); choose another name")])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace_text(path, to_toml(config.model_copy(update={"name": name})))
+    except OSError as error:
+        message = f"cannot be saved as {path}: {error.strerror}"
+        raise ConfigError([FieldError("preset", name, message)]) from None
     return path
+
+
+def _replace_text(path: Path, text: str) -> None:
+    """Write a file in one step: its old content or the new, and nothing beside it where that fails."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
+        temporary = Path(file.name)
+        try:
+            file.write(text)
+            file.close()
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise

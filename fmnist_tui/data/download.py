@@ -1,8 +1,8 @@
 """The one way the data set comes over the network: from torchvision's mirrors into a directory.
 
-Called by `fmnist-tui data fetch` and by `source.load_full` where no searched place has the set. torchvision
-says which mirrors hold the files; the transfer is urllib's, because torchvision's own has no timeout, prints
-a bar of its own to stderr and can't report progress to a caller.
+Called through `source`: by `fmnist-tui data fetch`, and by `load_full` where no searched place has the set.
+torchvision says which mirrors hold the files; the transfer is urllib's, because torchvision's own has no
+timeout, prints a bar of its own to stderr and can't report progress to a caller.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import http.client
 import shutil
 import tempfile
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
-from fmnist_tui.data import source
-from fmnist_tui.data.source import DataError, FileSpec, Progress
+from fmnist_tui.data import files
+from fmnist_tui.data.files import DataError, FileSpec
+
+Progress = Callable[[str, int, int], None]
+"""Called with a file's name, the bytes received and the bytes expected (0 where the server doesn't say)."""
 
 TIMEOUT = 30.0
 """Seconds a server may stay silent before the next mirror is tried."""
@@ -49,8 +53,8 @@ def fetch(directory: Path, progress: Progress | None = None) -> Path:
 def _fetch_missing(directory: Path, progress: Progress | None) -> None:
     for stale in directory.glob(".download-*"):  # of a process that was killed: nobody else holds the lock
         shutil.rmtree(stale, ignore_errors=True)
-    for spec in source.FULL_FILES:
-        if source.inspect(directory, spec)[0].state != "present":
+    for spec in files.FULL_FILES:
+        if files.inspect(directory, spec)[0].state != "present":
             _fetch_file(directory, spec, progress)
 
 
@@ -68,7 +72,7 @@ def _fetch_file(directory: Path, spec: FileSpec, progress: Progress | None) -> N
             except (OSError, http.client.HTTPException) as error:
                 tried.append(f"{url}: {error}")
                 continue
-            record, content = source.inspect(Path(temporary), spec)
+            record, content = files.inspect(Path(temporary), spec)
             if record.state == "present":
                 whole = Path(temporary) / spec.name
                 whole.write_bytes(content)

@@ -35,13 +35,16 @@ class Mix(torch.autograd.Function):
         return b * grad, (1 - b) * grad, None, None
 
 
-def draw_branch_weight(x: Tensor, level: str) -> Tensor:
-    """U(0, 1) for the images of x (B, C, H, W): (B, 1, 1, 1) for level "image", (1, 1, 1, 1) for "batch".
+def draw_branch_weights(x: Tensor, level: str) -> tuple[Tensor, Tensor]:
+    """The weights a and b of `Mix` for the images of x (B, C, H, W): independent, each U(0, 1), of x's dtype.
 
-    Drawn in float32 and then cast to x's dtype, so that precision does not change the sequence of draws.
+    (B, 1, 1, 1) for level "image", (1, 1, 1, 1) for "batch". From the default generator of x's device. Drawn
+    in float32 and then cast, so that precision does not change the sequence of draws. One draw for both: by
+    itself, torch.compile would move b's into the backward pass, and the order of draws would change.
     """
     count = x.shape[0] if level == "image" else 1
-    return torch.rand((count, 1, 1, 1), dtype=torch.float32, device=x.device).to(x.dtype)
+    a, b = torch.rand((2, count, 1, 1, 1), dtype=torch.float32, device=x.device).to(x.dtype).unbind()
+    return a, b
 
 
 class ShakeBlock(nn.Module):
@@ -77,12 +80,11 @@ class ShakeBlock(nn.Module):
     def _mix(self, branch1: Tensor, branch2: Tensor) -> Tensor:
         if not self.training or not (self.shake_forward or self.shake_backward):
             return 0.5 * (branch1 + branch2)
-        # Both weights are drawn here: a draw inside the backward pass would depend on autograd's order.
-        if self.shake_forward:
-            a = draw_branch_weight(branch1, self.shake_level)
-        else:
-            a = branch1.new_full((1, 1, 1, 1), 0.5)
-        b = draw_branch_weight(branch1, self.shake_level) if self.shake_backward else a
+        a, b = draw_branch_weights(branch1, self.shake_level)
+        if not self.shake_forward:
+            a = torch.full_like(a, 0.5)
+        if not self.shake_backward:
+            b = a
         mixture: Tensor = Mix.apply(branch1, branch2, a, b)
         return mixture
 

@@ -65,7 +65,7 @@ class LineWriter:
         try:
             while written < len(data):
                 written += os.pwrite(self._fd, data[written:], self._end + written)
-        except OSError:
+        except BaseException:  # a second Ctrl-C raises in the middle of this, too
             os.ftruncate(self._fd, self._end)
             raise
         self._end += len(data)
@@ -95,7 +95,7 @@ class Tail:
     """Reads what was added to a file of lines since the last call; never yields half a line.
 
     Survives a missing file (no lines), a replaced one and a shortened one (`restarted` turns True for that
-    read, which begins at the file's start again).
+    read, which begins at the file's start again). A line longer than a read's limit is passed over.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,22 +103,37 @@ class Tail:
         self.restarted = False
         self._offset = 0
         self._inode: int | None = None
+        self._passing_over = False
 
     def read(self, limit: int = 1 << 24) -> list[bytes]:
-        """The new whole lines, without their newlines, from at most about `limit` bytes."""
+        """The new whole lines, without their newlines, from at most `limit` bytes."""
         self.restarted = False
         try:
             with self.path.open("rb") as file:
                 stat = os.fstat(file.fileno())
                 if self._inode is not None and (stat.st_ino != self._inode or stat.st_size < self._offset):
-                    self._offset, self.restarted = 0, True
+                    self._offset, self._passing_over, self.restarted = 0, False, True
                 self._inode = stat.st_ino
                 file.seek(self._offset)
                 data = file.read(limit)
+        except FileNotFoundError:
+            if self._inode is not None:
+                self._inode = _NO_INODE  # what comes back under this name is another file
+            return []
         except OSError:
             return []
         end = data.rfind(b"\n") + 1
-        if end == 0 and len(data) == limit:  # a line longer than the limit is no line of ours: pass over it
-            self._offset += limit
+        if end == 0:
+            if len(data) == limit:  # no line of ours is that long
+                self._offset += limit
+                self._passing_over = True
+            return []
         self._offset += end
-        return data[:end].splitlines()
+        lines = data[: end - 1].split(b"\n")  # not splitlines: a carriage return ends no line
+        if self._passing_over:
+            self._passing_over = False
+            del lines[0]
+        return lines
+
+
+_NO_INODE = -1

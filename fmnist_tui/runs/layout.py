@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-RUN_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9-]{1,40}-[a-z0-9]{4}")
+RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9-]{1,40}-[a-z0-9]{4}")
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no letters that are mistaken for digits
 
 
@@ -66,6 +66,11 @@ class RunDirectory:
     def control(self) -> Path:
         """Requests to the trainer, replaced atomically by the app or the command line."""
         return self.path / "control.json"
+
+    @property
+    def control_lock(self) -> Path:
+        """Held while control.json is replaced, so that two who ask at once do not lose each other's request."""
+        return self.path / "control.lock"
 
     @property
     def checkpoints(self) -> Path:

@@ -21,11 +21,12 @@ from pydantic import ValidationError
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import Control, ControlRequest, State, Status, seconds_since
+from fmnist_tui.wording import nearest, plain_words, shown
 
 HEARTBEAT_SECONDS = 2.0
 """How often a worker renews its heartbeat."""
 HEARTBEAT_LIMIT = 60.0
-"""A worker on another machine is taken for lost after this many seconds without a heartbeat."""
+"""A worker that no pid can be asked about is taken for lost after this many seconds without a heartbeat."""
 STARTING_LIMIT = 30.0
 """A started worker that has not yet written its pid after this many seconds is taken for lost."""
 
@@ -48,16 +49,20 @@ def is_process(pid: int, started: float | None) -> bool:
 def actual_state(status: Status, alive: Callable[[int, float | None], bool] = is_process) -> State:
     """The state every view shows: the file's, or LOST where it says alive and the process is dead.
 
-    On this host pid and start time decide; for a worker on another host the heartbeat does.
+    On this host pid and start time decide; for a worker on another host the heartbeat does. A system clock
+    that was set moves the start times psutil tells of all processes, so a start time that does not fit counts
+    only together with an old heartbeat.
     """
     if not status.state.alive:
         return status.state
+    limit = HEARTBEAT_LIMIT
     if status.host == socket.gethostname():
-        if status.pid is not None:
-            return status.state if alive(status.pid, status.pid_started) else State.LOST
-        limit = STARTING_LIMIT
-    else:
-        limit = HEARTBEAT_LIMIT
+        if status.pid is None:
+            limit = STARTING_LIMIT
+        elif alive(status.pid, status.pid_started):
+            return status.state
+        elif not alive(status.pid, None):
+            return State.LOST
     return status.state if abs(seconds_since(status.heartbeat)) < limit else State.LOST
 
 
@@ -67,6 +72,7 @@ def start_worker(run: RunDirectory) -> subprocess.Popen[bytes]:
     The run directory must hold config.json and launch.json (`store.create_run`, `store.prepare_resume`).
     """
     environment = os.environ | {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1"}
+    environment["PYTHONSAFEPATH"] = "1"  # "-m" would import a user's ./random.py in place of Python's own
     with run.worker_log.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "fmnist_tui.training", str(run.path)],
@@ -88,6 +94,8 @@ def is_locked(run: RunDirectory) -> bool:
             return False
     except Timeout:
         return True
+    except OSError:  # another user's: what the caller goes on to do will fail, and say why
+        return False
 
 
 def read_control(run: RunDirectory) -> Control:
@@ -105,21 +113,35 @@ def send_request(
 
     Two that ask at once do not lose each other's request.
     """
+    for key in values:
+        if key not in _EDITABLE:
+            hint = nearest(key, _EDITABLE)
+            raise ValueError(f"{key}: cannot be edited; " + (f"did you mean {hint}?" if hint else _CAN_BE_EDITED))
     try:
         made = ControlRequest(id=secrets.token_hex(6), request=request, **values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}") from None
-    with FileLock(run.control.with_suffix(".lock"), timeout=10):
+        field = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{field} = {shown(first['input'])}: {plain_words(first)}") from None
+    with FileLock(run.control_lock, timeout=10):
         control = read_control(run)
         control.requests.append(made)
         replace_bytes(run.control, control.to_json().encode())
     return made
 
 
+_EDITABLE = ("epochs", "stop_at_accuracy")
+_CAN_BE_EDITED = "what can is " + " and ".join(_EDITABLE)
+
+
 def kill_worker(status: Status) -> bool:
-    """Kill a run's worker and its children at once; True where there was one to kill on this host."""
-    if status.pid is None or status.host != socket.gethostname() or not is_process(status.pid, status.pid_started):
+    """Kill a run's worker and its children at once; True where there was one to kill on this host.
+
+    Without a start time that fits nothing is killed: the pid may have been given to another process.
+    """
+    if status.pid is None or status.pid_started is None or status.host != socket.gethostname():
+        return False
+    if not is_process(status.pid, status.pid_started):
         return False
     try:
         worker = psutil.Process(status.pid)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 SCHEMA_VERSION = 1
 """Raised when a change makes older readers wrong; readers refuse a newer one and say so."""
@@ -52,7 +52,19 @@ def utc_now() -> str:
 
 def seconds_since(timestamp: str, now: datetime | None = None) -> float:
     """Seconds from a record's timestamp to now; negative where the clock was set back."""
-    return ((now or datetime.now(UTC)) - datetime.fromisoformat(timestamp)).total_seconds()
+    then = datetime.fromisoformat(timestamp)
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=UTC)
+    return ((now or datetime.now(UTC)) - then).total_seconds()
+
+
+def _is_time(text: str) -> str:
+    datetime.fromisoformat(text)  # raises ValueError
+    return text
+
+
+Timestamp = Annotated[str, AfterValidator(_is_time)]
+"""Text that `seconds_since` understands: a damaged file must not get as far as arithmetic."""
 
 
 class Record(BaseModel):
@@ -72,15 +84,15 @@ class Status(Record):
     state: State
     phase: str = ""
     """What the worker does in words: 'loading data', 'compiling', 'training', 'evaluating', 'saving'."""
-    pid: int | None = None
+    pid: int | None = Field(None, ge=1)
     pid_started: float | None = None
     """psutil's create_time of that process (seconds since the epoch): with the pid it names one process."""
     host: str = ""
-    created: str = Field(default_factory=utc_now)
-    started: str | None = None
+    created: Timestamp = Field(default_factory=utc_now)
+    started: Timestamp | None = None
     """When the first worker began; kept over resumes."""
-    ended: str | None = None
-    heartbeat: str = Field(default_factory=utc_now)
+    ended: Timestamp | None = None
+    heartbeat: Timestamp = Field(default_factory=utc_now)
     epoch: int = 0
     """The epoch at work, counted from 1; 0 before the first."""
     epochs: int = 0
@@ -108,7 +120,7 @@ class TrainRecord(Record):
     """A metric line: the steps since the line before it."""
 
     kind: Literal["train"] = "train"
-    time: str = Field(default_factory=utc_now)
+    time: Timestamp = Field(default_factory=utc_now)
     step: int
     epoch: int
     loss: float
@@ -124,7 +136,7 @@ class EvalRecord(Record):
     """A metric line: an evaluation on the whole test set."""
 
     kind: Literal["eval"] = "eval"
-    time: str = Field(default_factory=utc_now)
+    time: Timestamp = Field(default_factory=utc_now)
     epoch: int
     step: int
     test_loss: float
@@ -185,7 +197,7 @@ class SystemRecord(Record):
     """A metric line: GPU and host at a moment."""
 
     kind: Literal["system"] = "system"
-    time: str = Field(default_factory=utc_now)
+    time: Timestamp = Field(default_factory=utc_now)
     gpus: list[GpuSample] = Field(default_factory=list)
     host: HostSample = Field(default_factory=HostSample)
 
@@ -194,7 +206,7 @@ class EventRecord(Record):
     """A metric line: something that happened once."""
 
     kind: Literal["event"] = "event"
-    time: str = Field(default_factory=utc_now)
+    time: Timestamp = Field(default_factory=utc_now)
     event: Literal["start", "choice", "checkpoint", "resume", "stop", "warning", "edit", "finish", "error"]
     step: int = 0
     epoch: int = 0
@@ -220,7 +232,7 @@ class ControlRequest(Record):
 
     id: str
     request: Literal["stop", "stop_after_epoch", "checkpoint", "edit"]
-    time: str = Field(default_factory=utc_now)
+    time: Timestamp = Field(default_factory=utc_now)
     epochs: int | None = Field(None, ge=1, le=100_000)
     """edit: train for this many epochs in all."""
     stop_at_accuracy: float | None = Field(None, ge=0.0, le=100.0)
@@ -237,7 +249,7 @@ class LaunchRequest(Record):
     """launch.json: how the newest start was asked for."""
 
     schema_version: int = SCHEMA_VERSION
-    time: str = Field(default_factory=utc_now)
+    time: Timestamp = Field(default_factory=utc_now)
     device: str = "auto"
     data_dir: str | None = None
     checkpoint: Literal["last", "previous", "best"] = "last"
@@ -313,6 +325,6 @@ class Result(Record):
     starts: int
     """1, and 1 more for each resume."""
     energy_joules: float | None = None
-    started: str
-    finished: str
+    started: Timestamp
+    finished: Timestamp
     provenance: Provenance

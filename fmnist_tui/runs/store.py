@@ -12,15 +12,18 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from fmnist_tui.config import RunConfig
+from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.fields import with_changes
 from fmnist_tui.runs import process
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory, new_run_id
 from fmnist_tui.runs.records import SCHEMA_VERSION, LaunchRequest, Result, State, Status, utc_now
+from fmnist_tui.wording import plain_words
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -62,7 +65,7 @@ def _read(path: Path, kind: type[R]) -> tuple[R | None, str]:
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"]))
-        return None, f"{path.name} is damaged or of another version ({at + ': ' if at else ''}{first['msg']})"
+        return None, f"{path.name} is damaged or of another version ({at + ': ' if at else ''}{plain_words(first)})"
 
 
 def load_run(directory: RunDirectory) -> Run:
@@ -82,18 +85,33 @@ def load_run(directory: RunDirectory) -> Run:
 def run_directories(runs_dir: Path) -> list[RunDirectory]:
     """Every run in a runs directory, newest first; a missing directory holds none.
 
-    Raises RunError where `runs_dir` is a file or can't be read.
+    Names with a dot before them are runs half made or half deleted. Raises RunError where `runs_dir` is a file
+    or can't be read.
     """
     try:
-        entries = [entry for entry in os.scandir(runs_dir) if entry.is_dir(follow_symlinks=False)]
+        with os.scandir(runs_dir) as scan:
+            names = [e.name for e in scan if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
     except FileNotFoundError:
         return []
     except NotADirectoryError:
         raise RunError(f"--runs-dir {runs_dir}: is a file; name a directory") from None
     except OSError as error:
         raise RunError(f"--runs-dir {runs_dir}: {error.strerror}") from None
-    runs = [RunDirectory(Path(entry.path)) for entry in entries]
-    return sorted((run for run in runs if run.marker.is_file()), key=lambda run: run.id, reverse=True)
+    made = {name: _time_made(RunDirectory(runs_dir / name)) for name in names}
+    order = sorted(((name[:_STAMP_LENGTH], at, name) for name, at in made.items() if at is not None), reverse=True)
+    return [RunDirectory(runs_dir / name) for _, _, name in order]
+
+
+_STAMP_LENGTH = len("20261123-142501")
+
+
+def _time_made(run: RunDirectory) -> int | None:
+    """When the run's marker was written (ns), for the order of runs of one second; None where it is no run."""
+    try:
+        stat = run.marker.stat()
+    except OSError:  # no marker, or somebody else's directory
+        return None
+    return stat.st_mtime_ns if S_ISREG(stat.st_mode) else None
 
 
 def list_runs(runs_dir: Path) -> list[Run]:
@@ -154,7 +172,7 @@ def create_run(
     try:
         hidden.path.mkdir()
         hidden.checkpoints.mkdir()
-        hidden.config.write_text(config.model_dump_json(indent=2) + "\n")
+        hidden.config.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _write_launch(hidden, device, data_dir)
         status = Status(
             state=state,
@@ -162,12 +180,14 @@ def create_run(
             epochs=config.training.epochs,
             device=device,
         )
-        hidden.status.write_text(status.to_json() + "\n")
-        hidden.marker.write_text(f"{SCHEMA_VERSION}\n")
+        hidden.status.write_text(status.to_json() + "\n", encoding="utf-8")
+        hidden.marker.write_text(f"{SCHEMA_VERSION}\n", encoding="ascii")
         hidden.path.rename(run.path)
-    except OSError as error:
+    except BaseException as error:
         shutil.rmtree(hidden.path, ignore_errors=True)
-        raise RunError(f"--runs-dir {runs_dir}: the run could not be made: {error.strerror}") from None
+        if isinstance(error, OSError):
+            raise RunError(f"--runs-dir {runs_dir}: the run could not be made: {error.strerror}") from None
+        raise
     return run
 
 
@@ -178,14 +198,23 @@ def _write_launch(
     checkpoint: Literal["last", "previous", "best"] = "last",
     epochs: int | None = None,
 ) -> None:
+    directory = str(data_dir.absolute()) if data_dir else None
+    if directory and not _is_unicode(directory):
+        raise RunError(f"--data-dir {directory!r}: its name is not Unicode text; give one that is")
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
     launch = LaunchRequest(
         device=device,
-        data_dir=str(data_dir.absolute()) if data_dir else None,
+        data_dir=directory,
         checkpoint=checkpoint,
         epochs=epochs,
-        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        command=[argument if _is_unicode(argument) else ascii(argument) for argument in command],
     )
     replace_bytes(run.launch, launch.to_json().encode())
+
+
+def _is_unicode(text: str) -> bool:
+    """False for text from bytes that are not UTF-8, as Python keeps it in arguments and paths; JSON has no such."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def prepare_resume(
@@ -202,10 +231,16 @@ def prepare_resume(
     """
     if run.problem or run.config is None or run.status is None:
         raise RunError(f"{run.id}: cannot be resumed: {run.problem}")
-    if run.state.alive or run.state is State.QUEUED or process.is_locked(run.directory):
-        raise RunError(f"{run.id}: is {run.state}; stop it first: fmnist-tui runs stop {run.id}")
+    if run.state is State.QUEUED:
+        raise RunError(f"{run.id}: is queued and will start by itself")
+    _refuse_at_work(run)
     if checkpoint != "last" and not run.directory.checkpoint(checkpoint).is_file():
         raise RunError(f"--from {checkpoint}: {run.id} has no checkpoint of this name")
+    if epochs is not None:
+        try:
+            with_changes(run.config, {"training.epochs": epochs})
+        except ConfigError as error:
+            raise RunError(f"{run.id}: {error.errors[0]}") from None
     if epochs is not None and epochs < run.status.epoch:
         raise RunError(f"--epochs {epochs}: {run.id} is in epoch {run.status.epoch} already; give at least that")
     if run.state is State.FINISHED and (epochs is None or epochs <= run.status.epochs) and checkpoint == "last":
@@ -231,6 +266,13 @@ def prepare_resume(
         raise RunError(f"{run.id}: cannot be resumed: {error.strerror}") from None
 
 
+def _refuse_at_work(run: Run) -> None:
+    if run.state.alive:
+        raise RunError(f"{run.id}: is {run.state}; stop it first: fmnist-tui runs stop {run.id}")
+    if process.is_locked(run.directory):
+        raise RunError(f"{run.id}: is {run.state}, but its worker is still there; try again in a moment")
+
+
 def mark_failed(run: RunDirectory, error: str, exit_code: int) -> None:
     """Write down a worker's death for it, where it died before it could (a launcher saw it go)."""
     status, _ = _read(run.status, Status)
@@ -242,13 +284,15 @@ def mark_failed(run: RunDirectory, error: str, exit_code: int) -> None:
 def delete_run(run: Run) -> None:
     """Delete a run's directory. Raises RunError for a run at work and for a directory that is not a run."""
     path = run.directory.path
-    if path.is_symlink() or not run.directory.marker.is_file():
+    if path.is_symlink() or _time_made(run.directory) is None:
         raise RunError(f"{run.id}: is not a run of fmnist-tui; nothing was deleted")
-    if run.state.alive or process.is_locked(run.directory):
-        raise RunError(f"{run.id}: is {run.state}; stop it first: fmnist-tui runs stop {run.id}")
+    _refuse_at_work(load_run(run.directory))  # as it is now: a user may have thought for long
     doomed = path.with_name(f".{path.name}.deleted")
     try:
         path.rename(doomed)  # one step: no reader meets half a run
-        shutil.rmtree(doomed)
     except OSError as error:
         raise RunError(f"{run.id}: cannot be deleted: {error.strerror}") from None
+    try:
+        shutil.rmtree(doomed)
+    except OSError as error:
+        raise RunError(f"{run.id}: not all of it could be deleted: {error.strerror}; see {doomed}") from None

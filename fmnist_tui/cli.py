@@ -1,0 +1,120 @@
+"""The console script `fmnist-tui`: which commands there are, and how an error leaves the program.
+
+The commands themselves are in `console`. Nothing heavy is imported here: `--help` needs neither pydantic nor
+torch nor Textual, and each command imports what it uses.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fmnist_tui import __version__
+from fmnist_tui.console import (
+    commands_data,
+    commands_presets,
+    commands_report,
+    commands_run,
+    commands_runs,
+    doctor,
+    output,
+)
+from fmnist_tui.console.options import DataDirOption, RunsDirOption
+
+
+class CommandsInOrder(typer.core.TyperGroup):
+    """Lists the commands in the order people need them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names for the help."""
+        return ["run", "runs", "report", "presets", "data", "doctor"]
+
+
+app = typer.Typer(
+    name="fmnist-tui",
+    cls=CommandsInOrder,
+    pretty_exceptions_enable=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+app.add_typer(commands_run.app, name="run", help="Train: a preset, a TOML file, or a run that was stopped.")
+app.add_typer(commands_runs.app, name="runs", help="List, show, watch, stop and delete runs.")
+app.add_typer(commands_presets.app, name="presets", help="The configurations that have a name.")
+app.add_typer(commands_data.app, name="data", help="The full Fashion-MNIST data set: where it is, get it, check it.")
+app.command("report")(commands_report.report_command)
+app.command("doctor")(doctor.doctor_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fmnist-tui {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True, show_default=False
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="On an error print the traceback; works in any place.", show_default=False)
+    ] = False,
+    runs_dir: RunsDirOption = None,
+    data_dir: DataDirOption = None,
+) -> int:
+    """Train Fashion-MNIST classifiers and watch them in the terminal.
+
+    Without a command it opens the app. To begin: fmnist-tui run preset quick
+    """
+    from fmnist_tui import paths
+
+    if context.invoked_subcommand is None:
+        return _open_app(paths.runs_dir(runs_dir), paths.data_dir_override(data_dir))
+    # Said before the command, they hold for it like the variables: its own options come first.
+    if runs_dir is not None:
+        os.environ["FMNIST_TUI_RUNS_DIR"] = str(paths.runs_dir(runs_dir))
+    if data_dir is not None:
+        os.environ["FMNIST_TUI_DATA_DIR"] = str(paths.data_dir_override(data_dir))
+    return 0
+
+
+def _open_app(runs_dir: Path, data_dir: Path | None) -> int:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise output.UsageError("the app needs a terminal; without one use the commands: fmnist-tui --help")
+    from fmnist_tui.tui.app import run_app
+
+    run_app(runs_dir, data_dir)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The console script: run one command line and return its exit code (DESIGN section 3).
+
+    An error is one plain message on stderr; its traceback follows only with --debug.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    for stream in (sys.stdout, sys.stderr):  # a terminal that can't show a glyph gets '?', never a traceback
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(given, prog_name="fmnist-tui", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        output.say("Interrupted.")
+        return 130
+    except Exception as error:
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        return output.report_error(error)
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,111 @@
+"""`fmnist-tui data status|fetch|verify`: the full data set. Registered by `cli`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fmnist_tui.console import options as o
+
+if TYPE_CHECKING:
+    from fmnist_tui.data.source import FileStatus
+
+app = typer.Typer(no_args_is_help=True)
+
+STYLES = {"present": "green", "missing": "dim", "damaged": "red"}
+
+
+@app.command("status")
+def status_command(data_dir: o.DataDirOption = None, json: o.JsonOption = False) -> int:
+    """Show which files of the full data set are where, contents checked, and which a run would use."""
+    from fmnist_tui.console.output import console, print_json, say
+    from fmnist_tui.data.source import DataError, find, status
+
+    records = status(data_dir)
+    if json:
+        for record in records:
+            print_json(_file_object(record))
+        return 0
+    console().print(_files_table(records))
+    try:
+        directory = find(data_dir)
+    except DataError as error:
+        say(f"{error.problem} {error.remedy}")
+        return 0
+    damaged = [record for record in records if record.directory == directory and record.state == "damaged"]
+    if damaged:
+        say(f"A run would look in {directory} and refuse the damaged files; delete them.")
+    else:
+        say(f"A run uses {directory}.")
+    return 0
+
+
+@app.command("verify")
+def verify_command(data_dir: o.DataDirOption = None, json: o.JsonOption = False) -> int:
+    """Check the contents of the files a run would use. Exit code 3 where one is missing or damaged."""
+    from fmnist_tui.console.output import print_json
+    from fmnist_tui.data.source import verify
+
+    for record in verify(data_dir):
+        if json:
+            print_json(_file_object(record))
+        else:
+            print(f"{record.path}: {record.bytes:,} bytes, SHA-256 as it should be")
+    return 0
+
+
+@app.command("fetch")
+def fetch_command(data_dir: o.DataDirOption = None, json: o.JsonOption = False) -> int:
+    """Download the full data set into your cache, or into --data-dir, where it is not there yet."""
+    from fmnist_tui import paths
+    from fmnist_tui.console.launch import download_progress
+    from fmnist_tui.console.output import print_json, say
+    from fmnist_tui.data.download import fetch
+    from fmnist_tui.data.source import DataError, verify
+
+    try:
+        records = verify(data_dir)
+    except DataError:  # not there, or damaged: both are what fetching mends
+        directory = paths.data_dir_override(data_dir) or paths.cache_data_dir()
+        with download_progress() as progress:
+            fetch(directory, progress)
+        records = verify(directory)
+    else:
+        say("The full data set is there already; nothing was downloaded.")
+    for record in records:
+        if json:
+            print_json(_file_object(record))
+        else:
+            print(record.path)
+    return 0
+
+
+def _file_object(record: FileStatus) -> dict[str, Any]:
+    return {
+        "directory": str(record.directory),
+        "name": record.name,
+        "path": str(record.path) if record.path else None,
+        "state": record.state,
+        "bytes": record.bytes,
+        "sha256": record.sha256,
+        "problem": record.problem,
+    }
+
+
+def _files_table(records: list[FileStatus]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("file", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("", overflow="fold")
+    directory = None
+    for record in records:
+        if record.directory != directory:
+            directory = record.directory
+            table.add_row(Text(str(directory), style="bold", overflow="fold"))
+        found = str(record.path) if record.path else ""
+        table.add_row(f"  {record.name}", Text(record.state, style=STYLES[record.state]), record.problem or found)
+    return table

@@ -1,0 +1,144 @@
+"""`fmnist-tui presets list|show|validate|path`. Registered by `cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fmnist_tui.console import options as o
+
+if TYPE_CHECKING:
+    from fmnist_tui.config import RunConfig
+    from fmnist_tui.presets import PresetFile
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+def list_command(json: o.JsonOption = False) -> int:
+    """List the presets: those shipped, your own, and those in ./presets."""
+    from fmnist_tui.console.output import console, print_json, say
+    from fmnist_tui.presets import find_presets
+
+    found = [_load(preset) for preset in find_presets().values()]
+    if json:
+        for preset, config, problem in found:
+            print_json(_preset_object(preset, config, problem))
+        return 0
+    stdout = console()
+    stdout.print(_presets_table(found, wide=stdout.width >= 100))
+    for preset, _, problem in found:
+        if problem:
+            say(f"{preset.name}: {problem}")
+    return 0
+
+
+def _load(preset: PresetFile) -> tuple[PresetFile, RunConfig | None, str]:
+    """A preset with its configuration, or with what is wrong with it."""
+    from fmnist_tui.config import ConfigError
+    from fmnist_tui.presets import load_file
+
+    try:
+        return preset, load_file(preset.path), ""
+    except ConfigError as error:
+        return preset, None, str(error)
+
+
+def _preset_object(preset: PresetFile, config: RunConfig | None, problem: str) -> dict[str, Any]:
+    from fmnist_tui.models.count import parameter_count
+
+    return {
+        "name": preset.name,
+        "description": config.description if config else None,
+        "model": config.model.kind if config else None,
+        "parameters": parameter_count(config.model) if config else None,
+        "epochs": config.training.epochs if config else None,
+        "data_source": config.data.source if config else None,
+        "origin": preset.origin,
+        "path": str(preset.path),
+        "problem": problem,
+    }
+
+
+def _presets_table(found: list[tuple[PresetFile, RunConfig | None, str]], wide: bool) -> Any:
+    """The presets; `wide` shows the model family too, which the description tells in other words."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from fmnist_tui.models.count import parameter_count
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("preset", no_wrap=True, style="bold")
+    table.add_column("parameters", no_wrap=True, justify="right")
+    table.add_column("epochs", no_wrap=True, justify="right")
+    table.add_column("from", no_wrap=True)
+    if wide:
+        table.add_column("model", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for preset, config, _ in found:
+        model = [config.model.kind if config else ""] if wide else []
+        if config is None:
+            table.add_row(preset.name, "", "", preset.origin, *model, Text("not valid, see below", style="red"))
+            continue
+        size, epochs = f"{parameter_count(config.model):,}", f"{config.training.epochs:,}"
+        table.add_row(preset.name, size, epochs, preset.origin, *model, config.description)
+    return table
+
+
+@app.command("show")
+def show_command(name: o.PresetArgument, json: o.JsonOption = False) -> int:
+    """Print a preset as TOML, with every field; the beginning of one of your own."""
+    from fmnist_tui.console.output import as_json, print_json
+    from fmnist_tui.presets import load_preset, to_toml
+
+    config = load_preset(name)
+    if json:
+        print_json(as_json(config))
+    else:
+        print(to_toml(config), end="")
+    return 0
+
+
+@app.command("validate")
+def validate_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A preset or configuration in TOML.")],
+    json: o.JsonOption = False,
+) -> int:
+    """Check a TOML file without training it. Exit code 0 where it is valid, 2 where it is not."""
+    from fmnist_tui.config import ConfigError
+    from fmnist_tui.console.output import as_json, print_json, print_notes
+    from fmnist_tui.fields import notes
+    from fmnist_tui.models.count import parameter_count
+    from fmnist_tui.presets import load_file
+
+    try:
+        config = load_file(file)
+    except ConfigError as error:
+        if not json:
+            raise
+        wrong = [{"field": e.field, "value": repr(e.value), "message": e.message} for e in error.errors]
+        print_json({"file": str(file), "valid": False, "errors": wrong})
+        return 2
+    if json:
+        print_json({"file": str(file), "valid": True, "notes": notes(config), "config": as_json(config)})
+        return 0
+    print(f"{file}: valid; {config.model.kind} with {parameter_count(config.model):,} parameters")
+    print_notes(notes(config))
+    return 0
+
+
+@app.command("path")
+def path_command(json: o.JsonOption = False) -> int:
+    """Print the directories presets are read from; the first that has a name wins."""
+    from fmnist_tui import paths
+    from fmnist_tui.console.output import print_json
+
+    origins = ("local", "user", "shipped")
+    for origin, directory in zip(origins, paths.preset_dirs(), strict=True):
+        if json:
+            print_json({"origin": origin, "path": str(directory), "exists": directory.is_dir()})
+        else:
+            print(directory)
+    return 0

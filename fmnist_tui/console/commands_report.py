@@ -1,0 +1,48 @@
+"""`fmnist-tui report`: the benchmark table of the finished runs. Registered by `cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fmnist_tui.console import options as o
+
+FormatOption = Annotated[
+    Literal["markdown", "csv", "json", "html"], typer.Option("--format", help="Form of the table.")
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Write to a file instead of stdout, in one step.", show_default=False
+    ),
+]
+
+
+def report_command(
+    format: FormatOption = "markdown", output: OutputOption = None, runs_dir: o.RunsDirOption = None
+) -> int:
+    """Print the benchmark table: every finished run beside the reference results.
+
+    Runs on the sample have a table of their own.
+
+    BENCHMARKS.md in the runs directory holds the same, rewritten whenever a run finishes.
+    """
+    import sys
+
+    from fmnist_tui import paths
+    from fmnist_tui.console.output import UsageError, say
+    from fmnist_tui.report import render
+    from fmnist_tui.runs.files import replace_bytes
+
+    text = render(paths.runs_dir(runs_dir), format)
+    if output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        replace_bytes(output, text.encode())
+    except OSError as error:
+        raise UsageError(f"--output {output}: cannot be written: {error.strerror}") from None
+    say(f"wrote {output}")
+    return 0

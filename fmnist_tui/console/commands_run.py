@@ -1,0 +1,147 @@
+"""`fmnist-tui run preset|config|resume`: from options to a worker that trains. Registered by `cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fmnist_tui.console import options as o
+
+if TYPE_CHECKING:
+    from fmnist_tui.config import RunConfig
+    from fmnist_tui.console.launch import Start
+
+app = typer.Typer(no_args_is_help=True)
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 2 bad usage or configuration; 3 the data set can't be had; 4 training failed; "
+    "130 stopped by you, with a checkpoint to go on from."
+)
+
+
+@app.command("preset", epilog=EXIT_CODES)
+def run_preset(
+    name: o.PresetArgument,
+    settings: o.SetOption = None,
+    epochs: o.EpochsOption = None,
+    scale_schedule: o.ScaleScheduleOption = False,
+    seed: o.SeedOption = None,
+    data: o.DataOption = None,
+    split: o.SplitOption = None,
+    run_name: o.NameOption = None,
+    device: o.DeviceOption = "auto",
+    gpus: o.GpusOption = 1,
+    runs_dir: o.RunsDirOption = None,
+    data_dir: o.DataDirOption = None,
+    detach: o.DetachOption = False,
+    json: o.JsonOption = False,
+) -> int:
+    """Train a preset.
+
+    A background process trains; this command starts it and shows how it gets on.
+
+    Ctrl-C once stops the run with a checkpoint, twice kills it.
+
+    Closing the terminal changes nothing: look again with 'fmnist-tui runs watch last'.
+    """
+    from fmnist_tui.presets import load_preset
+
+    changes = _changes(epochs, seed, run_name, data, split)
+    start = _start(device, gpus, runs_dir, data_dir, detach, json)
+    return _train(load_preset(name), settings, changes, scale_schedule, start)
+
+
+@app.command("config", epilog=EXIT_CODES)
+def run_config(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A TOML file like those of 'presets show'.")],
+    settings: o.SetOption = None,
+    epochs: o.EpochsOption = None,
+    scale_schedule: o.ScaleScheduleOption = False,
+    seed: o.SeedOption = None,
+    data: o.DataOption = None,
+    split: o.SplitOption = None,
+    run_name: o.NameOption = None,
+    device: o.DeviceOption = "auto",
+    gpus: o.GpusOption = 1,
+    runs_dir: o.RunsDirOption = None,
+    data_dir: o.DataDirOption = None,
+    detach: o.DetachOption = False,
+    json: o.JsonOption = False,
+) -> int:
+    """Train what a TOML file describes.
+
+    To begin one: fmnist-tui presets show quick > mine.toml
+    """
+    from fmnist_tui.presets import load_file
+
+    changes = _changes(epochs, seed, run_name, data, split)
+    start = _start(device, gpus, runs_dir, data_dir, detach, json)
+    return _train(load_file(file), settings, changes, scale_schedule, start)
+
+
+@app.command("resume", epilog=EXIT_CODES)
+def run_resume(
+    run: o.RunArgument,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs",
+            metavar="N",
+            help="Train for N epochs in all; a finished run goes on only with more than it had.",
+            show_default=False,
+            rich_help_panel=o.CHANGES,
+        ),
+    ] = None,
+    checkpoint: o.FromOption = "last",
+    device: o.DeviceOption = "auto",
+    gpus: o.GpusOption = 1,
+    runs_dir: o.RunsDirOption = None,
+    data_dir: o.DataDirOption = None,
+    detach: o.DetachOption = False,
+    json: o.JsonOption = False,
+) -> int:
+    """Go on from a run's last checkpoint, in the same run directory.
+
+    The run keeps its configuration; for another one start a new run.
+    """
+    from fmnist_tui.console.launch import resume
+    from fmnist_tui.runs.store import find_run
+
+    start = _start(device, gpus, runs_dir, data_dir, detach, json)
+    return resume(find_run(start.runs_dir, run), start, checkpoint, epochs)
+
+
+def _changes(
+    epochs: int | None, seed: int | None, name: str | None, data: str | None, split: str | None
+) -> dict[str, Any]:
+    """The fields that options of their own set."""
+    return {
+        "training.epochs": epochs,
+        "seed": seed,
+        "name": name,
+        "data.source": data,
+        "data.split": split,
+    }
+
+
+def _start(device: str, gpus: int, runs_dir: Path | None, data_dir: Path | None, detach: bool, json: bool) -> Start:
+    """The options on where and how. Raises UsageError for a device that is not there."""
+    from fmnist_tui import paths
+    from fmnist_tui.console.configure import check_device, check_gpus
+    from fmnist_tui.console.launch import Start
+
+    check_gpus(gpus)
+    check_device(device)
+    return Start(paths.runs_dir(runs_dir), paths.data_dir_override(data_dir), device, detach, json)
+
+
+def _train(
+    base: RunConfig, settings: list[str] | None, changes: dict[str, Any], scale_schedule: bool, start: Start
+) -> int:
+    from fmnist_tui.console.configure import configure
+    from fmnist_tui.console.launch import start_new
+
+    config, notes = configure(base, settings or [], changes, scale_schedule)
+    return start_new(config, notes, start)

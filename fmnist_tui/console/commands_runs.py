@@ -1,0 +1,153 @@
+"""`fmnist-tui runs list|show|watch|logs|stop|delete`: the runs in a directory. Registered by `cli`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fmnist_tui.console import options as o
+
+app = typer.Typer(no_args_is_help=True)
+
+STOP_SECONDS = 120.0
+"""How long `runs stop` waits by default."""
+
+
+@app.command("list")
+def list_command(runs_dir: o.RunsDirOption = None, json: o.JsonOption = False) -> int:
+    """List the runs, newest first."""
+    from fmnist_tui import paths
+    from fmnist_tui.console.output import console, print_json, say
+    from fmnist_tui.console.tables import run_object, runs_table
+    from fmnist_tui.runs.store import list_runs
+
+    directory = paths.runs_dir(runs_dir)
+    runs = list_runs(directory)
+    if json:
+        for run in runs:
+            print_json(run_object(run))
+    elif runs:
+        stdout = console()
+        stdout.print(runs_table(runs, stdout.width if stdout.is_terminal else None))
+        for run in runs:
+            if run.problem:
+                say(f"{run.id}: {run.problem}")
+    else:
+        say(f"There are no runs in {directory}. Start one with: fmnist-tui run preset quick")
+    return 0
+
+
+@app.command("show")
+def show_command(run: o.RunArgument, runs_dir: o.RunsDirOption = None, json: o.JsonOption = False) -> int:
+    """Show everything about one run: state, results, configuration, versions, files."""
+    from fmnist_tui import paths
+    from fmnist_tui.console.details import run_details, run_details_object
+    from fmnist_tui.console.output import console, print_json
+    from fmnist_tui.runs.store import find_run
+
+    found = find_run(paths.runs_dir(runs_dir), run)
+    if json:
+        print_json(run_details_object(found))
+    else:
+        console().print(run_details(found))
+    return 0
+
+
+@app.command("watch")
+def watch_command(run: o.RunArgument, runs_dir: o.RunsDirOption = None, json: o.JsonOption = False) -> int:
+    """Watch a run until it ends. Ctrl-C ends the watching only; the run goes on.
+
+    Ends with the run's own exit code.
+    """
+    from fmnist_tui import paths
+    from fmnist_tui.console.output import say
+    from fmnist_tui.console.summary import print_summary
+    from fmnist_tui.console.watch import Interrupts, choose_view, exit_code, follow
+    from fmnist_tui.runs.store import RunError, find_run
+
+    found = find_run(paths.runs_dir(runs_dir), run)
+    if found.status is None:
+        raise RunError(f"{found.id}: cannot be watched: {found.problem}")
+    with Interrupts() as interrupts:
+        last, ended = follow(found.directory, choose_view(json), interrupts)
+    if not ended:
+        say(f"No longer watching; {last.id} goes on. Stop it with: fmnist-tui runs stop {last.id}")
+        return 0
+    if not json:
+        print_summary(last)
+    return exit_code(last)
+
+
+@app.command("logs")
+def logs_command(
+    run: o.RunArgument,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on printing until the run ends or Ctrl-C.", show_default=False)
+    ] = False,
+    lines: Annotated[
+        int | None,
+        typer.Option("--lines", "-n", min=0, metavar="N", help="Print the last N lines only.", show_default=False),
+    ] = None,
+    runs_dir: o.RunsDirOption = None,
+) -> int:
+    """Print what a run's worker wrote: its messages, warnings and tracebacks (worker.log)."""
+    from fmnist_tui import paths
+    from fmnist_tui.console.logs import print_log
+    from fmnist_tui.runs.store import find_run
+
+    print_log(find_run(paths.runs_dir(runs_dir), run), lines, follow)
+    return 0
+
+
+@app.command("stop")
+def stop_command(
+    run: o.RunArgument,
+    after_epoch: Annotated[
+        bool,
+        typer.Option("--after-epoch", help="Let the epoch at work end first; returns at once.", show_default=False),
+    ] = False,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="Kill it; what came after the last checkpoint is lost.", show_default=False),
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has stopped.")] = True,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", min=0.0, metavar="SECONDS", help="Wait this long at most."),
+    ] = STOP_SECONDS,
+    runs_dir: o.RunsDirOption = None,
+) -> int:
+    """Stop a run with a checkpoint; 'fmnist-tui run resume' goes on from there."""
+    from fmnist_tui import paths
+    from fmnist_tui.console.output import UsageError
+    from fmnist_tui.console.stop import kill, stop
+    from fmnist_tui.runs.store import find_run
+
+    if after_epoch and now:
+        raise UsageError("--after-epoch and --now: exclude each other; give one of them")
+    found = find_run(paths.runs_dir(runs_dir), run)
+    if now:
+        return kill(found)
+    return stop(found, after_epoch, timeout if wait and not after_epoch else None)
+
+
+@app.command("delete")
+def delete_command(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Runs: a unique part of each one's id, or 'last'.",
+            autocompletion=o.complete_runs,
+            show_default=False,
+        ),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)] = False,
+    runs_dir: o.RunsDirOption = None,
+) -> int:
+    """Delete runs with all their files. A run at work is refused."""
+    from fmnist_tui import paths
+    from fmnist_tui.console.stop import delete
+
+    return delete(paths.runs_dir(runs_dir), runs, yes)

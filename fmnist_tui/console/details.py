@@ -1,0 +1,172 @@
+"""Everything about one run, for `runs show`: as text in sections, or as one JSON object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fmnist_tui.config import RunConfig
+from fmnist_tui.console import words
+from fmnist_tui.console.output import as_json
+from fmnist_tui.console.states import state_text
+from fmnist_tui.fields import differences, flatten
+from fmnist_tui.presets import shipped_preset
+from fmnist_tui.report.words import field_value, one_line
+from fmnist_tui.runs.layout import CHECKPOINTS
+from fmnist_tui.runs.records import LaunchRequest, Result, Status
+from fmnist_tui.runs.store import Run
+
+Rows = list[tuple[str, str]]
+
+
+def run_details(run: Run) -> RenderableType:
+    """A run in sections: state, result, configuration, what it was made with, files."""
+    head = Text.assemble((run.id, "bold"), "  ", state_text(run.state))
+    parts: list[RenderableType] = [head]
+    if run.problem:
+        parts.append(Text(run.problem, style="red"))
+    if run.status is not None:
+        parts += _section("State", _state_rows(run, run.status))
+        if run.status.error:
+            parts += [Text("\nError", style="bold"), Text(run.status.error, style="red")]
+    if run.result is not None:
+        parts += _section("Result", _result_rows(run.result))
+    if run.config is not None:
+        parts += _section("Configuration", _config_rows(run.config))
+    if run.result is not None:
+        parts += _section("Made with", _provenance_rows(run.result))
+    parts += _section("Files", _file_rows(run))
+    return Group(*parts)
+
+
+def _section(title: str, rows: Rows) -> list[RenderableType]:
+    if not rows:
+        return []
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, value in rows:
+        grid.add_row(label, value)
+    return [Text(f"\n{title}", style="bold"), grid]
+
+
+def _state_rows(run: Run, status: Status) -> Rows:
+    rows = [
+        ("name", run.name),
+        ("preset", (run.config.preset if run.config else None) or "none"),
+        ("device", ", ".join(part for part in (status.device, status.device_name) if part)),
+        ("host", status.host),
+        ("created", words.local_time(status.created)),
+        ("started", words.local_time(status.started)),
+        ("ended", words.local_time(status.ended)),
+        ("epoch", f"{status.epoch} of {status.epochs}"),
+        ("step", f"{status.step:,} of {status.steps:,}"),
+        ("test accuracy", words.percent(status.test_accuracy)),
+        ("best accuracy", _with_epoch(status.best_accuracy, status.best_epoch)),
+        ("loss", words.number(status.loss)),
+        ("time at work", words.duration(status.active_seconds)),
+    ]
+    if run.state.alive:
+        rows += [
+            ("phase", status.phase or words.NOTHING),
+            ("speed", words.speed(status.images_per_second)),
+            ("time left", words.duration(status.eta_seconds)),
+            ("process", str(status.pid or words.NOTHING)),
+        ]
+    elif status.exit_code is not None:
+        rows.append(("exit code", str(status.exit_code)))
+    return rows
+
+
+def _with_epoch(accuracy: float | None, epoch: int | None) -> str:
+    return words.percent(accuracy) + (f" (epoch {epoch})" if epoch else "")
+
+
+def _result_rows(result: Result) -> Rows:
+    cut = "" if result.complete else " (cut short by training.max_steps)"
+    rows = [
+        ("test accuracy", f"{words.percent(result.test_accuracy)} at the last epoch"),
+        ("best accuracy", _with_epoch(result.best_accuracy, result.best_epoch)),
+        ("train accuracy", f"{words.percent(result.train_accuracy)} in the last epoch, on augmented images"),
+        ("test loss", words.number(result.test_loss)),
+        (
+            "data",
+            f"{result.data_source}, {result.split} split: {result.train_images:,} / {result.test_images:,} images",
+        ),
+        ("parameters", f"{result.parameters:,}"),
+        ("epochs", f"{result.epochs}, {words.count(result.steps, 'step')}{cut}"),
+        ("training", f"{words.duration(result.train_seconds)}, {words.speed(result.images_per_second)}"),
+        ("evaluating", words.duration(result.eval_seconds)),
+        ("in all", f"{words.duration(result.total_seconds)} in {words.count(result.starts, 'start')}"),
+        ("arithmetic", f"{result.precision}, {result.memory_format}, compile {result.compile}"),
+        ("peak memory", words.size(result.peak_memory_bytes)),
+    ]
+    if result.energy_joules is not None:
+        rows.append(("energy", f"{result.energy_joules / 3.6e6:.3f} kWh"))
+    return rows
+
+
+def _config_rows(config: RunConfig) -> Rows:
+    """Every field; what differs from the shipped preset says what it was there."""
+    base = shipped_preset(config.preset) if config.preset else None
+    changed = differences(config, base) if base else {}
+    rows = []
+    for key, value in flatten(config).items():
+        was = f"   (preset: {field_value(changed[key][0])})" if key in changed else ""
+        rows.append((key, field_value(value) + was))
+    return rows
+
+
+def _provenance_rows(result: Result) -> Rows:
+    made = result.provenance
+    commit = f"{made.git_commit}{' with changes' if made.git_dirty else ''}" if made.git_commit else words.NOTHING
+    rows = [
+        ("fmnist-tui", made.fmnist_tui),
+        ("commit", commit),
+        ("python", made.python),
+        ("torch", made.torch),
+        ("torchvision", made.torchvision),
+        ("cuda", made.cuda or ""),
+        ("cudnn", made.cudnn or ""),
+        ("driver", made.driver or ""),
+        ("platform", made.platform),
+        ("cpu", made.cpu),
+        ("command", one_line(" ".join(made.command))),
+        *((name, f"sha256 {digest}") for name, digest in made.data_sha256.items()),
+    ]
+    return [(label, value) for label, value in rows if value]
+
+
+def _file_rows(run: Run) -> Rows:
+    directory = run.directory
+    files = [*(directory.checkpoint(which) for which in CHECKPOINTS)]
+    files += [directory.metrics, directory.predictions, directory.result, directory.worker_log]
+    rows = [("directory", str(directory.path))]
+    rows += [
+        (str(path.relative_to(directory.path)), words.size(path.stat().st_size)) for path in files if path.is_file()
+    ]
+    return rows
+
+
+def run_details_object(run: Run) -> dict[str, Any]:
+    """Everything about a run as one JSON object; what could not be read is null."""
+    try:
+        launch = LaunchRequest.model_validate_json(run.directory.launch.read_bytes())
+    except (OSError, ValidationError):  # an old or a damaged run; the other parts are still worth showing
+        launch = None
+    return {
+        "id": run.id,
+        "name": run.name,
+        "state": str(run.state),
+        "problem": run.problem,
+        "directory": str(run.directory.path),
+        "checkpoints": [which for which in CHECKPOINTS if run.directory.checkpoint(which).is_file()],
+        "config": as_json(run.config),
+        "launch": as_json(launch),
+        "status": as_json(run.status),
+        "result": as_json(run.result),
+    }

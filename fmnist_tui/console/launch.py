@@ -1,0 +1,118 @@
+"""Start a worker for a new or a resumed run and attend to it. Called by `commands_run`.
+
+Everything that can be refused is refused before a run directory is made.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fmnist_tui import paths
+from fmnist_tui.config import DataConfig, RunConfig
+from fmnist_tui.console.output import console, print_json, print_notes, say
+from fmnist_tui.console.summary import print_summary
+from fmnist_tui.console.watch import Attendant, Interrupts, choose_view, exit_code
+from fmnist_tui.runs import process, store
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import ExitCode, utc_now
+from fmnist_tui.runs.store import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fmnist_tui.data.source import Progress
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where and how a run is started, as the options say."""
+
+    runs_dir: Path
+    data_dir: Path | None
+    device: str
+    detach: bool
+    json: bool
+
+
+def start_new(config: RunConfig, notes: Sequence[str], start: Start) -> int:
+    """Make a run and start its worker; returns the exit code.
+
+    Raises RunError or DataError, and then leaves nothing behind.
+    """
+    print_notes(notes)
+    store.check_runs_dir(start.runs_dir)
+    get_data(config.data, start.data_dir)
+    with Interrupts() as interrupts:
+        directory = store.create_run(start.runs_dir, config, start.device, start.data_dir)
+        return _run(directory, start, interrupts)
+
+
+def resume(
+    run: Run, start: Start, checkpoint: Literal["last", "previous", "best"] = "last", epochs: int | None = None
+) -> int:
+    """Start a worker that goes on in a run's own directory; returns the exit code. Raises RunError or DataError."""
+    if run.config is not None:
+        get_data(run.config.data, start.data_dir)
+    with Interrupts() as interrupts:
+        since = utc_now()
+        store.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs)
+        return _run(run.directory, start, interrupts, since)
+
+
+def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: str = "") -> int:
+    worker = process.start_worker(directory)
+    if start.detach:
+        _announce(directory, start.json)
+        return ExitCode.DONE
+    run = Attendant(directory, worker, interrupts).watch(choose_view(start.json), since)
+    if not start.json:
+        print_summary(run)
+    return exit_code(run)
+
+
+def _announce(directory: RunDirectory, as_json: bool) -> None:
+    if as_json:
+        print_json({"kind": "run", "id": directory.id, "directory": str(directory.path)})
+        return
+    print(directory.id)
+    if sys.stderr.isatty():
+        say(f"It goes on in the background. Watch it: fmnist-tui runs watch {directory.id}")
+
+
+def get_data(config: DataConfig, data_dir: Path | None) -> None:
+    """Make sure that the images can be had and are whole; downloads them where no searched place has them.
+
+    Raises DataError.
+    """
+    from fmnist_tui.data import source
+
+    if config.source == "sample" or paths.data_dir_override(data_dir) is not None:
+        source.load(config, data_dir)
+        return
+    with download_progress() as progress:
+        source.load(config, None, download=True, progress=progress)
+
+
+@contextmanager
+def download_progress() -> Iterator[Progress]:
+    """A function that shows how a download gets on, on stderr: a bar for each file, or a line without a terminal."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+    stderr = console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as display:
+
+        def show(name: str, received: int, expected: int) -> None:
+            if name not in tasks:
+                tasks[name] = display.add_task(name, total=expected or None)
+                if not stderr.is_terminal:
+                    say(f"downloading {name}")
+            display.update(tasks[name], completed=received, total=expected or None)
+
+        yield show

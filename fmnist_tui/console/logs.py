@@ -1,0 +1,40 @@
+"""`runs logs`: a worker's own output, whole or its end, and as it grows. Called by `commands_runs`."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from fmnist_tui.console.output import say
+from fmnist_tui.console.watch import LOOK_SECONDS, under_way
+from fmnist_tui.runs.store import Run, load_run
+
+
+def print_log(run: Run, lines: int | None, follow: bool) -> None:
+    """worker.log on stdout, its last `lines` lines only where given; with `follow` until the run has ended."""
+    log = run.directory.worker_log
+    if not log.is_file():
+        say(f"{run.id}: has no worker.log yet")
+        if not follow:
+            return
+    offset = 0
+    if log.is_file():
+        content = log.read_bytes()
+        offset = len(content)
+        _write(content if lines is None else b"".join(content.splitlines(keepends=True)[-lines:] if lines else []))
+    while follow:
+        at_work = under_way(load_run(run.directory))  # asked first: what was written before the end is printed
+        if log.is_file():
+            with log.open("rb") as file:
+                file.seek(offset)
+                content = file.read()
+            offset += len(content)
+            _write(content)
+        if not at_work:
+            return
+        time.sleep(LOOK_SECONDS)
+
+
+def _write(content: bytes) -> None:
+    sys.stdout.write(content.decode(errors="replace"))
+    sys.stdout.flush()

@@ -1,0 +1,159 @@
+"""The options and arguments that several commands share: their names, types and help texts.
+
+Used in the signatures of the command functions. What a RunConfig field means and its bounds stand in
+`config.py`; the texts here say only what the option does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+CHANGES = "Change the configuration"
+START = "Where and how"
+
+
+def complete_presets(incomplete: str) -> list[str]:
+    """Preset names for the shell's completion."""
+    from fmnist_tui.presets import find_presets
+
+    return [name for name in find_presets() if name.startswith(incomplete)]
+
+
+def complete_runs(incomplete: str) -> list[str]:
+    """Run ids (and 'last') for the shell's completion: those that hold what was typed."""
+    from fmnist_tui import paths
+    from fmnist_tui.runs.store import RunError, run_directories
+
+    try:
+        ids = ["last", *(run.id for run in run_directories(paths.runs_dir()))]
+    except RunError:
+        return []
+    return [run_id for run_id in ids if incomplete in run_id]
+
+
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run: any part of its id that no other run has, or 'last' for the newest.",
+        autocompletion=complete_runs,
+        show_default=False,
+    ),
+]
+PresetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A preset; see: fmnist-tui presets list.",
+        autocompletion=complete_presets,
+        show_default=False,
+    ),
+]
+RunsDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--runs-dir",
+        metavar="DIR",
+        help="Where the runs lie; else $FMNIST_TUI_RUNS_DIR, else ./runs.",
+        show_default=False,
+        rich_help_panel=START,
+    ),
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="The directory that holds the full data set, else $FMNIST_TUI_DATA_DIR; no other is then searched.",
+        show_default=False,
+        rich_help_panel=START,
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON, one object a line, and nothing else on stdout.", show_default=False)
+]
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set any field by its dotted name, for example --set optimizer.lr=0.05; repeatable.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option("--epochs", metavar="N", help="Train for N epochs.", show_default=False, rich_help_panel=CHANGES),
+]
+ScaleScheduleOption = Annotated[
+    bool,
+    typer.Option(
+        "--scale-schedule",
+        help="With --epochs: move milestones and warm-up in proportion.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", help="Set the seed.", show_default=False, rich_help_panel=CHANGES),
+]
+DataOption = Annotated[
+    Literal["full", "sample"] | None,
+    typer.Option(
+        "--data",
+        help="Train on the full data set, or on the small sample that comes with the program.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
+]
+SplitOption = Annotated[
+    Literal["custom", "standard"] | None,
+    typer.Option(
+        "--split",
+        help="custom: half of the training images against all others; standard: the official split.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
+]
+NameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="TEXT",
+        help="Call the run so; it becomes part of its id.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:N or mps. auto takes a GPU where there is one.",
+        rich_help_panel=START,
+    ),
+]
+GpusOption = Annotated[
+    int,
+    typer.Option("--gpus", metavar="N", help="GPUs to train on; only 1 in this version.", rich_help_panel=START),
+]
+DetachOption = Annotated[
+    bool,
+    typer.Option(
+        "--detach",
+        help="Print the run's id and return at once; the run goes on in the background.",
+        show_default=False,
+        rich_help_panel=START,
+    ),
+]
+FromOption = Annotated[
+    Literal["last", "previous", "best"],
+    typer.Option("--from", help="The checkpoint to go on from.", rich_help_panel=START),
+]

@@ -1,0 +1,107 @@
+"""Where the command line writes: the two Rich consoles, JSON lines, and an error as one plain message.
+
+Called by every command and by `cli.main`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console
+
+CLICK_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+"""Base of the parser's own errors; Typer brought its parser along in 0.2x and does not export this class."""
+
+
+PIPE_WIDTH = 200
+"""Cells of a line where there is no terminal to ask."""
+
+
+class UsageError(ValueError):
+    """A command line that parses but can't be meant; the text names the option, the value and the remedy."""
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that prints text as it is: no markup, no emoji codes, no highlighting; colours only on a terminal.
+
+    Into a pipe or a file it writes wide tables, whose cells no program has to put together again.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    return console
+
+
+def print_json(record: Any) -> None:
+    """One JSON value as one line on stdout, at once."""
+    sys.stdout.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def as_json(record: BaseModel | None) -> Any:
+    """A record as plain values that are strict JSON: a loss that is not finite is a string."""
+    return None if record is None else json.loads(record.model_dump_json())
+
+
+def say(message: str) -> None:
+    """A line for the user beside a command's output: on stderr, so that stdout holds only what was asked for."""
+    console(stderr=True).print(message, soft_wrap=True)
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """What the user should know before the command goes on, one line each, on stderr."""
+    from rich.text import Text
+
+    for note in notes:
+        console(stderr=True).print(Text.assemble(("note: ", "bold yellow"), note), soft_wrap=True)
+
+
+def print_error(message: str) -> None:
+    """The one plain message of a command that failed, on stderr."""
+    from rich.text import Text
+
+    console(stderr=True).print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+
+
+def report_error(error: Exception) -> int:
+    """Print what is wrong, as one message without a traceback; return the exit code for it."""
+    from fmnist_tui.runs.records import ExitCode
+
+    if isinstance(error, CLICK_ERROR):
+        return _report_usage(error)
+    if isinstance(error, ValueError):
+        from fmnist_tui.config import ConfigError
+        from fmnist_tui.data.source import DataError
+        from fmnist_tui.runs.store import RunError
+
+        if isinstance(error, DataError):
+            print_error(str(error))
+            return ExitCode.DATA
+        if isinstance(error, ConfigError | RunError | UsageError):
+            print_error(str(error).lstrip("\n"))
+            return ExitCode.USAGE
+    print_error(f"{type(error).__name__}: {error}\nThis is a mistake in fmnist-tui; --debug shows where it happened.")
+    return 1
+
+
+def _report_usage(error: Exception) -> int:
+    """An option, command or argument the parser does not know or that lacks a value."""
+    message = str(error.format_message())  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(message + "\n")
+        return 2
+    print_error(message[:1].lower() + message[1:])
+    if context is not None:
+        say(f"see: {context.command_path} --help")
+    return 2

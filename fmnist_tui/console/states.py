@@ -1,0 +1,24 @@
+"""A run's state as the command line shows it: glyph, word and colour. Called by the list and the live display."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from fmnist_tui.runs.records import State
+
+GLYPHS: dict[State, tuple[str, str]] = {
+    State.QUEUED: ("◌", "dim"),
+    State.STARTING: ("○", "cyan"),
+    State.RUNNING: ("●", "green"),
+    State.STOPPING: ("◐", "yellow"),
+    State.FINISHED: ("✓", "green"),
+    State.STOPPED: ("■", "yellow"),
+    State.FAILED: ("✗", "red"),
+    State.LOST: ("?", "magenta"),
+}
+
+
+def state_text(state: State) -> Text:
+    """For example '● running', coloured; the word stands there too, for those who see no colours."""
+    glyph, style = GLYPHS[state]
+    return Text(f"{glyph} {state}", style=style)

@@ -1,0 +1,117 @@
+"""End runs and delete them: `runs stop` and `runs delete`. Called by `commands_runs`."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from fmnist_tui.console import words
+from fmnist_tui.console.output import UsageError, print_error, say
+from fmnist_tui.console.summary import resume_hint
+from fmnist_tui.console.watch import LOOK_SECONDS
+from fmnist_tui.runs import process, store
+from fmnist_tui.runs.records import ExitCode, State
+from fmnist_tui.runs.store import Run, RunError
+
+KILLED = "killed with 'runs stop --now'; what came after the last checkpoint is lost"
+
+
+def stop(run: Run, after_epoch: bool, timeout: float | None) -> int:
+    """Ask a run to stop with a checkpoint, at once or after its epoch, and wait up to `timeout` seconds.
+
+    Without a timeout the request alone is made. Returns the exit code.
+    """
+    if not run.state.alive:
+        return _not_at_work(run)
+    process.send_request(run.directory, "stop_after_epoch" if after_epoch else "stop")
+    if timeout is None:
+        when = f"after epoch {run.status.epoch}" if after_epoch and run.status and run.status.epoch else "soon"
+        say(f"{run.id} was asked to stop; it will {when}, with a checkpoint.")
+        return ExitCode.DONE
+    until = time.monotonic() + timeout
+    while run.state.alive:
+        if time.monotonic() > until:
+            print_error(
+                f"{run.id}: is still {run.state} after {words.duration(timeout)}; the request stands. "
+                f"Look with 'fmnist-tui runs watch {run.id}', or kill it: fmnist-tui runs stop {run.id} --now"
+            )
+            return ExitCode.FAILED
+        time.sleep(LOOK_SECONDS)
+        run = store.load_run(run.directory)
+    return _say_ended(run)
+
+
+def _say_ended(run: Run) -> int:
+    """What became of a run that was asked to stop; it may have finished or failed meanwhile."""
+    if run.state is State.STOPPED and run.status is not None:
+        say(f"{run.id} stopped in epoch {run.status.epoch}, step {run.status.step:,}. {resume_hint(run)}")
+        return ExitCode.DONE
+    if run.state is State.FINISHED:
+        say(f"{run.id} has finished.")
+        return ExitCode.DONE
+    why = (run.status.error or "").splitlines() if run.status else []
+    print_error(
+        f"{run.id}: has {run.state if run.state is State.FAILED else 'been lost'}" + (f": {why[0]}" if why else "")
+    )
+    return ExitCode.FAILED
+
+
+def _not_at_work(run: Run) -> int:
+    hint = "" if run.state is State.FINISHED else f" {resume_hint(run)}"
+    say(f"{run.id} is {run.state}; there is nothing to stop.{hint}")
+    return ExitCode.DONE
+
+
+def kill(run: Run) -> int:
+    """Kill a run's worker and write down that it was. Raises RunError where it is not on this machine."""
+    if not run.state.alive or run.status is None:
+        return _not_at_work(run)
+    if run.status.host != socket.gethostname():
+        raise RunError(f"{run.id}: runs on {run.status.host}; kill it there, or stop it from here without --now")
+    if not process.kill_worker(run.status):
+        run = store.load_run(run.directory)
+        if run.state.alive:
+            raise RunError(f"{run.id}: is just starting and can't be killed yet; try again in a moment")
+        return _not_at_work(run)
+    store.mark_failed(run.directory, KILLED, ExitCode.STOPPED)
+    say(f"{run.id} was killed. {resume_hint(run)}")
+    return ExitCode.DONE
+
+
+def delete(runs_dir: Path, names: Sequence[str], yes: bool) -> int:
+    """Delete the runs that were named, all or none where one can't be; asks first. Returns the exit code.
+
+    Raises RunError for a run at work and for a name that fits none or several.
+    """
+    runs = list({run.id: run for run in (store.find_run(runs_dir, name) for name in names)}.values())
+    at_work = [run for run in runs if run.state.alive]
+    if at_work:
+        raise RunError(
+            f"{', '.join(run.id for run in at_work)}: {'is' if len(at_work) == 1 else 'are'} at work; "
+            "nothing was deleted. Stop first: fmnist-tui runs stop RUN"
+        )
+    if not yes and not _agreed(runs):
+        say("Nothing was deleted.")
+        return ExitCode.DONE
+    for run in runs:
+        store.delete_run(run)
+        say(f"deleted {run.id}")
+    return ExitCode.DONE
+
+
+def _agreed(runs: Sequence[Run]) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("runs delete: asks before it deletes, and here is no terminal to ask on; add --yes")
+    for run in runs:
+        say(f"  {run.id}  {run.state}  {words.size(directory_bytes(run.directory.path))}")
+    return typer.confirm(f"Delete {words.count(len(runs), 'run')} with all files?", err=True)
+
+
+def directory_bytes(directory: Path) -> int:
+    """Bytes of all files below a directory."""
+    return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file())

@@ -1,0 +1,41 @@
+"""How a watched run ended, in a few lines: its row of the table, where it lies, how to go on. Called after watching."""
+
+from __future__ import annotations
+
+import shlex
+
+from rich.text import Text
+
+from fmnist_tui import paths
+from fmnist_tui.console.output import console, print_error
+from fmnist_tui.report import summary_row
+from fmnist_tui.runs.records import State
+from fmnist_tui.runs.store import Run
+
+
+def print_summary(run: Run) -> None:
+    """The end of a run in words; of a failed one on stderr, since that is an error."""
+    stdout = console()
+    if run.state is State.FINISHED and run.result is not None and run.config is not None:
+        stdout.print(summary_row(run.result, run.config), soft_wrap=True, end="")
+    elif run.state is State.STOPPED and run.status is not None:
+        where = f"epoch {run.status.epoch} of {run.status.epochs}, step {run.status.step:,}"
+        stdout.print(f"Stopped in {where}, with a checkpoint. {resume_hint(run)}", soft_wrap=True)
+    else:
+        error = (run.status.error if run.status else None) or run.problem or "its process is gone without a word"
+        print_error(f"{run.id}: {'was lost' if run.state is State.LOST else run.state}: {error}")
+        if run.directory.checkpoint("last").is_file():
+            stdout.print(resume_hint(run), soft_wrap=True)
+    stdout.print(Text.assemble(("run directory  ", "dim"), str(run.directory.path)), soft_wrap=True)
+
+
+def resume_hint(run: Run) -> str:
+    """The command that goes on with a run, as it must be typed here."""
+    return f"Go on with: {command('run', 'resume', run.id, run=run)}"
+
+
+def command(*parts: str, run: Run) -> str:
+    """A command line about a run; names the runs directory where it is not the default one."""
+    runs_dir = run.directory.path.parent
+    where = [] if runs_dir == paths.runs_dir() else ["--runs-dir", str(runs_dir)]
+    return shlex.join(["fmnist-tui", *parts, *where])

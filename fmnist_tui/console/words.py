@@ -1,0 +1,64 @@
+"""What a value looks like where it may not be known yet; the form itself is the report's. Used by all views here."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+from fmnist_tui.report import words
+
+NOTHING = "-"
+"""Stands where a value is not known (yet)."""
+
+
+def duration(seconds: float | None) -> str:
+    """A time in its two largest units: '5 m 2 s'; '-' for None."""
+    return NOTHING if seconds is None or not math.isfinite(seconds) else words.duration(max(seconds, 0.0))
+
+
+def finish_time(eta_seconds: float, now: datetime | None = None) -> str:
+    """When something is done that takes this long from now, in local time: '14:33', 'Tue 14:33', '3 Dec 14:33'."""
+    now = now or datetime.now()
+    end = now + timedelta(seconds=eta_seconds)
+    if end.date() == now.date():
+        return f"{end:%H:%M}"
+    return f"{end:%a %H:%M}" if end - now < timedelta(days=6) else f"{end.day} {end:%b %H:%M}"
+
+
+def local_time(timestamp: str | None) -> str:
+    """A record's UTC timestamp in local time: '2026-11-23 14:25:01'; '-' for None."""
+    return f"{datetime.fromisoformat(timestamp).astimezone():%Y-%m-%d %H:%M:%S}" if timestamp else NOTHING
+
+
+def percent(value: float | None) -> str:
+    """A percentage with its sign: '93.41 %'; '-' for None."""
+    return NOTHING if value is None else f"{words.percent(value)} %"
+
+
+def number(value: float | None) -> str:
+    """A loss or a learning rate to four significant digits: '0.1843', '0.02', '1e-05', 'nan'; '-' for None."""
+    return NOTHING if value is None else f"{value:.4g}"
+
+
+def speed(images_per_second: float | None) -> str:
+    """A training speed with its unit: '9,870 img/s', '16.2 img/s'; '-' for None."""
+    if images_per_second is None or not math.isfinite(images_per_second):
+        return NOTHING
+    return f"{words.speed(images_per_second)} img/s"
+
+
+def size(count: int | None) -> str:
+    """Bytes in decimal units: '340 MB'; '-' for None."""
+    if count is None:
+        return NOTHING
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def count(number_of: int, noun: str) -> str:
+    """A number with its noun: '1 run', '3 runs', '36,478,906 parameters'."""
+    return f"{number_of:,} {noun}" + ("" if number_of == 1 else "s")

@@ -1,0 +1,100 @@
+"""A configuration in the words of a hyperparameter table: network, optimizer, schedule, augmentation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fmnist_tui.config import (
+    AugmentConfig,
+    DenseNetConfig,
+    DualPathNetConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    ScheduleConfig,
+    ShakeShakeConfig,
+    WideResNetConfig,
+)
+from fmnist_tui.report.words import field_value
+
+
+def network_name(model: ModelConfig) -> str:
+    """The name its family's papers give a network of these sizes, for example 'WRN-28-10'."""
+    if isinstance(model, WideResNetConfig):
+        return f"WRN-{model.depth}-{model.widen_factor}"
+    if isinstance(model, DenseNetConfig):
+        kind = "DenseNet" + ("-" if model.bottleneck or model.reduction < 1 else "")
+        kind += ("B" if model.bottleneck else "") + ("C" if model.reduction < 1 else "")
+        return f"{kind}-{model.depth}-{model.growth_rate}"
+    if isinstance(model, DualPathNetConfig):
+        return f"DualPathNet-{'-'.join(map(str, model.blocks))}"
+    if isinstance(model, ShakeShakeConfig):
+        return f"Shake-Shake-{model.depth} 2x{model.base_channels}d"
+    return str(model.kind)
+
+
+def network(model: ModelConfig) -> str:
+    """Every size of a network by its field's name: 'depth 28, widen_factor 10, drop_rate 0'."""
+    return ", ".join(f"{key} {field_value(value)}" for key, value in model.model_dump(exclude={"kind"}).items())
+
+
+def optimizer(config: OptimizerConfig) -> str:
+    """'SGD, momentum 0.9, Nesterov'."""
+    return f"SGD, momentum {config.momentum:g}" + (", Nesterov" if config.nesterov else "")
+
+
+def schedule(config: ScheduleConfig) -> str:
+    """The learning rate's way in words: 'x0.2 at epochs 60, 120, 160', 'cosine to 0, warm-up 5 epochs'."""
+    said = {
+        "step": f"x{config.gamma:g} at epochs {', '.join(map(str, config.milestones))}",
+        "cosine": f"cosine to {config.min_lr:g}",
+        "one_cycle": f"one cycle to {config.min_lr:g}",
+    }.get(config.kind, config.kind)
+    return said + (f", warm-up {config.warmup_epochs:g} epochs" if config.warmup_epochs else "")
+
+
+def augmentation(config: AugmentConfig) -> str:
+    """'crop (pad 4), flip, Cutout 16'; 'none' where nothing is done."""
+    said = [f"crop (pad {config.crop_padding})"] if config.crop_padding else []
+    said += ["flip"] if config.flip else []
+    if config.cutout_size and config.cutout_probability:
+        share = "" if config.cutout_probability == 1 else f" (p {config.cutout_probability:g})"
+        said.append(f"Cutout {config.cutout_size}{share}" + (" inside" if config.cutout_inside else ""))
+    return ", ".join(said) or "none"
+
+
+def changes(changed: dict[str, tuple[Any, Any]]) -> str:
+    """Changed hyperparameters as 'training.epochs 200 -> 20, optimizer.lr 0.1 -> 0.05'; '' for none.
+
+    Of another model family its own fields are told, not that the preset's are gone.
+    """
+    told = dict(changed)
+    if "model.kind" in told:
+        told = {key: (old, new) for key, (old, new) in told.items() if not key.startswith("model.") or new is not None}
+    return ", ".join(f"{key} {field_value(old)} -> {field_value(new)}" for key, (old, new) in told.items())
+
+
+def recipe(config: RunConfig, epochs: int) -> tuple[str, ...]:
+    """A configuration's cells below RECIPE_COLUMNS, `epochs` being those really trained."""
+    return (
+        network(config.model),
+        optimizer(config.optimizer),
+        f"{config.optimizer.lr:g}",
+        schedule(config.schedule),
+        f"{config.optimizer.weight_decay:g}",
+        str(config.training.batch_size),
+        f"{epochs:,}",
+        augmentation(config.augment),
+    )
+
+
+RECIPE_COLUMNS = (
+    "Network",
+    "Optimizer",
+    "Learning rate",
+    "Schedule",
+    "Weight decay",
+    "Batch size",
+    "Epochs",
+    "Augmentation",
+)

@@ -1,0 +1,97 @@
+"""The report as CSV (one line a run) and JSON (rows and runs), for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+from fmnist_tui.report import describe
+from fmnist_tui.report.rows import Benchmarks, FinishedRun, Row, Spread
+from fmnist_tui.report.tables import notes
+from fmnist_tui.runs.records import Provenance, Result
+
+_DERIVED = ("model_name", "changed", "reference_accuracy")
+
+
+def csv_columns() -> list[str]:
+    """The header: every field of Result in its order, provenance's as 'provenance.torch', then what we derive."""
+    flat = [name for name in Result.model_fields if name != "provenance"]
+    return [*flat, *(f"provenance.{name}" for name in Provenance.model_fields), *_DERIVED]
+
+
+def write_csv(benchmarks: Benchmarks) -> str:
+    """One line a run, newest first, below a header that does not depend on the runs."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, csv_columns(), lineterminator="\n")
+    writer.writeheader()
+    for run in benchmarks.runs:
+        fields = _fields(run)
+        made_with = fields.pop("provenance")
+        fields |= {f"provenance.{name}": value for name, value in made_with.items()}
+        fields["changed"] = describe.changes(run.changed)
+        writer.writerow({name: _cell(value) for name, value in fields.items()})
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Lists and mappings as JSON, true and false as JSON writes them, None as nothing."""
+    return json.dumps(value) if isinstance(value, list | dict | bool) else value
+
+
+def write_json(benchmarks: Benchmarks) -> str:
+    """An object with `rows` (what the tables show, as numbers), `runs` (every result) and `skipped`."""
+    document = {
+        "rows": [_row(row) for row in benchmarks.rows],
+        "runs": [_fields(run) for run in benchmarks.runs],
+        "skipped": [{"id": run_id, "reason": why} for run_id, why in benchmarks.skipped],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _fields(run: FinishedRun) -> dict[str, Any]:
+    """A run's result as strict JSON has it, and what we derive from its configuration."""
+    fields: dict[str, Any] = json.loads(run.result.to_json())
+    reference = run.reference
+    return fields | {
+        "id": run.id,
+        "model_name": run.model_name,
+        "changed": {key: {"preset": old, "run": new} for key, (old, new) in run.changed.items()},
+        "reference_accuracy": reference.accuracy if reference else None,
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    run, result = row.first, row.first.result
+    return {
+        "label": run.label,
+        "origin": run.origin,
+        "model_name": run.model_name,
+        "parameters": result.parameters,
+        "data_source": result.data_source,
+        "split": result.split,
+        "train_images": result.train_images,
+        "test_images": result.test_images,
+        "epochs": result.epochs,
+        "complete": result.complete,
+        "test_accuracy": _spread(row.spread("test_accuracy")),
+        "best_accuracy": _spread(row.spread("best_accuracy")),
+        "best_epochs": row.best_epochs,
+        "total_seconds": row.spread("total_seconds").mean,
+        "images_per_second": row.spread("images_per_second").mean,
+        "device": result.device_name or result.device,
+        "devices": result.devices,
+        "precision": result.precision,
+        "reference_accuracy": run.reference.accuracy if run.reference else None,
+        "best_minus_reference": row.above_reference("best_accuracy"),
+        "final_minus_reference": row.above_reference("test_accuracy"),
+        "hyperparameters": run.hyperparameters,
+        "seeds": row.seeds,
+        "notes": notes(row),
+        "runs": [run.id for run in row.runs],
+    }
+
+
+def _spread(spread: Spread) -> dict[str, float | None]:
+    return {"mean": spread.mean, "sd": spread.sd}

@@ -1,0 +1,189 @@
+"""The tables of the benchmark report and the words around them, as blocks of plain text."""
+
+from __future__ import annotations
+
+from fmnist_tui import presets
+from fmnist_tui.report import describe
+from fmnist_tui.report.blocks import Block, Code, Column, Heading, Items, Paragraph, Table
+from fmnist_tui.report.rows import Benchmarks, FinishedRun, Row, Spread
+from fmnist_tui.report.words import duration, percent, signed, speed
+
+NOTHING = "-"
+"""What a cell without a value says."""
+
+HEADLINE = (
+    Column("Model Name"),
+    Column("# of Parameters", True),
+    Column("Accuracy (Prec@1)", True),
+    Column("time", True),
+    Column("# of Epochs", True),
+)
+"""The reference's own columns in its own words."""
+MEASURED = (
+    Column("Best (epoch)", True),
+    Column("Images/s", True),
+    Column("Device"),
+    Column("Precision"),
+    Column("Data and split"),
+    Column("Runs", True),
+)
+COMPARED = (
+    Column("Reference", True),
+    Column("Best - reference", True),
+    Column("Final - reference", True),
+)
+SAID = (Column("Preset"), Column("Notes"))
+
+
+LEGEND = (
+    "Finished runs only. Accuracy is the test accuracy in % after the last epoch; best is the highest over the "
+    "evaluated epochs, which is what the reference reports, so best - reference compares like with like. Time is "
+    "measured, from the start of a run to its end. Several runs that differ in nothing but the seed share a row: "
+    "mean ± sample standard deviation."
+)
+PUBLISHED = (
+    "The reference's rows as published: custom split, one GTX 1080 Ti, 2018. The accuracy is the best over all "
+    "epochs, the times are its author's estimates, the speed is computed from its logs."
+)
+
+
+def report(benchmarks: Benchmarks) -> list[Block]:
+    """The whole report: the tables, the results to beat, the hyperparameters, and what was left out."""
+    rows = benchmarks.rows
+    if rows:
+        opening = Paragraph.of(LEGEND)
+    else:
+        start = Code("fmnist-tui run preset quick")
+        opening = Paragraph.of("No run has finished yet. This one takes a minute or two:", start)
+    full = [row for row in rows if row.first.result.data_source == "full"]
+    custom = [row for row in full if row.first.result.split == "custom"]
+    standard = [row for row in full if row.first.result.split == "standard"]
+    sample = [row for row in rows if row.first.result.data_source == "sample"]
+    blocks: list[Block] = [Heading("Fashion-MNIST benchmarks", 1), opening]
+    if custom:
+        blocks += [Heading("Full data, custom split", 2), results_table(custom, compared=True)]
+    if standard:
+        blocks += [Heading("Full data, standard split", 2), results_table(standard)]
+    if sample:
+        what = "Runs on the small sample that is shipped with the program, for trying things."
+        blocks += [Heading("Sample data", 2), Paragraph.of(what), results_table(sample)]
+    blocks += [Heading("The results to beat", 2), Paragraph.of(PUBLISHED), published_table()]
+    if rows:
+        blocks += [Heading("Hyperparameters", 2), hyperparameter_table(rows)]
+    if benchmarks.skipped:
+        told = tuple(f"Run {run_id}: {why}" for run_id, why in benchmarks.skipped)
+        blocks += [Heading("Left out", 2), Paragraph.of("Runs with a result that can't be read:"), Items(told)]
+    return blocks
+
+
+def results_table(rows: list[Row], compared: bool = False) -> Table:
+    """One line a row; with the reference's columns where the table may be `compared` with it."""
+    columns = HEADLINE + MEASURED + (COMPARED if compared else ()) + SAID
+    cells = tuple(
+        headline(row) + _measured(row) + (_compared(row) if compared else ()) + (row.first.label, notes(row))
+        for row in rows
+    )
+    return Table(columns, cells)
+
+
+def headline(row: Row) -> tuple[str, ...]:
+    """The cells below HEADLINE."""
+    result = row.first.result
+    return (
+        row.first.model_name,
+        f"{result.parameters:,}",
+        _accuracy(row.spread("test_accuracy")),
+        duration(row.spread("total_seconds").mean),
+        f"{result.epochs:,}",
+    )
+
+
+def _measured(row: Row) -> tuple[str, ...]:
+    first, last = row.best_epochs[0], row.best_epochs[-1]
+    epochs = f"{first:,}" if first == last else f"{first:,}-{last:,}"
+    runs = str(len(row.runs))
+    if len(row.seeds) < len(row.runs):
+        runs += f" ({len(row.seeds)} seed{'s' if len(row.seeds) > 1 else ''})"
+    return (
+        f"{_accuracy(row.spread('best_accuracy'))} ({epochs})",
+        speed(row.spread("images_per_second").mean),
+        device(row.first),
+        precision(row.first),
+        data(row.first),
+        runs,
+    )
+
+
+def _compared(row: Row) -> tuple[str, ...]:
+    reference = row.first.reference
+    best, final = row.above_reference("best_accuracy"), row.above_reference("test_accuracy")
+    if reference is None or best is None or final is None:
+        return (NOTHING, NOTHING, NOTHING)
+    return (percent(reference.accuracy), signed(best), signed(final))
+
+
+def _accuracy(spread: Spread) -> str:
+    return percent(spread.mean) + ("" if spread.sd is None else f" ± {percent(spread.sd)}")
+
+
+def device(run: FinishedRun) -> str:
+    """'NVIDIA H200', '2 x NVIDIA H200'."""
+    name = run.result.device_name or run.result.device
+    return name if run.result.devices == 1 else f"{run.result.devices} x {name}"
+
+
+def precision(run: FinishedRun) -> str:
+    """'bf16, compiled'."""
+    result = run.result
+    said = [result.precision, *([] if result.compile == "off" else ["compiled"])]
+    return ", ".join(said + (["deterministic"] if result.deterministic else []))
+
+
+def data(run: FinishedRun) -> str:
+    """'full, custom (30,000 / 40,000)': source, split, training and test images."""
+    result = run.result
+    return f"{result.data_source}, {result.split} ({result.train_images:,} / {result.test_images:,})"
+
+
+def notes(row: Row) -> str:
+    """What sets a row apart from its preset as shipped; NOTHING where nothing does."""
+    run = row.first
+    said = []
+    if not run.result.complete:
+        said.append(f"stopped at {run.result.steps:,} steps")
+    if changed := describe.changes(run.changed):
+        said.append(f"changed: {changed}")
+    said += {"own": ["own preset"], "none": ["own configuration"]}.get(run.origin, [])
+    if run.micro_batch is not None:
+        said.append(f"micro-batches of {run.micro_batch:,}")
+    if run.config.training.eval_every > 1:
+        said.append(f"evaluated every {run.config.training.eval_every:,} epochs")
+    return "; ".join(said) or NOTHING
+
+
+def published_table() -> Table:
+    """The reference's own rows, from the shipped presets."""
+    shipped = [presets.shipped_preset(name) for name in presets.SHIPPED_ORDER]
+    cells = tuple(
+        (
+            reference.model_name,
+            f"{reference.parameters:,}",
+            str(reference.accuracy),
+            reference.time,
+            f"{reference.epochs:,}",
+            NOTHING if reference.images_per_second is None else speed(reference.images_per_second),
+        )
+        for reference in (preset.reference for preset in shipped if preset)
+        if reference
+    )
+    return Table((*HEADLINE, Column("Images/s", True)), cells)
+
+
+def hyperparameter_table(rows: list[Row]) -> Table:
+    """One line for each configuration of the rows, whatever it ran on, with all its seeds."""
+    seeds: dict[tuple[str, ...], set[int]] = {}
+    for row in rows:
+        cells = (row.first.label, *describe.recipe(row.first.config, row.first.hyperparameters["training.epochs"]))
+        seeds.setdefault(cells, set()).update(row.seeds)
+    columns = (Column("Preset"), *(Column(heading) for heading in describe.RECIPE_COLUMNS), Column("Seeds"))
+    return Table(columns, tuple((*cells, ", ".join(map(str, sorted(found)))) for cells, found in seeds.items()))

@@ -1,0 +1,131 @@
+"""The worker: `python -m fmnist_tui.training RUN_DIR` trains one run to its end.
+
+Every launcher starts this: the command line, the app, torchrun, Slurm. It says that it lives before it
+imports torch, holds the run's lock, and turns whatever happens into the final status and an exit code.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import ExitCode, LaunchRequest, State, Status
+from fmnist_tui.training.control import StopSignal
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train the run in the directory the first argument names; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if len(arguments) != 1:
+        print("usage: python -m fmnist_tui.training RUN_DIR", file=sys.stderr)
+        return ExitCode.USAGE
+    faulthandler.enable()
+    stop_signal = StopSignal()
+    stop_signal.install()
+    run = RunDirectory(Path(arguments[0]).absolute())
+    try:
+        config = RunConfig.model_validate_json(run.config.read_bytes())
+        status = Status.model_validate_json(run.status.read_bytes())
+        launch = LaunchRequest()
+        if run.launch.exists():
+            launch = LaunchRequest.model_validate_json(run.launch.read_bytes())
+    except (OSError, ValidationError) as error:
+        print(f"{run.path}: is not a run that can be started: {error}", file=sys.stderr)
+        return ExitCode.USAGE
+    lock = FileLock(run.lock)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{run.id}: another worker trains this run; nothing was changed", file=sys.stderr)
+        return ExitCode.USAGE
+    with lock:
+        return work(run, config, status, launch, stop_signal)
+
+
+def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchRequest, stop_signal: StopSignal) -> int:
+    """Train with the run's lock held; the final status says how it ended."""
+    from fmnist_tui.training.reporter import Reporter
+
+    reporter = Reporter(run, status.model_copy(update={"state": State.STARTING, "phase": "loading torch"}))
+    reporter.start()
+    state, error, code = State.FAILED, None, ExitCode.FAILED
+    try:
+        state, error, code = _train(run, config, launch, reporter, stop_signal)
+    except BaseException as unexpected:
+        traceback.print_exc()
+        error = f"{type(unexpected).__name__}: {unexpected}".splitlines()[0]
+        if isinstance(unexpected, KeyboardInterrupt):
+            state, error, code = State.STOPPED, "stopped at once by a second signal", ExitCode.STOPPED
+    finally:
+        if error and state is State.FAILED:
+            reporter.event("error", error)
+        reporter.close(state, error if state is State.FAILED else None, code)
+    if state is State.FINISHED:
+        _rewrite_table(run)
+    return code
+
+
+def _train(
+    run: RunDirectory, config: RunConfig, launch: LaunchRequest, reporter: object, stop_signal: StopSignal
+) -> tuple[State, str | None, int]:
+    """Load, train, and say how it ended: state, error and exit code."""
+    if config.training.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    from fmnist_tui.data import source
+    from fmnist_tui.training import checkpoint, loop, precision
+    from fmnist_tui.training.desk import Job, Stopped
+    from fmnist_tui.training.losses import NonFiniteLoss
+    from fmnist_tui.training.reporter import Reporter
+    from fmnist_tui.training.step import OutOfMemory
+
+    assert isinstance(reporter, Reporter)
+    try:
+        execution = precision.choose(config.training, precision.resolve_device(launch.device))
+        reporter.update(now=True, phase="loading data", device=str(execution.device))
+        images = source.load(config.data, Path(launch.data_dir) if launch.data_dir else None)
+        loop.train(Job(run, config, launch, images, execution, reporter, stop_signal))
+    except Stopped:
+        return State.STOPPED, None, ExitCode.STOPPED
+    except source.DataError as error:
+        return State.FAILED, str(error), ExitCode.DATA
+    except ConfigError as error:
+        return State.FAILED, str(error), ExitCode.USAGE
+    except checkpoint.CheckpointError as error:
+        return State.FAILED, str(error), ExitCode.USAGE
+    except NonFiniteLoss as error:
+        return State.FAILED, f"{error}; {_non_finite_remedy(run, config)}", ExitCode.FAILED
+    except OutOfMemory as error:
+        return State.FAILED, str(error), ExitCode.FAILED
+    except OSError as error:
+        traceback.print_exc()
+        return State.FAILED, f"{error.strerror or error}: {error.filename or run.path}", ExitCode.FAILED
+    return State.FINISHED, None, ExitCode.DONE
+
+
+def _non_finite_remedy(run: RunDirectory, config: RunConfig) -> str:
+    kept = "the last good checkpoint is kept" if run.checkpoint("last").exists() else "there was no checkpoint yet"
+    tries = [f"a lower optimizer.lr (now {config.optimizer.lr:g})", "schedule.warmup_epochs"]
+    if config.training.precision != "fp32":
+        tries.append("training.precision=fp32")
+    return f"{kept}; try {', '.join(tries[:-1])} or {tries[-1]}"
+
+
+def _rewrite_table(run: RunDirectory) -> None:
+    from fmnist_tui.report import write_benchmarks
+
+    try:
+        write_benchmarks(run.path.parent)
+    except OSError as error:
+        print(f"BENCHMARKS.md could not be rewritten: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+`last.pt` is the newest, `previous.pt` the one before it, `best.pt` the one of the best test accuracy. A
+checkpoint is written beside its place, forced to disk and moved there in one step, so that a kill or a
+full disk at any moment leaves the older ones whole. Loaded with `weights_only=True`: a file can hold
+tensors and plain values, never code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import shutil
+import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fmnist_tui.config import RunConfig
+from fmnist_tui.runs.files import sync_directory
+from fmnist_tui.runs.layout import RunDirectory
+
+FORMAT = 1
+"""Raised when a change makes older checkpoints unreadable."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that can't be used; the text names the file and says why."""
+
+
+def random_states(device: torch.device) -> dict[str, Any]:
+    """Every random generator of torch a run may draw from: the CPU's, and the device's own."""
+    states: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
+    """Put the generators back; a state of a device kind that is not here is left out."""
+    torch.set_rng_state(states["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+
+
+def to_host(value: Any) -> Any:
+    """A copy of nested dicts, lists and tensors on the CPU that later training steps do not change."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: to_host(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(to_host(item) for item in value)
+    return value
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Whether every parameter and buffer is finite; waits for the device."""
+    tensors = [t for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()]
+    return bool(torch.stack([norm.isfinite() for norm in torch._foreach_norm(tensors)]).all())
+
+
+def save(run: RunDirectory, state: dict[str, Any], is_best: bool) -> None:
+    """Make `state` the last checkpoint (and the best one), the last one the previous.
+
+    Raises OSError where it can't be written; the older checkpoints are then as they were.
+    """
+    run.checkpoints.mkdir(exist_ok=True)
+    last, previous = run.checkpoint("last"), run.checkpoint("previous")
+    temporary = last.with_name(f".last.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save({"format": FORMAT} | state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if last.exists():
+            _link(last, previous)
+        temporary.replace(last)
+    except RuntimeError as error:  # torch's zip writer reports a full disk so
+        raise OSError(f"the checkpoint could not be written: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    if is_best:
+        mark_best(run)
+    sync_directory(run.checkpoints)
+
+
+def mark_best(run: RunDirectory) -> None:
+    """Make the last checkpoint the best one too."""
+    _link(run.checkpoint("last"), run.checkpoint("best"))
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name in one step, replacing what had it; a copy where there are no hard links."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+    temporary.replace(target)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, on the CPU. Raises CheckpointError where it is damaged or of another version."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: is damaged ({str(error).splitlines()[0] if str(error) else 'empty'})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: is not a checkpoint of this version of fmnist-tui")
+    return content
+
+
+def load_newest(run: RunDirectory, which: str = "last") -> tuple[dict[str, Any] | None, list[str]]:
+    """The checkpoint to resume from, and what to tell the user about those that could not be used.
+
+    Begins with `which`; for 'last', falls back to the previous one. None where the run has none at all.
+    Raises CheckpointError where there are checkpoints and none can be read.
+    """
+    names = ("last", "previous") if which == "last" else (which,)
+    present = [run.checkpoint(name) for name in names if run.checkpoint(name).exists()]
+    problems: list[str] = []
+    for path in present:
+        try:
+            return read(path), problems
+        except CheckpointError as error:
+            problems.append(str(error))
+    if present:
+        raise CheckpointError("; ".join(problems) + "; no checkpoint of this run can be read")
+    return None, problems
+
+
+def check_model(content: dict[str, Any], config: RunConfig, where: str) -> None:
+    """Raise CheckpointError where a checkpoint is of another model than the configuration's."""
+    saved, wanted = content["model_config"], config.model.model_dump(mode="json")
+    if saved != wanted:
+        keys = [key for key in {**saved, **wanted} if saved.get(key) != wanted.get(key)]
+        differ = ", ".join(f"model.{key}: {saved.get(key)} there, {wanted.get(key)} here" for key in keys)
+        raise CheckpointError(f"{where}: is a checkpoint of another model ({differ})")
+
+
+class Writer:
+    """Writes checkpoints in a thread of its own, one at a time, while training goes on."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+        self.problem = ""
+        """Why the newest write failed; '' where it did not."""
+        self.told = ""
+        """The problem the user was last told of."""
+
+    def save(self, state: dict[str, Any], is_best: bool) -> None:
+        """Begin to write a state that nothing changes any more; the one before must be done (`wait`)."""
+        assert self._pending is None
+        self._pending = self._pool.submit(save, self._run, state, is_best)
+
+    def wait(self) -> None:
+        """Until the write under way has ended; `problem` says how."""
+        if self._pending is None:
+            return
+        try:
+            self._pending.result()
+            self.problem = ""
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+        self._pending = None

@@ -1,0 +1,74 @@
+"""Evaluation on a whole data set in large batches, with one transfer to the host at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmnist_tui.data.batches import DeviceDataset, normalize
+from fmnist_tui.training.precision import Execution
+
+EVAL_BATCH = {"cuda": 2000, "cpu": 250}
+"""Images at once. On 2 CPU cores larger batches fall out of the cache; a GPU is busy from about 2,000 on."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions for every image of a set, in its order, and what they amount to."""
+
+    loss: float
+    """Mean cross-entropy."""
+    accuracy: float
+    """Prec@1, %: computed from `classes`, so that it is what the saved predictions give."""
+    classes: NDArray[np.uint8]
+    """(N,) predicted class."""
+    probabilities: NDArray[np.float16]
+    """(N, 10) softmax."""
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, network: Callable[[Tensor], Tensor], dataset: DeviceDataset, execution: Execution
+) -> Evaluation:
+    """Predict the whole data set with `network`, which is `model` or its compiled form, in eval mode.
+
+    Raises torch.OutOfMemoryError only where not even 50 images fit at once.
+    """
+    model.eval()
+    size = EVAL_BATCH.get(execution.device.type, 1000)
+    while True:
+        try:
+            return _evaluate(network, dataset, execution, size)
+        except torch.OutOfMemoryError:
+            if size < 50:
+                raise
+            size //= 2
+
+
+def _evaluate(
+    network: Callable[[Tensor], Tensor], dataset: DeviceDataset, execution: Execution, size: int
+) -> Evaluation:
+    losses, classes, probabilities = [], [], []
+    for start in range(0, len(dataset), size):
+        images, labels = dataset.images[start : start + size], dataset.labels[start : start + size]
+        inputs = normalize(images, execution.dtype, execution.memory_format)
+        with execution.autocast():
+            logits = network(inputs)
+        logits = logits.float()
+        losses.append(F.cross_entropy(logits, labels, reduction="sum"))
+        classes.append(logits.argmax(1).to(torch.uint8))
+        probabilities.append(logits.softmax(1).half())
+    predicted = torch.cat(classes).cpu().numpy()
+    truth = dataset.labels.cpu().numpy()
+    loss = float(torch.stack(losses).cpu().double().sum()) / len(dataset)
+    accuracy = 100.0 * float((predicted == truth).sum()) / len(dataset)
+    return Evaluation(
+        loss if math.isfinite(loss) else math.nan, accuracy, predicted, torch.cat(probabilities).cpu().numpy()
+    )

@@ -1,0 +1,78 @@
+"""The training loop: the file to read first.
+
+`train` takes a run from where it stands to its end: build the network, go on from a checkpoint if there is
+one, and epoch by epoch train, evaluate, write a checkpoint, and look at what was asked for meanwhile. Called
+by the worker (`training.__main__`). The paperwork around the steps is the Desk's.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from fmnist_tui.data.batches import DeviceDataset, epoch_permutation, step_seed, train_batch
+from fmnist_tui.data.split import split as split_images
+from fmnist_tui.fields import steps_per_epoch
+from fmnist_tui.models import build_model
+from fmnist_tui.training.desk import Desk, Job
+from fmnist_tui.training.evaluate import evaluate
+from fmnist_tui.training.optim import build_optimizer
+from fmnist_tui.training.precision import apply_global_settings
+from fmnist_tui.training.progress import Progress
+from fmnist_tui.training.schedule import learning_rate
+from fmnist_tui.training.step import TrainStep
+
+
+def train(job: Job) -> None:
+    """Train the run to its end and write its result.
+
+    Raises Stopped (a checkpoint is on disk), NonFiniteLoss, OutOfMemory, CheckpointError, or OSError where
+    the result could not be written.
+    """
+    config, execution, reporter = job.config, job.execution, job.reporter
+    device = execution.device
+    apply_global_settings(execution, config.training.deterministic)
+    split = split_images(job.images, config.data.split)
+    train_set = DeviceDataset(split.train_images, split.train_labels, device)
+    test_set = DeviceDataset(split.test_images, split.test_labels, device)
+    per_epoch = steps_per_epoch(config, len(train_set))
+
+    torch.manual_seed(step_seed(config.seed, "weights", 0, 0))
+    model = build_model(config.model).to(device).to(memory_format=execution.memory_format)
+    optimizer = build_optimizer(model, config.optimizer)
+    step = TrainStep(model, optimizer, config, execution)
+    desk = Desk(job, model, optimizer, step, Progress(config.training.epochs, per_epoch), len(train_set), len(test_set))
+    desk.begin()
+    progress = desk.progress
+
+    while not progress.done:
+        reporter.update(phase="training", epoch=progress.epoch)
+        permutation = epoch_permutation(len(train_set), config.seed, progress.epoch, device)
+        started = time.perf_counter()
+        desk.losses.restart_clock()
+        while progress.batch < per_epoch and not desk.at_step_limit:
+            images, labels = train_batch(train_set, permutation, progress.batch, config.training.batch_size)
+            lr = learning_rate(progress.step, config, per_epoch, progress.epochs)
+            loss, correct = step(images, labels, lr, progress.epoch, progress.batch)
+            progress.count(loss, correct, len(labels))
+            desk.losses.add(loss, len(labels), progress.step, progress.epoch, progress.batch, lr)
+            desk.after_step()
+            if desk.checkpoint_due:
+                progress.train_seconds += time.perf_counter() - started
+                desk.save_checkpoint()
+                desk.stop_if_asked()
+                started = time.perf_counter()
+                desk.losses.restart_clock()
+        desk.collect_losses(wait=True)
+        progress.train_seconds += time.perf_counter() - started
+
+        if desk.evaluation_due:
+            reporter.update(phase="evaluating")
+            started = time.perf_counter()
+            evaluation = evaluate(model, step.network, test_set, execution)
+            seconds = time.perf_counter() - started
+            desk.evaluated(evaluation, seconds)
+        desk.end_epoch()
+
+    desk.finish(split)

@@ -1,0 +1,160 @@
+"""What a worker tells the world: status, heartbeat, metric lines and samples of the machine.
+
+The training loop calls it; a thread of its own renews status.json and the heartbeat every second and
+samples GPU and host, also while the loop compiles or evaluates. Losses stay on the device until a whole
+line of them is there. A full disk never stops training: lines wait in memory and a warning is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+import psutil
+
+from fmnist_tui.monitor import Monitor
+from fmnist_tui.runs.files import LineWriter, replace_bytes
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.process import HEARTBEAT_SECONDS
+from fmnist_tui.runs.records import EvalRecord, EventRecord, Record, State, Status, TrainRecord, parse_metric, utc_now
+
+STATUS_SECONDS = 0.5
+SAMPLE_SECONDS = 5.0
+MAX_WAITING_LINES = 100_000
+
+
+class Reporter:
+    """One run's files while its worker lives; every method may be called from any thread."""
+
+    def __init__(self, run: RunDirectory, status: Status) -> None:
+        self.run = run
+        self.status = status.model_copy(
+            update={"pid": os.getpid(), "pid_started": psutil.Process().create_time(), "host": socket.gethostname()}
+        )
+        self._lock = threading.RLock()
+        self._changed = True
+        self._waiting: list[str] = []
+        self._writer: LineWriter | None = None
+        self._disk_problem = ""
+        self._done = threading.Event()
+        self._status_due = self._samples_due = 0.0
+        self._write_status()
+        self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
+
+    def start(self) -> None:
+        """Begin the heartbeat and the samples."""
+        self._thread.start()
+
+    def update(self, now: bool = False, **values: Any) -> None:
+        """Change fields of the status; written within half a second, or at once."""
+        with self._lock:
+            self.status = self.status.model_copy(update=values)
+            self._changed = True
+            if now:
+                self._write_status()
+
+    def write(self, record: Record) -> None:
+        """Append one metric line. Lines that do not fit on the disk are kept and tried again."""
+        with self._lock:
+            self._waiting.append(record.to_json() + "\n")
+            del self._waiting[:-MAX_WAITING_LINES]
+            self._flush_lines()
+
+    def event(self, event: str, message: str, **data: Any) -> None:
+        """Append an event at the current step, and say it in worker.log."""
+        print(f"{utc_now()} {event}: {message}", file=sys.stderr, flush=True)
+        with self._lock:
+            step, epoch = self.status.step, self.status.epoch
+        self.write(EventRecord(event=event, step=step, epoch=epoch, message=message, data=data))
+
+    def sync(self) -> None:
+        """Force every metric line to disk, so that a checkpoint never knows more than the metrics."""
+        with self._lock:
+            self._flush_lines()
+            if self._writer is not None:
+                try:
+                    self._writer.sync()
+                except OSError as error:
+                    self._note_disk_problem(error)
+
+    def close(self, state: State, error: str | None, exit_code: int) -> None:
+        """The last word: the final status. Stops the thread."""
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+        self.update(state=state, phase="", error=error, exit_code=exit_code, ended=utc_now(), eta_seconds=None)
+        self.sync()
+        for attempt in range(20):  # a full disk may have room again in a moment; a watcher waits for this word
+            if self._write_status():
+                break
+            time.sleep(0.1 * (attempt + 1))
+
+    def keep_until(self, step: int) -> None:
+        """Drop the training and evaluation lines after `step`: a resumed run writes them again, never twice.
+
+        Events stay: they tell what happened. Raises OSError where the file can't be replaced.
+        """
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            if not self.run.metrics.exists():
+                return
+            kept = []
+            for line in self.run.metrics.read_bytes().splitlines():
+                record = parse_metric(line)
+                if record is None or (isinstance(record, TrainRecord | EvalRecord) and record.step > step):
+                    continue
+                kept.append(line + b"\n")
+            replace_bytes(self.run.metrics, b"".join(kept), durable=True)
+
+    def _flush_lines(self) -> None:
+        if not self._waiting:
+            return
+        try:
+            if self._writer is None:
+                self._writer = LineWriter(self.run.metrics)
+            self._writer.write("".join(self._waiting))
+        except OSError as error:
+            self._note_disk_problem(error)
+        else:
+            self._waiting.clear()
+            self._disk_problem = ""
+
+    def _write_status(self) -> bool:
+        with self._lock:
+            self.status = self.status.model_copy(update={"heartbeat": utc_now()})
+            try:
+                replace_bytes(self.run.status, self.status.to_json().encode())
+            except OSError as error:
+                self._note_disk_problem(error)
+                return False
+            self._changed = False
+            return True
+
+    def _note_disk_problem(self, error: OSError) -> None:
+        """Say once for each kind of trouble that something could not be written."""
+        problem = error.strerror or str(error)
+        if problem == self._disk_problem:
+            return
+        self._disk_problem = problem
+        message = f"cannot write to {self.run.path}: {problem}; training goes on, metrics wait in memory"
+        print(f"{utc_now()} warning: {message}", file=sys.stderr, flush=True)
+        with self._lock:
+            step, epoch = self.status.step, self.status.epoch
+            self._waiting.append(EventRecord(event="warning", step=step, epoch=epoch, message=message).to_json() + "\n")
+
+    def _work(self) -> None:
+        monitor = Monitor(self.run.path, os.getpid())
+        while not self._done.wait(STATUS_SECONDS):
+            now = time.monotonic()
+            if self._changed or now >= self._status_due:
+                self._status_due = now + HEARTBEAT_SECONDS
+                self._write_status()
+            if now >= self._samples_due:
+                self._samples_due = now + SAMPLE_SECONDS
+                self.write(monitor.sample())

@@ -1,0 +1,189 @@
+"""What a run leaves behind at its end: predictions.npz, result.json and what they were made with."""
+
+from __future__ import annotations
+
+import io
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import fmnist_tui
+from fmnist_tui.config import RunConfig
+from fmnist_tui.models import count_parameters
+from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import LaunchRequest, Provenance, Result, Status, utc_now
+from fmnist_tui.training.evaluate import Evaluation
+from fmnist_tui.training.precision import Execution
+from fmnist_tui.training.progress import Progress
+
+if TYPE_CHECKING:
+    from fmnist_tui.data.source import Images
+    from fmnist_tui.data.split import Split
+
+
+class Predictions:
+    """The predictions at the last and at the best evaluation, kept in the checkpoint and in predictions.npz.
+
+    The file holds, for `last` and `best`: `{which}_classes` (N,) uint8, `{which}_probabilities` (N, 10)
+    float16 and `{which}_epoch` () int64, in the order of the test set (`data.split`).
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def add(self, evaluation: Evaluation, epoch: int, is_best: bool) -> None:
+        """An epoch's evaluation: the last one, and perhaps the best."""
+        for which in ("last", "best") if is_best else ("last",):
+            self._arrays[f"{which}_classes"] = evaluation.classes
+            self._arrays[f"{which}_probabilities"] = evaluation.probabilities
+            self._arrays[f"{which}_epoch"] = np.asarray(epoch, dtype=np.int64)
+
+    def save(self, run: RunDirectory) -> None:
+        """Replace predictions.npz. Raises OSError where it can't be written."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **self._arrays)  # type: ignore[arg-type]
+        replace_bytes(run.predictions, buffer.getvalue())
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """For a checkpoint."""
+        return {key: torch.from_numpy(np.asarray(array)) for key, array in self._arrays.items()}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """From a checkpoint."""
+        self._arrays = {key: tensor.cpu().numpy() for key, tensor in state.items()}
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the checkout this package lies in; None where it is not one or there is no git."""
+    here = Path(fmnist_tui.__file__).parent
+    if not (here.parent / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def device_name(device: torch.device) -> str:
+    """What people call the device: the GPU's name, or the processor's with its cores in use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return f"Apple GPU ({cpu_name()})"
+    return f"{cpu_name()}, {torch.get_num_threads()} threads"
+
+
+def provenance(launch: LaunchRequest, images: Images) -> Provenance:
+    """Versions, machine, source and data of this start."""
+    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
+    changed = _git("status", "--porcelain")
+    return Provenance(
+        fmnist_tui=fmnist_tui.__version__,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        torchvision=metadata.version("torchvision"),
+        cuda=torch.version.cuda if torch.cuda.is_available() else None,
+        cudnn=str(cudnn) if cudnn else None,
+        driver=_nvidia_driver(),
+        platform=platform.platform(),
+        cpu=cpu_name(),
+        git_commit=_git("rev-parse", "HEAD"),
+        git_dirty=bool(changed) if changed is not None else None,
+        command=launch.command,
+        data_sha256=dict(images.sha256),
+    )
+
+
+def _nvidia_driver() -> str | None:
+    """The NVIDIA driver's version as NVML tells it; None where there is none."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        version = pynvml.nvmlSystemGetDriverVersion()
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None
+    return version if isinstance(version, str) else version.decode()
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """Most bytes the allocator held on a GPU, or the resident maximum of this process on a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if device.type == "mps":
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def build_result(
+    run: RunDirectory,
+    config: RunConfig,
+    progress: Progress,
+    status: Status,
+    model: torch.nn.Module,
+    split: Split,
+    execution: Execution,
+    made_with: Provenance,
+) -> Result:
+    """The run's row of the benchmark table. The run must have been evaluated at its last epoch."""
+    assert progress.test_accuracy is not None and progress.best_accuracy is not None
+    assert progress.test_loss is not None and progress.train_accuracy is not None
+    values: dict[str, Any] = {
+        "id": run.id,
+        "name": config.name,
+        "preset": config.preset,
+        "model": config.model.kind,
+        "parameters": count_parameters(model),
+        "seed": config.seed,
+        "data_source": config.data.source,
+        "split": config.data.split,
+        "train_images": len(split.train_labels),
+        "test_images": len(split.test_labels),
+        "epochs": progress.evaluated_epoch,
+        "steps": progress.step,
+        "complete": progress.step >= progress.steps or config.training.max_steps is None,
+        "test_accuracy": progress.test_accuracy,
+        "test_loss": progress.test_loss,
+        "best_accuracy": progress.best_accuracy,
+        "best_epoch": progress.best_epoch,
+        "train_accuracy": progress.train_accuracy,
+        "train_seconds": progress.train_seconds,
+        "eval_seconds": progress.eval_seconds,
+        "total_seconds": progress.active_seconds,
+        "images_per_second": progress.images_trained / max(1e-9, progress.train_seconds),
+        "device": str(execution.device),
+        "device_name": device_name(execution.device),
+        "precision": execution.precision,
+        "memory_format": execution.layout,
+        "compile": execution.compile,
+        "deterministic": config.training.deterministic,
+        "micro_batch": progress.micro_batch,
+        "peak_memory_bytes": peak_memory_bytes(execution.device),
+        "starts": progress.starts,
+        "energy_joules": progress.energy_joules,
+        "started": status.started,
+        "finished": utc_now(),
+        "provenance": made_with,
+    }
+    return Result(**values)

@@ -1,0 +1,123 @@
+"""One training step: augment, forward, backward, update; in one batch or in micro-batches.
+
+Called by the training loop, by calibration and by bench, so that what is measured is what trains. Nothing
+here waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmnist_tui.config import RunConfig
+from fmnist_tui.data import augment
+from fmnist_tui.data.batches import step_seed
+from fmnist_tui.training.optim import set_learning_rate
+from fmnist_tui.training.precision import Execution
+
+
+class OutOfMemory(RuntimeError):
+    """A step did not fit into memory; the text says how much was asked for and what would fit."""
+
+
+def micro_batch_size(config: RunConfig) -> int:
+    """Images at once a run starts with."""
+    setting = config.training.micro_batch
+    return setting if isinstance(setting, int) else config.training.batch_size
+
+
+class TrainStep:
+    """Trains a model in place, one batch a call.
+
+    `micro_batch` images are on their way at once; the gradients of a larger batch are accumulated, each
+    weighted by its share, which equals the whole batch but for batch-norm's statistics (those are of a
+    micro-batch). With `micro_batch = "auto"` it is halved whenever memory runs out; `halved` says to what.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig, execution: Execution
+    ) -> None:
+        self.model = model
+        self.network: Callable[[Tensor], Tensor]
+        self.network = torch.compile(model, mode=execution.compile) if execution.compile != "off" else model
+        self.optimizer = optimizer
+        self.config = config
+        self.execution = execution
+        self.micro_batch = micro_batch_size(config)
+        self.generator = torch.Generator(execution.device)
+        self.scaler = torch.amp.GradScaler(execution.device.type, enabled=execution.precision == "fp16")
+
+    def __call__(self, images: Tensor, labels: Tensor, lr: float, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Train on images (B, 28, 28) uint8 and labels (B,) int64; `step` counts within the epoch.
+
+        Returns the mean loss () float32 and the number of correct predictions () int64, on the device.
+        Raises OutOfMemory where the batch does not fit and may not be split.
+        """
+        seed = self.config.seed
+        self.generator.manual_seed(step_seed(seed, "augment", epoch, step))
+        torch.manual_seed(step_seed(seed, "network", epoch, step))  # dropout and Shake-Shake's branch weights
+        draws = augment.draw(len(labels), self.config.augment, self.generator, self.execution.device)
+        inputs = augment.apply(images, draws, self.config.augment, self.execution.dtype, self.execution.memory_format)
+        set_learning_rate(self.optimizer, lr)
+        while True:
+            try:
+                loss, correct = self._forward_backward(inputs, labels)
+                break
+            except torch.OutOfMemoryError as error:
+                self._halve_or_raise(error, inputs, labels)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss, correct
+
+    def _forward_backward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.train()
+        total_loss = torch.zeros((), device=inputs.device)
+        total_correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
+        for part, target in zip(inputs.split(self.micro_batch), labels.split(self.micro_batch), strict=True):
+            with self.execution.autocast():
+                logits = self.network(part)
+            loss = F.cross_entropy(logits.float(), target) * (len(target) / len(labels))
+            self.scaler.scale(loss).backward()
+            total_loss += loss.detach()
+            total_correct += (logits.detach().argmax(1) == target).sum()
+        return total_loss, total_correct
+
+    def _halve_or_raise(self, error: torch.OutOfMemoryError, inputs: Tensor, labels: Tensor) -> None:
+        """Go on with half the micro-batch where the configuration allows it and half is at least 1."""
+        automatic = self.config.training.micro_batch == "auto"
+        if automatic and self.micro_batch > 1:
+            self._release()
+            self.micro_batch = (self.micro_batch + 1) // 2
+            return
+        asked = str(error).split("\n")[0].rstrip(".")
+        tried = self.micro_batch
+        fits = 0 if automatic else self._largest_that_fits(inputs, labels)
+        remedy = (
+            f"micro_batch = {fits} fits: --set training.micro_batch={fits}, or --set training.micro_batch=auto"
+            if fits
+            else "not even one image fits: a smaller model or another device is needed"
+        )
+        raise OutOfMemory(
+            f"out of memory with training.micro_batch = {tried} images at once ({asked}); {remedy}"
+        ) from None
+
+    def _largest_that_fits(self, inputs: Tensor, labels: Tensor) -> int:
+        """The largest halving of the micro-batch a forward and backward pass fits with; 0 where none does."""
+        while self.micro_batch > 1:
+            self._release()
+            self.micro_batch = (self.micro_batch + 1) // 2
+            try:
+                self._forward_backward(inputs[: self.micro_batch], labels[: self.micro_batch])
+                return self.micro_batch
+            except torch.OutOfMemoryError:
+                continue
+        return 0
+
+    def _release(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.execution.device.type == "cuda":
+            torch.cuda.empty_cache()

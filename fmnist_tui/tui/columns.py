@@ -1,0 +1,207 @@
+"""The columns of the Runs table: which fit a width, what stands in each cell, and the order of the runs.
+
+Pure functions, called by `widgets.runs_table`. A cell is text and the name of a theme colour, so the table
+alone knows colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from fmnist_tui.runs.records import State, Status
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui import format as words
+from fmnist_tui.tui.format import Glyphs
+
+
+class Cell(NamedTuple):
+    """A cell: pieces of text, each with the name of a theme colour ('' is the foreground)."""
+
+    pieces: tuple[tuple[str, str], ...]
+
+    @property
+    def text(self) -> str:
+        """The cell without its colours."""
+        return "".join(text for text, _ in self.pieces)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as it may be chosen; widths in cells."""
+
+    key: str
+    title: str
+    width: int
+    """The least it needs."""
+    widest: int
+    """The most that helps it."""
+    rank: int
+    """The lower, the sooner it is chosen."""
+    align: Literal["left", "right"] = "left"
+
+
+COLUMNS = (
+    Column("glyph", "", 1, 1, 0),
+    Column("state", "state", 10, 10, 4),
+    Column("name", "name", 10, 28, 1),
+    Column("preset", "preset", 8, 14, 13),
+    Column("bar", "progress", 6, 24, 5),
+    Column("epoch", "epoch", 9, 9, 2, "right"),
+    Column("loss", "loss", 7, 7, 8, "right"),
+    Column("test", "test %", 6, 6, 3, "right"),
+    Column("best", "best %", 6, 6, 7, "right"),
+    Column("time", "left / ended", 12, 12, 6),
+    Column("device", "device", 6, 8, 9),
+    Column("speed", "img/s", 7, 7, 11, "right"),
+    Column("took", "at work", 7, 7, 12, "right"),
+    Column("started", "created", 11, 11, 14),
+    Column("note", "note", 16, 60, 10),
+)
+"""In the order they stand. `glyph` gives way to `state`, which holds it too."""
+
+ROOMY = 100
+"""From this width on two cells lie between columns, else one."""
+
+
+class Layout(NamedTuple):
+    """The columns for a width, each with its width (without the gap that follows it)."""
+
+    columns: tuple[tuple[Column, int], ...]
+    gap: int
+
+
+def choose(width: int) -> Layout:
+    """The columns that fit `width` cells, and how wide each is.
+
+    Chosen by rank; one that does not fit is passed over for narrower ones. What is left over widens the name,
+    the bar and the note.
+    """
+    gap = 2 if width >= ROOMY else 1
+    room = width - 1  # the scroll bar
+    chosen: set[str] = set()
+    for column in sorted(COLUMNS, key=lambda column: column.rank):
+        gain = 1 + gap if column.key == "state" else 0  # it takes the glyph's place
+        if column.width + gap <= room + gain:
+            room += gain - column.width - gap
+            chosen.add(column.key)
+            if column.key == "state":
+                chosen.discard("glyph")
+    widths = {column.key: column.width for column in COLUMNS if column.key in chosen}
+    for key in ("name", "bar", "preset", "device", "note"):
+        if key in chosen:
+            column = next(column for column in COLUMNS if column.key == key)
+            grown = min(room, column.widest - column.width)
+            if key == "name" and "bar" in chosen and "note" not in chosen:
+                grown = min(grown, (room + 1) // 2)
+            widths[key] += grown
+            room -= grown
+    return Layout(tuple((column, widths[column.key]) for column in COLUMNS if column.key in chosen), gap)
+
+
+def in_order(runs: Sequence[Run]) -> list[Run]:
+    """Runs at work first (newest start first), then by when they were last at work; ids break ties.
+
+    Heartbeats of runs at work don't count, so rows stay where they are while runs advance.
+    """
+
+    def activity(run: Run) -> tuple[bool, bool, str, str]:
+        if run.state.alive or run.state is State.QUEUED:
+            return (True, run.state is not State.QUEUED, "", run.id)
+        status = run.status
+        return (False, False, (status.ended or status.heartbeat) if status else "", run.id)
+
+    return sorted(runs, key=activity, reverse=True)
+
+
+def title(run: Run) -> str:
+    """What a run is called in the table: its name, and its preset where the name does not say it."""
+    preset = run.config.preset if run.config else None
+    return run.name if not preset or preset in run.name else f"{run.name} ({preset})"
+
+
+def time_text(run: Run, now: datetime, glyphs: Glyphs) -> str:
+    """Time left of a run at work, the time it ended of another; never an estimate of a run that is lost."""
+    status = run.status
+    if status is None:
+        return glyphs.missing
+    if run.state.alive:
+        left = words.seconds_left(run, now)
+        return glyphs.missing if left is None else f"{words.duration(left)} left"
+    if run.state is State.QUEUED:
+        return glyphs.missing
+    return words.moment(status.ended or status.heartbeat, now)
+
+
+def note(run: Run, glyphs: Glyphs) -> tuple[str, str]:
+    """What is to be said about a run beyond its numbers, and its colour."""
+    status = run.status
+    if run.problem:
+        return run.problem, "error"
+    if status is None:
+        return "", ""
+    if run.state is State.FAILED:
+        return words.first_line(status.error or "failed; see the log (l)"), "error"
+    if run.state is State.LOST:
+        return "its worker is gone: r resumes", "warning"
+    if run.state.alive:
+        return status.phase, "foreground-muted"
+    return "", ""
+
+
+def _accuracy(value: float | None, glyphs: Glyphs) -> str:
+    return words.percent(value, glyphs.missing)
+
+
+def _epochs(status: Status) -> str:
+    return f"{status.epoch}/{status.epochs}"
+
+
+_SIMPLE: dict[str, Callable[[Status, Glyphs], str]] = {
+    "epoch": lambda status, glyphs: _epochs(status),
+    "loss": lambda status, glyphs: words.number(status.loss, glyphs.missing),
+    "test": lambda status, glyphs: _accuracy(status.test_accuracy, glyphs),
+    "best": lambda status, glyphs: _accuracy(status.best_accuracy, glyphs),
+    "device": lambda status, glyphs: status.device or glyphs.missing,
+    "speed": lambda status, glyphs: words.speed(status.images_per_second, glyphs.missing),
+    "took": lambda status, glyphs: words.duration(status.active_seconds or None, glyphs.missing),
+}
+_MUTED = frozenset({"device", "speed", "took", "started", "preset", "best"})
+
+
+def cell(column: Column, width: int, run: Run, now: datetime, glyphs: Glyphs) -> Cell:
+    """What stands in a run's cell of this column, `width` cells wide."""
+    color = words.STATE_COLORS[run.state]
+    status = run.status
+    key = column.key
+    if key == "glyph":
+        return Cell(((glyphs.states[run.state], color),))
+    if key == "state":
+        return Cell(((f"{glyphs.states[run.state]} {run.state}", color),))
+    if key == "name":
+        return _text(title(run), "", column, width, glyphs)
+    if key == "note":
+        return _text(*note(run, glyphs), column, width, glyphs)
+    if key == "preset":
+        return _text((run.config.preset if run.config else None) or glyphs.missing, "foreground-muted", column, width, glyphs)
+    if status is None:
+        return _text(glyphs.missing, "foreground-muted", column, width, glyphs)
+    if key == "bar":
+        filled, rest = words.bar(words.progress(status), width, glyphs)
+        return Cell(((filled, color), (rest, "foreground-disabled")))
+    if key == "time":
+        return _text(time_text(run, now, glyphs), "" if run.state.alive else "foreground-muted", column, width, glyphs)
+    if key == "started":
+        return _text(words.moment(status.created, now), "foreground-muted", column, width, glyphs)
+    text = _SIMPLE[key](status, glyphs)
+    quiet = key in _MUTED or text == glyphs.missing
+    if key == "loss" and text in ("NaN", "inf", "-inf"):
+        return _text(text, "error", column, width, glyphs)
+    return _text(text, "foreground-muted" if quiet else "", column, width, glyphs)
+
+
+def _text(text: str, color: str, column: Column, width: int, glyphs: Glyphs) -> Cell:
+    short = words.shorten(text, width, glyphs.ellipsis)
+    return Cell(((short.rjust(width) if column.align == "right" else short, color),))

@@ -1,0 +1,133 @@
+"""What the app does to runs, without Textual: start, resume, stop, edit, kill, delete, and reap ended workers.
+
+Called from the app's worker threads (everything here may touch the disk) and, for `Children.reap`, from the
+feed. Errors are RunError, DataError or ValueError; their text is for people.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from fmnist_tui.config import RunConfig
+from fmnist_tui.runs import process, store
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import ExitCode, LaunchRequest
+from fmnist_tui.runs.store import Run, RunError
+
+
+class Children:
+    """The workers this app has started. They outlive it; while it lives it must take note of their ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processes: list[tuple[RunDirectory, subprocess.Popen[bytes]]] = []
+
+    def add(self, run: RunDirectory, worker: subprocess.Popen[bytes]) -> None:
+        """Take note of a started worker."""
+        with self._lock:
+            self._processes.append((run, worker))
+
+    def reap(self) -> list[RunDirectory]:
+        """The runs whose workers have ended since the last call; none stays behind as a zombie.
+
+        A worker that ended with an error before it could write it down is marked as failed. One that was
+        killed by a signal is left as it is: it shows as lost, whoever started it.
+        """
+        with self._lock:
+            ended = [(run, worker) for run, worker in self._processes if worker.poll() is not None]
+            self._processes = [item for item in self._processes if item not in ended]
+        for run, worker in ended:
+            if worker.returncode > 0:
+                store.mark_failed(run, _last_words(run, worker.returncode), worker.returncode)
+        return [run for run, _ in ended]
+
+
+def _last_words(run: RunDirectory, code: int) -> str:
+    """Why a worker died, as far as its log tells."""
+    try:
+        lines = run.worker_log.read_bytes()[-4096:].decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        lines = []
+    said = f": {lines[-1].strip()}" if lines else ""
+    return f"The worker ended with exit code {code} before it could say why{said}"
+
+
+def start(runs_dir: Path, data_dir: Path | None, config: RunConfig, device: str, children: Children) -> RunDirectory:
+    """Create a run and start its worker. Raises DataError, RunError; then nothing is left at work."""
+    _check_data(config, data_dir)
+    run = store.create_run(runs_dir, config, device, data_dir)
+    _start_worker(run, children)
+    return run
+
+
+def resume(run: Run, data_dir: Path | None, children: Children, epochs: int | None = None) -> None:
+    """Start a run's worker again from its last checkpoint, on the device and data it was started with.
+
+    Raises DataError, RunError.
+    """
+    launch = last_launch(run.directory)
+    data = data_dir or (Path(launch.data_dir) if launch and launch.data_dir else None)
+    if run.config is not None:
+        _check_data(run.config, data)
+    store.prepare_resume(run, launch.device if launch else "auto", data, epochs=epochs)
+    _start_worker(run.directory, children)
+
+
+def _check_data(config: RunConfig, data_dir: Path | None) -> None:
+    """Raises DataError where the full data set is asked for and is nowhere: before anything is made."""
+    if config.data.source == "full":
+        from fmnist_tui.data import source  # NumPy, which the list of runs does without
+
+        source.find(data_dir)
+
+
+def _start_worker(run: RunDirectory, children: Children) -> None:
+    try:
+        children.add(run, process.start_worker(run))
+    except OSError as error:
+        text = f"The worker could not be started: {error.strerror}"
+        store.mark_failed(run, text, ExitCode.FAILED)
+        raise RunError(f"{run.id}: {text}") from None
+
+
+def last_launch(run: RunDirectory) -> LaunchRequest | None:
+    """How the run was last started; None where that is not on disk."""
+    try:
+        return LaunchRequest.model_validate_json(run.launch.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def ask_to_stop(run: Run, after_epoch: bool) -> None:
+    """Ask a run's worker to write a checkpoint and end, at once or after this epoch. Raises RunError."""
+    _must_be_at_work(run)
+    process.send_request(run.directory, "stop_after_epoch" if after_epoch else "stop")
+
+
+def edit(run: Run, epochs: int | None, stop_at_accuracy: float | None) -> None:
+    """Ask a run's worker to train for other epochs or to a test accuracy. Raises RunError, ValueError."""
+    _must_be_at_work(run)
+    assert run.status is not None
+    if epochs is not None and epochs < run.status.epoch:
+        raise RunError(f"epochs = {epochs}: the run is in epoch {run.status.epoch} already; give at least that")
+    changes = {"epochs": epochs, "stop_at_accuracy": stop_at_accuracy}
+    process.send_request(run.directory, "edit", **{key: value for key, value in changes.items() if value is not None})
+
+
+def kill(run: Run) -> None:
+    """Kill a run's worker at once. Raises RunError where it is not on this machine or already gone."""
+    _must_be_at_work(run)
+    assert run.status is not None
+    if not process.kill_worker(run.status):
+        where = "has ended already" if run.status.pid is not None else "has not said its process number yet"
+        raise RunError(f"{run.id}: there is no worker to kill on this machine: it runs elsewhere or {where}")
+
+
+def _must_be_at_work(run: Run) -> None:
+    fresh = store.load_run(run.directory)
+    if not fresh.state.alive:
+        raise RunError(f"{run.id}: is {fresh.state}, not at work any more")

@@ -1,0 +1,272 @@
+"""What stands out in a run, in plain sentences: pure functions from its series to notes.
+
+Called by the Run screen for its narration lines. Each function looks for one thing and says nothing (None) where
+it is not there; the thresholds are the constants below, each with its reason.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from fmnist_tui.runs.records import EvalRecord, State
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui.format import first_line, moment, percent, speed
+from fmnist_tui.tui.run_data import RunData, epoch_of
+
+Level = Literal["error", "warning", "good", "info"]
+_ORDER: tuple[Level, ...] = ("error", "warning", "good", "info")
+
+WINDOW = 3
+"""Evaluations averaged before they are compared: one evaluation of a noisy run proves nothing."""
+RISING_LOSS = 1.05
+"""Test loss has risen when its mean over WINDOW is 5 % above its lowest such mean."""
+RISING_EVALUATIONS = 4
+"""... and that lowest mean is at least this many evaluations ago."""
+ACCURACY_HOLDS = 0.5
+"""Accuracy holds while its mean over WINDOW is within this many points of its best such mean."""
+LR_DROP = 1.5
+"""A step of the learning rate is a fall by this factor between two lines, from a flat stretch to a flat stretch."""
+SLOW_SHARE = 0.6
+"""Speed has fallen when the median of the newest SLOW_LINES is below this share of the median before them."""
+SLOW_LINES = 8
+NEWS_EPOCHS = 10
+"""A new best, a learning rate step and a passed reference are news for this many epochs or 5 % of the run."""
+PLATEAU_GAIN = 0.05
+"""Points of accuracy; a smaller gain does not end a plateau."""
+PLATEAU_EVALUATIONS = 15
+"""Evaluations without such a gain before it is said, at the least; 10 % of the run if that is more."""
+GHOST_POINTS = 0.15
+"""Points of mean accuracy over WINDOW by which a run is ahead of or behind its ghost; less is a tie."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence about a run: how much it matters and the epoch it became true."""
+
+    level: Level
+    epoch: int
+    text: str
+
+
+class Ghost(NamedTuple):
+    """The best earlier run of the same preset: its evaluations and what to call it."""
+
+    name: str
+    evaluations: Sequence[EvalRecord]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the narration needs besides the run's own series."""
+
+    per_epoch: int
+    epochs: int
+    reference: float | None = None
+    """Accuracy of the reference, %."""
+    milestones: tuple[int, ...] = ()
+    ghost: Ghost | None = None
+    ended: bool = False
+
+    @property
+    def news_epochs(self) -> float:
+        """For how many epochs a thing is news."""
+        return max(NEWS_EPOCHS, 0.05 * self.epochs)
+
+
+def narrate(data: RunData, around: Surroundings) -> list[Note]:
+    """Everything worth saying, the most important first, the newer before the older of a kind."""
+    found = [
+        not_finite(data, around),
+        *rate_drops(data, around)[-1:],
+        speed_fell(data, around),
+        rising_test_loss(data.evaluations),
+        passed_reference(data.evaluations, around),
+        new_best(data.evaluations, around),
+        plateau(data.evaluations, around),
+        against_ghost(data.evaluations, around),
+    ]
+    notes = [note for note in found if note is not None]
+    return sorted(notes, key=lambda note: (_ORDER.index(note.level), -note.epoch))
+
+
+def not_finite(data: RunData, around: Surroundings) -> Note | None:
+    """A loss that is NaN or infinite: where it was first, and how many more."""
+    marks = [*data.loss.marks, *data.test_loss.marks]
+    if not marks:
+        return None
+    first = min(marks)
+    epoch = epoch_of(first.x, around.per_epoch)
+    which = "Loss" if first in data.loss.marks else "Test loss"
+    more = len(marks) - 1
+    text = f"{which} was not finite ({first.kind}) by step {first.x:,.0f}, epoch {epoch}"
+    return Note("error", epoch, text + (f", and {more:,} times since." if more else "."))
+
+
+def rate_drops(data: RunData, around: Surroundings) -> list[Note]:
+    """Recent steps of the learning rate (not a smooth decay, nor the way down a cosine), oldest first."""
+    newest = epoch_of(data.last_step, around.per_epoch)
+    notes = []
+    for step, before, after in rate_drop_steps(data):
+        epoch = epoch_of(step, around.per_epoch)
+        if newest - epoch <= around.news_epochs:
+            text = f"Learning rate dropped from {before:g} to {after:g} in epoch {epoch}."
+            notes.append(Note("info", epoch, text))
+    return notes
+
+
+def rate_drop_steps(data: RunData) -> list[tuple[float, float, float]]:
+    """Where the learning rate stepped down: (step, rate before, rate after) of every drop, oldest first."""
+    lr = data.lr.values
+    if len(lr) < 3:
+        return []
+    fell = np.flatnonzero((lr[1:-1] == lr[:-2]) & (lr[1:-1] > LR_DROP * lr[2:])) + 2
+    flat_after = [at for at in fell.tolist() if at + 1 >= len(lr) or lr[at + 1] == lr[at]]
+    return [(float(data.lr.x[at]), float(lr[at - 1]), float(lr[at])) for at in flat_after]
+
+
+def speed_fell(data: RunData, around: Surroundings) -> Note | None:
+    """A lasting fall of the training speed within this start of the worker."""
+    first = data.session.lines + 1
+    speeds, x = data.speed.values[first:], data.speed.x[first:]
+    if around.ended or len(speeds) < 4 * SLOW_LINES:
+        return None
+    now, before = float(np.median(speeds[-SLOW_LINES:])), float(np.median(speeds[:-SLOW_LINES]))
+    usual = float(np.percentile(speeds, 75)) if now < before else before  # a long slow stretch moves the median
+    usual = max(usual, before)
+    if now >= SLOW_SHARE * usual:
+        return None
+    middle = (now + usual) / 2
+    fast = np.flatnonzero(speeds > middle)
+    since = epoch_of(float(x[min(int(fast[-1]) + 1, len(x) - 1)]) if fast.size else float(x[0]), around.per_epoch)
+    how = "by half" if 0.4 <= now / usual <= SLOW_SHARE else f"to {100 * now / usual:.0f} %"
+    return Note("warning", since, f"Speed fell {how}, from {speed(usual)} to {speed(now)} img/s, in epoch {since}.")
+
+
+def _means(values: Sequence[float]) -> list[float]:
+    """Mean of each WINDOW neighbours, at the index of the last of them less WINDOW - 1."""
+    return [statistics.fmean(values[i : i + WINDOW]) for i in range(len(values) - WINDOW + 1)]
+
+
+def rising_test_loss(evaluations: Sequence[EvalRecord]) -> Note | None:
+    """Test loss on its way up from its lowest: with accuracy holding, or falling too."""
+    losses = _means([record.test_loss for record in evaluations])
+    if len(losses) < RISING_EVALUATIONS + 1 or not np.isfinite(losses).all():
+        return None
+    lowest = min(range(len(losses)), key=losses.__getitem__)
+    if len(losses) - 1 - lowest < RISING_EVALUATIONS or losses[-1] < RISING_LOSS * losses[lowest]:
+        return None
+    accuracies = _means([record.test_accuracy for record in evaluations])
+    since = evaluations[lowest + WINDOW // 2].epoch
+    if accuracies[-1] >= max(accuracies) - ACCURACY_HOLDS:
+        return Note("warning", since, f"Test loss has been rising since epoch {since} while accuracy holds.")
+    return Note("warning", since, f"Test loss has been rising since epoch {since}, and accuracy is falling.")
+
+
+def passed_reference(evaluations: Sequence[EvalRecord], around: Surroundings) -> Note | None:
+    """The first evaluation above the reference's accuracy."""
+    if around.reference is None:
+        return None
+    first = next((record for record in evaluations if record.test_accuracy > around.reference), None)
+    if first is None:
+        return None
+    reference = percent(around.reference)
+    return Note("good", first.epoch, f"Test accuracy passed the reference ({reference} %) in epoch {first.epoch}.")
+
+
+def new_best(evaluations: Sequence[EvalRecord], around: Surroundings) -> Note | None:
+    """The newest evaluation being the best by itself; not in the first five, where each one is."""
+    if len(evaluations) < 6 or around.ended:
+        return None
+    newest = evaluations[-1]
+    before = max(record.test_accuracy for record in evaluations[:-1])
+    if newest.test_accuracy <= before:
+        return None
+    gain = newest.test_accuracy - before
+    text = f"New best test accuracy: {percent(newest.test_accuracy)} % in epoch {newest.epoch} (+{gain:.2f})."
+    return Note("good", newest.epoch, text)
+
+
+def plateau(evaluations: Sequence[EvalRecord], around: Surroundings) -> Note | None:
+    """No gain in test accuracy for long; says when the learning rate steps down next, which often ends it."""
+    wait = max(PLATEAU_EVALUATIONS, round(0.1 * around.epochs))
+    if around.ended or len(evaluations) <= wait:
+        return None
+    best = evaluations[0]
+    for record in evaluations[1:]:
+        if record.test_accuracy > best.test_accuracy + PLATEAU_GAIN:
+            best = record
+    newest = evaluations[-1].epoch
+    if len([record for record in evaluations if record.epoch > best.epoch]) < wait:
+        return None
+    following = next((m for m in around.milestones if newest < m <= around.epochs), None)
+    hint = f"; the learning rate drops in epoch {following}" if following else ""
+    top = f"{percent(best.test_accuracy)} % in epoch {best.epoch}"
+    return Note("info", best.epoch, f"No better test accuracy for {newest - best.epoch} epochs (best {top}){hint}.")
+
+
+def against_ghost(evaluations: Sequence[EvalRecord], around: Surroundings) -> Note | None:
+    """Whether the run is ahead of the best earlier one of its preset at the same epoch."""
+    ghost = around.ghost
+    if ghost is None or len(evaluations) < WINDOW:
+        return None
+    epoch = evaluations[-1].epoch
+    there = [record.test_accuracy for record in ghost.evaluations if record.epoch <= epoch][-WINDOW:]
+    if len(there) < WINDOW or ghost.evaluations[-1].epoch < epoch:
+        return None
+    ahead = statistics.fmean(record.test_accuracy for record in evaluations[-WINDOW:]) - statistics.fmean(there)
+    if abs(ahead) < GHOST_POINTS:
+        return None
+    side = "ahead of" if ahead > 0 else "behind"
+    text = f"{abs(ahead):.2f} points {side} {ghost.name} at the same epoch."
+    return Note("info", epoch, text)
+
+
+def outcome(run: Run, now: datetime) -> list[Note]:
+    """What became of a run that is not at work, and what to press; nothing for one that is."""
+    status, state = run.status, run.state
+    epoch = status.epoch if status else 0
+    if run.problem:
+        return [Note("error", epoch, f"{run.problem[:1].upper()}{run.problem[1:]}.")]
+    if state is State.FINISHED:
+        return [_finished(run, epoch)]
+    if state is State.QUEUED:
+        device = f" on {status.device}" if status and status.device not in ("", "auto") else ""
+        return [Note("info", epoch, f"Queued: it starts when what runs before it{device} has ended.")]
+    go_on = "Press r to go on from the last checkpoint" if epoch else "Press r to start it again"
+    if state is State.STOPPED:
+        return [Note("info", epoch, f"Stopped in epoch {epoch}, with a checkpoint. {go_on}, d to delete the run.")]
+    if state is State.FAILED:
+        error = first_line(status.error or "") if status else ""
+        what = f"Failed in epoch {epoch}: {error}" if epoch else f"Failed: {error}"
+        remedy = "l to read the log, c for its configuration, d to delete it"
+        return [Note("error", epoch, what if error else "Failed; the log says why."), _remedy(epoch, go_on, remedy)]
+    if state is State.LOST:
+        heard = moment(status.heartbeat, now) if status else "never"
+        what = "Lost: its process is gone (killed, out of memory, or the machine was restarted)"
+        return [
+            Note("error", epoch, f"{what}; last heard of {heard}."),
+            _remedy(epoch, go_on, "l to read the log, d to delete it"),
+        ]
+    return []
+
+
+def _remedy(epoch: int, go_on: str, others: str) -> Note:
+    return Note("error", epoch, f"{go_on}, {others}.")
+
+
+def _finished(run: Run, epoch: int) -> Note:
+    result, reference = run.result, run.config.reference if run.config else None
+    if result is None:
+        return Note("good", epoch, "Finished; its result was not written.")
+    text = f"Finished: {percent(result.test_accuracy)} % at the last epoch, best {percent(result.best_accuracy)} %"
+    text += f" in epoch {result.best_epoch}"
+    if reference is not None:
+        ahead = result.best_accuracy - reference.accuracy
+        text += f", {abs(ahead):.2f} points {'above' if ahead >= 0 else 'below'} the reference"
+    return Note("good", epoch, text + ".")

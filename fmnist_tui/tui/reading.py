@@ -1,0 +1,175 @@
+"""What the feed's thread reads and how it reads little: the list of runs, a run's metrics, a run's log.
+
+No threads and no Textual here; each class is used by one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from fmnist_tui.runs import process, store
+from fmnist_tui.runs.files import Tail
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import Metric, parse_metric
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui.messages import MetricRecord
+
+CLOCK_GRAIN_NS = 100_000_000
+"""A directory changed less than this before it was read may change again without a new time: file systems
+count in ticks of several milliseconds, network ones are coarser."""
+READ_BYTES = 1 << 21
+"""Of metrics in one message, about 14,000 lines: 200,000 records at once would take 200 MB."""
+PARSED_TOGETHER = 256
+"""Lines handed to pydantic in one call, which holds the interpreter for about a millisecond; the event loop
+runs in between. One by one costs twice the time."""
+LOG_LINES = 5_000
+"""Lines of a log that are kept."""
+
+_METRICS: TypeAdapter[list[MetricRecord]] = TypeAdapter(list[Metric])
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class RunList:
+    """Every run of a directory, loaded again only where something changed."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        self.runs_dir = runs_dir
+        self._runs: dict[str, Run] = {}
+        self._seen: dict[str, tuple[int, bool]] = {}
+        """By id: the directory's modification time when it was read, and whether that can be relied on."""
+        self._directory_time: int | None = None
+
+    def directory_changed(self) -> bool:
+        """Whether a run came or went since the last scan (one stat)."""
+        try:
+            return os.stat(self.runs_dir).st_mtime_ns != self._directory_time  # noqa: PTH116 - 5 times a second
+        except OSError:
+            return self._directory_time is not None
+
+    def scan(self) -> bool:
+        """Look at every run; True where anything changed. Raises RunError where the directory can't be read."""
+        try:
+            self._directory_time = os.stat(self.runs_dir).st_mtime_ns  # noqa: PTH116
+            with os.scandir(self.runs_dir) as entries:
+                times = {
+                    entry.name: entry.stat(follow_symlinks=False).st_mtime_ns
+                    for entry in entries
+                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+                }
+        except OSError:
+            self._directory_time, times = None, {}
+            store.run_directories(self.runs_dir)  # says in words what is wrong; a missing directory is not
+        gone = [run_id for run_id in self._runs if run_id not in times]
+        for run_id in gone:
+            del self._runs[run_id], self._seen[run_id]
+        changed = [self._look(run_id, modified) for run_id, modified in times.items()]
+        return bool(gone) or any(changed)
+
+    def _look(self, run_id: str, modified: int) -> bool:
+        """Load a run where its directory changed, else only see whether its process lives; True where it differs."""
+        before = self._runs.get(run_id)
+        seen = self._seen.get(run_id)
+        if before is not None and seen == (modified, True):
+            if before.status is None or not before.status.state.alive:
+                return False
+            state = process.actual_state(before.status)
+            if state is before.state:
+                return False
+            self._runs[run_id] = replace(before, state=state)
+            return True
+        directory = self.run_directory(run_id)
+        if before is None and not directory.marker.is_file():
+            return False
+        read_at = time.time_ns()
+        run = store.load_run(directory)
+        self._seen[run_id] = (modified, read_at - modified > CLOCK_GRAIN_NS)
+        if run == before:
+            return False
+        self._runs[run_id] = run
+        return True
+
+    def refresh(self, run_id: str) -> Run | None:
+        """One run as it stands, the same object where nothing changed; None where it is gone."""
+        try:
+            modified = os.stat(self.run_directory(run_id).path).st_mtime_ns  # noqa: PTH116
+        except OSError:
+            return None
+        self._look(run_id, modified)
+        return self._runs.get(run_id)
+
+    def run_directory(self, run_id: str) -> RunDirectory:
+        """The directory of a run of this id, whether it is there or not."""
+        return RunDirectory(self.runs_dir / run_id)
+
+    def newest_first(self) -> list[Run]:
+        """Every run last seen."""
+        return [self._runs[run_id] for run_id in sorted(self._runs, reverse=True)]
+
+
+class MetricsReader:
+    """A run's metric records as they are written, from the beginning; damaged lines are passed over."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._path = directory.metrics
+        self._tail = Tail(directory.metrics)
+        self._stat: tuple[int, int, int] | None = None
+        self._first = True
+        self.more = False
+        """Whether there was more to read than one call reads."""
+
+    def read(self) -> tuple[list[MetricRecord], bool]:
+        """The new records, and whether they begin at the file's start (the first time, or after it was replaced)."""
+        try:
+            now = os.stat(self._path)  # noqa: PTH116
+            stat = (now.st_ino, now.st_size, now.st_mtime_ns)
+        except OSError:
+            stat = None
+        first, self._first = self._first, False
+        if stat is None or (stat == self._stat and not self.more):
+            return [], first
+        self._stat = stat
+        lines = self._tail.read(READ_BYTES)
+        self.more = sum(map(len, lines)) + len(lines) > READ_BYTES - 65_536
+        return parse_metrics(lines), first or self._tail.restarted
+
+
+def parse_metrics(lines: list[bytes]) -> list[MetricRecord]:
+    """The records in metric lines; damaged ones and kinds of a newer version are left out."""
+    records: list[MetricRecord] = []
+    for start in range(0, len(lines), PARSED_TOGETHER):
+        some = lines[start : start + PARSED_TOGETHER]
+        try:
+            records += _METRICS.validate_json(b"[" + b",".join(some) + b"]")
+        except ValidationError:
+            records += [record for line in some if (record := parse_metric(line)) is not None]
+    return records
+
+
+class LogReader:
+    """A run's worker.log as it is written, beginning with the last LOG_LINES lines there are."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._tail = Tail(directory.worker_log)
+        self._first = True
+
+    def read(self) -> tuple[list[str], bool]:
+        """The new lines as plain text, and whether to forget the earlier ones."""
+        first, self._first = self._first, False
+        restarted = first
+        kept: deque[bytes] = deque(maxlen=LOG_LINES)
+        while lines := self._tail.read():
+            restarted |= self._tail.restarted
+            kept.extend(lines)
+        return [plain(line) for line in kept], restarted
+
+
+def plain(line: bytes) -> str:
+    """A log line without colours and other control characters; of a redrawn line its last state."""
+    return _CONTROL.sub("", line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]).expandtabs(4)

@@ -1,0 +1,183 @@
+"""What a run has written so far, as series: filled record by record, read by charts, narration and the estimate.
+
+The Run screen owns one RunData for the run it shows. Pure: no Textual, no files. All x are steps since the start
+of the run.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from fmnist_tui.config import RunConfig
+from fmnist_tui.data.split import split_sizes
+from fmnist_tui.fields import steps_per_epoch
+from fmnist_tui.runs.records import EvalRecord, EventRecord, GpuSample, Status, SystemRecord, TrainRecord
+from fmnist_tui.tui.messages import MetricRecord
+from fmnist_tui.tui.series import Series
+
+
+class Session(NamedTuple):
+    """One start of the worker: the step it began at, and how many training lines and evaluations came before."""
+
+    step: int
+    lines: int
+    evaluations: int
+
+
+class PlacedEvent(NamedTuple):
+    """An event and its place on the x axis."""
+
+    step: float
+    record: EventRecord
+
+
+class RunData:
+    """The metric lines of one run."""
+
+    def __init__(self, device: str = "") -> None:
+        self.device = device
+        """Device as in Status.device; tells whose GPU samples are the run's own."""
+        self.loss, self.lr, self.speed = Series(), Series(), Series()
+        self.test_loss, self.test_accuracy, self.train_accuracy = Series(), Series(), Series()
+        self.gpu, self.gpu_memory, self.cpu, self.ram = Series(), Series(), Series(), Series()
+        self.evaluations: list[EvalRecord] = []
+        self.events: list[PlacedEvent] = []
+        self.sessions: list[Session] = [Session(0, 0, 0)]
+        self.system: SystemRecord | None = None
+        """The newest sample."""
+        self.last_train: TrainRecord | None = None
+
+    @property
+    def last_step(self) -> float:
+        """The newest step anything is known of."""
+        return max(self.loss.last_x or 0.0, self.test_loss.last_x or 0.0)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no training or evaluation line has come yet."""
+        return self.loss.last_x is None and self.test_loss.last_x is None
+
+    def extend(self, records: Sequence[MetricRecord]) -> None:
+        """Take in new lines in the order they were written; costs only these.
+
+        A training line whose step is not after the one before it means that the run went back to a checkpoint:
+        what the abandoned branch had written after that step is forgotten, its events are not.
+        """
+        train: list[TrainRecord] = []
+        system: list[tuple[float, SystemRecord]] = []
+        last = self.loss.last_x
+        step = -1.0 if last is None else last
+        for record in records:
+            if isinstance(record, TrainRecord):
+                if record.step <= step:
+                    self._flush(train, system)
+                    self._rewind(record.step - 1)
+                step = record.step
+                train.append(record)
+            elif isinstance(record, SystemRecord):
+                system.append((max(step, 0.0), record))
+            elif isinstance(record, EvalRecord):
+                self._evaluation(record)
+            else:
+                self._flush(train, system)
+                self._event(record)
+        self._flush(train, system)
+
+    def _flush(self, train: list[TrainRecord], system: list[tuple[float, SystemRecord]]) -> None:
+        if train:
+            x = [float(record.step) for record in train]
+            self.loss.extend(
+                x, [r.loss for r in train], [r.loss_min for r in train], [r.loss_max for r in train]
+            )  # fmt: skip
+            self.lr.extend(x, [r.lr for r in train])
+            self.speed.extend(x, [r.images_per_second for r in train])
+            self.last_train = train[-1]
+            train.clear()
+        if system:
+            picks: list[tuple[Series, Callable[[SystemRecord], float | None]]] = [
+                (self.gpu, lambda r: _mean(g.utilization for g in self.gpus(r))),
+                (self.gpu_memory, lambda r: _mean(_share(g.memory_used, g.memory_total) for g in self.gpus(r))),
+                (self.cpu, lambda r: r.host.cpu_percent),
+                (self.ram, lambda r: _share(r.host.ram_used, r.host.ram_total)),
+            ]
+            for series, pick in picks:
+                points = [(step, value) for step, record in system if (value := pick(record)) is not None]
+                series.extend([step for step, _ in points], [value for _, value in points])
+            self.system = system[-1][1]
+            system.clear()
+
+    def gpus(self, record: SystemRecord) -> list[GpuSample]:
+        """The GPUs of a sample that the run trains on; all of them where its device does not say."""
+        if self.device == "cpu":
+            return []
+        if found := re.fullmatch(r"cuda:(\d+)", self.device):
+            return [gpu for gpu in record.gpus if gpu.index == int(found[1])]
+        return record.gpus
+
+    def _evaluation(self, record: EvalRecord) -> None:
+        last = self.evaluations[-1] if self.evaluations else None
+        if last is not None and record.step <= last.step:
+            self._rewind(record.step, evaluations_from=record.step)
+        self.evaluations.append(record)
+        self.test_loss.append(record.step, record.test_loss)
+        self.test_accuracy.append(record.step, record.test_accuracy)
+        self.train_accuracy.append(record.step, record.train_accuracy)
+
+    def _event(self, record: EventRecord) -> None:
+        # A resume is told before the worker knows its new position: it lies where the kept lines end.
+        place = min(float(record.step), self.last_step) if record.event in ("resume", "start") else record.step
+        self.events.append(PlacedEvent(float(place), record))
+        if record.event in ("resume", "start"):
+            self.sessions.append(Session(int(place), len(self.loss), len(self.evaluations)))
+
+    def _rewind(self, step: float, evaluations_from: float = math.inf) -> None:
+        for series in (self.loss, self.lr, self.speed, self.gpu, self.gpu_memory, self.cpu, self.ram):
+            series.rewind(step)
+        keep = min(step, evaluations_from - 1)
+        for series in (self.test_loss, self.test_accuracy, self.train_accuracy):
+            series.rewind(keep)
+        while self.evaluations and self.evaluations[-1].step > keep:
+            self.evaluations.pop()
+
+    @property
+    def session(self) -> Session:
+        """The newest start of the worker; its counts hold for the lines there are now."""
+        newest = self.sessions[-1]
+        return Session(newest.step, min(newest.lines, len(self.loss)), min(newest.evaluations, len(self.evaluations)))
+
+    @property
+    def best(self) -> EvalRecord | None:
+        """The evaluation with the highest test accuracy, the earliest of equals."""
+        return max(self.evaluations, key=lambda record: record.test_accuracy, default=None)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _share(used: int | None, total: int | None) -> float | None:
+    return 100.0 * used / total if used is not None and total else None
+
+
+def epoch_steps(status: Status | None, config: RunConfig | None) -> int:
+    """Steps of an epoch, from the status or (before the worker has said) from the configuration; at least 1."""
+    if status is not None and status.steps_per_epoch > 0:
+        return status.steps_per_epoch
+    if config is not None:
+        return steps_per_epoch(config, split_sizes(config.data.source, config.data.split)[0])
+    return 1
+
+
+def epoch_of(step: float, per_epoch: int) -> int:
+    """The epoch, counted from 1, a step belongs to: with 118 steps an epoch, step 118 is epoch 1, 119 epoch 2."""
+    return max(1, math.ceil(step / per_epoch))
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """Seconds from one record's timestamp to another's."""
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

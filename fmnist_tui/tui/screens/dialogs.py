@@ -1,0 +1,195 @@
+"""The app's questions and messages: stop, delete, edit, resume, errors. Each is dismissed with what was chosen.
+
+Pushed by `tui.steering` alone; escape always means None: nothing happens.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, NamedTuple, TypeVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from fmnist_tui.runs.records import State
+from fmnist_tui.runs.store import Run
+
+T = TypeVar("T")
+
+
+class Dialog(ModalScreen[T | None]):
+    """A box in the middle with a title; it shrinks to any terminal and scrolls where it must."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._dialog_title = title
+
+    def on_mount(self) -> None:
+        """Write the title on the border."""
+        box = self.query_one(".dialog")
+        box.border_title = Content(self._dialog_title)
+
+    def action_cancel(self) -> None:
+        """Close; nothing happens."""
+        self.dismiss(None)
+
+
+class Choice(NamedTuple):
+    """An answer: the key that gives it, what it is called, what it does, and what the dialog is dismissed with."""
+
+    key: str
+    label: str
+    help: str
+    value: str
+
+
+class ChoiceDialog(Dialog[str]):
+    """A question with a few answers: by their keys, with the arrows and enter, or with the mouse."""
+
+    def __init__(self, title: str, text: str, choices: list[Choice]) -> None:
+        super().__init__(title)
+        self._text = text
+        self._choices = choices
+
+    def compose(self) -> ComposeResult:
+        """The question and the list of answers."""
+        with Vertical(classes="dialog"):
+            if self._text:
+                yield Static(Content(self._text), classes="dialog-text")
+            yield OptionList(*[Option(self._prompt(choice), id=choice.value) for choice in self._choices])
+            yield Static("esc cancels", classes="dialog-hint")
+
+    @staticmethod
+    def _prompt(choice: Choice) -> Content:
+        parts = [(f" {choice.key} ", "bold $primary"), (f" {choice.label}", "bold")]
+        if choice.help:
+            parts.append((f"\n    {choice.help}", "$foreground-muted"))
+        return Content.assemble(*parts)
+
+    def on_key(self, event: events.Key) -> None:
+        """An answer's own key."""
+        for choice in self._choices:
+            if event.character == choice.key:
+                event.stop()
+                self.dismiss(choice.value)
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option.id)
+
+
+def stop_dialog(run: Run, here: bool) -> ChoiceDialog:
+    """How to stop a run; a worker on another machine (`here` is False) can be asked but not killed."""
+    again = "It was asked to stop already. " if run.state is State.STOPPING else ""
+    where = "" if here else "Its worker runs on another machine: it can be asked, not killed."
+    choices = [
+        Choice("n", "Now, with a checkpoint", "After the step at work; r goes on from there.", "now"),
+        Choice("a", "After this epoch", "Evaluates and saves first.", "after_epoch"),
+    ]
+    if here:
+        choices.append(Choice("k", "Kill it", "At once; what it did since its last checkpoint is lost.", "kill"))
+    return ChoiceDialog(f"Stop {run.name}?", again + where, choices)
+
+
+def delete_dialog(run: Run) -> ChoiceDialog:
+    """Whether to delete a run for good."""
+    choices = [
+        Choice("d", "Delete it", "Its curves, checkpoints and result, for good.", "delete"),
+        Choice("k", "Keep it", "", "keep"),
+    ]
+    return ChoiceDialog(f"Delete {run.name}?", run.id, choices)
+
+
+class MessageDialog(Dialog[None]):
+    """Something went wrong, in words, as long as it needs to be."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "cancel", "Close", priority=True)]
+
+    def __init__(self, title: str, text: str) -> None:
+        super().__init__(title)
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        """The text, which scrolls with the arrows."""
+        with Vertical(classes="dialog -error"):
+            with VerticalScroll(classes="dialog-scroll"):
+                yield Static(Content(self._text))
+            yield Static("enter or esc closes", classes="dialog-hint")
+
+
+class Edit(NamedTuple):
+    """What is to change about how long a run trains; None leaves it as it is."""
+
+    epochs: int | None
+    stop_at_accuracy: float | None
+    """A test accuracy in per cent; 0 takes the limit back."""
+
+
+class EditDialog(Dialog[Edit]):
+    """Epochs in all, and the test accuracy to stop at. Also asks for more epochs when a finished run is resumed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "send", "Send", priority=True),
+        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, run: Run, purpose: Literal["edit", "resume"]) -> None:
+        super().__init__(f"{run.name}: how long to train" if purpose == "edit" else f"Train {run.name} for longer")
+        self._purpose = purpose
+        status = run.status
+        assert status is not None
+        self._at, self._epochs = status.epoch, status.epochs
+        self._least = max(1, status.epoch) if purpose == "edit" else status.epochs + 1
+        self._limit = run.config.training.stop_at_accuracy if run.config else None
+
+    def compose(self) -> ComposeResult:
+        """One or two inputs, each with what is wrong with it beside it."""
+        with Vertical(classes="dialog"):
+            yield Static(f"Epochs in all (in epoch {self._at} of {self._epochs} now)", classes="dialog-label")
+            suggested = self._epochs if self._purpose == "edit" else 2 * self._epochs
+            yield Input(str(suggested), id="epochs", type="integer", compact=True)
+            if self._purpose == "edit":
+                yield Static("Stop at a test accuracy of, in % (empty: leave as it is; 0: never)", classes="dialog-label")
+                placeholder = f"{self._limit:g} at its start" if self._limit else "no limit at its start"
+                yield Input("", placeholder=placeholder, id="accuracy", type="number", compact=True)
+            yield Static("", id="wrong", classes="dialog-wrong")
+            done = "enter sends it to the worker" if self._purpose == "edit" else "enter starts it"
+            yield Static(f"{done}, esc cancels", classes="dialog-hint")
+
+    @on(Input.Changed)
+    def _changed(self) -> None:
+        found = self._read()
+        self.query_one("#wrong", Static).update(found if isinstance(found, str) else "")
+
+    def _read(self) -> Edit | str:
+        """What was typed, or what is wrong with it."""
+        text = self.query_one("#epochs", Input).value.strip()
+        epochs = int(text) if text.isdigit() else None
+        if text and (epochs is None or not self._least <= epochs <= 100_000):
+            return f"epochs: a whole number from {self._least} to 100,000"
+        if self._purpose == "resume":
+            return Edit(epochs, None) if epochs is not None else "epochs: how many in all?"
+        typed = self.query_one("#accuracy", Input).value.strip()
+        try:
+            accuracy = float(typed) if typed else None
+        except ValueError:
+            accuracy = -1.0
+        if accuracy is not None and not 0 <= accuracy <= 100:
+            return "accuracy: a number from 0 to 100"
+        return Edit(epochs if epochs != self._epochs else None, accuracy)
+
+    def action_send(self) -> None:
+        """Dismiss with what was typed, where it is right and changes anything."""
+        found = self._read()
+        if isinstance(found, str):
+            self.query_one("#wrong", Static).update(found)
+        else:
+            self.dismiss(found if found != Edit(None, None) else None)

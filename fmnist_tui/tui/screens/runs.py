@@ -1,0 +1,197 @@
+"""The Runs screen, home of the app: every run, a filter, and what to do with the run under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import DataTable, Input, Static
+
+from fmnist_tui.runs.records import State
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui import columns
+from fmnist_tui.tui import format as words
+from fmnist_tui.tui.filter import HINT, RunFilter, parse_filter
+from fmnist_tui.tui.messages import OpenRun, RunActionRequested
+from fmnist_tui.tui.screens.base import FeedScreen
+from fmnist_tui.tui.widgets.footer import KeyBar
+from fmnist_tui.tui.widgets.header import TopBar
+from fmnist_tui.tui.widgets.run_detail import RunDetail
+from fmnist_tui.tui.widgets.runs_table import RunsTable
+
+SHORT = 16
+"""On screens lower than this the panel under the table has one line."""
+_NEEDS: dict[str, Callable[[Run], bool]] = {
+    "stop": lambda run: run.state.alive or run.state is State.QUEUED,
+    "edit": lambda run: run.state.alive,
+    "resume": lambda run: not run.state.alive and run.state is not State.QUEUED and not run.problem,
+    "delete": lambda run: not run.state.alive,
+    "clone": lambda run: run.config is not None,
+    "log": lambda run: True,
+}
+"""Which runs an action is offered for."""
+
+
+class RunsScreen(FeedScreen):
+    """A table of runs; what is under the cursor is described below it."""
+
+    HELP = "Every run of the runs directory: those at work first, then by when they were last at work."
+    AUTO_FOCUS = "RunsTable"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "app.go('new')", "New", tooltip="choose a preset, edit it, start it"),
+        Binding("s", "ask('stop')", "Stop", tooltip="stop the run: now, after this epoch, or kill it (asks)"),
+        Binding("r", "ask('resume')", "Resume", tooltip="go on from the last checkpoint"),
+        Binding("c", "ask('clone')", "Clone", tooltip="a new run of the same configuration, to be edited first"),
+        Binding("l", "ask('log')", "Log", tooltip="what its worker printed"),
+        Binding("d", "ask('delete')", "Delete", tooltip="delete the run and its checkpoints (asks)"),
+        Binding("e", "ask('edit')", "Edit", show=False, tooltip="more or fewer epochs, stop at an accuracy"),
+        Binding("slash", "filter", "Filter", key_display="/", tooltip=f"show only some: {HINT}"),
+        Binding("escape", "clear_filter", "Clear filter", show=False),
+    ]
+
+    def __init__(self, runs_dir: Path, glyphs: words.Glyphs, now: Callable[[], datetime]) -> None:
+        super().__init__()
+        self._runs_dir = runs_dir
+        self._glyphs = glyphs
+        self._now = now
+        self._runs: list[Run] | None = None
+        self._filter = RunFilter()
+
+    def compose(self) -> ComposeResult:
+        """Bar, filter, table (or what stands in its place), detail, keys."""
+        yield TopBar("runs")
+        with Horizontal(id="filter-line"):
+            yield Static("/", id="filter-sign")
+            yield Input(placeholder=HINT, id="filter", compact=True)
+        yield Static(id="filter-problem")
+        yield RunsTable(self._glyphs, self._now)
+        yield Static(id="instead")
+        yield RunDetail()
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Times count down between the runs' own news."""
+        self.set_interval(1.0, self._tick)
+        self._show()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Less detail on low screens."""
+        self.query_one(RunDetail).set_class(event.size.height < SHORT, "-short")
+        self.call_after_refresh(self._show)
+
+    def on_screen_resume(self) -> None:
+        """Show what came while another screen lay over this one."""
+        self._show()
+
+    def runs_listed(self, runs: list[Run]) -> None:
+        """The list changed."""
+        self._runs = runs
+        if self.is_current:
+            self._show()
+
+    def _tick(self) -> None:
+        if self.is_current and any(run.state.alive for run in self._runs or ()):
+            self._show()
+
+    def _show(self) -> None:
+        """Draw the runs that pass the filter, or say why there are none."""
+        if not self.is_mounted:
+            return
+        runs = columns.in_order([run for run in self._runs or () if self._filter.matches(run)])
+        table = self.query_one(RunsTable)
+        table.display = bool(runs)
+        self.query_one(RunDetail).display = bool(runs)
+        instead = self.query_one("#instead", Static)
+        instead.display = not runs
+        if runs:
+            table.show(runs)
+            self._show_detail(len(runs))
+        else:
+            instead.update(self._nothing())
+        self.refresh_bindings()
+
+    def _show_detail(self, shown: int) -> None:
+        detail = self.query_one(RunDetail)
+        detail.show(self.query_one(RunsTable).selected, self._now(), self._glyphs)
+        runs = self._runs or []
+        alive = sum(run.state.alive for run in runs)
+        number = words.count(len(runs), "run") if shown == len(runs) else f"{shown} of {words.count(len(runs), 'run')}"
+        detail.border_subtitle = f"{number}, {alive} at work" if alive else number
+
+    def _nothing(self) -> Content:
+        """What stands in the table's place."""
+        if self._runs is None:
+            return Content("Reading the runs ...")
+        if self._runs:
+            return Content.assemble(
+                (f"None of {words.count(len(self._runs), 'run')} passes the filter.\n\n", ""), (" esc ", "bold $primary"), "shows all"
+            )
+        return Content.assemble(
+            ("No runs yet.\n\n", "bold"),
+            (" n ", "bold $primary"),
+            " choose a preset, change what you like, start it\n",
+            (" ? ", "bold $primary"),
+            " all keys\n\n",
+            ("The same without the app, from any shell:\n", ""),
+            ("fmnist-tui run preset quick\n\n", "bold"),
+            (f"Runs are kept in {self._runs_dir}", "$foreground-muted"),
+        )
+
+    @on(DataTable.RowHighlighted)
+    def _moved(self) -> None:
+        self._show_detail(self.query_one(RunsTable).row_count)
+        self.refresh_bindings()
+
+    @on(DataTable.RowSelected)
+    def _opened(self) -> None:
+        run = self.query_one(RunsTable).selected
+        if run is not None:
+            self.post_message(OpenRun(run.id))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what the run under the cursor can have done to it is offered."""
+        if action == "ask":
+            run = self.query_one(RunsTable).selected if self.is_mounted and self._runs else None
+            return run is not None and run in (self._runs or ()) and _NEEDS[str(parameters[0])](run)
+        if action == "clear_filter":
+            return self.is_mounted and self.query_one("#filter-line").display
+        return True
+
+    def action_ask(self, action: str) -> None:
+        """Ask the app for it; the app asks the user first where that is due."""
+        run = self.query_one(RunsTable).selected
+        if run is not None:
+            self.post_message(RunActionRequested(run.id, action))  # type: ignore[arg-type]
+
+    def action_filter(self) -> None:
+        """Open the filter's line and type into it."""
+        self.query_one("#filter-line").display = True
+        self.query_one("#filter", Input).focus()
+
+    def action_clear_filter(self) -> None:
+        """Close the filter's line and show all runs."""
+        self.query_one("#filter", Input).value = ""
+        self.query_one("#filter-line").display = False
+        self.query_one(RunsTable).focus()
+
+    @on(Input.Changed, "#filter")
+    def _typed(self, event: Input.Changed) -> None:
+        self._filter = parse_filter(event.value)
+        problem = self.query_one("#filter-problem", Static)
+        problem.display = bool(self._filter.problems)
+        problem.update(Content("; ".join(self._filter.problems)))
+        self._show()
+
+    @on(Input.Submitted, "#filter")
+    def _typed_all(self, event: Input.Submitted) -> None:
+        if event.value.strip():
+            self.query_one(RunsTable).focus()
+        else:
+            self.action_clear_filter()

@@ -1,0 +1,226 @@
+"""The parts of a chart around and over its curves: title and legend, axes, grid, marks, labels, cursor.
+
+Called by `chart_draw.compose`. Everything is written into Cells; nothing here knows Textual.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from fmnist_tui.tui.format import ASCII, UNICODE
+from fmnist_tui.tui.series import Floats
+from fmnist_tui.tui.widgets.chart_axis import Scale, Tick
+from fmnist_tui.tui.widgets.chart_content import GUTTER, STYLE, Content, Curve, Flag, Point
+from fmnist_tui.tui.widgets.chart_raster import LEGEND, Cells, dot_row
+from fmnist_tui.tui.widgets.chart_view import TimeView
+
+
+def heights(scale: Scale, positions: Floats, limits: tuple[float, float]) -> Floats:
+    """Positions as heights: 0 at the lower edge, 1 at the upper."""
+    bottom, top = scale.position(limits).tolist()
+    return (positions - bottom) / ((top - bottom) or 1.0)
+
+
+def column_of(x: float, window: tuple[float, float], width: int) -> int | None:
+    """The cell column an epoch falls into; None outside the window (its end belongs to the last column)."""
+    share = (x - window[0]) / (window[1] - window[0])
+    return min(int(share * width), width - 1) if 0.0 <= share <= 1.0 else None
+
+
+def row_of(value: float, scale: Scale, limits: tuple[float, float], rows: int) -> int:
+    """The cell row of a value; may lie outside."""
+    height = heights(scale, scale.position([value]), limits)
+    return int(dot_row(height, rows * 4)[0]) // 4
+
+
+def put_overlays(plot: Cells, content: Content, view: TimeView, limits: tuple[float, float], ascii_only: bool) -> None:
+    """Marks that are not finite, marked points, and the labels of horizontal lines."""
+    window = view.limits
+    for level in content.levels:
+        row = row_of(level.value, content.scale, limits, plot.height)
+        at = plot.width - len(level.label)
+        for near in (row - 1, row + 1):
+            if plot.is_free(near, at - 1, len(level.label) + 1):
+                plot.put(near, at, level.label, STYLE[level.style])
+                break
+    for point in content.points:
+        _put_point(plot, point, content.scale, window, limits, ascii_only)
+    for curve in content.curves:
+        columns: dict[int, str] = {}
+        for mark in curve.series.marks:
+            column = column_of(mark.x / curve.per_epoch, window, plot.width)
+            if column is not None:
+                columns.setdefault(column, mark.kind)
+        for nth, (column, kind) in enumerate(sorted(columns.items())):
+            _put_mark(plot, column, f"{curve.label} {kind}" if nth == 0 else "", ascii_only)
+
+
+def _put_mark(plot: Cells, column: int, label: str, ascii_only: bool) -> None:
+    """A cross at the upper edge over a broken line: here the value was not finite. The first one is labelled."""
+    for row in range(1, plot.height if label else 0):
+        plot.put(row, column, ":" if ascii_only else "┊", STYLE["error"], over=False)
+    plot.put(0, column, "x" if ascii_only else "×", STYLE["error"])
+    for at in (column + 2, column - 1 - len(label)):
+        if label and plot.is_free(0, at, len(label)):
+            plot.put(0, at, label, STYLE["error"])
+            break
+
+
+def _put_point(
+    plot: Cells,
+    point: Point,
+    scale: Scale,
+    window: tuple[float, float],
+    limits: tuple[float, float],
+    ascii_only: bool,
+) -> None:
+    column = column_of(point.x, window, plot.width)
+    row = row_of(point.y, scale, limits, plot.height)
+    if column is None or not 0 <= row < plot.height:
+        return
+    plot.put(row, column, "@" if ascii_only else "◆", STYLE[point.style])
+    size = len(point.label)
+    for near, at in ((row - 1, column - size // 2), (row, column + 2), (row - 1, column + 1), (row - 1, column - size),
+                     (row + 1, column + 2), (row - 2, column - size // 2)):  # fmt: skip
+        if plot.is_free(near, at, size):
+            plot.put(near, at, point.label, STYLE[point.style])
+            return
+
+
+def put_grid(
+    plot: Cells,
+    scale: Scale,
+    limits: tuple[float, float],
+    y_ticks: Sequence[Tick],
+    x_ticks: Sequence[Tick],
+    window: tuple[float, float],
+    ascii_only: bool,
+) -> None:
+    """A faint point where a line from each x tick would cross one from each y tick."""
+    for y_tick in y_ticks:
+        row = row_of(y_tick.value, scale, limits, plot.height)
+        for x_tick in x_ticks:
+            column = column_of(x_tick.value, window, plot.width)
+            if column:
+                plot.put(row, column, "." if ascii_only else "·", STYLE["grid"], over=False)
+
+
+def put_axes(
+    cells: Cells,
+    content: Content,
+    limits: tuple[float, float],
+    y_ticks: Sequence[Tick],
+    x_ticks: Sequence[Tick],
+    window: tuple[float, float],
+    ascii_only: bool,
+) -> None:
+    """The axes with their ticks; labels that would touch another are left out."""
+    vertical, tick, corner, across, down = ("|", "+", "+", "-", "+") if ascii_only else ("│", "┤", "└", "─", "┬")
+    rows, width = cells.height - 3, cells.width - GUTTER - 1
+    for row in range(rows):
+        cells.put(1 + row, GUTTER - 1, vertical, STYLE["axis"])
+    last_row = -2
+    for item in reversed(y_ticks):
+        row = row_of(item.value, content.scale, limits, rows)
+        if row <= last_row or not 0 <= row < rows:
+            continue
+        last_row = row
+        cells.put(1 + row, GUTTER - 1, tick, STYLE["axis"])
+        cells.put(1 + row, 0, item.label[: GUTTER - 2].rjust(GUTTER - 2), STYLE["tick"])
+    cells.put(rows + 1, GUTTER - 1, corner + across * width, STYLE["axis"])
+    labels = [t.label for t in x_ticks]
+    taken = cells.width
+    for nth, item in reversed(list(enumerate(x_ticks))):
+        column = column_of(item.value, window, width)
+        if column is None:
+            continue
+        cells.put(rows + 1, GUTTER + column, down, STYLE["axis"])
+        label = f"epoch {labels[nth]}" if nth == len(x_ticks) - 1 else labels[nth]
+        at = GUTTER + column - len(labels[nth]) // 2 - (len(label) - len(labels[nth]))
+        at = max(GUTTER - 1, min(at, cells.width - len(label)))
+        if at + len(label) < taken:
+            cells.put(rows + 2, at, label, STYLE["tick"])
+            taken = at
+        elif nth == len(x_ticks) - 1:
+            at = cells.width - len(label)
+            cells.put(rows + 2, at, label, STYLE["tick"])
+            taken = at
+
+
+def put_flags(cells: Cells, flags: Sequence[Flag], window: tuple[float, float], width: int, ascii_only: bool) -> None:
+    for flag in flags:
+        column = column_of(flag.x, window, width)
+        if column is not None:
+            cells.put(cells.height - 2, GUTTER + column, flag.ascii if ascii_only else flag.glyph, STYLE[flag.style])
+
+
+def put_cursor(plot: Cells, cells: Cells, x: float, window: tuple[float, float], ascii_only: bool) -> None:
+    column = column_of(x, window, plot.width)
+    if column is None:
+        return
+    for row in range(plot.height):
+        if plot.chars[row, column] in (32, ord("·"), ord(".")):
+            plot.put(row, column, "|" if ascii_only else "│", STYLE["cursor"])
+    cells.put(cells.height - 2, GUTTER + column, "+" if ascii_only else "┴", STYLE["cursor"])
+
+
+def value_at(curve: Curve, x: float | None, column: float, smoothing: float) -> float | None:
+    """The curve's value at an epoch (None: the newest); None where it has none near, NaN or inf on a mark.
+
+    `column` is the width of a chart's column in epochs: what lies within half of it counts as here.
+    """
+    series = curve.series
+    if x is None:
+        x = curve.shown_until if curve.shown_until is not None else (series.last_x or 0.0) / curve.per_epoch
+    reach = max(curve.reach, column / 2) * curve.per_epoch
+    at = series.nearest(x * curve.per_epoch)
+    distance = abs(series.x[at] - x * curve.per_epoch) if at is not None else math.inf
+    for mark in series.marks:
+        if abs(mark.x - x * curve.per_epoch) < min(distance, reach):
+            return {"NaN": math.nan, "inf": math.inf, "-inf": -math.inf}[mark.kind]
+    if at is None or distance > reach:
+        return None
+    return float(series.smoothed(smoothing if curve.smooth else 0.0)[at])
+
+
+def put_title(cells: Cells, content: Content, view: TimeView, smoothing: float, ascii_only: bool) -> None:
+    """Title, legend with the values at the cursor (or the newest), and on the right what part is shown."""
+    glyphs = ASCII if ascii_only else UNICODE
+    rule = glyphs.bar_rest
+    low, high = view.limits
+    column = (high - low) / max(1, cells.width - GUTTER - 1)
+    note = content.note or view.words
+    if view.cursor is not None:
+        note = f"epoch {view.cursor:.6g}" if view.cursor == round(view.cursor) else f"epoch {view.cursor:.2f}"
+    entries = []
+    for curve in content.curves:
+        value = value_at(curve, view.cursor, column, smoothing)
+        sample = curve.glyph * 2 if ascii_only else LEGEND[curve.pattern]
+        entries.append((sample, curve.label, glyphs.missing if value is None else curve.text(value), curve.style))
+    cells.put(0, 0, rule * cells.width, STYLE["rule"])
+    title = content.title + (f" ({content.scale.name})" if content.scale.name else "")
+    cells.put(0, 1, f" {title} ", STYLE["title"])
+    room = cells.width - 4 - len(title) - (len(note) + 4 if note else 0)
+    for variant in _VARIANTS:
+        texts = [variant(label, value) for _, label, value, _ in entries]
+        if sum(len(entries[i][0]) + len(text) + 3 for i, text in enumerate(texts)) <= room:
+            break
+    at = 4 + len(title)
+    for (sample, _, _, style), text in zip(entries, texts if entries else [], strict=True):
+        if at + len(sample) + len(text) + 3 > 4 + len(title) + room:
+            break
+        cells.put(0, at, f" {sample}", STYLE[style])
+        cells.put(0, at + 1 + len(sample), f" {text} ", STYLE[style])
+        at += len(sample) + len(text) + 3
+    if note:
+        style = "cursor" if view.cursor is not None else "tick"
+        cells.put(0, cells.width - len(note) - 3, f" {note} ", STYLE[style])
+
+
+_VARIANTS: tuple[Callable[[str, str], str], ...] = (
+    lambda label, value: f"{label} {value}",
+    lambda label, value: f"{label.split()[0]} {value}",
+    lambda label, value: label.split()[0],
+)
+"""A legend entry, from the fullest to the shortest."""

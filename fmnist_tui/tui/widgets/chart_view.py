@@ -1,0 +1,112 @@
+"""The part of the time axis that is shown and the cursor on it: one TimeView is shared by all charts of a run.
+
+Pure; x is in epochs. The Run screen changes it from keys and mouse, the charts read it.
+"""
+
+from __future__ import annotations
+
+from fmnist_tui.tui.widgets.chart_axis import nice_ceiling
+
+MIN_SPAN = 0.02
+"""Epochs; no zoom goes further in."""
+SHOW_WHOLE = 0.15
+"""From this share of the run on, the whole run is shown; before it only a round part ahead of the newest point,
+so that the first epochs of a long run are not a few dots at the edge."""
+LOOK_AHEAD = 2.5
+
+
+class TimeView:
+    """Window and cursor. Without a window of its own it shows the run as a whole, growing as the run does."""
+
+    def __init__(self) -> None:
+        self.total = 1.0
+        """Epochs of the run."""
+        self.latest = 0.0
+        """Epochs there is data for."""
+        self.ended = False
+        self.window: tuple[float, float] | None = None
+        """What was zoomed or panned to."""
+        self.follow = False
+        """Whether the right edge stays at the newest point."""
+        self.cursor: float | None = None
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """First and last epoch shown."""
+        if self.follow:
+            span = self.window[1] - self.window[0] if self.window else max(self.latest, MIN_SPAN)
+            right = max(self.latest, span)
+            return right - span, right
+        return self.window or (0.0, self._extent())
+
+    def _extent(self) -> float:
+        if self.ended:
+            return max(self.latest, MIN_SPAN) if self.latest else self.total
+        if self.latest >= SHOW_WHOLE * self.total:
+            return max(self.total, self.latest)
+        return min(self.total, nice_ceiling(LOOK_AHEAD * self.latest))
+
+    @property
+    def words(self) -> str:
+        """What is shown, for the chart's title: 'whole run', 'so far', 'latest', 'zoomed'; '' for the usual."""
+        if self.follow:
+            return "latest" if self.window else "so far"
+        return "zoomed" if self.window else ""
+
+    def reset(self) -> None:
+        """Show the whole run again."""
+        self.window, self.follow = None, False
+
+    def toggle_follow(self) -> None:
+        """Keep the newest point at the right edge, or stop doing so and show the whole run."""
+        if self.follow:
+            self.reset()
+        else:
+            self.follow = True
+
+    def zoom(self, factor: float, center: float | None = None) -> None:
+        """Show `factor` times as much, around `center` (the cursor, the newest point when following, the middle)."""
+        low, high = self.limits
+        if center is None:
+            center = self.cursor if self.cursor is not None and low <= self.cursor <= high else (low + high) / 2
+        if self.follow:
+            center = high
+        whole = self._extent()
+        span = max(MIN_SPAN, (high - low) * factor)
+        if span >= whole:
+            self.window = None
+            return
+        low = center - (center - low) * span / (high - low)
+        self._set(low, span)
+
+    def pan(self, share: float) -> None:
+        """Move by a share of what is shown; stops at both ends of the run, and stops following."""
+        low, high = self.limits
+        if self.window is None and not self.follow:
+            return
+        self.follow = False
+        self._set(low + share * (high - low), high - low)
+
+    def _set(self, low: float, span: float) -> None:
+        extent = max(self._extent(), self.latest)
+        low = min(max(0.0, low), max(0.0, extent - span))
+        self.window = (low, low + span)
+
+    def move_cursor(self, columns: int, width: int) -> None:
+        """Move the cursor by columns of a chart `width` columns wide; it begins at the newest point shown."""
+        low, high = self.limits
+        step = (high - low) / max(1, width)
+        if self.cursor is None:
+            self.place_cursor(min(self.latest, high), width)
+        else:
+            at = int((self.cursor - low) / step + 1e-9) + columns
+            self.place_cursor(low + (min(max(at, 0), width - 1) + 0.5) * step, width)
+
+    def place_cursor(self, x: float, width: int) -> None:
+        """Put the cursor into the column that holds `x`; on a whole epoch where there is one in the column."""
+        low, high = self.limits
+        step = (high - low) / max(1, width)
+        column = min(max(int((x - low) / step), 0), width - 1)
+        left, right = low + column * step, low + (column + 1) * step
+        whole = round((left + right) / 2)
+        self.cursor = float(whole) if left <= whole < right else (left + right) / 2

@@ -1,0 +1,117 @@
+"""The table of runs: a DataTable that changes only the cells that differ and keeps its cursor on its run.
+
+Used by the Runs screen. Which columns there are and what stands in them is `tui.columns`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.color import Color
+from textual.widgets import DataTable
+
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui import columns
+from fmnist_tui.tui.columns import Cell, Layout
+from fmnist_tui.tui.format import Glyphs
+
+
+class RunsTable(DataTable[Text]):
+    """Rows are runs, keyed by their ids."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Open")]
+
+    def __init__(self, glyphs: Glyphs, now: Callable[[], datetime]) -> None:
+        super().__init__(cursor_type="row", cell_padding=0, cursor_foreground_priority="renderable")
+        self._glyphs = glyphs
+        self._now = now
+        self._layout_now: Layout | None = None
+        self._shown: dict[str, Run] = {}
+        self._cells: dict[tuple[str, str], Cell] = {}
+        self._colors: dict[str, str] = {}
+
+    @property
+    def selected(self) -> Run | None:
+        """The run under the cursor."""
+        if not self.is_valid_row_index(self.cursor_row):
+            return None
+        key = self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value
+        return self._shown.get(key or "")
+
+    def on_mount(self) -> None:
+        """Draw anew in other colours when the theme changes."""
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._redraw())
+
+    def _redraw(self) -> None:
+        self._layout_now = None
+        self.show(list(self._shown.values()))
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Choose the columns anew where another set fits."""
+        if self._layout_now is not None and columns.choose(event.size.width) != self._layout_now:
+            self._redraw()
+
+    def show(self, runs: Sequence[Run]) -> None:
+        """Show these runs in this order; the cursor stays on its run, or where it was if that is gone."""
+        if not self.size.width:
+            return
+        layout = columns.choose(self.size.width)
+        same_rows = [run.id for run in runs] == list(self._shown)
+        if layout == self._layout_now and same_rows:
+            self._update(runs)
+            return
+        selected, row, top = self.selected, self.cursor_row, self.scroll_y
+        with self.app.batch_update(), self.prevent(DataTable.RowHighlighted):
+            if layout != self._layout_now:
+                self._set_columns(layout)
+            else:
+                self.clear()
+            self._shown, self._cells = {}, {}
+            for run in runs:
+                self._shown[run.id] = run
+                self.add_row(*[self._cell(run, column.key) for column, _ in layout.columns], key=run.id)
+            if selected is not None and selected.id in self._shown:
+                row = list(self._shown).index(selected.id)
+            self.move_cursor(row=min(row, max(0, len(runs) - 1)), scroll=False)
+            self.scroll_to(y=top, animate=False)
+        self.call_after_refresh(self._scroll_cursor_into_view)
+
+    def _set_columns(self, layout: Layout) -> None:
+        self.clear(columns=True)
+        self._layout_now = layout
+        variables = self.app.theme_variables
+        background = Color.parse(variables["background"])
+        for name in ("primary", "success", "warning", "error", "foreground", "foreground-muted", "foreground-disabled"):
+            color = Color.parse(variables[name])
+            self._colors[name] = (background + color).hex6 if color.a < 1 else color.hex6
+        for column, width in layout.columns:
+            label = column.title.rjust(width) if column.align == "right" else column.title
+            self.add_column(Text(label, style=self._colors["foreground-muted"]), width=width + layout.gap, key=column.key)
+
+    def _update(self, runs: Sequence[Run]) -> None:
+        """Replace the cells that differ; runs that are the same object and not at work can't have any."""
+        assert self._layout_now is not None
+        for run in runs:
+            if self._shown[run.id] is run and not run.state.alive:
+                continue
+            self._shown[run.id] = run
+            for column, _ in self._layout_now.columns:
+                before = self._cells.get((run.id, column.key))
+                text = self._cell(run, column.key)
+                if self._cells[run.id, column.key] != before:
+                    self.update_cell(run.id, column.key, text)
+
+    def _cell(self, run: Run, key: str) -> Text:
+        """A cell as the table draws it; remembered, to be compared with the next."""
+        assert self._layout_now is not None
+        column, width = next(item for item in self._layout_now.columns if item[0].key == key)
+        made = columns.cell(column, width, run, self._now(), self._glyphs)
+        self._cells[run.id, key] = made
+        return Text.assemble(
+            *[(text, self._colors[color or "foreground"]) for text, color in made.pieces], no_wrap=True, overflow="ellipsis"
+        )

@@ -1,0 +1,331 @@
+"""A whole run: what it writes is complete, true, and the same after a stop at any step."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fmnist_tui.models.count import parameter_count
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.process import send_request
+from fmnist_tui.runs.records import EvalRecord, EventRecord, LaunchRequest, Result, TrainRecord, parse_metric
+from fmnist_tui.training import desk as desk_module
+from fmnist_tui.training.desk import Desk, Job, Stopped
+from fmnist_tui.training.losses import NonFiniteLoss
+from tests.training.conftest import Trainer, tiny_config
+
+SHAKE = {"kind": "shake_shake", "depth": 8, "base_channels": 4}
+CUTOUT = {"crop_padding": 4, "flip": True, "cutout_size": 16}
+
+
+def result_of(run: RunDirectory) -> Result:
+    return Result.model_validate_json(run.result.read_bytes())
+
+
+def events(run: RunDirectory, kind: str) -> list[EventRecord]:
+    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
+    return [record for record in records if isinstance(record, EventRecord) and record.event == kind]
+
+
+def without_clock(records: list[TrainRecord | EvalRecord]) -> list[dict[str, Any]]:
+    """The records less what depends on the clock."""
+    return [record.model_dump(exclude={"time", "seconds", "images_per_second"}) for record in records]
+
+
+def stop_at(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Make the next training receive SIGTERM after this step, as its handler would note it."""
+    original = Desk.after_step
+
+    def after_step(self: Desk) -> None:
+        if self.progress.step == step:
+            self.job.stop_signal.received = "SIGTERM"
+        original(self)
+
+    monkeypatch.setattr(Desk, "after_step", after_step)
+
+
+def test_result_equals_the_predictions_and_the_labels(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config())
+    trainer.train(run)
+    result, labels = result_of(run), trainer.images.test_labels
+    saved = np.load(run.predictions)
+    assert saved["last_classes"].dtype == np.uint8 and saved["last_probabilities"].shape == (100, 10)
+    assert result.test_accuracy == 100.0 * np.mean(saved["last_classes"] == labels)
+    assert result.best_accuracy == 100.0 * np.mean(saved["best_classes"] == labels)
+    assert (int(saved["last_epoch"]), int(saved["best_epoch"])) == (3, result.best_epoch)
+    evaluations = [record for record in trainer.steps(run) if isinstance(record, EvalRecord)]
+    assert [record.epoch for record in evaluations] == [1, 2, 3]
+    assert result.test_accuracy == evaluations[-1].test_accuracy
+    assert result.best_accuracy == max(record.test_accuracy for record in evaluations)
+    assert result.parameters == parameter_count(tiny_config().model) and result.steps == 15 and result.complete
+    np.testing.assert_allclose(saved["last_probabilities"].astype(np.float64).sum(1), 1.0, atol=2e-3)
+
+
+def test_the_saved_weights_give_the_saved_predictions(trainer: Trainer) -> None:
+    """An independent reading: load last.pt into a fresh network and predict image by image."""
+    from fmnist_tui.models import build_model
+
+    config = tiny_config()
+    run = trainer.create(config)
+    trainer.train(run)
+    model = build_model(config.model)
+    model.load_state_dict(torch.load(run.checkpoint("last"), weights_only=True)["model"])
+    model.eval()
+    pixels = torch.from_numpy(trainer.images.test_images.copy()).float()[:, None] / 255.0
+    with torch.inference_mode():
+        classes = torch.cat([model((image - 0.2860) / 0.3530).argmax(1) for image in pixels.split(7)])
+    assert (classes.numpy() == np.load(run.predictions)["last_classes"]).mean() >= 0.99  # ties may round apart
+
+
+def test_metric_lines_cover_every_step_once(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config())
+    trainer.train(run)
+    lines = [record for record in trainer.steps(run) if isinstance(record, TrainRecord)]
+    assert [line.step for line in lines] == list(range(1, 16))
+    assert [line.epoch for line in lines] == [1] * 5 + [2] * 5 + [3] * 5
+    rates = [0.05 * (1 + math.cos(math.pi * step / 15)) for step in range(15)]
+    assert [line.lr for line in lines] == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("stop_step", [1, 5, 12])
+def test_stopped_and_resumed_equals_uninterrupted(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, stop_step: int
+) -> None:
+    """Bit for bit: weights, momentum, metrics and predictions, with Shake-Shake's noise, Cutout and the shuffle."""
+    config = tiny_config(model=SHAKE, augment=CUTOUT)
+    whole, parted = trainer.create(config), trainer.create(config)
+    trainer.train(whole)
+    with monkeypatch.context() as patch:
+        stop_at(trainer, patch, stop_step)
+        with pytest.raises(Stopped):
+            trainer.train(parted)
+    assert torch.load(parted.checkpoint("last"), weights_only=True)["progress"]["step"] == stop_step
+    torch.manual_seed(999)  # whatever the process drew meanwhile does not matter
+    trainer.train(parted)
+    a, b = trainer.weights(whole), trainer.weights(parted)
+    assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    assert without_clock(trainer.steps(whole)) == without_clock(trainer.steps(parted))
+    left, right = np.load(whole.predictions), np.load(parted.predictions)
+    assert all(np.array_equal(left[key], right[key]) for key in left.files)
+    assert result_of(parted).starts == 2 and len(events(parted, "resume")) == 1
+
+
+def test_resume_from_the_previous_checkpoint_where_the_last_is_cut_off(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config()
+    whole, broken = trainer.create(config), trainer.create(config)
+    trainer.train(whole)
+    with monkeypatch.context() as patch:
+        stop_at(trainer, patch, 12)
+        with pytest.raises(Stopped):
+            trainer.train(broken)
+    last = broken.checkpoint("last")
+    last.write_bytes(last.read_bytes()[:1000])
+    trainer.train(broken)
+    warning = events(broken, "warning")[0].message
+    assert "last.pt" in warning and "damaged" in warning
+    assert without_clock(trainer.steps(whole)) == without_clock(trainer.steps(broken))
+
+
+def test_resume_from_the_best_checkpoint_goes_back_to_its_epoch(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config())
+    trainer.train(run)
+    first = result_of(run)
+    trainer.train(run, LaunchRequest(checkpoint="best"))
+    assert result_of(run).test_accuracy == first.test_accuracy
+    assert [record.step for record in trainer.steps(run) if isinstance(record, TrainRecord)] == list(range(1, 16))
+
+
+def test_a_finished_run_goes_on_when_given_more_epochs(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config(schedule={"kind": "constant"}))
+    trainer.train(run)
+    trainer.train(run, LaunchRequest(epochs=4))
+    assert result_of(run).epochs == 4
+    assert events(run, "edit")[0].data == {"epochs": 4}
+    longer = trainer.create(tiny_config(schedule={"kind": "constant"}, training={"epochs": 4}))
+    trainer.train(longer)
+    assert without_clock(trainer.steps(run)) == without_clock(trainer.steps(longer))
+
+
+def test_step_limit_ends_the_run_with_a_result_that_says_so(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config(training={"max_steps": 7}))
+    trainer.train(run)
+    result = result_of(run)
+    assert (result.steps, result.epochs, result.complete) == (7, 2, False)
+    assert [record.epoch for record in trainer.steps(run) if isinstance(record, EvalRecord)] == [1, 2]
+
+
+def test_eval_every_evaluates_its_multiples_and_the_last_epoch(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config(training={"epochs": 5, "eval_every": 2}))
+    trainer.train(run)
+    assert [record.epoch for record in trainer.steps(run) if isinstance(record, EvalRecord)] == [2, 4, 5]
+
+
+def test_requests_while_training(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer epochs, a checkpoint now, and a stop after the epoch, each answered with an event."""
+    monkeypatch.setattr("fmnist_tui.training.control.POLL_SECONDS", 0.0)
+    run = trainer.create(tiny_config(training={"epochs": 9}))
+    asked = {2: ("edit", {"epochs": 4}), 6: ("checkpoint", {}), 8: ("stop_after_epoch", {})}
+    original, saved = Desk.after_step, []
+
+    def after_step(self: Desk) -> None:
+        if self.progress.step in asked:
+            request, values = asked.pop(self.progress.step)
+            send_request(self.run, request, **values)  # type: ignore[arg-type]
+        original(self)
+
+    save = Desk.save_checkpoint
+
+    def save_checkpoint(self: Desk, is_best: bool = False) -> None:
+        saved.append(self.progress.step)
+        save(self, is_best)
+
+    monkeypatch.setattr(Desk, "after_step", after_step)
+    monkeypatch.setattr(Desk, "save_checkpoint", save_checkpoint)
+    with pytest.raises(Stopped):
+        trainer.train(run)
+    assert events(run, "edit")[0].message == "epochs 9 -> 4"
+    assert saved == [5, 6, 10]
+    assert "after the epoch" in events(run, "stop")[0].message
+    assert not run.control.exists()
+    trainer.train(run)
+    assert result_of(run).epochs == 4
+
+
+def test_stop_at_accuracy_finishes_early(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config(training={"stop_at_accuracy": 1.0}))
+    trainer.train(run)
+    result = result_of(run)
+    assert result.epochs == 1 and result.test_accuracy >= 1.0
+    assert "reached 1 %" in events(run, "finish")[0].message
+
+
+def test_a_checkpoint_is_written_within_a_long_epoch(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "CHECKPOINT_SECONDS", 0.0)
+    run = trainer.create(tiny_config(training={"max_steps": 3}))
+    seen = []
+    original = Desk.save_checkpoint
+
+    def save_checkpoint(self: Desk, is_best: bool = False) -> None:
+        original(self, is_best)
+        seen.append(self.progress.batch)
+
+    monkeypatch.setattr(Desk, "save_checkpoint", save_checkpoint)
+    trainer.train(run)
+    assert seen[:3] == [1, 2, 3]
+
+
+def test_loss_that_is_not_finite_ends_the_run_and_keeps_the_good_checkpoint(trainer: Trainer) -> None:
+    good = trainer.create(tiny_config(training={"epochs": 2}))
+    trainer.train(good)
+
+    def explode_later(job: Job) -> None:
+        original = torch.optim.SGD.step
+
+        def step(self: Any, closure: Any = None) -> Any:
+            done = original(self, closure)
+            explode_later.steps += 1  # type: ignore[attr-defined]
+            if explode_later.steps == 7:  # type: ignore[attr-defined]
+                with torch.no_grad():
+                    next(iter(self.param_groups[0]["params"])).fill_(math.nan)
+            return done
+
+        explode_later.steps = 0  # type: ignore[attr-defined]
+        explode_later.undo = lambda: setattr(torch.optim.SGD, "step", original)  # type: ignore[attr-defined]
+        torch.optim.SGD.step = step  # type: ignore[method-assign]
+
+    trainer.during = explode_later
+    run = trainer.create(tiny_config())
+    try:
+        with pytest.raises(NonFiniteLoss) as caught:
+            trainer.train(run)
+    finally:
+        explode_later.undo()  # type: ignore[attr-defined]
+    assert caught.value.step == 8 and caught.value.epoch == 2
+    kept = torch.load(run.checkpoint("last"), weights_only=True)
+    assert kept["progress"]["step"] == 5
+    assert all(tensor.isfinite().all() for tensor in kept["model"].values())
+    line = json.loads([text for text in run.metrics.read_text().splitlines() if '"train"' in text][-1])
+    assert line["loss"] == "NaN" and line["step"] == 8
+
+
+def test_weights_that_are_not_finite_are_never_saved(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last step of an epoch spoils the weights: its own loss was still finite."""
+    original = Desk.end_epoch
+
+    def end_epoch(self: Desk) -> None:
+        with torch.no_grad():
+            next(self.model.parameters()).fill_(math.inf)
+        original(self)
+
+    monkeypatch.setattr(Desk, "end_epoch", end_epoch)
+    run = trainer.create(tiny_config())
+    with pytest.raises(NonFiniteLoss, match="a weight was not finite"):
+        trainer.train(run)
+    assert not run.checkpoint("last").exists()
+
+
+def test_a_full_disk_at_a_checkpoint_is_a_warning(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second checkpoint fails half-way; training goes on, the first stays whole, the third is written."""
+    from fmnist_tui.training import checkpoint
+
+    original, calls = torch.save, []
+
+    def save(content: Any, file: Any) -> None:
+        calls.append(content["progress"]["epoch"])
+        if len(calls) == 2:
+            file.write(b"half a checkpoint")
+            raise OSError(28, "No space left on device")
+        original(content, file)
+
+    monkeypatch.setattr(checkpoint.torch, "save", save)
+    run = trainer.create(tiny_config())
+    trainer.train(run)
+    warnings = [event.message for event in events(run, "warning")]
+    assert any("No space left" in text for text in warnings) and any("again" in text for text in warnings)
+    assert checkpoint.read(run.checkpoint("previous"))["progress"]["step"] == 5
+    assert checkpoint.read(run.checkpoint("last"))["progress"]["step"] == 15
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
+
+
+def test_a_checkpoint_of_another_model_is_refused(trainer: Trainer, images: Any) -> None:
+    from fmnist_tui.training.checkpoint import CheckpointError
+
+    run = trainer.create(tiny_config(training={"epochs": 1}))
+    trainer.train(run)
+    other = trainer.create(tiny_config(model={"kind": "wide_resnet", "depth": 16, "widen_factor": 1}))
+    other.checkpoint("last").write_bytes(run.checkpoint("last").read_bytes())
+    with pytest.raises(CheckpointError, match=r"another model \(model.depth: 10 there, 16 here\)"):
+        trainer.train(other)
+
+
+def test_slow_run_says_how_long_it_takes(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "SLOW_RUN_SECONDS", 0.0)
+    run = trainer.create(tiny_config())
+    trainer.train(run)
+    said = [event.message for event in events(run, "warning")]
+    assert len(said) == 1 and "images/s on this CPU; a GPU, --epochs or the quick preset" in said[0]
+
+
+def test_two_seeds_differ_and_one_seed_repeats(trainer: Trainer) -> None:
+    runs = [trainer.create(tiny_config(seed=seed, training={"epochs": 1})) for seed in (1, 1, 2)]
+    for run in runs:
+        trainer.train(run)
+    a, b, c = (next(iter(trainer.weights(run).values())) for run in runs)
+    assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_training_learns(trainer: Trainer) -> None:
+    """On images it has seen, a few epochs are far better than chance."""
+    same = replace(trainer.images, test_images=trainer.images.train_images, test_labels=trainer.images.train_labels)
+    trainer.images = same
+    run = trainer.create(tiny_config(training={"epochs": 12}, augment={"crop_padding": 0, "flip": False}))
+    trainer.train(run)
+    assert result_of(run).test_accuracy > 60.0

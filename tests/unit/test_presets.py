@@ -1,0 +1,402 @@
+"""Presets: the reference's numbers, shadowing, names and files of all sorts, and saving."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fmnist_tui import paths
+from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.fields import with_changes
+from fmnist_tui.models.count import parameter_count
+from fmnist_tui.presets import (
+    MAX_PRESET_BYTES,
+    find_presets,
+    load_file,
+    load_preset,
+    save_preset,
+    shipped_preset,
+    to_toml,
+)
+
+MINIMAL = '[model]\nkind = "densenet"\n[schedule]\nkind = "cosine"\n'
+
+STEP_WRN = {"kind": "step", "milestones": (60, 120, 160), "gamma": 0.2, "min_lr": 0.0, "warmup_epochs": 0.0}
+STEP_DENSENET = STEP_WRN | {"milestones": (150, 225), "gamma": 0.1}
+COSINE = {"kind": "cosine", "min_lr": 0.0, "warmup_epochs": 0.0}
+CROP_FLIP = {"crop_padding": 4, "flip": True, "cutout_size": 0}
+CUTOUT = {"crop_padding": 4, "flip": True, "cutout_size": 16, "cutout_probability": 1.0, "cutout_inside": False}
+SHAKE = {"kind": "shake_shake", "depth": 26, "shake_forward": True, "shake_backward": True, "shake_level": "image"}
+
+
+def sgd(nesterov: bool, weight_decay: float) -> dict[str, Any]:
+    return {"lr": 0.1, "momentum": 0.9, "nesterov": nesterov, "weight_decay": weight_decay}
+
+
+def reference(name: str, parameters: int, accuracy: float, epochs: int, time: str, speed: float | None) -> Any:
+    return {
+        "model_name": name,
+        "parameters": parameters,
+        "accuracy": accuracy,
+        "epochs": epochs,
+        "time": time,
+        "images_per_second": speed,
+    }
+
+
+# REFERENCE.md's tables, written out.
+TABLE: dict[str, dict[str, Any]] = {
+    "wrn": {
+        "seed": 40_000,
+        "model": {"kind": "wide_resnet", "depth": 28, "widen_factor": 10, "drop_rate": 0.0},
+        "augment": CROP_FLIP,
+        "optimizer": sgd(True, 5e-4),
+        "schedule": STEP_WRN,
+        "training": {"epochs": 200, "batch_size": 256},
+        "reference": reference("WideResNet", 36_478_906, 93.2775, 200, "about 7 h", 488.0),
+    },
+    "densenet": {
+        "seed": 40_000,
+        "model": {
+            "kind": "densenet",
+            "depth": 100,
+            "growth_rate": 12,
+            "reduction": 0.5,
+            "bottleneck": True,
+            "drop_rate": 0.0,
+        },
+        "augment": CROP_FLIP,
+        "optimizer": sgd(True, 1e-4),
+        "schedule": STEP_DENSENET,
+        "training": {"epochs": 300, "batch_size": 128},
+        "reference": reference("DenseNet", 768_730, 93.77, 300, "about 3-4 h", 883.0),
+    },
+    "dpn": {
+        "seed": 30_000,
+        "model": {
+            "kind": "dual_path_net",
+            "blocks": (4, 4, 4),
+            "filters": (160, 320, 640),
+            "growth_rate": (16, 32, 64),
+        },
+        "augment": CROP_FLIP,
+        "optimizer": sgd(False, 5e-4),
+        "schedule": STEP_WRN,
+        "training": {"epochs": 200, "batch_size": 256},
+        "reference": reference("DualPathNet", 47_751_450, 93.21, 200, "about 6 h", 418.0),
+    },
+    "shake-shake-96": {
+        "seed": 30_000,
+        "model": SHAKE | {"base_channels": 96},
+        "augment": CUTOUT,
+        "optimizer": sgd(False, 1e-4),
+        "schedule": COSINE,
+        "training": {"epochs": 1800, "batch_size": 256},
+        "reference": reference("Shake-Shake 96d", 26_330_026, 93.7275, 1800, "about 40 h", None),
+    },
+    "shake-shake-64": {
+        "seed": 30_000,
+        "model": SHAKE | {"base_channels": 64},
+        "augment": CUTOUT,
+        "optimizer": sgd(False, 1e-4),
+        "schedule": COSINE,
+        "training": {"epochs": 1800, "batch_size": 256},
+        "reference": reference("Shake-Shake 64d", 11_708_362, 93.725, 1800, "about 25 h", None),
+    },
+}
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    """./presets"""
+    directory = tmp_path / "presets"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    """The presets directory of the user."""
+    directory = paths.user_presets_dir()
+    assert tmp_path in directory.parents
+    directory.mkdir(parents=True)
+    return directory
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def refused(call: Any, *arguments: Any, **options: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        call(*arguments, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_reference_presets_to_the_last_number(name: str) -> None:
+    dump = load_preset(name).model_dump()
+    for section, expected in TABLE[name].items():
+        if isinstance(expected, dict):
+            assert {key: dump[section][key] for key in expected} == expected, section
+        else:
+            assert dump[section] == expected
+    assert (dump["name"], dump["preset"]) == (name, name)
+    assert dump["data"] == {"source": "full", "split": "custom"}
+    assert set(dump["model"]) == set(TABLE[name]["model"]), "every field of the family is in the table"
+    smoke = {key: dump["training"][key] for key in ("eval_every", "max_steps", "micro_batch", "stop_at_accuracy")}
+    assert smoke == {"eval_every": 1, "max_steps": None, "micro_batch": "full", "stop_at_accuracy": None}
+    assert 0 < len(dump["description"]) <= 100
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in paths.shipped_presets_dir().glob("*.toml")))
+def test_every_shipped_preset_is_whole(name: str) -> None:
+    config = shipped_preset(name)
+    assert config is not None
+    assert config.description
+    assert config == load_preset(name)
+
+
+def test_the_cheap_presets_come_first() -> None:
+    names = list(find_presets())
+    assert names[0] == "quick"
+    assert [name for name in names if name in TABLE] == list(TABLE)
+    quick = load_preset("quick")
+    assert (quick.data.source, quick.reference) == ("sample", None)
+
+
+def test_shadowing_goes_local_user_shipped(local: Path, users: Path) -> None:
+    shipped = load_preset("wrn")
+    (users / "wrn.toml").write_text(MINIMAL + "[training]\nepochs = 2\n")
+    assert (load_preset("wrn").training.epochs, find_presets()["wrn"].origin) == (2, "user")
+    (local / "wrn.toml").write_text(MINIMAL + "[training]\nepochs = 3\n")
+    assert (load_preset("wrn").training.epochs, find_presets()["wrn"].origin) == (3, "local")
+    assert find_presets()["densenet"].origin == "shipped"
+    assert shipped_preset("wrn") == shipped, "a shadow does not change what came with the program"
+    assert list(find_presets()).count("wrn") == 1
+    (local / "aaa.toml").write_text(MINIMAL)
+    assert list(find_presets())[-1] == "aaa", "others follow the shipped ones"
+
+
+def test_a_preset_answers_to_its_files_name(local: Path) -> None:
+    (local / "mine.toml").write_text('name = "other"\npreset = "wrn"\n' + MINIMAL)
+    assert (load_preset("mine").preset, load_preset("mine").name) == ("mine", "other")
+    (local / "nameless.toml").write_text(MINIMAL)
+    assert load_preset("nameless").name == "nameless"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "/etc/passwd", "a\0b", "", ".", "..", "a b", "wrn.toml", "./wrn", "x/../wrn", "ẅrn", "-wrn", "WRN ", "~",
+     "a" * 300, "wrn\n"],
+)  # fmt: skip
+def test_names_are_not_paths(name: str, local: Path) -> None:
+    for path in (local / "a b.toml", local.parent / "x.toml", local / "-wrn.toml", local / "ẅrn.toml"):
+        path.write_text(MINIMAL)
+    message = refused(load_preset, name)
+    assert message.startswith("preset = ")
+    assert "no preset of this name" in message
+    assert "\n" not in message
+    assert shipped_preset(name) is None
+    assert "letters, digits" in refused(save_preset, load_preset("wrn"), name)
+    assert not paths.user_presets_dir().exists()
+
+
+def test_a_wrong_name_gets_a_hint() -> None:
+    assert "did you mean densenet?" in refused(load_preset, "densnet")
+    assert "fmnist-tui run config ./my/x.toml" in refused(load_preset, "./my/x.toml")
+    assert "quick, " in refused(load_preset, "zzzzzzzzzzzz")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[model\n", "is not valid TOML: Expected ']'"),
+        (b"seed = 1\nseed = 2\n", "is not valid TOML: Cannot overwrite a value"),
+        (b"\xff\xfe[\0m\0", "is not UTF-8 text"),
+        (b"seed = \xe9", "is not UTF-8 text"),
+        (b"#" * (MAX_PRESET_BYTES + 1), "is over 1 MB"),
+        (b"x = " + b"[" * 100_000, "is not valid TOML"),
+        (b"seed = " + b"9" * 5000, "is not valid TOML"),
+        (b"", "model.kind: must be one of wide_resnet"),
+        (MINIMAL.encode() + b"depth = 1\n", "schedule.depth: no such field; did you mean model.depth?"),
+        (b"[model]\nkind='densenet'\ndepth = 11\n[schedule]\nkind='cosine'", "model.depth = 11: a DenseNet's depth"),
+    ],
+)
+def test_bad_files_are_refused_by_name(content: bytes, message: str, local: Path) -> None:
+    path = local / "bad.toml"
+    path.write_bytes(content)
+    said = refused(load_file, path)
+    assert said.startswith(f"{path}: {message}"), said
+    assert len(said) < 1000
+    assert refused(load_preset, "bad") == said
+    assert "wrn" in find_presets(), "one bad file hides no other preset"
+
+
+@pytest.mark.parametrize("content", ["\ufeff" + MINIMAL, MINIMAL.replace("\n", "\r\n"), "# Grüße\n" + MINIMAL])
+def test_files_as_editors_write_them(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(content.encode())
+    assert load_file(path).model.kind == "densenet"
+
+
+def test_places_that_are_no_files(local: Path) -> None:
+    (local / "folder.toml").mkdir()
+    (local / "dangling.toml").symlink_to(local / "nowhere")
+    (local / "loop.toml").symlink_to(local / "loop.toml")
+    assert "is a directory; name a TOML file in it" in refused(load_preset, "folder")
+    assert "is a directory" in refused(load_file, local)
+    assert "no such file" in refused(load_file, local / "nowhere")
+    assert "no such file" in refused(load_preset, "dangling")
+    assert "cannot be read: Too many levels" in refused(load_preset, "loop")
+    assert "cannot be read: File name too long" in refused(load_file, local / ("x" * 300))
+    assert "no such file" in refused(load_file, local / "nowhere.toml" / "x")
+    (local / "file").write_text("")
+    assert "cannot be read: Not a directory" in refused(load_file, local / "file" / "x.toml")
+    assert "is not a path" in refused(load_file, Path("a\0b"))
+    assert "is over 1 MB" in refused(load_file, Path("/dev/zero"))
+
+
+def test_a_symlink_to_a_preset_is_one(local: Path, tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text(MINIMAL)
+    (local / "linked.toml").symlink_to(tmp_path / "real.txt")
+    assert load_preset("linked").model.kind == "densenet"
+
+
+def test_a_preset_from_a_pipe(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.write(write, MINIMAL.encode())
+    os.close(write)
+    try:
+        assert load_file(Path(f"/dev/fd/{read}")).model.kind == "densenet"
+    finally:
+        os.close(read)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_is_closed_to_the_user(local: Path, users: Path) -> None:
+    (local / "secret.toml").write_text(MINIMAL)
+    (local / "secret.toml").chmod(0)
+    assert "cannot be read: Permission denied" in refused(load_preset, "secret")
+    users.parent.chmod(0)
+    try:
+        assert "wrn" in find_presets()
+        assert "cannot be saved" in refused(save_preset, load_preset("wrn"), "x")
+    finally:
+        users.parent.chmod(0o755)
+
+
+def test_a_presets_directory_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "presets").write_text("")
+    (tmp_path / "config").write_text("")
+    assert "wrn" in find_presets()
+    assert "cannot be saved as" in refused(save_preset, load_preset("wrn"), "mine")
+
+
+def test_what_is_saved_loads(tmp_path: Path) -> None:
+    changes = {"optimizer.lr": 0.1 + 0.2, "description": "Grüße", "training.max_steps": 5, "schedule.gamma": 1e-5}
+    config = with_changes(load_preset("wrn"), changes)
+    path = save_preset(config, "mine")
+    assert path == paths.user_presets_dir() / "mine.toml"
+    loaded = load_preset("mine")
+    assert loaded == config.model_copy(update={"name": "mine", "preset": "mine"})
+    assert loaded.reference == load_preset("wrn").reference
+    assert find_presets()["mine"].origin == "user"
+    assert names_in(path.parent) == ["mine.toml"]
+
+
+def test_a_preset_is_overwritten_only_on_demand() -> None:
+    path = save_preset(load_preset("wrn"), "mine")
+    before = path.read_bytes()
+    assert "exists already" in refused(save_preset, load_preset("densenet"), "mine")
+    assert path.read_bytes() == before
+    save_preset(load_preset("densenet"), "mine", overwrite=True)
+    assert load_preset("mine").model.kind == "densenet"
+
+
+def test_a_preset_that_would_be_shadowed_is_not_saved(local: Path) -> None:
+    (local / "mine.toml").write_text(MINIMAL)
+    message = refused(save_preset, load_preset("wrn"), "mine", overwrite=True)
+    assert f"{local / 'mine.toml'} would be taken in its place" in message
+    assert not paths.user_presets_dir().exists()
+
+
+class FullDisk:
+    """Stands in for NamedTemporaryFile: takes a few characters, then has no space."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.file = REAL_TEMPORARY_FILE(*arguments, **options)
+
+    def __enter__(self) -> FullDisk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def write(self, text: str) -> int:
+        self.file.write(text[:20])
+        raise OSError(28, "No space left on device")
+
+
+REAL_TEMPORARY_FILE = tempfile.NamedTemporaryFile
+
+
+def no_space(*_: Any) -> Any:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("target", "stand_in"), [("tempfile.NamedTemporaryFile", FullDisk), ("pathlib.Path.replace", no_space)]
+)
+def test_a_failed_save_leaves_the_old_preset_and_nothing_else(
+    target: str, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_preset(load_preset("wrn"), "mine")
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(target, stand_in)
+        message = refused(save_preset, load_preset("densenet"), "mine", overwrite=True)
+    assert message.endswith("No space left on device")
+    assert path.read_bytes() == before
+    assert names_in(path.parent) == ["mine.toml"]
+
+
+def test_a_directory_in_the_way_of_a_preset() -> None:
+    (paths.user_presets_dir() / "mine.toml").mkdir(parents=True)
+    assert "cannot be saved" in refused(save_preset, load_preset("wrn"), "mine", overwrite=True)
+    assert names_in(paths.user_presets_dir()) == ["mine.toml"]
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.text(max_size=70))
+def test_no_name_writes_outside_the_users_presets(name: str, tmp_path: Path) -> None:
+    try:
+        path = save_preset(load_preset("quick"), name, overwrite=True)
+    except ConfigError:
+        return
+    assert path.parent == paths.user_presets_dir()
+    assert path.is_file()
+    assert names_in(tmp_path) == ["config"]
+
+
+def test_toml_of_a_preset_is_readable() -> None:
+    text = to_toml(load_preset("dpn"))
+    assert 'kind = "dual_path_net"' in text
+    assert "weight_decay = 0.0005" in text
+    assert "preset" not in text
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_reference_counts_are_those_of_the_networks(name: str) -> None:
+    config: RunConfig = load_preset(name)
+    assert config.reference is not None
+    assert parameter_count(config.model) == config.reference.parameters

@@ -1,0 +1,576 @@
+"""report: which runs share a row, what the row says, and that Markdown and HTML say just that."""
+
+import html.parser
+import math
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from fmnist_tui import fields, presets
+from fmnist_tui.config import RunConfig
+from fmnist_tui.report import collect, markdown, render, summary_row, words
+from fmnist_tui.report.blocks import Column, Table
+from fmnist_tui.runs import store
+from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import Provenance, Result, State, Status
+from fmnist_tui.runs.store import RunError
+
+PARAMETERS = {"wrn": 36_478_906, "densenet": 768_730, "dpn": 47_751_450, "quick": 77_850, "mine": 768_730}
+MADE_WITH = Provenance(fmnist_tui="0.1.0", python="3.11.7", torch="2.14.1", platform="Linux", command=["fmnist-tui"])
+
+
+@pytest.fixture(autouse=True)
+def no_presets_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("FMNIST_TUI_CONFIG_DIR", str(tmp_path / "config"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def preset(name: str, /, **changes: Any) -> RunConfig:
+    """A preset with fields changed; '__' stands for the dot: optimizer__lr=0.05."""
+    return fields.with_changes(presets.load_preset(name), {key.replace("__", "."): v for key, v in changes.items()})
+
+
+def result_of(config: RunConfig, run_id: str, **values: Any) -> Result:
+    """What the trainer would write of a run with this configuration."""
+    images = {"custom": (30_000, 40_000), "standard": (60_000, 10_000)}[config.data.split]
+    if config.data.source == "sample":
+        images = (6_000, 2_000)
+    written: dict[str, Any] = {
+        "id": run_id,
+        "name": config.name,
+        "preset": config.preset,
+        "model": config.model.kind,
+        "parameters": PARAMETERS.get(config.preset or "", 1_234_567),
+        "seed": config.seed,
+        "data_source": config.data.source,
+        "split": config.data.split,
+        "train_images": images[0],
+        "test_images": images[1],
+        "epochs": config.training.epochs,
+        "steps": 23_600,
+        "complete": True,
+        "test_accuracy": 94.8125,
+        "test_loss": 0.2234,
+        "best_accuracy": 94.93,
+        "best_epoch": 187,
+        "train_accuracy": 99.97,
+        "train_seconds": 4_100.5,
+        "eval_seconds": 210.25,
+        "total_seconds": 4_330.0,
+        "images_per_second": 9_870.4,
+        "device": "cuda:0",
+        "device_name": "NVIDIA H200",
+        "precision": "bf16",
+        "memory_format": "channels_last",
+        "compile": "off",
+        "deterministic": False,
+        "micro_batch": config.training.batch_size,
+        "peak_memory_bytes": 3_000_000_000,
+        "starts": 1,
+        "started": "2026-11-23T14:25:01.123Z",
+        "finished": "2026-11-23T15:37:11.123Z",
+        "provenance": MADE_WITH,
+    }
+    return Result(**(written | values))
+
+
+def finish(runs_dir: Path, config: RunConfig, state: State = State.FINISHED, **values: Any) -> RunDirectory:
+    """A run of this configuration as it lies on disk after its end."""
+    run = store.create_run(runs_dir, config, device="cuda:0")
+    replace_bytes(run.result, result_of(config, run.id, **values).to_json().encode())
+    replace_bytes(run.status, Status(state=state, epochs=config.training.epochs).to_json().encode())
+    return run
+
+
+Tables = dict[str, list[dict[str, str]]]
+
+
+def read_markdown(text: str) -> Tables:
+    """The tables of a Markdown text as a reader would see them, by the heading above: a mapping for each row."""
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+    tables: Tables = {}
+    heading, cells, header = "", [], []
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.type == "heading_open":
+            heading = following.content
+        elif token.type == "table_open":
+            tables[heading], header = [], []
+        elif token.type == "tr_open":
+            cells = []
+        elif token.type in ("th_open", "td_open"):
+            assert {child.type for child in following.children} <= {"text", "text_special"}, following.content
+            cells.append("".join(child.content for child in following.children))
+        elif token.type == "tr_close":
+            if header:
+                tables[heading].append(dict(zip(header, cells, strict=True)))
+            header = header or cells
+    return tables
+
+
+def only_row(runs_dir: Path, heading: str = "Full data, custom split") -> dict[str, str]:
+    (row,) = read_markdown(render(runs_dir))[heading]
+    return row
+
+
+def test_one_run_in_the_references_words(runs_dir):
+    finish(runs_dir, preset("wrn"))
+    row = only_row(runs_dir)
+    assert list(row)[:5] == ["Model Name", "# of Parameters", "Accuracy (Prec@1)", "time", "# of Epochs"]
+    assert row == {
+        "Model Name": "WideResNet",
+        "# of Parameters": "36,478,906",
+        "Accuracy (Prec@1)": "94.81",
+        "time": "1 h 12 m",
+        "# of Epochs": "200",
+        "Best (epoch)": "94.93 (187)",
+        "Images/s": "9,870",
+        "Device": "NVIDIA H200",
+        "Precision": "bf16",
+        "Data and split": "full, custom (30,000 / 40,000)",
+        "Runs": "1",
+        "Reference": "93.28",
+        "Best - reference": "+1.65",
+        "Final - reference": "+1.53",  # 94.8125 - 93.2775 = 1.535, as binary fractions just below
+        "Preset": "wrn",
+        "Notes": "-",
+    }
+
+
+def test_several_seeds_share_a_row(runs_dir):
+    finals, bests = [94.80, 94.95, 94.70], [94.90, 95.00, 94.85]
+    for seed, (final, best) in enumerate(zip(finals, bests, strict=True), start=1):
+        finish(
+            runs_dir,
+            preset("densenet", seed=seed, name=f"try {seed}"),
+            test_accuracy=final,
+            best_accuracy=best,
+            best_epoch=200 + seed,
+            total_seconds=100.0 * seed,
+            images_per_second=1000.0 * seed,
+        )
+    row = only_row(runs_dir)
+    assert row["Runs"] == "3"
+    assert row["Accuracy (Prec@1)"] == "94.82 ± 0.13"
+    assert f"{statistics.stdev(finals):.2f}" == "0.13"
+    assert row["Best (epoch)"] == "94.92 ± 0.08 (201-203)"
+    assert (row["time"], row["Images/s"]) == ("3 m 20 s", "2,000")
+    assert (row["Best - reference"], row["Final - reference"]) == ("+1.15", "+1.05")
+    (recipe,) = read_markdown(render(runs_dir))["Hyperparameters"]
+    assert recipe["Seeds"] == "1, 2, 3"
+    (found,) = collect(runs_dir).rows
+    assert found.spread("test_accuracy").mean == pytest.approx(94.81666, abs=1e-4)
+    assert found.spread("test_accuracy").sd == pytest.approx(0.125831, abs=1e-5)
+
+
+def test_the_same_seed_twice_is_said(runs_dir):
+    finish(runs_dir, preset("wrn"))
+    finish(runs_dir, preset("wrn"), test_accuracy=94.0)
+    finish(runs_dir, preset("wrn", seed=7))
+    assert only_row(runs_dir)["Runs"] == "3 (2 seeds)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "values"),
+    [
+        ({"optimizer__lr": 0.05}, {}),
+        ({"training__epochs": 20}, {}),
+        ({"augment__flip": False}, {}),
+        ({"model__drop_rate": 0.3}, {}),
+        ({"data__split": "standard"}, {}),
+        ({"data__source": "sample"}, {}),
+        ({"training__eval_every": 10}, {}),
+        ({}, {"precision": "fp32"}),
+        ({}, {"device_name": "NVIDIA A100"}),
+        ({}, {"devices": 2}),
+        ({}, {"compile": "default"}),
+        ({}, {"micro_batch": 64}),
+        ({}, {"deterministic": True}),
+        ({}, {"complete": False, "steps": 50}),
+        ({}, {"epochs": 210}),
+    ],
+)
+def test_anything_but_the_seed_makes_another_row(runs_dir, changes, values):
+    finish(runs_dir, preset("wrn", seed=1))
+    finish(runs_dir, preset("wrn", seed=2, **changes), **values)
+    tables = read_markdown(render(runs_dir))
+    found = [row for heading, rows in tables.items() if heading.split()[0] in ("Full", "Sample") for row in rows]
+    assert [row["Runs"] for row in found] == ["1", "1"]
+    texts = [{key: row[key] for key in row if key != "Data and split"} for row in found]
+    assert texts[0] != texts[1] or found[0]["Data and split"] != found[1]["Data and split"]  # and one can see why
+
+
+def test_what_is_no_other_experiment_is_not_changed(runs_dir):
+    same = preset(
+        "wrn",
+        seed=5,
+        training__precision="bf16",
+        training__memory_format="contiguous",
+        training__compile="off",
+        training__deterministic=True,
+        training__micro_batch="auto",
+        training__max_steps=1_000_000,
+    )
+    finish(runs_dir, same)
+    finish(runs_dir, preset("wrn"))
+    row = only_row(runs_dir)
+    assert (row["Runs"], row["Notes"]) == ("2", "-")
+
+
+def test_changed_hyperparameters_are_said(runs_dir):
+    finish(runs_dir, preset("wrn", training__epochs=20, schedule__milestones=[6, 12, 16], optimizer__nesterov=False))
+    row = only_row(runs_dir)
+    assert row["Notes"] == (
+        "changed: optimizer.nesterov true -> false, schedule.milestones [60, 120, 160] -> [6, 12, 16], "
+        "training.epochs 200 -> 20"
+    )
+    assert row["Best - reference"] == "+1.65"
+
+
+def test_another_family_under_a_presets_name(runs_dir):
+    config = preset("wrn", model__kind="densenet", model__drop_rate=0.2)
+    finish(runs_dir, config, parameters=768_730)
+    row = only_row(runs_dir)
+    assert row["Model Name"] == "DenseNet-BC-100-12"
+    assert row["Notes"].startswith("changed: model.kind wide_resnet -> densenet, model.depth 28 -> 100,")
+    assert "widen_factor" not in row["Notes"]
+    assert row["Reference"] == row["Best - reference"] == row["Final - reference"] == "-"
+
+
+def test_a_smaller_network_is_not_the_references(runs_dir):
+    finish(runs_dir, preset("wrn", model__depth=16), parameters=17_116_634)
+    row = only_row(runs_dir)
+    assert (row["Model Name"], row["Reference"]) == ("WRN-16-10", "-")
+
+
+def test_epochs_changed_on_the_way(runs_dir):
+    finish(runs_dir, preset("wrn"), epochs=37)  # an edit of the running run, or stop_at_accuracy
+    row = only_row(runs_dir)
+    assert (row["# of Epochs"], row["Notes"]) == ("37", "changed: training.epochs 200 -> 37")
+    assert read_markdown(render(runs_dir))["Hyperparameters"][0]["Epochs"] == "37"
+
+
+def test_incomplete_runs_are_labelled_and_last(runs_dir):
+    finish(runs_dir, preset("wrn", training__max_steps=50), complete=False, steps=50, epochs=1, test_accuracy=99.0)
+    finish(runs_dir, preset("dpn"))
+    finish(runs_dir, preset("densenet"), test_accuracy=95.0)
+    densenet, dpn, wrn = read_markdown(render(runs_dir))["Full data, custom split"]
+    assert [row["Preset"] for row in (densenet, dpn, wrn)] == ["densenet", "dpn", "wrn"]  # by final accuracy
+    assert wrn["Notes"] == "stopped at 50 steps"
+    assert wrn["Reference"] == wrn["Best - reference"] == wrn["Final - reference"] == "-"
+    assert dpn["Reference"] == "93.21"
+
+
+def test_sample_and_splits_have_tables_of_their_own(runs_dir):
+    finish(runs_dir, preset("wrn"))
+    finish(runs_dir, preset("wrn", data__split="standard"), best_accuracy=96.2)
+    finish(runs_dir, preset("wrn", data__source="sample"), best_accuracy=90.0)
+    finish(runs_dir, preset("quick"), best_accuracy=88.5)
+    tables = read_markdown(render(runs_dir))
+    assert list(tables) == [
+        "Full data, custom split",
+        "Full data, standard split",
+        "Sample data",
+        "The results to beat",
+        "Hyperparameters",
+    ]
+    assert [row["Data and split"] for row in tables["Full data, custom split"]] == ["full, custom (30,000 / 40,000)"]
+    (standard,) = tables["Full data, standard split"]
+    assert standard["Data and split"] == "full, standard (60,000 / 10,000)"
+    assert {row["Preset"] for row in tables["Sample data"]} == {"wrn", "quick"}
+    for heading in ("Full data, standard split", "Sample data"):
+        assert not [column for column in tables[heading][0] if "eference" in column]
+    assert [row.first.reference is not None for row in collect(runs_dir).rows].count(True) == 1
+
+
+def test_the_results_to_beat(runs_dir):
+    rows = read_markdown(render(runs_dir))["The results to beat"]
+    assert [tuple(row.values()) for row in rows] == [
+        ("WideResNet", "36,478,906", "93.2775", "about 7 h", "200", "488"),
+        ("DenseNet", "768,730", "93.77", "about 3-4 h", "300", "883"),
+        ("DualPathNet", "47,751,450", "93.21", "about 6 h", "200", "418"),
+        ("Shake-Shake 96d", "26,330,026", "93.7275", "about 40 h", "1,800", "-"),
+        ("Shake-Shake 64d", "11,708,362", "93.725", "about 25 h", "1,800", "-"),
+    ]
+
+
+def test_hyperparameters_of_every_preset(runs_dir):
+    for name in ("wrn", "densenet", "dpn", "shake-shake-96", "quick"):
+        finish(runs_dir, preset(name))
+    finish(runs_dir, preset("wrn", seed=1), device_name="NVIDIA A100")  # another row, the same recipe
+    rows = {row["Preset"]: row for row in read_markdown(render(runs_dir))["Hyperparameters"]}
+    assert len(rows) == 5
+    assert rows["wrn"] == {
+        "Preset": "wrn",
+        "Network": "depth 28, widen_factor 10, drop_rate 0",
+        "Optimizer": "SGD, momentum 0.9, Nesterov",
+        "Learning rate": "0.1",
+        "Schedule": "x0.2 at epochs 60, 120, 160",
+        "Weight decay": "0.0005",
+        "Batch size": "256",
+        "Epochs": "200",
+        "Augmentation": "crop (pad 4), flip",
+        "Seeds": "1, 40000",
+    }
+    assert rows["shake-shake-96"]["Augmentation"] == "crop (pad 4), flip, Cutout 16"
+    assert rows["shake-shake-96"]["Schedule"] == "cosine to 0"
+    assert rows["dpn"]["Optimizer"] == "SGD, momentum 0.9"
+    assert rows["dpn"]["Network"] == "blocks [4, 4, 4], filters [160, 320, 640], growth_rate [16, 32, 64]"
+    assert rows["quick"]["Schedule"].startswith("one cycle to 0")
+
+
+def test_a_preset_of_the_users_own(runs_dir):
+    config = preset("densenet", name="mine", optimizer__lr=0.2)
+    reference = config.reference.model_copy(update={"accuracy": 94.0, "model_name": "My Net", "parameters": 1})
+    presets.save_preset(config.model_copy(update={"reference": reference}), "mine")
+    finish(runs_dir, preset("mine"), best_accuracy=94.5, test_accuracy=94.25)
+    row = only_row(runs_dir)
+    assert (row["Preset"], row["Model Name"], row["Notes"]) == ("mine", "My Net", "own preset")
+    assert (row["Reference"], row["Best - reference"], row["Final - reference"]) == ("94.00", "+0.50", "+0.25")
+
+    (presets.paths.user_presets_dir() / "mine.toml").unlink()  # the run still knows its own reference
+    assert only_row(runs_dir) == row
+
+
+def test_changes_to_a_preset_of_the_users_own(runs_dir):
+    presets.save_preset(preset("densenet"), "mine")
+    finish(runs_dir, preset("mine", training__epochs=3))
+    assert only_row(runs_dir)["Notes"] == "changed: training.epochs 300 -> 3; own preset"
+
+
+def test_a_shadowed_preset_is_measured_against_the_shipped_one(runs_dir):
+    config = preset("wrn", optimizer__lr=0.2)
+    easy = config.model_copy(update={"reference": config.reference.model_copy(update={"accuracy": 10.0})})
+    presets.save_preset(easy, "wrn")
+    finish(runs_dir, preset("wrn"))
+    row = only_row(runs_dir)
+    assert (row["Reference"], row["Notes"]) == ("93.28", "changed: optimizer.lr 0.1 -> 0.2")
+
+
+def test_a_configuration_file_is_no_preset(runs_dir):
+    finish(runs_dir, preset("wrn").model_copy(update={"preset": None, "name": "wrn", "reference": None}))
+    finish(runs_dir, preset("wrn"))
+    rows = read_markdown(render(runs_dir))["Full data, custom split"]
+    assert {(row["Model Name"], row["Notes"], row["Reference"]) for row in rows} == {
+        ("WRN-28-10", "own configuration", "-"),
+        ("WideResNet", "-", "93.28"),
+    }
+
+
+def test_only_finished_runs(runs_dir):
+    store.create_run(runs_dir, preset("wrn"))
+    for state in (State.STOPPED, State.FAILED, State.RUNNING, State.QUEUED):
+        finish(runs_dir, preset("wrn"), state=state)  # a resumed run keeps its old result.json until it ends
+    benchmarks = collect(runs_dir)
+    assert (benchmarks.rows, benchmarks.skipped) == ([], [])
+    assert "No run has finished yet." in render(runs_dir) and "`fmnist-tui run preset quick`" in render(runs_dir)
+
+
+def test_no_runs_directory(runs_dir):
+    text = render(runs_dir)
+    assert "No run has finished yet." in text and list(read_markdown(text)) == ["The results to beat"]
+    assert not runs_dir.exists()
+    runs_dir.write_text("")
+    with pytest.raises(RunError, match="is a file"):
+        render(runs_dir)
+    with pytest.raises(ValueError, match="must be one of markdown, csv, json, html"):
+        render(runs_dir.parent / "none", "pdf")
+
+
+def test_what_cannot_be_read_is_named(runs_dir):
+    good = finish(runs_dir, preset("wrn"))
+    broken = {
+        "cut": finish(runs_dir, preset("wrn")),
+        "missing": finish(runs_dir, preset("wrn")),
+        "newer": finish(runs_dir, preset("wrn"), schema_version=99),
+        "infinite": finish(runs_dir, preset("wrn"), total_seconds=math.inf),
+        "config": finish(runs_dir, preset("wrn")),
+        "status": finish(runs_dir, preset("wrn")),
+    }
+    broken["cut"].result.write_bytes(broken["cut"].result.read_bytes()[:100])
+    broken["missing"].result.unlink()
+    broken["config"].config.write_text("{}")
+    broken["status"].status.write_text("no JSON")
+    benchmarks = collect(runs_dir)
+    assert [run.id for run in benchmarks.runs] == [good.id]
+    why = dict(benchmarks.skipped)
+    assert set(why) == {run.id for run in broken.values()}
+    assert why[broken["cut"].id].startswith("result.json is damaged")
+    assert why[broken["missing"].id] == "result.json is missing"
+    assert "newer fmnist-tui (schema 99)" in why[broken["newer"].id]
+    assert why[broken["infinite"].id] == "result.json: total_seconds is not a finite number"
+    assert "config.json" in why[broken["config"].id] and "status.json" in why[broken["status"].id]
+    for text in (render(runs_dir), render(runs_dir, "html"), render(runs_dir, "json")):
+        assert all(run.id in text for run in broken.values())
+    assert "infinite" not in render(runs_dir, "csv")
+
+
+HOSTILE = (
+    "a|b",
+    "`code` **bold** _em_ ~~gone~~ [link](x) ![image](y)",
+    "<script>alert(1)</script> &lt; &amp; A&B",
+    "back\\slash \\| end\\",
+    "snake_case __init__ _",
+    "# heading",
+    "日本語 Grafikkarte",
+    '\'; DROP "x"',
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_any_name_is_shown_as_it_is(runs_dir, name):
+    config = preset("wrn").model_copy(update={"preset": None, "name": name})
+    finish(runs_dir, RunConfig.model_validate(config.model_dump()), device_name=name)
+    row = only_row(runs_dir)
+    assert (row["Preset"], row["Device"]) == (name, name)
+    assert read_html(render(runs_dir, "html"))["Full data, custom split"] == [row]
+
+
+@given(st.text(max_size=40), st.text(alphabet="|\\\\`*_[]<>&;~#!a 1", max_size=40))
+def test_any_text_comes_back_from_a_cell(anything, marks):
+    table = Table((Column("a"), Column("b", True)), ((anything, marks), (marks, anything)))
+    first, second = read_markdown(markdown.write([table]))[""]
+    expected = (words.one_line(anything), words.one_line(marks))
+    assert (first["a"], first["b"]) == expected == (second["b"], second["a"])
+
+
+def test_line_breaks_and_control_characters_stay_in_their_cell(runs_dir):
+    finish(runs_dir, preset("wrn"), device_name="GPU\n| x |\r\n\n# y\t\x1b[31mz")
+    row = only_row(runs_dir)
+    assert row["Device"] == "GPU | x | # y [31mz"
+    assert read_html(render(runs_dir, "html"))["Full data, custom split"] == [row]
+
+
+def test_the_source_is_aligned(runs_dir):
+    from rich.cells import cell_len
+
+    finish(runs_dir, preset("wrn"), device_name="日本語")
+    finish(runs_dir, preset("densenet", training__epochs=2))
+    lines = render(runs_dir).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| Model Name"))
+    table = lines[start : start + 4]
+    assert len({cell_len(line) for line in table}) == 1
+    assert set(table[1]) == set("|-: ")
+    assert render(runs_dir).endswith("|\n")
+
+
+class _Html(html.parser.HTMLParser):
+    """Collects tables by heading, and every tag and attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: Tables = {}
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.heading, self.header, self.cells, self.text = "", [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.text = ""
+        if tag == "table":
+            self.tables[self.heading], self.header = [], []
+        if tag == "tr":
+            self.cells = []
+
+    def handle_data(self, data):
+        self.text += data
+
+    def handle_endtag(self, tag):
+        if tag in ("h1", "h2"):
+            self.heading = self.text
+        if tag in ("td", "th"):
+            self.cells.append(self.text)
+        if tag == "tr" and not self.header:
+            self.header = self.cells
+        elif tag == "tr":
+            self.tables[self.heading].append(dict(zip(self.header, self.cells, strict=True)))
+
+
+def read_html(text: str) -> Tables:
+    parser = _Html()
+    parser.feed(text)
+    assert not {"script", "img", "link", "iframe"} & {tag for tag, _ in parser.tags}
+    assert not {"src", "href"} & {name for _, attributes in parser.tags for name in attributes}
+    return parser.tables
+
+
+def test_html_says_what_markdown_says(runs_dir):
+    for name in ("wrn", "quick", "densenet"):
+        finish(runs_dir, preset(name))
+    page = render(runs_dir, "html")
+    assert read_html(page) == read_markdown(render(runs_dir))
+    assert page.startswith("<!DOCTYPE html>") and page.endswith("</html>\n")
+    assert "prefers-color-scheme: dark" in page and "://" not in page and "@import" not in page
+
+
+def test_the_summary_of_a_run():
+    config = preset("wrn")
+    lines = summary_row(result_of(config, "x"), config).splitlines()
+    assert max(map(len, lines[:3])) <= 80
+    assert [cell.strip() for cell in lines[2].strip("|").split("|")] == [
+        "WideResNet",
+        "36,478,906",
+        "94.81",
+        "1 h 12 m",
+        "200",
+    ]
+    text = "\n".join(lines[3:])
+    assert "Best 94.93 % in epoch 187; 9,870 images/s on NVIDIA H200, bf16" in text
+    assert "full, custom (30,000 / 40,000)" in text
+    assert "93.28 %: this run's best is +1.65 from it, its last epoch +1.53." in text
+
+
+def test_the_summary_of_a_changed_sample_run():
+    config = preset("quick", training__epochs=2)
+    text = summary_row(result_of(config, "x", device_name="CPU, 2 threads", images_per_second=16.42), config)
+    assert "16.4 images/s on CPU, 2 threads" in text and "sample, standard (6,000 / 2,000)" in text
+    assert "Changed: training.epochs 8 -> 2." in text and "eference" not in text
+    assert max(map(len, text.splitlines()[:3])) <= 80
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0.0 s"),
+        (52.34, "52.3 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 m 0 s"),
+        (725, "12 m 5 s"),
+        (3599.4, "59 m 59 s"),
+        (3599.6, "1 h 0 m"),
+        (4330, "1 h 12 m"),
+        (86_399, "1 d 0 h"),
+        (5 * 86_400 + 3 * 3600, "5 d 3 h"),
+    ],
+)
+def test_durations(seconds, text):
+    assert words.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(8.37, "8.4"), (99.94, "99.9"), (99.96, "100"), (9870.4, "9,870"), (123456, "123,456")]
+)
+def test_speeds(value, text):
+    assert words.speed(value) == text
+
+
+def test_differences_have_a_sign():
+    assert [words.signed(value) for value in (0.126, -0.126, 0.004, -0.004)] == ["+0.13", "-0.13", "0.00", "0.00"]
+
+
+def test_report_imports_no_torch_and_no_textual():
+    code = "import sys, fmnist_tui.report; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "textual", "numpy"} & set(done.stdout.split())
