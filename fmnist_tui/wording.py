@@ -56,7 +56,7 @@ def plain_words(item: Mapping[str, Any]) -> str:
         return str(item["msg"]).removeprefix("Value error, ")
     if kind in _SECTION_TYPES:
         return "must be a section with fields of its own"
-    if kind == "literal_error":
+    if kind in ("literal_error", "enum"):
         return one_of(re.findall(r"'([^']*)'", str(context["expected"])), value)
     if kind not in _WORDS:
         return "is not valid: " + str(item["msg"]).removeprefix("Input should be ")

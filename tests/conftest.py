@@ -1,4 +1,8 @@
-"""Fixtures for all tests: nobody's own configuration, caches or runs are seen or touched."""
+"""Fixtures for all tests: nobody's own configuration, caches or runs are seen or touched.
+
+Tests marked `full_data` and `gpu` run where the files and the device are. FMNIST_TUI_REQUIRE_FULL_DATA=1 (set
+by CI, which installs the files) runs the former in any case, so that a missing data set can't hide them.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,34 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_tui import paths
+from fmnist_tui.data import files
+
+REQUIRE_FULL_DATA = os.environ.get("FMNIST_TUI_REQUIRE_FULL_DATA") == "1"
+FULL_DATA_DIR = Path(os.environ.get("FMNIST_TUI_DATA_DIR") or paths.DEBIAN_DATA_DIR)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine has not got, with the reason."""
+    has_data = all(files.locate(FULL_DATA_DIR, spec.name) for spec in files.FULL_FILES)
+    for item in items:
+        if item.get_closest_marker("full_data") and not has_data and not REQUIRE_FULL_DATA:
+            item.add_marker(pytest.mark.skip(reason=f"the full data set is not in {FULL_DATA_DIR}"))
+        if item.get_closest_marker("gpu"):
+            import torch
+
+            if not torch.cuda.is_available():
+                item.add_marker(pytest.mark.skip(reason="torch sees no CUDA device"))
+
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the user's settings: fresh config and cache directories, no FMNIST_TUI_* variables, cwd in tmp_path."""
+    """Hide the user's settings: directories of their own, no FMNIST_TUI_* variables, cwd in tmp_path."""
     for variable in list(os.environ):
         if variable.startswith("FMNIST_TUI_"):
             monkeypatch.delenv(variable)
-    monkeypatch.setenv("FMNIST_TUI_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.setenv("FMNIST_TUI_CACHE_DIR", str(tmp_path / "cache"))
+    for name in ("CONFIG", "CACHE", "STATE"):
+        monkeypatch.setenv(f"FMNIST_TUI_{name}_DIR", str(tmp_path / name.lower()))
     monkeypatch.chdir(tmp_path)
 
 
@@ -23,3 +46,9 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def runs_dir(tmp_path: Path) -> Path:
     """A runs directory that does not exist yet."""
     return tmp_path / "runs"
+
+
+@pytest.fixture(scope="session")
+def full_data_dir() -> Path:
+    """Where the full data set lies (tests marked `full_data`)."""
+    return FULL_DATA_DIR

@@ -95,7 +95,7 @@ def run_resume(
         ),
     ] = None,
     checkpoint: o.FromOption = "last",
-    device: o.DeviceOption = "auto",
+    device: o.ResumeDeviceOption = None,
     gpus: o.GpusOption = 1,
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
@@ -106,11 +106,16 @@ def run_resume(
 
     The run keeps its configuration; for another one start a new run.
     """
-    from fmnist_tui.console.launch import resume
+    from fmnist_tui import paths
+    from fmnist_tui.console.launch import last_launch, resume
     from fmnist_tui.runs.store import find_run
 
-    start = _start(device, gpus, runs_dir, data_dir, detach, json)
-    return resume(find_run(start.runs_dir, run), start, checkpoint, epochs)
+    found = find_run(paths.runs_dir(runs_dir), run)
+    before = last_launch(found.directory)
+    if data_dir is None and before.data_dir is not None:
+        data_dir = Path(before.data_dir)
+    start = _start(device or before.device, gpus, runs_dir, data_dir, detach, json)
+    return resume(found, start, checkpoint, epochs)
 
 
 def _changes(

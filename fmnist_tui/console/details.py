@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console import words
+from fmnist_tui.console.launch import last_launch
 from fmnist_tui.console.output import as_json
 from fmnist_tui.console.states import state_text
 from fmnist_tui.fields import differences, flatten
 from fmnist_tui.presets import shipped_preset
 from fmnist_tui.report.words import field_value, one_line
 from fmnist_tui.runs.layout import CHECKPOINTS
-from fmnist_tui.runs.records import LaunchRequest, Result, Status
+from fmnist_tui.runs.records import Result, Status
 from fmnist_tui.runs.store import Run
 
 Rows = list[tuple[str, str]]
@@ -154,10 +154,6 @@ def _file_rows(run: Run) -> Rows:
 
 def run_details_object(run: Run) -> dict[str, Any]:
     """Everything about a run as one JSON object; what could not be read is null."""
-    try:
-        launch = LaunchRequest.model_validate_json(run.directory.launch.read_bytes())
-    except (OSError, ValidationError):  # an old or a damaged run; the other parts are still worth showing
-        launch = None
     return {
         "id": run.id,
         "name": run.name,
@@ -166,7 +162,7 @@ def run_details_object(run: Run) -> dict[str, Any]:
         "directory": str(run.directory.path),
         "checkpoints": [which for which in CHECKPOINTS if run.directory.checkpoint(which).is_file()],
         "config": as_json(run.config),
-        "launch": as_json(launch),
+        "launch": as_json(last_launch(run.directory)),
         "status": as_json(run.status),
         "result": as_json(run.result),
     }

@@ -140,6 +140,16 @@ DeviceOption = Annotated[
         rich_help_panel=START,
     ),
 ]
+ResumeDeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:N or mps; else what the run was last started with.",
+        show_default=False,
+        rich_help_panel=START,
+    ),
+]
 GpusOption = Annotated[
     int,
     typer.Option("--gpus", metavar="N", help="GPUs to train on; only 1 in this version.", rich_help_panel=START),

@@ -34,7 +34,7 @@ def stop(run: Run, after_epoch: bool, timeout: float | None) -> int:
         say(f"{run.id} was asked to stop; it will {when}, with a checkpoint.")
         return ExitCode.DONE
     until = time.monotonic() + timeout
-    while run.state.alive:
+    while run.state.alive or process.is_locked(run.directory):  # free for a resume only when its worker has left
         if time.monotonic() > until:
             print_error(
                 f"{run.id}: is still {run.state} after {words.duration(timeout)}; the request stands. "

@@ -19,10 +19,10 @@ from fmnist_tui.console.output import as_json, print_json, say
 from fmnist_tui.runs.records import EvalRecord, EventRecord
 from fmnist_tui.runs.store import Run
 
-QUIET_EVENTS = frozenset({"checkpoint", "choice"})
-"""Events of every epoch, or that a watcher has no use for; `runs logs` shows them."""
+QUIET_EVENTS = frozenset({"checkpoint", "choice", "error", "finish"})
+"""Events of every epoch, and those whose news the summary at the end brings; `runs logs` shows them all."""
 
-EVENT_STYLES = {"warning": "yellow", "error": "bold red", "stop": "yellow", "finish": "green"}
+EVENT_STYLES = {"warning": "yellow", "stop": "yellow"}
 
 
 class View(Protocol):

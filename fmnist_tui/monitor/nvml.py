@@ -1,6 +1,6 @@
 """The NVIDIA driver's management library (NVML): connect, ask, and say in words why it does not answer.
 
-Called by `sample` and `gpus`; the only file that imports pynvml, and only when it is used.
+Called by `sample` and `gpus`. pynvml is imported when it is first used: without it this package still works.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from fmnist_tui.config import (
     DualPathNetConfig,
     ModelConfig,
     OptimizerConfig,
-    RunConfig,
     ScheduleConfig,
     ShakeShakeConfig,
     WideResNetConfig,
@@ -72,29 +71,3 @@ def changes(changed: dict[str, tuple[Any, Any]]) -> str:
     if "model.kind" in told:
         told = {key: (old, new) for key, (old, new) in told.items() if not key.startswith("model.") or new is not None}
     return ", ".join(f"{key} {field_value(old)} -> {field_value(new)}" for key, (old, new) in told.items())
-
-
-def recipe(config: RunConfig, epochs: int) -> tuple[str, ...]:
-    """A configuration's cells below RECIPE_COLUMNS, `epochs` being those really trained."""
-    return (
-        network(config.model),
-        optimizer(config.optimizer),
-        f"{config.optimizer.lr:g}",
-        schedule(config.schedule),
-        f"{config.optimizer.weight_decay:g}",
-        str(config.training.batch_size),
-        f"{epochs:,}",
-        augmentation(config.augment),
-    )
-
-
-RECIPE_COLUMNS = (
-    "Network",
-    "Optimizer",
-    "Learning rate",
-    "Schedule",
-    "Weight decay",
-    "Batch size",
-    "Epochs",
-    "Augmentation",
-)

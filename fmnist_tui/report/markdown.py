@@ -44,9 +44,10 @@ def _pad(text: str, width: int, right: bool) -> str:
 def escape(text: str) -> str:
     """Text as Markdown that shows just this text on one line, also inside a table.
 
-    An underscore inside a word (`batch_size`) and a lone `&` mean nothing in Markdown and are left readable.
+    What means nothing in Markdown is left readable: the underscore inside a word (`batch_size`), brackets that
+    are no link (`[60, 120]`: the report defines no link targets), a lone `&`.
     """
-    text = re.sub(r"([\\`*\[\]|~])", r"\\\1", one_line(text))
+    text = re.sub(r"([\\`*|~]|\](?=[(\[:]))", r"\\\1", one_line(text))
     text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
     text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
     return text.replace("<", "&lt;")

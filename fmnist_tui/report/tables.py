@@ -33,13 +33,24 @@ COMPARED = (
     Column("Final - reference", True),
 )
 SAID = (Column("Preset"), Column("Notes"))
-
+RECIPE = (
+    Column("Preset"),
+    Column("Network"),
+    Column("Optimizer"),
+    Column("Learning rate", True),
+    Column("Schedule"),
+    Column("Weight decay", True),
+    Column("Batch size", True),
+    Column("Epochs", True),
+    Column("Augmentation"),
+    Column("Seeds"),
+)
 
 LEGEND = (
     "Finished runs only. Accuracy is the test accuracy in % after the last epoch; best is the highest over the "
     "evaluated epochs, which is what the reference reports, so best - reference compares like with like. Time is "
-    "measured, from the start of a run to its end. Several runs that differ in nothing but the seed share a row: "
-    "mean ± sample standard deviation."
+    "measured: all that a run was at work, from loading the data to saving the result. Runs that differ in nothing "
+    "but the seed share a row: mean ± sample standard deviation."
 )
 PUBLISHED = (
     "The reference's rows as published: custom split, one GTX 1080 Ti, 2018. The accuracy is the best over all "
@@ -69,7 +80,7 @@ def report(benchmarks: Benchmarks) -> list[Block]:
         blocks += [Heading("Sample data", 2), Paragraph.of(what), results_table(sample)]
     blocks += [Heading("The results to beat", 2), Paragraph.of(PUBLISHED), published_table()]
     if rows:
-        blocks += [Heading("Hyperparameters", 2), hyperparameter_table(rows)]
+        blocks += [Heading("Hyperparameters", 2), hyperparameter_table(custom + standard + sample)]
     if benchmarks.skipped:
         told = tuple(f"Run {run_id}: {why}" for run_id, why in benchmarks.skipped)
         blocks += [Heading("Left out", 2), Paragraph.of("Runs with a result that can't be read:"), Items(told)]
@@ -183,7 +194,21 @@ def hyperparameter_table(rows: list[Row]) -> Table:
     """One line for each configuration of the rows, whatever it ran on, with all its seeds."""
     seeds: dict[tuple[str, ...], set[int]] = {}
     for row in rows:
-        cells = (row.first.label, *describe.recipe(row.first.config, row.first.hyperparameters["training.epochs"]))
-        seeds.setdefault(cells, set()).update(row.seeds)
-    columns = (Column("Preset"), *(Column(heading) for heading in describe.RECIPE_COLUMNS), Column("Seeds"))
-    return Table(columns, tuple((*cells, ", ".join(map(str, sorted(found)))) for cells, found in seeds.items()))
+        seeds.setdefault(_recipe(row.first), set()).update(row.seeds)
+    return Table(RECIPE, tuple((*cells, ", ".join(map(str, sorted(found)))) for cells, found in seeds.items()))
+
+
+def _recipe(run: FinishedRun) -> tuple[str, ...]:
+    """The cells below RECIPE but for the seeds."""
+    config = run.config
+    return (
+        run.label,
+        describe.network(config.model),
+        describe.optimizer(config.optimizer),
+        f"{config.optimizer.lr:g}",
+        describe.schedule(config.schedule),
+        f"{config.optimizer.weight_decay:g}",
+        f"{config.training.batch_size:,}",
+        f"{run.hyperparameters['training.epochs']:,}",
+        describe.augmentation(config.augment),
+    )

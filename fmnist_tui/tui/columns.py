@@ -46,14 +46,14 @@ class Column:
 COLUMNS = (
     Column("glyph", "", 1, 1, 0),
     Column("state", "state", 10, 10, 4),
-    Column("name", "name", 10, 28, 1),
-    Column("preset", "preset", 8, 14, 13),
-    Column("bar", "progress", 6, 24, 5),
+    Column("name", "name", 14, 28, 1),
+    Column("preset", "preset", 14, 14, 13),
+    Column("bar", "done", 6, 20, 5),
     Column("epoch", "epoch", 9, 9, 2, "right"),
     Column("loss", "loss", 7, 7, 8, "right"),
     Column("test", "test %", 6, 6, 3, "right"),
     Column("best", "best %", 6, 6, 7, "right"),
-    Column("time", "left / ended", 12, 12, 6),
+    Column("time", "left / ended", 12, 12, 6, "right"),
     Column("device", "device", 6, 8, 9),
     Column("speed", "img/s", 7, 7, 11, "right"),
     Column("took", "at work", 7, 7, 12, "right"),
@@ -73,32 +73,32 @@ class Layout(NamedTuple):
     gap: int
 
 
-def choose(width: int) -> Layout:
-    """The columns that fit `width` cells, and how wide each is.
+def choose(width: int, longest_name: int) -> Layout:
+    """The columns that fit `width` cells, and how wide each is, where the longest title has `longest_name`.
 
-    Chosen by rank; one that does not fit is passed over for narrower ones. What is left over widens the name,
-    the bar and the note.
+    Chosen by rank; one that does not fit is passed over for narrower ones. What is left over widens the name as
+    far as it needs, then the note, the bar and the rest.
     """
     gap = 2 if width >= ROOMY else 1
     room = width - 1  # the scroll bar
-    chosen: set[str] = set()
+    widths: dict[str, int] = {}
     for column in sorted(COLUMNS, key=lambda column: column.rank):
-        gain = 1 + gap if column.key == "state" else 0  # it takes the glyph's place
-        if column.width + gap <= room + gain:
-            room += gain - column.width - gap
-            chosen.add(column.key)
-            if column.key == "state":
-                chosen.discard("glyph")
-    widths = {column.key: column.width for column in COLUMNS if column.key in chosen}
-    for key in ("name", "bar", "preset", "device", "note"):
-        if key in chosen:
+        if column.key == "state":
+            room += widths.pop("glyph") + gap  # it holds the glyph too
+        if column.width + gap <= room:
+            room -= column.width + gap
+            widths[column.key] = column.width
+        elif column.key == "state":
+            room -= 1 + gap
+            widths["glyph"] = 1
+    for key in ("name", "note", "bar", "preset", "device"):
+        if key in widths:
             column = next(column for column in COLUMNS if column.key == key)
-            grown = min(room, column.widest - column.width)
-            if key == "name" and "bar" in chosen and "note" not in chosen:
-                grown = min(grown, (room + 1) // 2)
+            widest = min(column.widest, longest_name) if key == "name" else column.widest
+            grown = min(room, max(0, widest - column.width))
             widths[key] += grown
             room -= grown
-    return Layout(tuple((column, widths[column.key]) for column in COLUMNS if column.key in chosen), gap)
+    return Layout(tuple((column, widths[column.key]) for column in COLUMNS if column.key in widths), gap)
 
 
 def in_order(runs: Sequence[Run]) -> list[Run]:
@@ -145,7 +145,7 @@ def note(run: Run, glyphs: Glyphs) -> tuple[str, str]:
     if run.state is State.FAILED:
         return words.first_line(status.error or "failed; see the log (l)"), "error"
     if run.state is State.LOST:
-        return "its worker is gone: r resumes", "warning"
+        return "its worker is gone; r resumes it", "warning"
     if run.state.alive:
         return status.phase, "foreground-muted"
     return "", ""
@@ -178,6 +178,8 @@ def cell(column: Column, width: int, run: Run, now: datetime, glyphs: Glyphs) ->
     key = column.key
     if key == "glyph":
         return Cell(((glyphs.states[run.state], color),))
+    if key == "state" and status is None:
+        return Cell(((f"{glyphs.states[State.LOST]} damaged", "error"),))
     if key == "state":
         return Cell(((f"{glyphs.states[run.state]} {run.state}", color),))
     if key == "name":

@@ -157,7 +157,7 @@ class Draft:
             return self._kind
         return self._models[kind or self._kind][key] if key.startswith("model.") else self._raws[key]
 
-    def set(self, key: str, raw: Raw) -> bool:
+    def edit(self, key: str, raw: Raw) -> bool:
         """Take what was typed into a field; whether it changed anything."""
         if self.raw(key) == raw:
             return False
@@ -171,7 +171,7 @@ class Draft:
 
     def reset(self, key: str) -> None:
         """Put a field back to the preset's value."""
-        self.set(key, to_raw(self._base_value(self._kind, key)))
+        self.edit(key, to_raw(self._base_value(self._kind, key)))
 
     def reset_all(self) -> None:
         """Put every field back, and forget what was typed for other families."""

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import ExitCode, LaunchRequest
-from fmnist_tui.runs.store import Run, RunError
+from fmnist_tui.runs.records import ExitCode, LaunchRequest, Status
+from fmnist_tui.runs.store import RunError
 
 
 class Children:
@@ -64,17 +64,18 @@ def start(runs_dir: Path, data_dir: Path | None, config: RunConfig, device: str,
     return run
 
 
-def resume(run: Run, data_dir: Path | None, children: Children, epochs: int | None = None) -> None:
+def resume(directory: RunDirectory, data_dir: Path | None, children: Children, epochs: int | None = None) -> None:
     """Start a run's worker again from its last checkpoint, on the device and data it was started with.
 
     Raises DataError, RunError.
     """
-    launch = last_launch(run.directory)
+    run = store.load_run(directory)  # as it is now, not as it was when it was listed
+    launch = last_launch(directory)
     data = data_dir or (Path(launch.data_dir) if launch and launch.data_dir else None)
     if run.config is not None:
         _check_data(run.config, data)
     store.prepare_resume(run, launch.device if launch else "auto", data, epochs=epochs)
-    _start_worker(run.directory, children)
+    _start_worker(directory, children)
 
 
 def _check_data(config: RunConfig, data_dir: Path | None) -> None:
@@ -102,32 +103,37 @@ def last_launch(run: RunDirectory) -> LaunchRequest | None:
         return None
 
 
-def ask_to_stop(run: Run, after_epoch: bool) -> None:
+def ask_to_stop(directory: RunDirectory, after_epoch: bool) -> None:
     """Ask a run's worker to write a checkpoint and end, at once or after this epoch. Raises RunError."""
-    _must_be_at_work(run)
-    process.send_request(run.directory, "stop_after_epoch" if after_epoch else "stop")
+    _at_work(directory)
+    process.send_request(directory, "stop_after_epoch" if after_epoch else "stop")
 
 
-def edit(run: Run, epochs: int | None, stop_at_accuracy: float | None) -> None:
+def edit(directory: RunDirectory, epochs: int | None, stop_at_accuracy: float | None) -> None:
     """Ask a run's worker to train for other epochs or to a test accuracy. Raises RunError, ValueError."""
-    _must_be_at_work(run)
-    assert run.status is not None
-    if epochs is not None and epochs < run.status.epoch:
-        raise RunError(f"epochs = {epochs}: the run is in epoch {run.status.epoch} already; give at least that")
+    status = _at_work(directory)
+    if epochs is not None and epochs < status.epoch:
+        raise RunError(f"epochs = {epochs}: the run is in epoch {status.epoch} already; give at least that")
     changes = {"epochs": epochs, "stop_at_accuracy": stop_at_accuracy}
-    process.send_request(run.directory, "edit", **{key: value for key, value in changes.items() if value is not None})
+    process.send_request(directory, "edit", **{key: value for key, value in changes.items() if value is not None})
 
 
-def kill(run: Run) -> None:
+def kill(directory: RunDirectory) -> None:
     """Kill a run's worker at once. Raises RunError where it is not on this machine or already gone."""
-    _must_be_at_work(run)
-    assert run.status is not None
-    if not process.kill_worker(run.status):
-        where = "has ended already" if run.status.pid is not None else "has not said its process number yet"
-        raise RunError(f"{run.id}: there is no worker to kill on this machine: it runs elsewhere or {where}")
+    status = _at_work(directory)
+    if not process.kill_worker(status):
+        where = "it has ended already" if status.pid is not None else "it has not said its process number yet"
+        raise RunError(f"{directory.id}: there is no worker to kill on this machine: it runs elsewhere, or {where}")
 
 
-def _must_be_at_work(run: Run) -> None:
-    fresh = store.load_run(run.directory)
-    if not fresh.state.alive:
-        raise RunError(f"{run.id}: is {fresh.state}, not at work any more")
+def delete(directory: RunDirectory) -> None:
+    """Delete a run that is not at work. Raises RunError."""
+    store.delete_run(store.load_run(directory))
+
+
+def _at_work(directory: RunDirectory) -> Status:
+    """The status of a run as it is now; raises RunError where nobody is there to be asked."""
+    run = store.load_run(directory)
+    if run.status is None or not run.state.alive:
+        raise RunError(f"{directory.id}: is {run.state}, not at work any more")
+    return run.status

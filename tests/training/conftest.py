@@ -97,7 +97,10 @@ class Trainer:
     def weights(run: RunDirectory, which: str = "last") -> dict[str, torch.Tensor]:
         """The model's tensors in a checkpoint."""
         content = torch.load(run.checkpoint(which), weights_only=True)
-        return {**content["model"], **{f"momentum {k}": v["momentum_buffer"] for k, v in content["optimizer"]["state"].items()}}
+        return {
+            **content["model"],
+            **{f"momentum {k}": v["momentum_buffer"] for k, v in content["optimizer"]["state"].items()},
+        }
 
 
 @pytest.fixture

@@ -5,14 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fmnist_tui import paths
 from fmnist_tui.data import files, source
 from fmnist_tui.data.split import split, split_sizes
 
@@ -20,12 +18,9 @@ pytestmark = pytest.mark.full_data
 
 
 @pytest.fixture(scope="module")
-def directory() -> Path:
-    """The directory of the .gz files, or a skip."""
-    chosen = Path(os.environ.get("FMNIST_TUI_DATA_DIR", paths.DEBIAN_DATA_DIR))
-    if any(files.locate(chosen, spec.name) is None for spec in files.FULL_FILES):
-        pytest.skip(f"the full data set is not in {chosen}")
-    return chosen
+def directory(full_data_dir: Path) -> Path:
+    """The directory of the files."""
+    return full_data_dir
 
 
 @pytest.fixture(scope="module")

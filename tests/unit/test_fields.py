@@ -65,8 +65,6 @@ def refused(call: Any, *arguments: Any) -> str:
         ("a = b", "a = b"),
         ("1\nother = 2", "1\nother = 2"),
         ("2026-11-23", date(2026, 11, 23)),
-        ("9" * 5000, "9" * 5000),
-        ("[" * 5000, "[" * 5000),
         ("5 apples", "5 apples"),
     ],
 )
@@ -74,6 +72,11 @@ def test_parse_value(text: str, value: Any) -> None:
     parsed = parse_value(text)
     assert parsed == value
     assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize("digit", ["9", "["])
+def test_what_tomls_reader_gives_up_on_is_text(digit: str) -> None:
+    assert parse_value(digit * 5000) == digit * 5000
 
 
 @pytest.mark.parametrize("text", ["2024", "none", "true", "1, 2", "2026-11-23", "cosine 训练", "it's"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -31,7 +31,7 @@ from fmnist_tui.tui.calibration import (
     CalibrationError,
     Measurement,
 )
-from fmnist_tui.tui.draft import Draft, to_raw
+from fmnist_tui.tui.draft import Draft
 from fmnist_tui.tui.messages import StartRequested
 from fmnist_tui.tui.outlook import earlier_run, speed_key
 from fmnist_tui.tui.screens.base import FeedScreen
@@ -44,8 +44,12 @@ from fmnist_tui.tui.widgets.pane_tabs import PANES, PaneTabs
 from fmnist_tui.tui.widgets.preset_list import PresetEntry, PresetList, read_presets
 from fmnist_tui.tui.widgets.start_bar import StartBar
 
+CANCELLED = "cancelled"
 PICTURES_PER_CLASS = 12
 """Pictures of each class kept for the augmentation preview."""
+MEDIUM_FROM, WIDE_FROM = 110, 160
+"""Columns from which the panel stands beside the form, and the presets too."""
+BREAKPOINTS = [(0, "-narrow"), (MEDIUM_FROM, "-medium"), (WIDE_FROM, "-wide"), (190, "-wider")]
 START_PAUSE_SECONDS = 1.0
 """A second start within this time is a key held too long."""
 
@@ -54,8 +58,8 @@ class NewRunScreen(FeedScreen):
     """Presets, form, and what would happen; one pane at a time where there are only 80 columns."""
 
     CSS_PATH = "new_run.tcss"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-medium"), (160, "-wide"), (190, "-wider")]
-    BINDINGS: list[BindingType] = [
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", priority=True),
         Binding("ctrl+t", "next_pane", "Pane"),
         Binding("escape", "back", "Back"),
@@ -99,14 +103,15 @@ class NewRunScreen(FeedScreen):
         self._drafts: dict[str, Draft] = {}
         usable = {entry.name: entry.config for entry in self._entries if entry.config}
         if config is not None:
-            self._name = config.preset if config.preset in usable else config.name
-            if self._name not in usable:
-                self._entries.insert(0, PresetEntry(self._name, "run", config))
-            self._drafts[self._name] = Draft(usable.get(self._name) or config, config)
+            known = config.preset if config.preset in usable else None
+            self._current = known or config.name
+            if self._current not in usable:
+                self._entries.insert(0, PresetEntry(self._current, "run", config))
+            self._drafts[self._current] = Draft(usable.get(self._current) or config, config)
         else:
-            self._name = next(iter(usable))
-            self._drafts[self._name] = Draft(usable[self._name])
-        self._show = "settings" if config is not None else "presets"
+            self._current = next(iter(usable))
+            self._drafts[self._current] = Draft(usable[self._current])
+        self._pane = "settings" if config is not None else "presets"
         self._runs: list[Run] = []
         self._calibration: Calibration | None = None
         self._progress = ""
@@ -117,7 +122,7 @@ class NewRunScreen(FeedScreen):
     @property
     def draft(self) -> Draft:
         """The configuration as it is edited now."""
-        return self._drafts[self._name]
+        return self._drafts[self._current]
 
     def compose(self) -> ComposeResult:
         """Top bar, panes, the difference and the start line, keys."""
@@ -146,8 +151,8 @@ class NewRunScreen(FeedScreen):
         self._runs = list(getattr(self.app, "runs", []))
         presets = self.query_one(PresetList)
         with presets.prevent(OptionList.OptionHighlighted):
-            presets.select_name(self._name)
-        self._show_pane(self._show, focus=True)
+            presets.select_name(self._current)
+        self._show_pane(self._pane, focus=True)
         self._draft_changed()
         self._look_around(getattr(self.app, "data_dir", None))
 
@@ -197,9 +202,9 @@ class NewRunScreen(FeedScreen):
     def _preset_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Moving over a preset shows it; edits of the one left stay with it."""
         entry = self._entries[event.option_index]
-        if event.option.id != entry.name or entry.name == self._name or entry.config is None:
+        if event.option.id != entry.name or entry.name == self._current or entry.config is None:
             return
-        self._name = entry.name
+        self._current = entry.name
         self._drafts.setdefault(entry.name, Draft(entry.config))
         self.query_one(ConfigForm).load(self.draft)
         self._draft_changed()
@@ -213,7 +218,7 @@ class NewRunScreen(FeedScreen):
     def _draft_changed(self) -> None:
         """Everything that follows from the draft."""
         draft = self.draft
-        self.query_one(PresetList).mark_edited(self._name, draft.edited)
+        self.query_one(PresetList).mark_edited(self._current, draft.edited)
         problems = self.query_one("#problems", Static)
         problems.set_class(not draft.cross_errors, "-none")
         problems.update("\n".join(f"! {message}" for message in draft.cross_errors))
@@ -235,10 +240,10 @@ class NewRunScreen(FeedScreen):
         """How the draft differs from its preset, as much of it as fits in a line."""
         changes, ascii_only = self.draft.changes, self.query_one(ConfigForm).ascii_only
         if not changes:
-            return Content.assemble((f"As {self._name}", "$text-muted"))
+            return Content.assemble((f"No changes from {self._current}", "$foreground-muted"))
         arrow = "->" if ascii_only else "→"
         said = [f"{change.key} {change.old} {arrow} {change.new}" for change in changes]
-        count = f"{len(said)} change{'s' if len(said) > 1 else ''} from {self._name}: "
+        count = f"{len(said)} change{'s' if len(said) > 1 else ''} from {self._current}: "
         room = max(20, self.size.width - 2 - len(count))
         shown: list[str] = []
         for index, text in enumerate(said):
@@ -252,7 +257,8 @@ class NewRunScreen(FeedScreen):
     def on_resize(self) -> None:
         """The difference fits its line; presets take one line each where they stand above the form."""
         presets = self.query_one(PresetList)
-        presets.compact_lines = 110 <= self.size.width < 160
+        presets.compact_lines = MEDIUM_FROM <= self.size.width < WIDE_FROM
+        presets.whole_lines = self.size.width >= WIDE_FROM
         presets.redraw()
         self.query_one("#difference", Static).update(self._difference())
 
@@ -278,7 +284,7 @@ class NewRunScreen(FeedScreen):
             self.notify(str(error.errors[0]), severity="error")
             return
         for key, raw in moved.items():
-            self.draft.set(key, raw)
+            self.draft.edit(key, raw)
         self.query_one(ConfigForm).load(self.draft)
         self._draft_changed()
 
@@ -304,7 +310,7 @@ class NewRunScreen(FeedScreen):
         presets.show(self._entries)
         self.notify(f"Saved as preset {name}.")
         if entry.config is not None:
-            self._name = ""
+            self._current = ""
             presets.select_name(name)
 
     @on(StartBar.Pressed)
@@ -359,11 +365,14 @@ class NewRunScreen(FeedScreen):
 
     @work(thread=True, group="calibration")
     def _measure(self, calibration: Calibration) -> None:
+        def report(so_far: Measurement) -> None:
+            self.post_message(self.Measured(calibration, so_far, done=False))
+
         so_far, failed = Measurement(), ""
         try:
-            so_far = calibration.run(lambda known: self.post_message(self.Measured(calibration, known, False)) and None)
+            so_far = calibration.run(report)
         except CalibrationCancelled:
-            failed = "cancelled"
+            failed = CANCELLED
         except CalibrationError as error:
             failed = str(error)
         self.post_message(self.Measured(calibration, so_far, True, failed))
@@ -376,12 +385,10 @@ class NewRunScreen(FeedScreen):
         self._progress = message.so_far.phase or "training"
         if message.done:
             self._calibration = None
-            if message.failed == "cancelled":
-                pass
-            elif message.failed:
-                self._failures[key] = message.failed
-            else:
+            if not message.failed:
                 self._measurements[key] = message.so_far
+            elif message.failed != CANCELLED:
+                self._failures[key] = message.failed
         self._refresh_outlook()
 
     # Panes and leaving.
@@ -389,7 +396,7 @@ class NewRunScreen(FeedScreen):
     def action_next_pane(self) -> None:
         """The focus to the next pane."""
         names = [pane.name for pane in PANES]
-        self._show_pane(names[(names.index(self._show) + 1) % len(names)], focus=True)
+        self._show_pane(names[(names.index(self._pane) + 1) % len(names)], focus=True)
 
     @on(PaneTabs.Chosen)
     def _pane_chosen(self, event: PaneTabs.Chosen) -> None:
@@ -397,7 +404,7 @@ class NewRunScreen(FeedScreen):
 
     def _show_pane(self, name: str, focus: bool = False) -> None:
         """Bring a pane to the front (where only one is shown) and, if asked, the focus into it."""
-        self._show = name
+        self._pane = name
         self.query_one(PaneTabs).active = name
         for pane in PANES:
             self.set_class(pane.name == name, f"-show-{pane.name}")
@@ -418,6 +425,3 @@ class NewRunScreen(FeedScreen):
     def action_back(self) -> None:
         """Leave; nothing is kept."""
         self.dismiss()
-
-
-__all__ = ["NewRunScreen", "to_raw"]

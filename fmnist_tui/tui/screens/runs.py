@@ -28,8 +28,8 @@ from fmnist_tui.tui.widgets.runs_table import RunsTable
 
 SHORT = 16
 """On screens lower than this the panel under the table has one line."""
-_NEEDS: dict[str, Callable[[Run], bool]] = {
-    "stop": lambda run: run.state.alive or run.state is State.QUEUED,
+NEEDS: dict[str, Callable[[Run], bool]] = {
+    "stop": lambda run: run.state.alive,
     "edit": lambda run: run.state.alive,
     "resume": lambda run: not run.state.alive and run.state is not State.QUEUED and not run.problem,
     "delete": lambda run: not run.state.alive,
@@ -73,7 +73,7 @@ class RunsScreen(FeedScreen):
         yield Static(id="filter-problem")
         yield RunsTable(self._glyphs, self._now)
         yield Static(id="instead")
-        yield RunDetail()
+        yield RunDetail(self._glyphs)
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -89,6 +89,11 @@ class RunsScreen(FeedScreen):
     def on_screen_resume(self) -> None:
         """Show what came while another screen lay over this one."""
         self._show()
+
+    @property
+    def selected(self) -> Run | None:
+        """The run under the cursor."""
+        return self.query_one(RunsTable).selected if self.query_one(RunsTable).display else None
 
     def runs_listed(self, runs: list[Run]) -> None:
         """The list changed."""
@@ -118,12 +123,12 @@ class RunsScreen(FeedScreen):
         self.refresh_bindings()
 
     def _show_detail(self, shown: int) -> None:
-        detail = self.query_one(RunDetail)
-        detail.show(self.query_one(RunsTable).selected, self._now(), self._glyphs)
         runs = self._runs or []
         alive = sum(run.state.alive for run in runs)
-        number = words.count(len(runs), "run") if shown == len(runs) else f"{shown} of {words.count(len(runs), 'run')}"
-        detail.border_subtitle = f"{number}, {alive} at work" if alive else number
+        counts = words.count(len(runs), "run")
+        counts = f"{shown} of {counts}" if shown < len(runs) else counts
+        counts = f"{counts}, {alive} at work" if alive else counts
+        self.query_one(RunDetail).show(self.selected, self._now(), counts)
 
     def _nothing(self) -> Content:
         """What stands in the table's place."""
@@ -151,22 +156,22 @@ class RunsScreen(FeedScreen):
 
     @on(DataTable.RowSelected)
     def _opened(self) -> None:
-        run = self.query_one(RunsTable).selected
+        run = self.selected
         if run is not None:
             self.post_message(OpenRun(run.id))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what the run under the cursor can have done to it is offered."""
         if action == "ask":
-            run = self.query_one(RunsTable).selected if self.is_mounted and self._runs else None
-            return run is not None and run in (self._runs or ()) and _NEEDS[str(parameters[0])](run)
+            run = self.selected if self.is_mounted else None
+            return run is not None and NEEDS[str(parameters[0])](run)
         if action == "clear_filter":
             return self.is_mounted and self.query_one("#filter-line").display
         return True
 
     def action_ask(self, action: str) -> None:
         """Ask the app for it; the app asks the user first where that is due."""
-        run = self.query_one(RunsTable).selected
+        run = self.selected
         if run is not None:
             self.post_message(RunActionRequested(run.id, action))  # type: ignore[arg-type]
 

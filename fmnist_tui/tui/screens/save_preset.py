@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -21,7 +22,7 @@ RULE = "1 to 64 letters, digits, '-' and '_', not starting with '-' or '_'"
 class SavePresetDialog(ModalScreen[str | None]):
     """Asks for a name and a line on the preset, saves it, and gives the name back; None where it was cancelled."""
 
-    BINDINGS: list[BindingType] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Cancel"),
         Binding("ctrl+s", "save", "Save"),
     ]

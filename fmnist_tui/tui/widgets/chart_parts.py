@@ -149,6 +149,7 @@ def put_axes(
 
 
 def put_flags(cells: Cells, flags: Sequence[Flag], window: tuple[float, float], width: int, ascii_only: bool) -> None:
+    """The events on the time axis; where two share a column the later in the list is seen."""
     for flag in flags:
         column = column_of(flag.x, window, width)
         if column is not None:
@@ -156,6 +157,7 @@ def put_flags(cells: Cells, flags: Sequence[Flag], window: tuple[float, float], 
 
 
 def put_cursor(plot: Cells, cells: Cells, x: float, window: tuple[float, float], ascii_only: bool) -> None:
+    """A vertical line through what is blank; curves stay as they are."""
     column = column_of(x, window, plot.width)
     if column is None:
         return
@@ -184,13 +186,22 @@ def value_at(curve: Curve, x: float | None, column: float, smoothing: float) -> 
     return float(series.smoothed(smoothing if curve.smooth else 0.0)[at])
 
 
+_LEGENDS: tuple[tuple[bool, Callable[[str, str], str]], ...] = (
+    (True, lambda label, value: f"{label} {value}"),
+    (True, lambda label, value: f"{label.split()[0]} {value}"),
+    (False, lambda label, value: f"{label} {value}"),
+    (False, lambda label, value: f"{label.split()[0]} {value}"),
+    (False, lambda _, value: value),
+)
+"""Whether the title names its scale, and what an entry of the legend says: from the fullest to the shortest."""
+
+
 def put_title(cells: Cells, content: Content, view: TimeView, smoothing: float, ascii_only: bool) -> None:
-    """Title, legend with the values at the cursor (or the newest), and on the right what part is shown."""
+    """Title, legend with the values at the cursor (or the newest), and on the right where the cursor is."""
     glyphs = ASCII if ascii_only else UNICODE
-    rule = glyphs.bar_rest
     low, high = view.limits
     column = (high - low) / max(1, cells.width - GUTTER - 1)
-    note = content.note or view.words
+    note = "  ".join(part for part in (content.note, view.words) if part)
     if view.cursor is not None:
         note = f"epoch {view.cursor:.6g}" if view.cursor == round(view.cursor) else f"epoch {view.cursor:.2f}"
     entries = []
@@ -198,29 +209,35 @@ def put_title(cells: Cells, content: Content, view: TimeView, smoothing: float, 
         value = value_at(curve, view.cursor, column, smoothing)
         sample = curve.glyph * 2 if ascii_only else LEGEND[curve.pattern]
         entries.append((sample, curve.label, glyphs.missing if value is None else curve.text(value), curve.style))
-    cells.put(0, 0, rule * cells.width, STYLE["rule"])
-    title = content.title + (f" ({content.scale.name})" if content.scale.name else "")
+    title, texts, note, room = _fitting_title(content, view, entries, note, cells.width - 4)
+    cells.put(0, 0, glyphs.bar_rest * cells.width, STYLE["rule"])
     cells.put(0, 1, f" {title} ", STYLE["title"])
-    room = cells.width - 4 - len(title) - (len(note) + 4 if note else 0)
-    for variant in _VARIANTS:
-        texts = [variant(label, value) for _, label, value, _ in entries]
-        if sum(len(entries[i][0]) + len(text) + 3 for i, text in enumerate(texts)) <= room:
-            break
     at = 4 + len(title)
-    for (sample, _, _, style), text in zip(entries, texts if entries else [], strict=True):
-        if at + len(sample) + len(text) + 3 > 4 + len(title) + room:
+    for (sample, _, _, style), text in zip(entries, texts, strict=True):
+        if at + len(sample) + len(text) + 3 > 4 + room:
             break
-        cells.put(0, at, f" {sample}", STYLE[style])
-        cells.put(0, at + 1 + len(sample), f" {text} ", STYLE[style])
+        cells.put(0, at, f" {sample} {text} ", STYLE[style])
         at += len(sample) + len(text) + 3
     if note:
         style = "cursor" if view.cursor is not None else "tick"
         cells.put(0, cells.width - len(note) - 3, f" {note} ", STYLE[style])
 
 
-_VARIANTS: tuple[Callable[[str, str], str], ...] = (
-    lambda label, value: f"{label} {value}",
-    lambda label, value: f"{label.split()[0]} {value}",
-    lambda label, value: label.split()[0],
-)
-"""A legend entry, from the fullest to the shortest."""
+def _fitting_title(
+    content: Content, view: TimeView, entries: Sequence[tuple[str, str, str, str]], note: str, width: int
+) -> tuple[str, list[str], str, int]:
+    """Title, texts of the legend's entries, note and room for title and legend: the fullest that fit in `width`.
+
+    A note that is not the cursor's place is the first to go.
+    """
+    notes = [note] if view.cursor is not None else [note, view.words, ""]
+    title, texts, room = content.title, [""] * len(entries), width
+    for scale_named, words in _LEGENDS:
+        title = content.title + (f" ({content.scale.name})" if content.scale.name and scale_named else "")
+        texts = [words(label, value) for _, label, value, _ in entries]
+        needed = len(title) + sum(len(e[0]) + len(text) + 3 for e, text in zip(entries, texts, strict=True))
+        for note in notes:
+            room = width - (len(note) + 4 if note else 1)
+            if needed <= room:
+                return title, texts, note, room
+    return title, texts, notes[-1], room

@@ -8,7 +8,7 @@ no focus lost) while one types.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from typing import ClassVar, cast
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -43,7 +43,7 @@ class Toggle(Checkbox):
 class Choice(Select[str], inherit_bindings=False):
     """A Select that leaves the up and down keys to the form."""
 
-    BINDINGS = [Binding("enter,space", "show_overlay", "Choose", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "show_overlay", "Choose", show=False)]
 
 
 def make_input(spec: FieldSpec, raw: Raw) -> Toggle | Choice | Input:
@@ -60,11 +60,11 @@ def make_input(spec: FieldSpec, raw: Raw) -> Toggle | Choice | Input:
 
 
 def hint_of(spec: FieldSpec, ascii_only: bool) -> str:
-    """Unit and bounds beside the input: 'epochs  1 <= x <= 100,000'."""
+    """Unit and bounds beside the input: 'epochs 1 <= x <= 100,000'."""
     bounds = spec.bounds if ascii_only else spec.bounds.replace("<=", "≤")
     words = ", ".join(spec.choices) if input_kind(spec) == "number" else ""
     parts = [spec.unit, " or ".join(part for part in (words, bounds) if part)]
-    return "  ".join(part for part in parts if part)
+    return " ".join(part for part in parts if part)
 
 
 class FieldRow(Horizontal):
@@ -154,7 +154,7 @@ class FieldRow(Horizontal):
 class ConfigForm(VerticalScroll, can_focus=False):
     """Every field of a RunConfig, for the family the draft has chosen."""
 
-    BINDINGS: list[BindingType] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "move(1)", "Next field", show=False),
         Binding("up", "move(-1)", "Previous field", show=False),
     ]
@@ -164,14 +164,15 @@ class ConfigForm(VerticalScroll, can_focus=False):
     ConfigForm .section-title { height: 1; margin-top: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     ConfigForm .section.-first .section-title { margin-top: 0; }
     FieldRow { height: auto; }
-    FieldRow .label { width: 21; color: $foreground; }
+    FieldRow .label { width: 20; color: $foreground; }
     FieldRow .hint {
-        width: 1fr; height: auto; padding-left: 2; color: $text-muted;
+        width: 1fr; height: auto; padding-left: 1; color: $text-muted;
         text-wrap: nowrap; text-overflow: ellipsis;
     }
     FieldRow Input.-textual-compact, FieldRow Choice, FieldRow Toggle.-textual-compact {
-        width: 17; background: $boost; padding: 0 1;
+        width: 16; background: $boost; padding: 0 1;
     }
+    FieldRow Choice { width: 20; }
     FieldRow.-text Input.-textual-compact { width: 1fr; }
     FieldRow.-text .hint { width: auto; padding: 0; }
     FieldRow.-text.-error .hint { width: 1fr; padding-left: 2; }
@@ -283,7 +284,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
     @on(FieldRow.Edited)
     def _edited(self, event: FieldRow.Edited) -> None:
         event.stop()
-        if event.row.family in ("", self.draft.kind) and self.draft.set(event.row.key, event.raw):
+        if event.row.family in ("", self.draft.kind) and self.draft.edit(event.row.key, event.raw):
             if event.row.key == "model.kind":
                 for key in self.draft.specs:
                     self.put(key)
@@ -299,10 +300,10 @@ class ConfigForm(VerticalScroll, can_focus=False):
 def section_title(section: str) -> Content:
     """A section's name, and what it is about from its docstring."""
     if not section:
-        return Content.assemble(("Run", "bold $primary"), ("  What it is called, and its seed.", "$text-muted"))
+        return Content.assemble(("Run", "bold $primary"), ("  What it is called, and its seed.", "$foreground-muted"))
     model = None if section == "model" else RunConfig.model_fields[section].annotation
     about = (model.__doc__ or "") if model else "The network."
-    return Content.assemble((section.title(), "bold $primary"), (f"  {about}", "$text-muted"))
+    return Content.assemble((section.title(), "bold $primary"), (f"  {about}", "$foreground-muted"))
 
 
 def help_of(spec: FieldSpec, draft: Draft, ascii_only: bool = False) -> Content:
@@ -310,6 +311,7 @@ def help_of(spec: FieldSpec, draft: Draft, ascii_only: bool = False) -> Content:
     text = spec.help
     if spec.key == "model.kind":
         text = MODEL_KINDS[draft.kind].__doc__ or ""
-    hint = hint_of(spec, ascii_only)
-    facts = [fact for fact in (hint, f"preset: {draft.base_text(spec.key)}" if spec.key != "description" else "") if fact]
-    return Content.assemble((spec.key, "bold $primary"), f"  {text}  ", (f"({'; '.join(facts)})", "$text-muted"))
+    preset = "" if spec.key == "description" else f"preset: {draft.base_text(spec.key)}"
+    facts = [fact for fact in (hint_of(spec, ascii_only), preset) if fact]
+    in_brackets = (f"({'; '.join(facts)})", "$foreground-muted") if facts else ""
+    return Content.assemble((spec.key, "bold $primary"), f"  {text}  ", in_brackets)

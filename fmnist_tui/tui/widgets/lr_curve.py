@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.text import Text
 from textual.geometry import Size
@@ -148,7 +149,7 @@ def _tick_candidates(config: RunConfig, unit: str, last: int) -> list[int]:
     if unit == "epoch" and config.schedule.kind == "step":
         return [milestone for milestone in config.schedule.milestones if milestone < last]
     step = _round_step(last / 4)
-    return [n for n in range(step, last, step)]
+    return list(range(step, last, step))
 
 
 def _round_step(about: float) -> int:
@@ -165,7 +166,7 @@ class LrCurve(Widget):
     LrCurve > .lr-curve--curve { color: $primary; }
     LrCurve > .lr-curve--axis { color: $text-muted; }
     """
-    COMPONENT_CLASSES = {"lr-curve--curve", "lr-curve--axis"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"lr-curve--curve", "lr-curve--axis"}
 
     def __init__(self, config: RunConfig, *, ascii_only: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -201,5 +202,3 @@ class LrCurve(Widget):
             text.append(line[:split], axis)
             text.append(line[split:], curve if index < len(lines) - 2 else axis)
         return text
-
-

@@ -5,7 +5,7 @@ It only shows what it is given; the screen decides what to measure and hands ove
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from fmnist_tui.config import CLASSES, AugmentConfig, RunConfig
+from fmnist_tui.config import CLASSES, AugmentConfig, Reference, RunConfig
 from fmnist_tui.fields import notes
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.calibration import Measurement
@@ -27,6 +27,8 @@ from fmnist_tui.tui.widgets.preview import ImageGrid, Tile, augment, draw, in_wo
 
 PREVIEW_CLASSES = (9, 8, 5, 3, 0, 7, 2, 1, 4, 6)
 """The class of the picture after each re-roll: first those that look least alike."""
+MAX_ROWS = 3
+"""Rows of pictures shown where there is room."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,21 @@ def memory(count: int) -> str:
     return f"{words.gib(count)} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
-def duration_in_words(time: Duration, now: datetime) -> str:
-    """Parts and sum, and when it would end if it started now."""
+def duration_in_words(time: Duration, now: datetime) -> tuple[str, str]:
+    """The sum and when it would end if it started now; its parts."""
     parts = [f"{words.duration(time.training)} training"]
-    parts.append(f"{words.duration(time.evaluation)} evaluation" if time.evaluation is not None else "evaluation not known")
+    parts.append("evaluation unknown" if time.evaluation is None else f"{words.duration(time.evaluation)} evaluation")
     if time.startup >= 1:
-        parts.append(f"{words.duration(time.startup)} start")
+        parts.append(f"{words.duration(time.startup)} to start")
     end = (now + timedelta(seconds=time.total)).astimezone()
-    day = "today" if end.date() == now.astimezone().date() else f"{end:%a} {end.day} {end:%b}"
-    return f"{words.duration(time.total)} ({', '.join(parts)}), done {day} {end:%H:%M} if started now"
+    day = "" if end.date() == now.astimezone().date() else f"{end:%a} {end.day} {end:%b} "
+    return f"about {words.duration(time.total)}, until {day}{end:%H:%M} if started now", f" ({', '.join(parts)})"
+
+
+def reference_in_words(reference: Reference) -> tuple[str, str]:
+    """The row of the reference table a preset reproduces."""
+    of = f" (best of {reference.epochs:,} epochs, {reference.time} on a GTX 1080 Ti)"
+    return f"{reference.accuracy:.2f} % of {reference.model_name}, 2018", of
 
 
 def speed_in_words(speed: Speed) -> str:
@@ -91,17 +99,16 @@ def speed_in_words(speed: Speed) -> str:
     return ", ".join(parts)
 
 
-def memory_in_words(config: RunConfig) -> str:
+def memory_in_words(config: RunConfig) -> tuple[str, str]:
     """The estimate for the precision that was chosen, both where that is left to the trainer; and what it counts."""
     precision = config.training.precision
     full, half = (memory(memory_estimate(config, size)) for size in (4, 2))
     amount = {"fp32": f"{full}", "auto": f"{full} in fp32, {half} in bf16"}.get(precision, half)
     if config.training.micro_batch == "auto":
         amount += ", less where the batch has to be split"
-    return (
-        f"about {amount} (estimate: weights, gradients, momentum, activations of {images_at_once(config):,} images "
-        "and the data set; no workspaces)"
-    )
+    images = words.count(images_at_once(config), "image")
+    counted = f"weights, gradients, momentum, activations of {images} and the data set"
+    return f"about {amount}", f" (estimate of {counted}; workspaces not counted)"
 
 
 class OutlookPanel(VerticalScroll):
@@ -197,43 +204,45 @@ class OutlookPanel(VerticalScroll):
     def _facts(self) -> Table:
         """Names and values in two columns; long values wrap below themselves."""
         work, network = plan(self.config), size(self.config)
-        steps = f"{work.steps_per_epoch:,} an epoch, {work.steps:,} in {words.count(work.epochs, 'epoch')}"
+        steps = f"{work.steps_per_epoch:,} an epoch, {work.steps:,} in all"
         if work.cut_short:
             steps += " (max_steps)"
-        evaluations = words.count(work.evaluations, "evaluation")
-        rows = [
-            ("Network", f"{network.parameters:,} parameters, {giga(network.flops_per_image)} per training image"),
-            ("Images", f"{work.train_images:,} train, {work.test_images:,} test"),
-            ("Steps", f"{steps}, {evaluations}"),
-            ("Memory", memory_in_words(self.config)),
+        rows: list[tuple[str, str, str]] = [
+            ("Network", f"{network.parameters:,} parameters", f", {giga(network.flops_per_image)} an image"),
+            ("Images", f"{work.train_images:,} train, {work.test_images:,} test", ""),
+            ("Steps", f"{steps}; {words.count(work.evaluations, 'evaluation')}", ""),
+            ("Memory", *memory_in_words(self.config)),
             *self._speed_rows(),
         ]
+        if self.config.reference:
+            rows.append(("To beat", *reference_in_words(self.config.reference)))
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        table.add_column(no_wrap=True, style="bold", width=8)
+        table.add_column(no_wrap=True, style="bold", width=9)
         table.add_column(ratio=1)
-        for name, value in rows:
-            table.add_row(name, value)
+        for name, value, faint in rows:
+            table.add_row(name, Text.assemble(value, (faint, "dim")))
         return table
 
-    def _speed_rows(self) -> Sequence[tuple[str, str]]:
-        forecast, rows = self.forecast, []
-        now = datetime.now().astimezone()
+    def _speed_rows(self) -> list[tuple[str, str, str]]:
+        """Measured, else last time; what is measured now, or why that failed."""
+        forecast, now = self.forecast, datetime.now().astimezone()
+        rows: list[tuple[str, str, str]] = []
         if forecast.running:
-            rows.append(("Speed", f"measuring: {forecast.running} (m or F6 ends it)"))
+            rows.append(("Speed", f"measuring: {forecast.running}", " (m or F6 ends it)"))
         elif forecast.failed:
-            rows.append(("Speed", f"could not be measured: {forecast.failed}"))
+            rows.append(("Speed", f"could not be measured: {forecast.failed}", ""))
         elif forecast.measured is None:
-            rows.append(("Speed", "not measured; m or F6 trains a few seconds to find out"))
+            rows.append(("Speed", "not measured", "; m or F6 trains some seconds to find out"))
         if forecast.measured and forecast.measured.images_per_second:
             speed = forecast.measured.speed(forecast.device)
-            rows.append(("Measured", speed_in_words(speed)))
-            rows.append(("", duration_in_words(duration(self.config, speed), now)))
+            rows.append(("Measured", speed_in_words(speed), f" (at {forecast.measured.measured:%H:%M:%S})"))
+            rows.append(("Duration", *duration_in_words(duration(self.config, speed), now)))
         if forecast.earlier:
             speed = forecast.earlier.speed
-            how = "" if forecast.earlier.same else " (with other batch or precision settings)"
-            rows.append(("Last time", f"{speed_in_words(speed)}{how}, {forecast.earlier.run.id}"))
-            if forecast.measured is None and forecast.earlier.same:
-                rows.append(("", duration_in_words(duration(self.config, speed), now)))
+            how = "" if forecast.earlier.same else ", with other batch or precision settings"
+            rows.append(("Last time", speed_in_words(speed), f"{how} ({forecast.earlier.run.id})"))
+            if forecast.earlier.same and not forecast.measured:
+                rows.append(("Duration", *duration_in_words(duration(self.config, speed), now)))
         return rows
 
     def _show_preview(self) -> None:
@@ -247,12 +256,21 @@ class OutlookPanel(VerticalScroll):
         if not self._images:
             grid.show([])
             return
-        wanted = max(2, grid.columns(grid.size.width))
-        label = PREVIEW_CLASSES[self.roll % len(PREVIEW_CLASSES)]
-        pictures = self._images[label]
-        image = pictures[self.roll // len(PREVIEW_CLASSES) % len(pictures)]
-        tiles = [Tile(image, CLASSES[label])]
-        for index in range(1, wanted):
-            drawn = draw(config, np.random.default_rng((self.roll, index)))
-            tiles.append(Tile(augment(image, drawn, config), in_words(drawn, config)))
+        columns = grid.columns(grid.size.width)
+        room = self.size.height - grid.virtual_region.y
+        tiles: list[Tile] = []
+        for row in range(max(1, min(MAX_ROWS, room // grid.ROWS))):
+            tiles += self._row_of_tiles(self.roll + row, max(2, columns))
         grid.show(tiles)
+
+    def _row_of_tiles(self, roll: int, count: int) -> list[Tile]:
+        """A picture as it is, and beside it as the network would see it in different epochs."""
+        config = self.config.augment
+        label = PREVIEW_CLASSES[roll % len(PREVIEW_CLASSES)]
+        pictures = self._images[label]
+        image = pictures[roll // len(PREVIEW_CLASSES) % len(pictures)]
+        tiles = [Tile(image, CLASSES[label])]
+        for index in range(1, count):
+            drawn = draw(config, np.random.default_rng((roll, self.roll, index)))
+            tiles.append(Tile(augment(image, drawn, config), in_words(drawn, config)))
+        return tiles

@@ -37,11 +37,9 @@ class PaneTabs(Widget):
 
     def render(self) -> Content:
         """' Presets  Settings  What would happen ', and the key that goes on."""
-        parts = [
-            (f" {pane.title} ", "bold $block-cursor-blurred-foreground on $primary-muted" if pane.name == self.active else "")
-            for pane in PANES
-        ]
-        return Content.assemble(" ", *parts, ("  ^t for the next", "$text-muted"))
+        mark = "bold $block-cursor-blurred-foreground on $primary-muted"
+        parts = [(f" {pane.title} ", mark if pane.name == self.active else "") for pane in PANES]
+        return Content.assemble(" ", *parts, ("  ^t for the next", "$foreground-muted"))
 
     def on_click(self, event: events.Click) -> None:
         """Choose the tab that was clicked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,8 @@ class PresetList(OptionList):
         self.edited: set[str] = set()
         self.compact_lines = False
         """Whether each preset must do with one line (where the list stands above the form)."""
+        self.whole_lines = False
+        """Whether the line on a preset may wrap (where the list has a column of its own)."""
 
     def on_mount(self) -> None:
         """Fill the list."""
@@ -96,15 +99,16 @@ class PresetList(OptionList):
         mark = "* " if entry.name in self.edited else "  "
         origin = entry.origin
         more = "~" if self.ascii_only else "…"
-        faint = "$text-error" if entry.problem else "$text-muted"
+        faint = "$text-error" if entry.problem else "$foreground-muted"
         if self.compact_lines and width >= ONE_LINE_FROM:
             name_width = max(len(other.name) for other in self.entries)
             room = width - name_width - 5 - (len("shipped") + 1)
             name = mark + shorten(entry.name, name_width, more).ljust(name_width)
             about = shorten(entry.about, room, more).ljust(room)
-            return Content.assemble((name, "bold"), "  ", (about, faint), (f" {origin:>7}", "$text-muted"))
+            return Content.assemble((name, "bold"), "  ", (about, faint), (f" {origin:>7}", "$foreground-muted"))
         room = width - 3
         name = mark + shorten(entry.name, room - len(origin) - 1, more)
         gap = " " * max(1, width - 1 - len(name) - len(origin))
-        about = shorten(entry.about, room, more)
-        return Content.assemble((name, "bold"), (gap + origin, "$text-muted"), "\n  ", (about, faint))
+        lines = textwrap.wrap(entry.about, room) if self.whole_lines else [shorten(entry.about, room, more)]
+        text = "".join(f"\n  {line}" for line in lines)
+        return Content.assemble((name, "bold"), (gap + origin, "$foreground-muted"), (text, faint))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,7 @@ def image_cells(image: Image, ascii_only: bool = False) -> list[list[Segment]]:
 class ImageGrid(Widget):
     """Images side by side with a caption below each, as many in a row as there is room for."""
 
-    COMPONENT_CLASSES = {"image-grid--caption"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"image-grid--caption"}
     DEFAULT_CSS = """
     ImageGrid { width: 1fr; height: auto; }
     ImageGrid > .image-grid--caption { color: $text-muted; }

@@ -8,8 +8,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
 from textual.widgets import Static
 
 from fmnist_tui.runs.records import State, Status
@@ -20,19 +22,21 @@ from fmnist_tui.tui.format import Glyphs
 
 
 def describe(run: Run, now: datetime, glyphs: Glyphs) -> list[tuple[str, str]]:
-    """Lines about a run, each with the name of a theme colour: facts, then what went wrong, then what to press."""
+    """Lines about a run, each with the name of a theme colour: what went wrong, the facts, what to press."""
     if run.problem:
         return [(run.problem, "error"), ("l shows the worker's log, d deletes the run", "foreground-muted")]
     status = run.status
     if status is None:
         return []
-    dot = f" {glyphs.dot} "
-    lines = [(dot.join(fact for fact in _facts(run, status, now, glyphs) if fact), "")]
+    lines: list[tuple[str, str]] = []
     if run.state is State.FAILED:
         lines.append((status.error or "It failed without saying why; see the log.", "error"))
     if run.state is State.LOST:
         heard = words.moment(status.heartbeat, now)
-        lines.append((f"Its worker is gone without a word; last heard of {heard}. What its last checkpoint holds is safe.", "warning"))
+        cause = "killed, out of memory, or the machine went down"
+        lines.append((f"Its worker is gone without a word ({cause}); last heard of {heard}.", "warning"))
+    dot = f" {glyphs.dot} "
+    lines.append((dot.join(fact for fact in _facts(run, status, now, glyphs) if fact), ""))
     lines.append((_what_to_press(run.state), "foreground-muted"))
     return lines
 
@@ -79,37 +83,64 @@ def _what_to_press(state: State) -> str:
     if state.alive:
         return "enter shows its curves, s stops it, e changes how long it trains"
     if state is State.QUEUED:
-        return "it waits for its device; s takes it out of the queue"
+        return "it waits for its device; d deletes it"
     if state is State.FINISHED:
         return "enter shows its curves, r trains for more epochs, c starts one like it"
     return "r resumes it from its last checkpoint, l shows the worker's log, c starts one like it"
 
 
-class RunDetail(VerticalScroll, can_focus=False):
-    """A ruled-off panel under the table."""
+class TitledRule(Widget):
+    """A thin line across the screen with a title at its left and a fact at its right."""
 
     DEFAULT_CSS = """
-    RunDetail {
-        height: auto;
-        max-height: 40%;
-        border-top: solid $foreground 20%;
-        border-title-color: $foreground;
-        border-title-style: bold;
-        border-subtitle-color: $foreground-muted;
-        padding: 0 1;
-        scrollbar-size-vertical: 1;
-    }
+    TitledRule { height: 1; width: 100%; }
+    """
+    left: reactive[str] = reactive("")
+    right: reactive[str] = reactive("")
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__()
+        self._line = glyphs.bar_rest
+
+    def render(self) -> Content:
+        """The line; the fact gives way first."""
+        width = self.size.width
+        left = words.shorten(self.left, max(0, width - 4), "~")
+        right = f" {self.right} " if len(left) + len(self.right) + 8 <= width and self.right else ""
+        rest = max(0, width - len(left) - len(right) - 4)
+        return Content.assemble(
+            (f"{self._line} ", "$foreground 25%"),
+            (left, "bold"),
+            (" " + self._line * rest, "$foreground 25%"),
+            (right, "$foreground-muted"),
+            (self._line, "$foreground 25%"),
+        )
+
+
+class RunDetail(Vertical):
+    """The panel under the table: a rule that names the run and counts all, and what there is to say."""
+
+    DEFAULT_CSS = """
+    RunDetail { height: auto; max-height: 40%; }
+    RunDetail VerticalScroll { height: auto; max-height: 100%; padding: 0 1; scrollbar-size-vertical: 1; }
     RunDetail.-short { max-height: 2; }
     """
 
-    def compose(self) -> ComposeResult:
-        """The text inside."""
-        yield Static(id="detail-text")
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__()
+        self._glyphs = glyphs
 
-    def show(self, run: Run | None, now: datetime, glyphs: Glyphs) -> None:
-        """Describe this run, or nothing."""
-        self.border_title = Content(run.id) if run else ""
-        lines = describe(run, now, glyphs) if run else []
+    def compose(self) -> ComposeResult:
+        """Rule and text."""
+        yield TitledRule(self._glyphs)
+        with VerticalScroll(can_focus=False):
+            yield Static(id="detail-text")
+
+    def show(self, run: Run | None, now: datetime, counts: str) -> None:
+        """Describe this run, or nothing; `counts` stands at the rule's right."""
+        rule = self.query_one(TitledRule)
+        rule.left, rule.right = run.id if run else "", counts
+        lines = describe(run, now, self._glyphs) if run else []
         parts: list[tuple[str, str]] = []
         for text, color in lines:
             parts.append(("\n" if parts else "", ""))

@@ -53,14 +53,14 @@ class RunsTable(DataTable[Text]):
 
     def on_resize(self, event: events.Resize) -> None:
         """Choose the columns anew where another set fits."""
-        if self._layout_now is not None and columns.choose(event.size.width) != self._layout_now:
-            self._redraw()
+        if self._layout_now is not None:
+            self.show(list(self._shown.values()))
 
     def show(self, runs: Sequence[Run]) -> None:
         """Show these runs in this order; the cursor stays on its run, or where it was if that is gone."""
         if not self.size.width:
             return
-        layout = columns.choose(self.size.width)
+        layout = columns.choose(self.size.width, max((len(columns.title(run)) for run in runs), default=0))
         same_rows = [run.id for run in runs] == list(self._shown)
         if layout == self._layout_now and same_rows:
             self._update(runs)

@@ -113,7 +113,9 @@ class StartBar(Horizontal):
         if busy is None:
             return "Ready"
         where = busy.status.device if busy.status else self.device
-        return f"Will wait for {busy.name} on {where}" if self.queue else f"{busy.name} is on {where}; they would share it"
+        if self.queue:
+            return f"Will wait for {busy.name} on {where}"
+        return f"{busy.name} is on {where}; they would share it"
 
     @on(Select.Changed, "#device")
     @on(Checkbox.Changed, "#queue")

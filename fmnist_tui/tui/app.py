@@ -1,0 +1,309 @@
+"""The app: owns the feed's threads and the stack of screens, and hands each screen the feed's news.
+
+Started by the command line (`run_app`). What it does to runs is `steering`; what screens show is theirs.
+
+The stack is the Runs screen, at most one other place above it (New run, Benchmarks, GPU: kept while the app
+lives, so a half-filled form is not lost), then a run, its log, dialogs. Escape goes back one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+from textual.screen import Screen
+
+from fmnist_tui.config import RunConfig
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui import format as words
+from fmnist_tui.tui import terminal
+from fmnist_tui.tui.feed import Feed, LogAdvanced, SystemFeed
+from fmnist_tui.tui.messages import (
+    FeedProblem,
+    OpenRun,
+    RunActionRequested,
+    RunAdvanced,
+    RunsListed,
+    RunVanished,
+    StartRequested,
+    SystemSampled,
+)
+from fmnist_tui.tui.reading import RunList
+from fmnist_tui.tui.screens.base import FeedScreen
+from fmnist_tui.tui.screens.log import LogScreen
+from fmnist_tui.tui.screens.runs import RunsScreen
+from fmnist_tui.tui.steering import Steering
+from fmnist_tui.tui.widgets.header import TABS, Place, TopBar
+
+LEAVE_SECONDS = 2.0
+"""After a signal the app has this long to close; a terminal that is gone may block it for ever."""
+
+
+def run_app(runs_dir: Path, data_dir: Path | None) -> None:
+    """Show the app until the user leaves; runs go on without it."""
+    FmnistApp(runs_dir, data_dir).run()
+
+
+class FmnistApp(App[None]):
+    """See the module."""
+
+    TITLE = "fmnist-tui"
+    CSS_PATH = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *[Binding(tab.key, f"app.go('{tab.place}')", tab.title, show=False) for tab in TABS],
+        Binding("question_mark", "app.help", "Keys", key_display="?"),
+        Binding("q", "app.detach", "Detach", tooltip="leave the app; runs go on"),
+        Binding("ctrl+q", "app.detach", "Detach", show=False, priority=True),
+        Binding("ctrl+t", "app.toggle_light", "Light or dark", show=False),
+    ]
+
+    def __init__(self, runs_dir: Path, data_dir: Path | None) -> None:
+        self.ascii_only = words.wants_ascii()
+        self._ascii_filter = terminal.AsciiFilter()
+        super().__init__()
+        self.runs_dir = runs_dir
+        self.data_dir = data_dir
+        self.runs: list[Run] = []
+        self.steering = Steering(self)
+        self.feed = Feed(RunList(runs_dir), self.post_message)
+        disk = next((place for place in (runs_dir, *runs_dir.parents) if place.exists()), Path("/"))
+        self._system_feed = SystemFeed(disk, self.post_message)
+        self._sample: SystemSampled | None = None
+        self._places: dict[Place, FeedScreen] = {}
+        terminal.set_themes(self)
+
+    @property
+    def glyphs(self) -> words.Glyphs:
+        """What this terminal can show."""
+        return words.ASCII if self.ascii_only else words.UNICODE
+
+    def now(self) -> datetime:
+        """The time, for everything on screen that depends on it."""
+        return datetime.now(UTC)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Everything drawn, by whatever widget, passes through here."""
+        filters = super().get_line_filters()
+        return [*filters, self._ascii_filter] if self.ascii_only else filters
+
+    def get_key_display(self, binding: Binding) -> str:
+        """Keys by their names, not as arrows and symbols that few know."""
+        return binding.key_display or terminal.key_name(binding.key)
+
+    # --- opening and closing
+
+    def get_default_screen(self) -> Screen[None]:
+        """Home."""
+        return RunsScreen(self.runs_dir, self.glyphs, self.now)
+
+    def on_mount(self) -> None:
+        """Start the threads and listen for the signals that end a session."""
+        self.screen_change_signal.subscribe(self, lambda _: self._update_watch())
+        loop = asyncio.get_running_loop()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, self._leave, number)
+        self.feed.start()
+        self._system_feed.start()
+
+    def _leave(self, number: int) -> None:
+        """A signal asked the app to end. Runs have sessions of their own and don't get it."""
+
+        def force() -> None:
+            os._exit(128 + number)
+
+        watchdog = threading.Timer(LEAVE_SECONDS, force)
+        watchdog.daemon = True
+        watchdog.start()
+        self.exit(return_code=128 + number)
+
+    def on_unmount(self) -> None:
+        """Stop the threads."""
+        self.feed.stop()
+        self._system_feed.stop()
+
+    def action_detach(self) -> None:
+        """Leave, and say what goes on."""
+        alive = [run.name for run in self.runs if run.state.alive]
+        said = f"{words.count(len(alive), 'run')} at work without the app: {', '.join(alive)}" if alive else ""
+        self.exit(message=Text(f"{said}. fmnist-tui shows them again.") if alive else None)
+
+    async def action_quit(self) -> None:
+        """The same under Textual's name."""
+        self.action_detach()
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C: people mean to leave, or to stop a run; say how."""
+        self.notify("q leaves the app, runs go on. To stop a run, press s on it.")
+
+    # --- the feed's news
+
+    def feed_screens(self) -> list[FeedScreen]:
+        """Every screen that hears from the feed, shown or not."""
+        stacked = [screen for screen in self.screen_stack if isinstance(screen, FeedScreen)]
+        return [*stacked, *(place for place in self._places.values() if place not in stacked)]
+
+    def on_runs_listed(self, message: RunsListed) -> None:
+        """The list changed."""
+        self.runs = message.runs
+        for screen in self.feed_screens():
+            screen.runs_listed(message.runs)
+
+    def on_run_advanced(self, message: RunAdvanced) -> None:
+        """A watched run wrote something."""
+        try:
+            for screen in self.feed_screens():
+                if screen.watched_run == message.run.id:
+                    screen.run_advanced(message.run, message.records, message.restarted)
+        finally:
+            self.feed.taken(message.run.id)
+
+    def on_run_vanished(self, message: RunVanished) -> None:
+        """A watched run was deleted."""
+        for screen in self.feed_screens():
+            if screen.watched_run == message.run_id:
+                screen.run_vanished(message.run_id)
+
+    def on_log_advanced(self, message: LogAdvanced) -> None:
+        """A watched log grew."""
+        for screen in self.screen_stack:
+            if isinstance(screen, LogScreen) and screen.watched_log == message.run_id:
+                screen.log_advanced(message.lines, message.restarted)
+
+    def on_system_sampled(self, message: SystemSampled) -> None:
+        """GPU and host, for the bars of all screens and those that show more."""
+        self._sample = message
+        for screen in self.feed_screens():
+            self._deliver_sample(screen)
+
+    def on_feed_problem(self, message: FeedProblem) -> None:
+        """Something can't be read."""
+        self.notify(message.text, severity="warning", timeout=10, markup=False)
+
+    def _deliver_sample(self, screen: FeedScreen) -> None:
+        if self._sample is not None:
+            for bar in screen.query(TopBar):
+                bar.show_system(self._sample.sample, self._sample.gpu_problem)
+            screen.system_sampled(self._sample.sample, self._sample.gpu_problem)
+
+    def _update_watch(self) -> None:
+        """Tell the feed whose metrics and logs are on the stack of screens."""
+        runs = {screen.watched_run for screen in self.screen_stack if isinstance(screen, FeedScreen)}
+        logs = {screen.watched_log for screen in self.screen_stack if isinstance(screen, LogScreen)}
+        self.feed.watch([run for run in runs if run], logs)
+
+    # --- going places
+
+    async def action_go(self, place: Place) -> None:
+        """Show one of the four places."""
+        if place == "runs":
+            while len(self.screen_stack) > 1:
+                await self.pop_screen()
+            return
+        screen = self._place(place)
+        if screen in self.screen_stack:
+            while self.screen is not screen:
+                await self.pop_screen()
+        elif self.screen in self._places.values():
+            await self.switch_screen(screen)
+        else:
+            await self.push_screen(screen)
+        self.brief(screen)
+
+    def _place(self, place: Place) -> FeedScreen:
+        """The screen of a place, made when it is first gone to."""
+        if place not in self._places:
+            screen: FeedScreen
+            if place == "new":
+                screen = self._new_run_screen(None)
+            elif place == "benchmarks":
+                from fmnist_tui.tui.screens.benchmarks import BenchmarksScreen
+
+                screen = BenchmarksScreen(self.runs_dir, self.glyphs)
+            else:
+                from fmnist_tui.tui.screens.system import SystemScreen
+
+                screen = SystemScreen(str(self.runs_dir), self.glyphs)
+            self.install_screen(screen, place)
+            self._places[place] = screen
+        return self._places[place]
+
+    @staticmethod
+    def _new_run_screen(config: RunConfig | None) -> FeedScreen:
+        from fmnist_tui.tui.screens.new_run import NewRunScreen  # presets, previews: not for the first frame
+
+        return NewRunScreen(config)
+
+    def brief(self, screen: FeedScreen) -> None:
+        """Tell a screen that has just come what the feed said last."""
+        screen.runs_listed(self.runs)
+        self._deliver_sample(screen)
+        self._update_watch()
+
+    async def show_screen(self, screen: FeedScreen, instead_of: type[Screen[None]] | None = None) -> None:
+        """Put a screen on the stack, in the place of the top one where that is an `instead_of`."""
+        if instead_of is not None and isinstance(self.screen, instead_of):
+            await self.switch_screen(screen)
+        else:
+            await self.push_screen(screen)
+        self.brief(screen)
+
+    async def show_run(self, run_id: str, instead_of: type[Screen[None]] | None = None) -> None:
+        """Show a run's screen, or go back to it where it is on the stack."""
+        from fmnist_tui.tui.screens.run import RunScreen  # charts: not for the first frame
+
+        there = next((s for s in self.screen_stack if isinstance(s, RunScreen) and s.watched_run == run_id), None)
+        if there is None:
+            await self.show_screen(RunScreen(run_id), instead_of)
+            return
+        while self.screen is not there:
+            await self.pop_screen()
+
+    async def show_copy(self, config: RunConfig) -> None:
+        """A form of its own for a run like another; the place's own form stays as it is."""
+        await self.show_screen(self._new_run_screen(config))
+
+    async def action_back(self) -> None:
+        """One screen back; home has none."""
+        if len(self.screen_stack) > 1:
+            await self.pop_screen()
+
+    def action_help(self) -> None:
+        """Every key of this screen."""
+        from fmnist_tui.tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen(self.screen))
+
+    def action_toggle_light(self) -> None:
+        """From dark to light and back."""
+        terminal.toggle_light(self)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What Ctrl+P offers beside Textual's own."""
+        from fmnist_tui.tui.commands import commands
+
+        yield from commands(self, screen)
+
+    # --- what screens ask for
+
+    async def on_open_run(self, message: OpenRun) -> None:
+        """A run was chosen."""
+        await self.show_run(message.run_id)
+
+    def on_start_requested(self, message: StartRequested) -> None:
+        """A new run was asked for."""
+        self.steering.start(message.config, message.device, message.queue)
+
+    def on_run_action_requested(self, message: RunActionRequested) -> None:
+        """Something is to be done to a run."""
+        self.steering.act(message.run_id, message.action)

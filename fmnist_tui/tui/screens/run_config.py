@@ -1,0 +1,130 @@
+"""The configuration of a run in a box: what differs from its preset first, then everything, then what it ran on.
+
+Pushed by the Run screen (`c`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.fields import differences, fields_of, flatten
+from fmnist_tui.presets import load_preset
+from fmnist_tui.runs.records import Result
+from fmnist_tui.runs.store import Run
+
+Part = tuple[str, str]
+_VALUE_WIDTH = 22
+
+
+def shown(value: Any) -> str:
+    """A value as people write it: 'true', '60, 120, 160', '0.0005', 'none'."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def config_parts(config: RunConfig, base: RunConfig | None, missing: str = "") -> list[Part]:
+    """The configuration as styled text; `base` is its preset, `missing` says why there is none."""
+    parts: list[Part] = []
+    changed = differences(config, base) if base is not None else {}
+    if base is None:
+        parts.append((f"{missing}\n\n", "$text-warning"))
+    elif not changed:
+        parts.append((f"Exactly the preset {config.preset}.\n\n", "$text-success"))
+    else:
+        parts.append((f"Different from the preset {config.preset}\n", "bold"))
+        for key, (theirs, ours) in changed.items():
+            parts += [(f"  {key:<28}", ""), (f"{shown(ours):<{_VALUE_WIDTH}}", "bold $text-warning")]
+            parts.append((f" preset: {shown(theirs)}\n", "$foreground 65%"))
+        parts.append(("\n", ""))
+    units = {spec.key: spec.unit for spec in fields_of(config.model.kind)}
+    section = None
+    for key, value in flatten(config).items():
+        head, _, name = key.rpartition(".")
+        if head != section:
+            parts.append((f"{head.capitalize() or 'Run'}\n", "bold $text-primary"))
+            section = head
+        style = "bold $text-warning" if key in changed else ""
+        parts += [(f"  {name:<28}", ""), (f"{shown(value):<{_VALUE_WIDTH}}", style)]
+        parts.append((f" {units.get(key, '') if value is not None else ''}\n", "$foreground 65%"))
+    return parts
+
+
+def result_parts(result: Result) -> list[Part]:
+    """What a finished run was made with and what it took."""
+    memory = f"{result.peak_memory_bytes / 2**30:.1f} GiB" if result.peak_memory_bytes else "unknown"
+    made = result.provenance
+    facts = {
+        "parameters": f"{result.parameters:,}",
+        "device": f"{result.device_name} ({result.device})",
+        "precision": result.precision,
+        "memory format": result.memory_format,
+        "compile": result.compile,
+        "peak memory": memory,
+        "starts": str(result.starts),
+        "versions": f"fmnist-tui {made.fmnist_tui}, torch {made.torch}, Python {made.python}",
+    }
+    return [
+        ("Ran with\n", "bold $text-primary"),
+        *(part for key, value in facts.items() for part in ((f"  {key:<28}", ""), (f"{value}\n", ""))),
+    ]
+
+
+def preset_of(config: RunConfig) -> tuple[RunConfig | None, str]:
+    """The preset a configuration started from, or why there is none to compare with."""
+    if config.preset is None:
+        return None, "Started from a file, not from a preset."
+    try:
+        return load_preset(config.preset), ""
+    except ConfigError:
+        return None, f"The preset {config.preset} it started from is no longer there."
+
+
+class RunConfigScreen(ModalScreen[None]):
+    """A scrollable box over the Run screen; escape, c and q close it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,c,q,enter", "dismiss(None)", "Close", priority=True)]
+    DEFAULT_CSS = """
+    RunConfigScreen { align: center middle; }
+    RunConfigScreen > Vertical {
+        width: 84; max-width: 100%; height: auto; max-height: 100%;
+        border: round $primary; border-title-style: bold; background: $surface; padding: 0 1;
+    }
+    RunConfigScreen VerticalScroll { height: auto; max-height: 100h; scrollbar-size-vertical: 1; }
+    RunConfigScreen #config-hint { color: $foreground 65%; height: 1; }
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def compose(self) -> ComposeResult:
+        """The text in a scrolling box."""
+        config = self._run.config
+        if config is None:
+            parts: list[Part] = [(self._run.problem or "config.json is missing", "$text-error")]
+        else:
+            parts = config_parts(config, *preset_of(config))
+        if self._run.result is not None:
+            parts = [*parts, *result_parts(self._run.result)]
+        with Vertical() as box:
+            box.border_title = Content(f"Configuration of {self._run.id}")
+            with VerticalScroll():
+                yield Static(Content.assemble(*parts), markup=False)
+            yield Static("arrows scroll   esc closes", id="config-hint")
+
+    def on_mount(self) -> None:
+        """Scroll with the arrows at once."""
+        self.query_one(VerticalScroll).focus()

@@ -1,0 +1,154 @@
+"""What happens when a screen asks the app to start, stop, resume, edit, clone or delete a run, or show its log.
+
+Each request is a Textual worker: it asks the user where that is due, does the work in a thread
+(`launching`), and says what was done or shows why it could not be. One object, owned by the app.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import filelock
+
+from fmnist_tui.config import RunConfig
+from fmnist_tui.runs.records import State
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui import launching
+from fmnist_tui.tui.screens.log import LogScreen
+
+if TYPE_CHECKING:
+    from fmnist_tui.tui.app import FmnistApp
+
+T = TypeVar("T")
+
+
+class Refused(Exception):
+    """A request could not be met; the user has been told why."""
+
+
+async def _until_refused(doing: Coroutine[Any, Any, None]) -> None:
+    with contextlib.suppress(Refused):
+        await doing
+
+
+class Steering:
+    """See the module; `app` is where dialogs appear and whose feed is told to look again."""
+
+    def __init__(self, app: FmnistApp) -> None:
+        self.app = app
+        self._starting = False
+
+    def start(self, config: RunConfig, device: str, queue: bool) -> None:
+        """Start a new run and show it."""
+        self._work(self._start(config, device, queue))
+
+    def act(self, run_id: str, action: str) -> None:
+        """Do something to an existing run."""
+        run = next((run for run in self.app.runs if run.id == run_id), None)
+        if run is None:
+            self.app.notify(f"{run_id} is gone.", severity="warning", markup=False)
+            return
+        actions: dict[str, Callable[[Run], Coroutine[Any, Any, None]]] = {
+            "stop": self._stop,
+            "resume": self._resume,
+            "delete": self._delete,
+            "clone": self._clone,
+            "log": self._log,
+            "edit": self._edit,
+        }
+        self._work(actions[action](run))
+
+    def _work(self, doing: Coroutine[Any, Any, None]) -> None:
+        self.app.run_worker(_until_refused(doing), group="steering")
+
+    async def _try(self, title: str, function: Callable[..., T], *values: Any) -> T:
+        """Call a function in a thread. What it says went wrong is shown; then the request ends (Refused)."""
+        try:
+            return await asyncio.to_thread(function, *values)
+        except filelock.Timeout:
+            text = "Another program has held the run's lock for 10 seconds. Try again."
+        except (ValueError, OSError) as error:  # RunError, DataError and ConfigError are ValueErrors
+            text = str(error)
+        await self._refuse(title, text)
+
+    async def _refuse(self, title: str, text: str) -> NoReturn:
+        from fmnist_tui.tui.screens.dialogs import MessageDialog
+
+        await self.app.push_screen_wait(MessageDialog(title, text))
+        raise Refused
+
+    def _done(self, text: str) -> None:
+        self.app.feed.look()
+        self.app.notify(text, markup=False)
+
+    async def _start(self, config: RunConfig, device: str, queue: bool) -> None:
+        from fmnist_tui.tui.screens.new_run import NewRunScreen
+
+        title = f"{config.name} was not started"
+        if queue:
+            await self._refuse(title, "This version has no queue. Start it now, beside the others, or when they have ended.")
+        if self._starting:
+            return
+        self._starting = True
+        try:
+            places = (self.app.runs_dir, self.app.data_dir)
+            run = await self._try(title, launching.start, *places, config, device, self.app.feed.children)
+        finally:
+            self._starting = False
+        self.app.feed.look()
+        await self.app.show_run(run.id, instead_of=NewRunScreen)
+
+    async def _resume(self, run: Run) -> None:
+        from fmnist_tui.tui.screens.dialogs import EditDialog
+
+        epochs = None
+        if run.state is State.FINISHED:
+            edit = await self.app.push_screen_wait(EditDialog(run, "resume"))
+            if edit is None:
+                return
+            epochs = edit.epochs
+        places = (self.app.data_dir, self.app.feed.children)
+        await self._try(f"{run.name} was not resumed", launching.resume, run.directory, *places, epochs)
+        self._done(f"{run.name} goes on.")
+
+    async def _stop(self, run: Run) -> None:
+        from fmnist_tui.tui.screens.dialogs import stop_dialog
+
+        here = run.status is not None and run.status.host == socket.gethostname()
+        how = await self.app.push_screen_wait(stop_dialog(run, here))
+        title = f"{run.name} was not stopped"
+        if how == "kill":
+            await self._try(title, launching.kill, run.directory)
+            self._done(f"{run.name} was killed. r resumes it from its last checkpoint.")
+        elif how is not None:
+            await self._try(title, launching.ask_to_stop, run.directory, how == "after_epoch")
+            when = "after this epoch" if how == "after_epoch" else "with a checkpoint"
+            self._done(f"{run.name} was asked to stop {when}.")
+
+    async def _delete(self, run: Run) -> None:
+        from fmnist_tui.tui.screens.dialogs import delete_dialog
+
+        if await self.app.push_screen_wait(delete_dialog(run)) == "delete":
+            await self._try(f"{run.name} was not deleted", launching.delete, run.directory)
+            self._done(f"{run.id} is deleted.")
+
+    async def _clone(self, run: Run) -> None:
+        if run.config is not None:
+            await self.app.show_copy(run.config)
+
+    async def _log(self, run: Run) -> None:
+        await self.app.show_screen(LogScreen(run.id))
+
+    async def _edit(self, run: Run) -> None:
+        from fmnist_tui.tui.screens.dialogs import EditDialog
+
+        if run.status is None or not run.state.alive:
+            await self._refuse(f"{run.name} was not changed", f"It is {run.state}; only a run at work can be edited.")
+        edit = await self.app.push_screen_wait(EditDialog(run, "edit"))
+        if edit is not None:
+            await self._try(f"{run.name} was not changed", launching.edit, run.directory, *edit)
+            self._done(f"{run.name} was asked; its answer appears among its events.")

@@ -1,0 +1,139 @@
+"""What the app needs to know of terminals: themes, names of keys, and a filter that draws everything in ASCII."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
+from textual.theme import Theme
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+DARK = Theme(
+    name="fmnist-dark",
+    primary="#7FB2E5",
+    secondary="#5F7FA3",
+    accent="#D7A65F",
+    success="#8CC084",
+    warning="#E0AF68",
+    error="#E57474",
+    foreground="#D5D9DF",
+    background="#14171C",
+    surface="#1B1F26",
+    panel="#232831",
+    variables={"block-cursor-text-style": "none"},
+)
+LIGHT = Theme(
+    name="fmnist-light",
+    primary="#22609A",
+    secondary="#5F7FA3",
+    accent="#96610A",
+    success="#2F7A3A",
+    warning="#96610A",
+    error="#B3372F",
+    foreground="#22262B",
+    background="#F7F6F3",
+    surface="#ECEAE5",
+    panel="#E1DED7",
+    dark=False,
+    variables={"block-cursor-text-style": "none"},
+)
+
+
+def set_themes(app: App[None]) -> None:
+    """Register the app's own themes and take the dark one, unless TEXTUAL_THEME names another."""
+    app.register_theme(DARK)
+    app.register_theme(LIGHT)
+    if "TEXTUAL_THEME" not in os.environ:
+        app.theme = DARK.name
+
+
+def toggle_light(app: App[None]) -> None:
+    """The app's light theme where a dark one is shown, else its dark one."""
+    app.theme = LIGHT.name if app.current_theme.dark else DARK.name
+
+
+_KEY_NAMES = {
+    "escape": "esc",
+    "slash": "/",
+    "question_mark": "?",
+    "plus": "+",
+    "minus": "-",
+    "equals_sign": "=",
+    "full_stop": ".",
+    "comma": ",",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "pageup": "pgup",
+    "pagedown": "pgdn",
+}
+
+
+def key_name(key: str) -> str:
+    """A key as people call it, in ASCII: 'enter', 'esc', '^p', 'shift+tab', '/'."""
+    *modifiers, last = key.split("+")
+    name = _KEY_NAMES.get(last, last)
+    if "ctrl" in modifiers:
+        modifiers.remove("ctrl")
+        name = f"^{name}"
+    return "+".join([*modifiers, name])
+
+
+def _table() -> dict[int, str]:
+    groups = {
+        "-": "─━╌╍┄┅┈┉╴╶╸╺═–—−‐‑▔╼╾",
+        "|": "│┃╎╏┆┇┊┋╵╷╹╻║▏▕┤├┨┠╿╽",
+        "+": "┌┐└┘┬┴┼╭╮╰╯┏┓┗┛┳┻╋╔╗╚╝╦╩╬╠╣┡┩┢┪╇",
+        "#": "█▉▊▋▌▐▀▄▇▆▅■▓▒▍▎",
+        "_": "▁▂▃▖▗",
+        ":": "░",
+        "*": "●•◉★⬤",
+        "o": "○◌◐◯",
+        ">": "▶▸›»→❯",
+        "<": "◀◂‹«←❮",
+        "^": "▲▴↑",
+        "v": "▼▾↓✓",
+        "x": "✗✕×✖",
+        "~": "…≈",
+        ".": "·∙⋅",
+        "'": "‘’",
+        '"': "“”",
+    }
+    return {ord(character): plain for plain, characters in groups.items() for character in characters}
+
+
+_ASCII = _table()
+
+
+def to_ascii(text: str) -> str:
+    """The text with other characters of the same width; what has no likeness becomes '?', braille a dot."""
+    if text.isascii():
+        return text
+    mapped = text.translate(_ASCII)
+    if mapped.isascii():
+        return mapped
+    return "".join(
+        character if character.isascii() else _braille(character) or "?" * cell_len(character) for character in mapped
+    )
+
+
+def _braille(character: str) -> str:
+    if not 0x2800 <= ord(character) <= 0x28FF:
+        return ""
+    return " " if ord(character) == 0x2800 else "."
+
+
+class AsciiFilter(LineFilter):
+    """The last step of drawing on a terminal without Unicode: covers Textual's own borders and scroll bars too."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The same segments in ASCII."""
+        return [
+            segment if segment.control or segment.text.isascii() else Segment(to_ascii(segment.text), segment.style)
+            for segment in segments
+        ]

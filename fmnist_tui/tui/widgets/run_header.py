@@ -1,0 +1,208 @@
+"""The lines above a run's charts: who it is and how it stands, how far it is, how long it takes, how good it is.
+
+`header_lines` is a pure function of the run, its data and the time; `RunHeader` shows its lines and redraws one
+only where its text changed. Used by the Run screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from textual.content import Content
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.visual import Visual
+from textual.widget import Widget
+
+from fmnist_tui.runs.records import State, Status, seconds_since
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui.eta import Remaining
+from fmnist_tui.tui.format import (
+    ASCII,
+    STATE_COLORS,
+    UNICODE,
+    Glyphs,
+    bar,
+    duration,
+    moment,
+    number,
+    percent,
+    progress,
+    shorten,
+    speed,
+)
+
+SILENT_SECONDS = 15.0
+"""Without a heartbeat for this long (it beats every two seconds) a run at work is said to be silent."""
+Part = tuple[str, str]
+"""A piece of text and its style."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the header shows besides the run itself."""
+
+    run_id: str
+    run: Run | None
+    per_epoch: int = 1
+    step: int = 0
+    remaining: Remaining | None = None
+    starts: int = 1
+    deleted: bool = False
+
+
+def header_lines(standing: Standing, now: datetime, width: int, glyphs: Glyphs = UNICODE) -> list[list[Part]]:
+    """Four lines of at most `width` cells; the first two are the ones to keep where there is no room."""
+    run = standing.run
+    if run is None or run.status is None:
+        state = "deleted" if standing.deleted else "loading" if run is None else "damaged"
+        name = [("", ""), (f" {shorten(standing.run_id, width - len(state) - 4, glyphs.ellipsis)}", "bold")]
+        return [_spread(name, [(state + " ", "$text-error" if state != "loading" else "")], width), [], [], []]
+    status = run.status
+    return [
+        _identity(standing, run, status, now, width, glyphs),
+        _overall(status, width, glyphs),
+        _pace(standing, run, status, now, width, glyphs),
+        _measures(run, status, width, glyphs),
+    ]
+
+
+def _spread(left: Sequence[Part], right: Sequence[Part], width: int) -> list[Part]:
+    """Left parts at the left, right parts at the right end."""
+    used = sum(len(text) for text, _ in (*left, *right))
+    return [*left, (" " * max(0, width - used), ""), *right]
+
+
+def _identity(standing: Standing, run: Run, status: Status, now: datetime, width: int, glyphs: Glyphs) -> list[Part]:
+    color = f"${STATE_COLORS[run.state]}" if not standing.deleted else "$error"
+    words = _state_words(run, status) if not standing.deleted else "deleted"
+    silence = seconds_since(status.heartbeat, now.astimezone(UTC))
+    if run.state.alive and silence > SILENT_SECONDS and not standing.deleted:
+        words = f"{run.state}, but no heartbeat for {duration(silence)}"
+        color = "$warning"
+    name = shorten(run.name, 24, glyphs.ellipsis)
+    left: list[Part] = [(f" {glyphs.states[run.state]} ", f"bold {color}"), (f"{name}  ", "bold")]
+    room = width - len(words) - 2 - sum(len(text) for text, _ in left)
+    if room >= len(run.id):
+        left.append((f" {run.id}", "$foreground 65%"))
+    elif room >= 5:
+        left.append((f" {run.id[-4:]}", "$foreground 65%"))  # the part that tells runs of one name apart
+    return _spread(left, [(shorten(words, width - 8, glyphs.ellipsis) + " ", f"bold {color}")], width)
+
+
+def _state_words(run: Run, status: Status) -> str:
+    device = "" if status.device in ("", "auto") else f" on {status.device}"
+    if run.state.alive and status.phase not in ("", "training"):
+        return f"{run.state}{device}, {status.phase}"
+    return f"{run.state}{device}" if run.state.alive or run.state is State.QUEUED else str(run.state)
+
+
+def _overall(status: Status, width: int, glyphs: Glyphs) -> list[Part]:
+    share = progress(status)
+    text = f"  epoch {status.epoch:,} of {status.epochs:,}   {100 * share:5.1f} % "
+    return [(" ", ""), *_bar(share, width - len(text) - 1, glyphs, "$primary"), (text, "")]
+
+
+def _bar(share: float, width: int, glyphs: Glyphs, color: str) -> list[Part]:
+    filled, rest = bar(share, max(0, width), glyphs)
+    return [(filled, color), (rest, "$foreground 25%")]
+
+
+def _pace(standing: Standing, run: Run, status: Status, now: datetime, width: int, glyphs: Glyphs) -> list[Part]:
+    """The epoch's bar, speed and time left of a run at work; how long it took and when it ended of one that is not."""
+    rate = f"{speed(status.images_per_second, glyphs.missing)} img/s"
+    if not run.state.alive:
+        return _ended(standing, run, status, now, rate)
+    left = _left_words(standing.remaining, run, now, glyphs)
+    done = standing.step - (max(1, status.epoch) - 1) * standing.per_epoch
+    done = min(max(done, 0), standing.per_epoch)
+    counter = f"  {done:,}/{standing.per_epoch:,}   {rate}   {left} "
+    room = width - len(counter) - len(" epoch ")
+    if room < 6:
+        return [(shorten(counter.strip().rjust(width - 1), width, glyphs.ellipsis), "")]
+    parts = _bar(done / standing.per_epoch, min(room, max(12, width // 3)), glyphs, "$secondary")
+    used = sum(len(text) for text, _ in parts)
+    return _spread([(" epoch ", "$foreground 65%"), *parts, (f"  {done:,}/{standing.per_epoch:,}", "")],
+                   [(rate, ""), ("   ", ""), (left, "bold"), (" ", "")], width) if used else []  # fmt: skip
+
+
+def _left_words(remaining: Remaining | None, run: Run, now: datetime, glyphs: Glyphs) -> str:
+    """'5m 02s - 5m 20s left, 14:33'."""
+    if remaining is None:
+        return "stopping" if run.state is State.STOPPING else "time left: measuring"
+    low, high = duration(remaining.low), duration(remaining.high)
+    dash = "-" if glyphs is ASCII else "–"
+    span = low if low == high else f"{low} {dash} {high}"
+    end = (now + timedelta(seconds=(remaining.low + remaining.high) / 2)).astimezone()
+    today = now.astimezone()
+    clock = f"{end:%H:%M}" if end.date() == today.date() else f"{end:%a %H:%M}"
+    if end - today > timedelta(days=6):
+        clock = f"{end.day} {end:%b}"
+    return f"{span} left, {clock}"
+
+
+def _ended(standing: Standing, run: Run, status: Status, now: datetime, rate: str) -> list[Part]:
+    if run.state is State.QUEUED:
+        return [(f" waits since {moment(status.created, now)}", "")]
+    total = run.result.total_seconds if run.result else status.active_seconds
+    when = moment(status.ended or status.heartbeat, now)
+    facts = [f"{'last heard of' if run.state is State.LOST else run.state} {when}", f"{duration(total)} at work"]
+    if status.images_per_second:
+        facts.append(rate)
+    if standing.starts > 1:
+        facts.append(f"{standing.starts} starts")
+    return [(" " + "   ".join(facts), "")]
+
+
+def _measures(run: Run, status: Status, width: int, glyphs: Glyphs) -> list[Part]:
+    """Test, best, reference, loss and learning rate; the last that do not fit are left out."""
+    missing = glyphs.missing
+    reference = run.config.reference if run.config else None
+    best = percent(status.best_accuracy, missing)
+    facts: list[tuple[str, str, str]] = [
+        ("test", f"{percent(status.test_accuracy, missing)} %", "bold $text-accent"),
+        ("best", f"{best} %" + (f" ({status.best_epoch})" if status.best_epoch else ""), "bold $text-success"),
+    ]
+    if reference is not None:
+        facts.append(("reference", f"{percent(reference.accuracy)} %", ""))
+    facts.append(("loss", number(status.loss, missing), "bold"))
+    facts.append(("lr", missing if status.lr is None else f"{status.lr:.3g}", ""))
+    parts: list[Part] = []
+    used = 0
+    for label, value, style in facts:
+        size = len(label) + len(value) + (4 if parts else 2)
+        if used + size > width:
+            break
+        parts += [("   " if parts else " ", ""), (f"{label} ", "$foreground 65%"), (value, style)]
+        used += size
+    return parts
+
+
+class RunHeader(Widget):
+    """Shows the lines it is given."""
+
+    DEFAULT_CSS = """
+    RunHeader { height: 4; width: 100%; color: $foreground; }
+    """
+    ALLOW_SELECT = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[list[Part]] = []
+
+    def show(self, lines: list[list[Part]]) -> None:
+        """Show these lines; only changed ones are drawn again."""
+        before, self._lines = self._lines, lines
+        for row, line in enumerate(lines):
+            if row >= len(before) or before[row] != line:
+                self.refresh(Region(0, row, self.size.width, 1))
+
+    def render_line(self, y: int) -> Strip:
+        """One of the lines."""
+        width = self.size.width
+        if y >= len(self._lines) or not self._lines[y]:
+            return Strip.blank(width, self.rich_style)
+        content = Content.assemble(*self._lines[y])
+        return Visual.to_strips(self, content, width, 1, self.visual_style)[0].adjust_cell_length(width, self.rich_style)

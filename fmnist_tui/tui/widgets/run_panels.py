@@ -1,0 +1,145 @@
+"""The panels of the Run screen that are made of text: narration, events, log tail. Each has the look of a chart."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import deque
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal
+
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from fmnist_tui.tui.format import ASCII, UNICODE
+from fmnist_tui.tui.narration import Note
+from fmnist_tui.tui.run_data import PlacedEvent, epoch_of
+
+LOG_LINES = 200
+"""Lines the log tail keeps; the whole log has its own screen."""
+_LOOKS: dict[str, tuple[str, str, str]] = {
+    "error": ("×", "x", "bold $text-error"),
+    "warning": ("▲", "!", "bold $text-warning"),
+    "good": ("✓", "+", "bold $text-success"),
+    "info": ("·", "-", "bold $text-primary"),
+}
+"""Glyph, ASCII glyph and its style by a note's level."""
+_EVENT_LOOKS = {"warning": "$text-warning", "error": "$text-error", "finish": "$text-success"}
+
+
+def narration_rows(
+    notes: Sequence[Note], width: int, rows: int, ascii_only: bool = False
+) -> list[tuple[str, str, str]]:
+    """(glyph, its style, text) of each row: notes wrapped, as many as fit; a note that does not fit whole ends in ….
+
+    An error is given all the rows; other notes get one row each as long as there are more of them.
+    """
+    found: list[tuple[str, str, str]] = []
+    ellipsis = (ASCII if ascii_only else UNICODE).ellipsis
+    for note in notes:
+        room = rows - len(found)
+        if room <= 0:
+            break
+        glyph, ascii_glyph, style = _LOOKS[note.level]
+        lines = textwrap.wrap(note.text, max(10, width - 4)) or [""]
+        if len(lines) > room:
+            if found:
+                break
+            lines = lines[:room]
+            lines[-1] = lines[-1][: width - 5].rstrip() + ellipsis
+        for nth, line in enumerate(lines):
+            found.append(((ascii_glyph if ascii_only else glyph) if nth == 0 else " ", style, line))
+    return found
+
+
+class Narration(Static):
+    """What stands out, in words; as high as the screen gives it."""
+
+    DEFAULT_CSS = """
+    Narration { height: 1; width: 100%; color: $foreground; }
+    """
+
+    def __init__(self, ascii_only: bool) -> None:
+        super().__init__(markup=False)
+        self._ascii_only = ascii_only
+        self._shown: tuple[object, ...] = ()
+
+    def show(self, notes: Sequence[Note], most: int) -> None:
+        """Show the notes in at most `most` rows; takes the rows it needs, at least one."""
+        key = (tuple(notes), most, self.size.width)
+        if key == self._shown or not self.size.width:
+            return
+        self._shown = key
+        rows = narration_rows(notes, self.size.width, most, self._ascii_only)
+        self.styles.height = max(1, len(rows))
+        parts: list[tuple[str, str]] = []
+        for glyph, style, text in rows:
+            parts += [("\n" if parts else "", ""), (f" {glyph} ", style), (text, "")]
+        self.update(Content.assemble(*parts))
+
+
+class TextPanel(VerticalScroll):
+    """Lines under a title; follows the end until one scrolls up."""
+
+    DEFAULT_CSS = """
+    TextPanel { width: 1fr; height: 1fr; scrollbar-size-vertical: 1; color: $foreground;
+                border-top: solid $foreground 30%; border-title-color: $foreground; border-title-style: bold;
+                border-title-align: left; padding: 0 1; }
+    TextPanel:focus { border-top: solid $primary; }
+    """
+
+    def __init__(self, title: str, empty: str, kind: Literal["events", "log"]) -> None:
+        super().__init__(id=f"panel-{kind}")
+        self.border_title = title
+        self._empty = empty
+        self._body = Static(empty, markup=False)
+
+    def compose(self) -> Iterable[Widget]:
+        """The lines."""
+        yield self._body
+
+    def write(self, content: Content | None) -> None:
+        """Replace the lines (None: there are none)."""
+        at_end = self.scroll_offset.y >= self.max_scroll_y
+        self._body.update(content if content is not None else self._empty)
+        if at_end:
+            self.scroll_end(animate=False)
+
+
+def events_text(events: Sequence[PlacedEvent], per_epoch: int) -> Content | None:
+    """A line for each event: local time, epoch, what, and its sentence."""
+    parts: list[tuple[str, str]] = []
+    for event in events:
+        record = event.record
+        parts += [
+            ("\n" if parts else "", ""),
+            (f"{local_time(record.time)}  ", "$foreground 65%"),
+            (f"epoch {epoch_of(event.step, per_epoch) if event.step else 0:<5}", "$foreground 65%"),
+            (f"{record.event:<8}", "bold " + _EVENT_LOOKS.get(record.event, "$text-primary")),
+            (f" {record.message}", ""),
+        ]
+    return Content.assemble(*parts) if parts else None
+
+
+def local_time(timestamp: str) -> str:
+    """A record's timestamp as hours and minutes here."""
+    return f"{datetime.fromisoformat(timestamp).astimezone():%H:%M}"
+
+
+class LogTail:
+    """The newest lines of the worker's log."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=LOG_LINES)
+
+    def extend(self, lines: Iterable[str], restarted: bool) -> None:
+        """Take in new lines."""
+        if restarted:
+            self._lines.clear()
+        self._lines.extend(lines)
+
+    def text(self) -> Content | None:
+        """All that is kept."""
+        return Content("\n".join(self._lines)) if self._lines else None

@@ -1,0 +1,232 @@
+"""The worker as a real process: killed, signalled, started twice, and what its last word is."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from fmnist_tui.config import RunConfig, parse_config
+from fmnist_tui.data import source
+from fmnist_tui.runs import process, store
+from fmnist_tui.runs.layout import BENCHMARKS, RunDirectory
+from fmnist_tui.runs.records import EvalRecord, EventRecord, State, Status, TrainRecord, parse_metric
+
+NOISY: dict[str, Any] = {
+    "name": "noisy",
+    "seed": 3,
+    "model": {"kind": "shake_shake", "depth": 8, "base_channels": 2},
+    "data": {"source": "sample", "split": "standard"},
+    "augment": {"crop_padding": 4, "cutout_size": 16},
+    "schedule": {"kind": "cosine"},
+    "training": {"epochs": 3, "batch_size": 500, "deterministic": True},
+}
+"""Everything random at once: the shuffle, crops, flips, Cutout and Shake-Shake's branch weights."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers share this machine with the test."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[RunDirectory], subprocess.Popen[bytes]]]:
+    """Starts workers, and leaves none behind."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(run: RunDirectory) -> subprocess.Popen[bytes]:
+        started.append(process.start_worker(run))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        if worker.poll() is None:
+            worker.kill()
+        worker.wait(timeout=30)
+
+
+def config(**training: Any) -> RunConfig:
+    return parse_config({**NOISY, "training": {**NOISY["training"], **training}})
+
+
+def status_of(run: RunDirectory) -> Status:
+    return Status.model_validate_json(run.status.read_bytes())
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+
+
+def steps_of(run: RunDirectory) -> list[dict[str, Any]]:
+    """Training and evaluation lines without what depends on the clock."""
+    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
+    clock = {"time", "seconds", "images_per_second"}
+    return [r.model_dump(exclude=clock) for r in records if isinstance(r, TrainRecord | EvalRecord)]
+
+
+def events_of(run: RunDirectory, kind: str) -> list[EventRecord]:
+    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
+    return [r for r in records if isinstance(r, EventRecord) and r.event == kind]
+
+
+def assert_same_weights(a: RunDirectory, b: RunDirectory) -> None:
+    import torch
+
+    left, right = (torch.load(run.checkpoint("last"), weights_only=True)["model"] for run in (a, b))
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[key], right[key]) for key in left)
+
+
+Start = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
+
+
+def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start: Start) -> None:
+    """kill -9 at random moments: lost at once, resumed, and in the end bit for bit the uninterrupted run."""
+    whole = store.create_run(runs_dir, config(), device="cpu")
+    began = time.monotonic()
+    assert start(whole).wait(timeout=300) == 0, whole.worker_log.read_text()
+    duration = time.monotonic() - began
+    killed = store.create_run(runs_dir, config(), device="cpu")
+    chance = random.Random(20261123)
+    for _ in range(3):
+        worker = start(killed)
+        try:
+            worker.wait(timeout=chance.uniform(0.1, 0.9) * duration)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait(timeout=30)
+            run = store.load_run(killed)
+            assert run.state is State.LOST
+            store.prepare_resume(run, device="cpu")
+        else:
+            break
+    if store.load_run(killed).state is not State.FINISHED:
+        assert start(killed).wait(timeout=300) == 0, killed.worker_log.read_text()
+    assert_same_weights(whole, killed)
+    assert steps_of(whole) == steps_of(killed)
+    left, right = np.load(whole.predictions), np.load(killed.predictions)
+    assert all(np.array_equal(left[key], right[key]) for key in left.files)
+    results = [store.load_run(run).result for run in (whole, killed)]
+    assert results[0] is not None and results[1] is not None
+    assert results[0].test_accuracy == results[1].test_accuracy
+    labels = source.load_sample().test_labels
+    assert results[0].test_accuracy == pytest.approx(100 * np.mean(left["last_classes"] == labels), abs=1e-9)
+    assert whole.id in (runs_dir / BENCHMARKS).read_text() or "noisy" in (runs_dir / BENCHMARKS).read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_with_a_checkpoint(runs_dir: Path, start: Start, number: signal.Signals) -> None:
+    run = store.create_run(runs_dir, config(epochs=500), device="cpu")
+    worker = start(run)
+    wait_until(lambda: status_of(run).step >= 1, "the first step")
+    worker.send_signal(signal.SIGHUP)  # a closed terminal
+    worker.send_signal(number)
+    assert worker.wait(timeout=30) == 130
+    status = status_of(run)
+    assert (status.state, status.exit_code) == (State.STOPPED, 130)
+    assert run.checkpoint("last").is_file() and not run.result.exists()
+    assert number.name in events_of(run, "stop")[0].message
+
+
+def test_a_signal_before_the_first_step_leaves_a_run_that_resumes(runs_dir: Path, start: Start) -> None:
+    run = store.create_run(runs_dir, config(max_steps=2), device="cpu")
+    worker = start(run)
+    wait_until(lambda: status_of(run).pid == worker.pid, "the worker's first word")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=60) == 130
+    assert store.load_run(run).state is State.STOPPED
+    store.prepare_resume(store.load_run(run), device="cpu")
+    assert start(run).wait(timeout=60) == 0
+    assert [line["step"] for line in steps_of(run) if line["kind"] == "train"] == [1, 2]
+
+
+def test_a_second_worker_refuses(runs_dir: Path, start: Start) -> None:
+    run = store.create_run(runs_dir, config(epochs=500), device="cpu")
+    first = start(run)
+    wait_until(lambda: status_of(run).step >= 1, "the first step")
+    before = status_of(run).pid
+    assert start(run).wait(timeout=30) == 2
+    assert "another worker trains this run" in run.worker_log.read_text()
+    assert status_of(run).pid == before == first.pid and first.poll() is None
+    with pytest.raises(store.RunError, match="is running"):
+        store.prepare_resume(store.load_run(run))
+    process.send_request(run, "stop")
+    assert first.wait(timeout=30) == 130
+
+
+def test_it_lives_in_a_session_of_its_own(runs_dir: Path, start: Start) -> None:
+    run = store.create_run(runs_dir, config(epochs=500), device="cpu")
+    worker = start(run)
+    wait_until(lambda: status_of(run).pid == worker.pid, "the worker's first word")
+    assert os.getsid(worker.pid) == worker.pid != os.getsid(0)
+    status = status_of(run)
+    assert process.process_started(worker.pid) == status.pid_started
+    assert process.kill_worker(status)
+    assert process.process_started(worker.pid) is None
+    assert store.load_run(run).state is State.LOST
+
+
+def test_it_listens_on_no_port(runs_dir: Path, start: Start) -> None:
+    run = store.create_run(runs_dir, config(epochs=500), device="cpu")
+    worker = start(run)
+    wait_until(lambda: status_of(run).step >= 1, "the first step")
+    connections = psutil.Process(worker.pid).net_connections(kind="inet")
+    assert connections == []
+
+
+@pytest.mark.parametrize(
+    ("device", "code", "words"),
+    [("cuda:9", 2, "--device = 'cuda:9'"), ("mps", 2, "--device = 'mps'"), ("toaster", 2, "--device = 'toaster'")],
+)
+def test_a_device_that_is_not_there_fails_with_usage(
+    runs_dir: Path, start: Start, device: str, code: int, words: str
+) -> None:
+    run = store.create_run(runs_dir, config(), device=device)
+    assert start(run).wait(timeout=60) == code
+    status = status_of(run)
+    assert status.state is State.FAILED and status.exit_code == code
+    assert words in (status.error or "")
+
+
+def test_missing_data_fails_with_its_own_code(runs_dir: Path, start: Start, tmp_path: Path) -> None:
+    full = parse_config({**NOISY, "data": {"source": "full"}})
+    run = store.create_run(runs_dir, full, device="cpu", data_dir=tmp_path / "nowhere")
+    assert start(run).wait(timeout=60) == 3
+    status = status_of(run)
+    assert status.exit_code == 3 and "--data-dir" in (status.error or "")
+
+
+def test_a_loss_that_explodes_fails_in_words(runs_dir: Path, start: Start) -> None:
+    wild = parse_config(
+        {
+            **NOISY,
+            "model": {"kind": "wide_resnet", "depth": 10, "widen_factor": 1},
+            "optimizer": {"lr": 100.0, "weight_decay": 1.0},
+        }
+    )
+    run = store.create_run(runs_dir, wild, device="cpu")
+    assert start(run).wait(timeout=120) == 4
+    status = status_of(run)
+    assert status.state is State.FAILED and status.exit_code == 4
+    assert "not finite" in (status.error or "") and "lower optimizer.lr (now 100)" in (status.error or "")
+
+
+def test_not_a_run_directory_is_usage(tmp_path: Path) -> None:
+    from fmnist_tui.training.__main__ import main
+
+    assert main([str(tmp_path)]) == 2
+    assert main([]) == 2
+    assert list(tmp_path.iterdir()) == []

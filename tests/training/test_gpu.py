@@ -1,0 +1,84 @@
+"""What only a CUDA device can show; runs where there is one (`pytest -m gpu`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fmnist_tui.data.batches import DeviceDataset, epoch_permutation, train_batch
+from fmnist_tui.data.source import Images
+from fmnist_tui.models import build_model
+from fmnist_tui.presets import load_preset
+from fmnist_tui.runs import process, store
+from fmnist_tui.runs.records import State
+from fmnist_tui.training.losses import LossLog
+from fmnist_tui.training.optim import build_optimizer
+from fmnist_tui.training.precision import choose
+from fmnist_tui.training.progress import Progress
+from fmnist_tui.training.step import TrainStep
+from tests.training.conftest import tiny_config
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.mark.parametrize("name", ["wrn", "densenet", "dpn", "shake-shake-96", "shake-shake-64"])
+def test_no_step_waits_for_the_device(images: Images, name: str) -> None:
+    """After warm-up, five steps with their losses on the way raise at the first synchronising call."""
+    config = load_preset(name)
+    device = torch.device("cuda", 0)
+    execution = choose(config.training, device)
+    dataset = DeviceDataset(images.train_images, images.train_labels, device)
+    model = build_model(config.model).to(device).to(memory_format=execution.memory_format)
+    step = TrainStep(model, build_optimizer(model, config.optimizer), config, execution)
+    losses, progress = LossLog(device, steps_per_epoch=5), Progress(epochs=1, steps_per_epoch=5)
+    progress.start_epoch(device)
+    for index in range(8):
+        if index == 3:
+            torch.cuda.synchronize()
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            permutation = epoch_permutation(len(dataset), config.seed, 1, device)
+            batch, labels = train_batch(dataset, permutation, index % 4, 32)
+            loss, correct = step(batch, labels, 0.01, 1, index)
+            progress.count(loss, correct, len(labels))
+            losses.add(loss, len(labels), index + 1, 1, index + 1, 0.01)
+            losses.collect()
+        finally:
+            if index == 7:
+                torch.cuda.set_sync_debug_mode("default")
+    assert all(record.loss == record.loss for record in losses.collect(wait=True))
+
+
+def test_a_worker_trains_on_the_gpu_and_resumes(runs_dir: Path) -> None:
+    config = tiny_config(training={"epochs": 2, "batch_size": 256, "deterministic": False, "precision": "auto"})
+    run = store.create_run(runs_dir, config, device="cuda:0")
+    assert process.start_worker(run).wait(timeout=300) == 0, run.worker_log.read_text()
+    loaded = store.load_run(run)
+    assert loaded.state is State.FINISHED and loaded.result is not None
+    assert loaded.result.device == "cuda:0" and loaded.result.peak_memory_bytes
+    store.prepare_resume(loaded, device="cuda:0", epochs=3)
+    assert process.start_worker(run).wait(timeout=300) == 0, run.worker_log.read_text()
+
+
+def test_out_of_memory_finds_a_micro_batch_that_fits(images: Images) -> None:
+    """A memory limit far below what the batch needs: `auto` splits it and trains on."""
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, 3e9 / total))
+    try:
+        config = load_preset("wrn")
+        config = config.model_copy(
+            update={"training": config.training.model_copy(update={"micro_batch": "auto", "batch_size": 2048})}
+        )
+        device = torch.device("cuda", 0)
+        execution = choose(config.training, device)
+        model = build_model(config.model).to(device).to(memory_format=execution.memory_format)
+        step = TrainStep(model, build_optimizer(model, config.optimizer), config, execution)
+        pixels = torch.randint(0, 256, (2048, 28, 28), dtype=torch.uint8, device=device)
+        labels = torch.randint(0, 10, (2048,), device=device)
+        loss, _ = step(pixels, labels, 0.01, 1, 0)
+        assert step.micro_batch < 2048 and bool(loss.isfinite())
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)

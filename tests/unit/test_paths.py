@@ -1,0 +1,81 @@
+"""Where runs, data and presets live, and the environment variables that move them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fmnist_tui import paths
+
+
+def test_runs_lie_where_the_option_the_environment_or_the_current_directory_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert paths.runs_dir() == tmp_path / "runs"
+    monkeypatch.setenv("FMNIST_TUI_RUNS_DIR", "elsewhere")
+    assert paths.runs_dir() == tmp_path / "elsewhere"
+    assert paths.runs_dir(Path("option")) == tmp_path / "option"
+    assert paths.runs_dir(Path("/abs")) == Path("/abs")
+    monkeypatch.setenv("FMNIST_TUI_RUNS_DIR", "  ")
+    assert paths.runs_dir() == tmp_path / "runs", "an empty variable is none"
+
+
+def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FMNIST_TUI_RUNS_DIR", "~/runs")
+    assert paths.runs_dir() == tmp_path / "home" / "runs"
+    assert paths.runs_dir(Path("~/other")) == tmp_path / "home" / "other"
+    assert paths.data_dir_override(Path("~/data")) == tmp_path / "home" / "data"
+
+
+def test_the_home_of_nobody_is_a_name_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMNIST_TUI_DATA_DIR", "~no-such-user-xyz/data")
+    assert paths.data_dir_override() == tmp_path / "~no-such-user-xyz" / "data"
+    assert paths.runs_dir(Path("~no-such-user-xyz")) == tmp_path / "~no-such-user-xyz"
+
+
+def test_data_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert paths.data_dir_override() is None
+    monkeypatch.setenv("FMNIST_TUI_DATA_DIR", "data")
+    assert paths.data_dir_override() == tmp_path / "data"
+    assert paths.data_dir_override(Path("/option")) == Path("/option")
+    assert paths.cache_data_dir() == tmp_path / "cache" / "fashion-mnist"
+    monkeypatch.delenv("FMNIST_TUI_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert paths.cache_data_dir().parts[-2:] == ("fmnist-tui", "fashion-mnist")
+    if sys.platform == "linux":
+        assert paths.cache_data_dir() == tmp_path / "xdg" / "fmnist-tui" / "fashion-mnist"
+
+
+def test_preset_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local, users, shipped = paths.preset_dirs()
+    assert local == tmp_path / "presets"
+    assert users == paths.user_presets_dir() == tmp_path / "config" / "presets"
+    assert (shipped / "wrn.toml").is_file()
+    monkeypatch.setenv("FMNIST_TUI_CONFIG_DIR", "relative")
+    assert paths.user_presets_dir() == tmp_path / "relative" / "presets"
+
+
+def test_a_wheels_presets_lie_inside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site-packages" / "fmnist_tui"
+    monkeypatch.setattr(paths, "__file__", str(package / "paths.py"))
+    assert paths.shipped_presets_dir() == tmp_path / "site-packages" / "presets"
+    (package / "shipped_presets").mkdir(parents=True)
+    assert paths.shipped_presets_dir() == package / "shipped_presets"
+
+
+def test_nothing_here_creates_a_directory(tmp_path: Path) -> None:
+    code = """
+from pathlib import Path
+from fmnist_tui import paths, presets
+paths.runs_dir(), paths.cache_data_dir(), paths.data_dir_override(Path("data")), paths.preset_dirs()
+assert presets.find_presets()
+"""
+    hidden = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "c"), "XDG_CACHE_HOME": str(tmp_path / "k")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("FMNIST_TUI_")} | hidden
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []
