@@ -287,13 +287,11 @@ class ScheduleConfig(Section):
         description="step: times gamma at each milestone. cosine: to min_lr over the run. "
         "one_cycle: up, then down to min_lr.",
     )
-    milestones: Annotated[tuple[Annotated[int, Field(strict=True, ge=2)], ...], Field(strict=False)] = (
-        Field(
-            (),
-            max_length=64,
-            description="Epochs, counted from 1, that are the first at the next lower rate (step).",
-            json_schema_extra=_unit("epochs"),
-        )
+    milestones: Annotated[tuple[Annotated[int, Field(strict=True, ge=2)], ...], Field(strict=False)] = Field(
+        (),
+        max_length=64,
+        description="Epochs, counted from 1, that are the first at the next lower rate (step).",
+        json_schema_extra=_unit("epochs"),
     )
     gamma: float = Field(
         0.2, gt=0.0, le=1.0, description="Factor at each milestone (step).", json_schema_extra=_unit("x")
@@ -343,6 +341,13 @@ class TrainingConfig(Section):
         le=100_000,
         description="Epochs between evaluations; the last epoch is always evaluated.",
         json_schema_extra=_unit("epochs"),
+    )
+    checkpoint_seconds: float = Field(
+        120.0,
+        ge=0.0,
+        le=86_400.0,
+        description="Longest time between checkpoints within an epoch; each epoch ends with one in any case.",
+        json_schema_extra=_unit("s"),
     )
     max_steps: Annotated[int, Field(ge=1)] | None = Field(
         None,

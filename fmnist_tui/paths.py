@@ -50,6 +50,11 @@ def user_presets_dir() -> Path:
     return root / "presets"
 
 
+def state_dir() -> Path:
+    """What this user's runs on this machine share (the device queue): ``FMNIST_TUI_STATE_DIR`` or the user's state."""
+    return _from_environment("FMNIST_TUI_STATE_DIR") or platformdirs.user_state_path(APP_NAME, appauthor=False)
+
+
 def shipped_presets_dir() -> Path:
     """The presets that come with the program: inside the wheel, or at the top of a checkout."""
     packaged = Path(__file__).parent / "shipped_presets"

@@ -106,6 +106,8 @@ def _files_table(records: list[FileStatus]) -> Any:
         if record.directory != directory:
             directory = record.directory
             table.add_row(Text(str(directory), style="bold", overflow="fold"))
-        found = str(record.path) if record.path else ""
-        table.add_row(f"  {record.name}", Text(record.state, style=STYLES[record.state]), record.problem or found)
+        what = record.problem if record.state == "damaged" else ""
+        if record.path is not None and not what:
+            what = str(record.path.relative_to(directory))
+        table.add_row(f"  {record.name}", Text(record.state, style=STYLES[record.state]), what)
     return table

@@ -89,6 +89,7 @@ def run_resume(
         typer.Option(
             "--epochs",
             metavar="N",
+            parser=o.whole_number,
             help="Train for N epochs in all; a finished run goes on only with more than it had.",
             show_default=False,
             rich_help_panel=o.CHANGES,

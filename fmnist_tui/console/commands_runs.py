@@ -63,14 +63,14 @@ def watch_command(run: o.RunArgument, runs_dir: o.RunsDirOption = None, json: o.
     from fmnist_tui import paths
     from fmnist_tui.console.output import say
     from fmnist_tui.console.summary import print_summary
-    from fmnist_tui.console.watch import Interrupts, choose_view, exit_code, follow
+    from fmnist_tui.console.watch import Interrupts, exit_code, follow, opened_view
     from fmnist_tui.runs.store import RunError, find_run
 
     found = find_run(paths.runs_dir(runs_dir), run)
     if found.status is None:
         raise RunError(f"{found.id}: cannot be watched: {found.problem}")
-    with Interrupts() as interrupts:
-        last, ended = follow(found.directory, choose_view(json), interrupts)
+    with Interrupts() as interrupts, opened_view(json) as view:
+        last, ended = follow(found.directory, view, interrupts)
     if not ended:
         say(f"No longer watching; {last.id} goes on. Stop it with: fmnist-tui runs stop {last.id}")
         return 0
@@ -87,7 +87,9 @@ def logs_command(
     ] = False,
     lines: Annotated[
         int | None,
-        typer.Option("--lines", "-n", min=0, metavar="N", help="Print the last N lines only.", show_default=False),
+        typer.Option(
+            "--lines", "-n", metavar="N", parser=o.whole_number, help="Print the last N lines only.", show_default=False
+        ),
     ] = None,
     runs_dir: o.RunsDirOption = None,
 ) -> int:
@@ -114,7 +116,7 @@ def stop_command(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has stopped.")] = True,
     timeout: Annotated[
         float,
-        typer.Option("--timeout", min=0.0, metavar="SECONDS", help="Wait this long at most."),
+        typer.Option("--timeout", metavar="SECONDS", parser=o.seconds, help="Wait this long at most."),
     ] = STOP_SECONDS,
     runs_dir: o.RunsDirOption = None,
 ) -> int:

@@ -87,7 +87,8 @@ def _positive(epochs: int) -> int:
 def check_device(device: str) -> None:
     """Raises UsageError for a device that has no such form, or that is not in this machine, naming what is."""
     if not DEVICE.fullmatch(device):
-        near = nearest(device.lower(), ["auto", "cpu", "cuda", "cuda:0", "mps"])
+        word = device.lower()
+        near = "cuda" if word.startswith(("gpu", "nvidia")) else nearest(word, ["auto", "cpu", "cuda", "cuda:0", "mps"])
         hint = f"; did you mean {near}?" if near else ""
         raise UsageError(f"--device {device}: must be auto, cpu, cuda, cuda:N or mps{hint}")
     if device == "mps" and (platform.system(), platform.machine()) != ("Darwin", "arm64"):

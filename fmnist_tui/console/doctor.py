@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +89,8 @@ def _versions(problems: list[str]) -> dict[str, str | None]:
 
 def _installed(packages: tuple[str, ...]) -> dict[str, str | None]:
     """Version of each package, None where it is not installed."""
+    from importlib import metadata
+
     versions: dict[str, str | None] = {}
     for package in packages:
         try:

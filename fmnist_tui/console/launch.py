@@ -18,7 +18,7 @@ from fmnist_tui import paths
 from fmnist_tui.config import DataConfig, RunConfig
 from fmnist_tui.console.output import console, print_json, print_notes, say
 from fmnist_tui.console.summary import print_summary
-from fmnist_tui.console.watch import Attendant, Interrupts, choose_view, exit_code
+from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import ExitCode, LaunchRequest, utc_now
@@ -46,9 +46,9 @@ def start_new(config: RunConfig, notes: Sequence[str], start: Start) -> int:
 
     Raises RunError or DataError, and then leaves nothing behind.
     """
-    print_notes(notes)
     store.check_runs_dir(start.runs_dir)
     get_data(config.data, start.data_dir)
+    print_notes(notes)
     with Interrupts() as interrupts:
         directory = store.create_run(start.runs_dir, config, start.device, start.data_dir)
         return _run(directory, start, interrupts)
@@ -79,7 +79,8 @@ def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: s
     if start.detach:
         _announce(directory, start.json)
         return ExitCode.DONE
-    run = Attendant(directory, worker, interrupts).watch(choose_view(start.json), since)
+    with opened_view(start.json) as view:
+        run = Attendant(directory, worker, interrupts).watch(view, since)
     if not start.json:
         print_summary(run)
     return exit_code(run)

@@ -47,17 +47,21 @@ class LiveView:
                 self._train_accuracy = line.record.train_accuracy
             if (text := describe(line.record, epochs)) is not None:
                 self._console.print(text)
-        self._live.update(self._render(run), refresh=True)
+        self._live.update(self.render(run), refresh=True)
 
     def say(self, message: str) -> None:
         """Keep the message in sight under the numbers."""
         self._message = message
 
     def end(self, run: Run) -> None:
-        """Give the lines back; the summary follows."""
+        """Nothing more to draw; the summary follows."""
+
+    def close(self) -> None:
+        """Give the lines and the cursor back."""
         self._live.stop()
 
-    def _render(self, run: Run) -> RenderableType:
+    def render(self, run: Run) -> RenderableType:
+        """The bottom lines: state and device, two bars, the numbers, and what the watcher has to say."""
         if run.status is None:
             return Text(run.problem, style="red")
         parts: list[RenderableType] = [self._head(run, run.status)]

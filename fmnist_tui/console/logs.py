@@ -21,7 +21,7 @@ def print_log(run: Run, lines: int | None, follow: bool) -> None:
     if log.is_file():
         content = log.read_bytes()
         offset = len(content)
-        _write(content if lines is None else b"".join(content.splitlines(keepends=True)[-lines:] if lines else []))
+        _write(content if lines is None else last_lines(content, lines))
     while follow:
         at_work = under_way(load_run(run.directory))  # asked first: what was written before the end is printed
         if log.is_file():
@@ -33,6 +33,11 @@ def print_log(run: Run, lines: int | None, follow: bool) -> None:
         if not at_work:
             return
         time.sleep(LOOK_SECONDS)
+
+
+def last_lines(content: bytes, lines: int) -> bytes:
+    """The last `lines` lines, with their line ends; none for 0 or less."""
+    return b"".join(content.splitlines(keepends=True)[-lines:]) if lines > 0 else b""
 
 
 def _write(content: bytes) -> None:

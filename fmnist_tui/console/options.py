@@ -34,6 +34,25 @@ def complete_runs(incomplete: str) -> list[str]:
     return [run_id for run_id in ids if incomplete in run_id]
 
 
+def whole_number(text: str) -> int:
+    """An option's value as an integer; the parser's own message would not name the value."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a whole number") from None
+
+
+def seconds(text: str) -> float:
+    """An option's value as a time in seconds, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < 1e9:
+        raise typer.BadParameter(f"{text!r} is not a number of seconds, 0 or more")
+    return value
+
+
 RunArgument = Annotated[
     str,
     typer.Argument(
@@ -88,7 +107,14 @@ SetOption = Annotated[
 ]
 EpochsOption = Annotated[
     int | None,
-    typer.Option("--epochs", metavar="N", help="Train for N epochs.", show_default=False, rich_help_panel=CHANGES),
+    typer.Option(
+        "--epochs",
+        metavar="N",
+        parser=whole_number,
+        help="Train for N epochs.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
 ]
 ScaleScheduleOption = Annotated[
     bool,
@@ -101,7 +127,14 @@ ScaleScheduleOption = Annotated[
 ]
 SeedOption = Annotated[
     int | None,
-    typer.Option("--seed", metavar="N", help="Set the seed.", show_default=False, rich_help_panel=CHANGES),
+    typer.Option(
+        "--seed",
+        metavar="N",
+        parser=whole_number,
+        help="Set the seed.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
 ]
 DataOption = Annotated[
     Literal["full", "sample"] | None,
@@ -152,7 +185,13 @@ ResumeDeviceOption = Annotated[
 ]
 GpusOption = Annotated[
     int,
-    typer.Option("--gpus", metavar="N", help="GPUs to train on; only 1 in this version.", rich_help_panel=START),
+    typer.Option(
+        "--gpus",
+        metavar="N",
+        parser=whole_number,
+        help="GPUs to train on; only 1 in this version.",
+        rich_help_panel=START,
+    ),
 ]
 DetachOption = Annotated[
     bool,

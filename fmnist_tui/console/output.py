@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,8 @@ def report_error(error: Exception) -> int:
 
 def _report_usage(error: Exception) -> int:
     """An option, command or argument the parser does not know or that lacks a value."""
-    message = str(error.format_message())  # type: ignore[attr-defined]
+    message = str(error.format_message()).replace("Value error, ", "")  # type: ignore[attr-defined]
+    message = re.sub(r" \(Possible options: (.*)\)$", r"; did you mean \1?", message)
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(message + "\n")

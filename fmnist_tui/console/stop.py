@@ -20,6 +20,9 @@ from fmnist_tui.runs.store import Run, RunError
 
 KILLED = "killed with 'runs stop --now'; what came after the last checkpoint is lost"
 
+LOCK_SECONDS = 10.0
+"""How long a killed worker's lock is waited for."""
+
 
 def stop(run: Run, after_epoch: bool, timeout: float | None) -> int:
     """Ask a run to stop with a checkpoint, at once or after its epoch, and wait up to `timeout` seconds.
@@ -78,6 +81,9 @@ def kill(run: Run) -> int:
         if run.state.alive:
             raise RunError(f"{run.id}: is just starting and can't be killed yet; try again in a moment")
         return _not_at_work(run)
+    until = time.monotonic() + LOCK_SECONDS  # its threads may hold the lock a moment longer than its pid lives
+    while process.is_locked(run.directory) and time.monotonic() < until:
+        time.sleep(LOOK_SECONDS)
     store.mark_failed(run.directory, KILLED, ExitCode.STOPPED)
     say(f"{run.id} was killed. {resume_hint(run)}")
     return ExitCode.DONE

@@ -38,7 +38,10 @@ class View(Protocol):
         """A line of the watcher's own."""
 
     def end(self, run: Run) -> None:
-        """The last call, once the run has ended or is no longer watched."""
+        """The last of the run's news, once it has ended or is no longer watched."""
+
+    def close(self) -> None:
+        """Give the terminal back; called last, also after an error."""
 
 
 def describe(record: AnyRecord, epochs: int) -> Text | None:
@@ -81,6 +84,9 @@ class PlainView:
     def end(self, run: Run) -> None:
         """Nothing is left to print."""
 
+    def close(self) -> None:
+        """Nothing was taken."""
+
     def _print(self, text: Text) -> None:
         self._console.print(text, soft_wrap=True)
 
@@ -108,6 +114,9 @@ class JsonView:
         print_json(status_object(run))
         if run.result is not None:
             print_json({"kind": "result", **as_json(run.result)})
+
+    def close(self) -> None:
+        """Nothing was taken."""
 
 
 def status_object(run: Run) -> dict[str, object]:

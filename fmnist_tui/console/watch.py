@@ -10,6 +10,8 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -58,7 +60,17 @@ class Interrupts:
             self.terminations += 1
 
 
-def choose_view(as_json: bool) -> View:
+@contextmanager
+def opened_view(as_json: bool) -> Iterator[View]:
+    """The view that fits stdout; gives the terminal back at the end, also after an error."""
+    view = _choose_view(as_json)
+    try:
+        yield view
+    finally:
+        view.close()
+
+
+def _choose_view(as_json: bool) -> View:
     """JSON lines where they were asked for, the live display on a terminal, else plain lines."""
     from fmnist_tui.console.output import console
 

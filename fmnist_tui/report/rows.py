@@ -27,6 +27,7 @@ NOT_COMPARED = (
     "training.deterministic",
     "training.micro_batch",
     "training.eval_every",
+    "training.checkpoint_seconds",
     "training.max_steps",
 )
 """Fields that make no other experiment: the seed, how the arithmetic is done, how often is looked. What they

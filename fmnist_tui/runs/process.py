@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -50,8 +51,8 @@ def actual_state(status: Status, alive: Callable[[int, float | None], bool] = is
     """The state every view shows: the file's, or LOST where it says alive and the process is dead.
 
     On this host pid and start time decide; for a worker on another host the heartbeat does. A system clock
-    that was set moves the start times psutil tells of all processes, so a start time that does not fit counts
-    only together with an old heartbeat.
+    that was set moves the start times psutil tells of all processes, so a start time that does not fit (or is
+    not known) counts only together with an old heartbeat.
     """
     if not status.state.alive:
         return status.state
@@ -59,7 +60,7 @@ def actual_state(status: Status, alive: Callable[[int, float | None], bool] = is
     if status.host == socket.gethostname():
         if status.pid is None:
             limit = STARTING_LIMIT
-        elif alive(status.pid, status.pid_started):
+        elif status.pid_started is not None and alive(status.pid, status.pid_started):
             return status.state
         elif not alive(status.pid, None):
             return State.LOST
@@ -153,5 +154,8 @@ def kill_worker(status: Status) -> bool:
             process.send_signal(signal.SIGKILL)
         except psutil.Error:
             continue
-    psutil.wait_procs(family, timeout=5)
+    # psutil's own wait would take the exit status from the launcher, which then sees a worker that ended well.
+    end = time.monotonic() + 5.0
+    while any(process_started(process.pid) is not None for process in family) and time.monotonic() < end:
+        time.sleep(0.02)
     return True

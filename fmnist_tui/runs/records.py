@@ -31,7 +31,12 @@ class State(StrEnum):
 
     @property
     def alive(self) -> bool:
-        """Whether a worker should be at work."""
+        """Whether a worker should be there: at work, or waiting in the queue for its device."""
+        return self.at_work or self is State.QUEUED
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a worker should be using its device."""
         return self in (State.STARTING, State.RUNNING, State.STOPPING)
 
 
@@ -112,8 +117,22 @@ class Status(Record):
     """Time the run was at work, over all its starts."""
     device: str = ""
     device_name: str = ""
+    queue_place: int | None = None
+    """While queued: 1 is the next on its device."""
+    queue_behind: str | None = None
+    """While queued: the id of the run directly ahead, at work or queued itself."""
+    starts_in_seconds: float | None = None
+    """While queued: the expected wait, counted from the heartbeat; None where a run ahead can't tell its own."""
+    beside: str | None = None
+    """The id of the run this one was started beside on the same device (`--now`)."""
     error: str | None = None
     exit_code: int | None = None
+    retries_used: int = 0
+    """How often this start began anew after the device failed."""
+
+
+NOT_QUEUED: dict[str, None] = {"queue_place": None, "queue_behind": None, "starts_in_seconds": None}
+"""The Status fields of a run that waits for nothing (any more)."""
 
 
 class TrainRecord(Record):
@@ -207,7 +226,7 @@ class EventRecord(Record):
 
     kind: Literal["event"] = "event"
     time: Timestamp = Field(default_factory=utc_now)
-    event: Literal["start", "choice", "checkpoint", "resume", "stop", "warning", "edit", "finish", "error"]
+    event: Literal["start", "choice", "checkpoint", "resume", "stop", "warning", "edit", "finish", "error", "queue"]
     step: int = 0
     epoch: int = 0
     message: str = ""
@@ -256,6 +275,10 @@ class LaunchRequest(Record):
     """Where a resumed run goes on from."""
     epochs: int | None = None
     """Epochs in all, where a resume changes them."""
+    now: bool = False
+    """Start beside what is on the device instead of waiting in its queue."""
+    retries: int = Field(0, ge=0, le=1000)
+    """How often the worker may begin anew from the checkpoint after the device failed."""
     command: list[str] = Field(default_factory=list)
     """The command line that asked."""
 

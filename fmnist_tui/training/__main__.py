@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import ExitCode, LaunchRequest, State, Status
 from fmnist_tui.training.control import StopSignal
+from fmnist_tui.training.reporter import Reporter
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,63 +53,99 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchRequest, stop_signal: StopSignal) -> int:
-    """Train with the run's lock held; the final status says how it ended."""
-    from fmnist_tui.training.reporter import Reporter
+    """Train with the run's lock held; the final status says how it ended.
 
+    Where the device failed and a retry is left, this process begins anew and does not return.
+    """
     reporter = Reporter(run, status.model_copy(update={"state": State.STARTING, "phase": "loading torch"}))
     reporter.start()
-    state, error, code = State.FAILED, None, ExitCode.FAILED
-    try:
-        state, error, code = _train(run, config, launch, reporter, stop_signal)
-    except BaseException as unexpected:
-        traceback.print_exc()
-        error = f"{type(unexpected).__name__}: {unexpected}".splitlines()[0]
-        if isinstance(unexpected, KeyboardInterrupt):
-            state, error, code = State.STOPPED, "stopped at once by a second signal", ExitCode.STOPPED
-    finally:
-        if error and state is State.FAILED:
-            reporter.event("error", error)
-        reporter.close(state, error if state is State.FAILED else None, code)
-    if state is State.FINISHED:
+    ending = _train(run, config, launch, reporter, stop_signal)
+    if ending.deleted:
+        reporter.abandon()
+        return ending.code
+    if ending.error:
+        reporter.event("error" if ending.state is State.FAILED else "stop", ending.error)
+    if ending.retry and reporter.status.retries_used < launch.retries and stop_signal.received is None:
+        _begin_anew(run, reporter)
+    reporter.close(ending.state, ending.error if ending.state is State.FAILED else None, ending.code)
+    if ending.state is State.FINISHED:
         _rewrite_table(run)
-    return code
+    return ending.code
+
+
+class Ending(NamedTuple):
+    """How a training ended."""
+
+    state: State
+    error: str | None
+    code: int
+    retry: bool = False
+    """Whether another try from the checkpoint may go better."""
+    deleted: bool = False
+    """There is no run directory any more to write to."""
 
 
 def _train(
-    run: RunDirectory, config: RunConfig, launch: LaunchRequest, reporter: object, stop_signal: StopSignal
-) -> tuple[State, str | None, int]:
-    """Load, train, and say how it ended: state, error and exit code."""
+    run: RunDirectory, config: RunConfig, launch: LaunchRequest, reporter: Reporter, stop_signal: StopSignal
+) -> Ending:
+    """Load and train; whatever happens comes back as an Ending."""
     if config.training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    from fmnist_tui.data import source
-    from fmnist_tui.training import checkpoint, loop, precision
-    from fmnist_tui.training.desk import Job, Stopped
-    from fmnist_tui.training.losses import NonFiniteLoss
-    from fmnist_tui.training.reporter import Reporter
-    from fmnist_tui.training.step import OutOfMemory
+    try:
+        import torch
 
-    assert isinstance(reporter, Reporter)
+        from fmnist_tui.data import source
+        from fmnist_tui.training import checkpoint, loop, precision
+        from fmnist_tui.training.desk import Job, RunDeleted, Stopped
+        from fmnist_tui.training.losses import NonFiniteLoss
+        from fmnist_tui.training.step import OutOfMemory
+    except Exception as error:
+        traceback.print_exc()
+        return Ending(State.FAILED, f"torch could not be loaded: {_first_line(error)}", ExitCode.FAILED)
     try:
         execution = precision.choose(config.training, precision.resolve_device(launch.device))
         reporter.update(now=True, phase="loading data", device=str(execution.device))
         images = source.load(config.data, Path(launch.data_dir) if launch.data_dir else None)
         loop.train(Job(run, config, launch, images, execution, reporter, stop_signal))
     except Stopped:
-        return State.STOPPED, None, ExitCode.STOPPED
+        return Ending(State.STOPPED, None, ExitCode.STOPPED)
+    except KeyboardInterrupt:
+        return Ending(State.STOPPED, "stopped at once by a second signal", ExitCode.STOPPED)
+    except RunDeleted as error:
+        print(f"{error}; training ends", file=sys.stderr)
+        return Ending(State.FAILED, str(error), ExitCode.FAILED, deleted=True)
     except source.DataError as error:
-        return State.FAILED, str(error), ExitCode.DATA
-    except ConfigError as error:
-        return State.FAILED, str(error), ExitCode.USAGE
-    except checkpoint.CheckpointError as error:
-        return State.FAILED, str(error), ExitCode.USAGE
+        return Ending(State.FAILED, str(error), ExitCode.DATA)
+    except (ConfigError, checkpoint.CheckpointError) as error:
+        return Ending(State.FAILED, str(error), ExitCode.USAGE)
     except NonFiniteLoss as error:
-        return State.FAILED, f"{error}; {_non_finite_remedy(run, config)}", ExitCode.FAILED
+        return Ending(State.FAILED, f"{error}; {_non_finite_remedy(run, config)}", ExitCode.FAILED)
     except OutOfMemory as error:
-        return State.FAILED, str(error), ExitCode.FAILED
+        return Ending(State.FAILED, str(error), ExitCode.FAILED)
     except OSError as error:
         traceback.print_exc()
-        return State.FAILED, f"{error.strerror or error}: {error.filename or run.path}", ExitCode.FAILED
-    return State.FINISHED, None, ExitCode.DONE
+        error_text = f"{error.strerror or error}: {error.filename or run.path}"
+        return Ending(State.FAILED, error_text, ExitCode.FAILED, deleted=not run.marker.exists())
+    except torch.AcceleratorError as error:
+        traceback.print_exc()
+        return Ending(State.FAILED, f"the device failed: {_first_line(error)}", ExitCode.FAILED, retry=True)
+    except Exception as error:
+        traceback.print_exc()
+        return Ending(State.FAILED, f"{type(error).__name__}: {_first_line(error)}", ExitCode.FAILED, retry=True)
+    return Ending(State.FINISHED, None, ExitCode.DONE)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+def _begin_anew(run: RunDirectory, reporter: Reporter) -> None:
+    """Replace this process by a fresh worker of the same run: same pid, new connection to the device."""
+    used = reporter.status.retries_used + 1
+    reporter.event("resume", f"beginning anew from the last checkpoint, retry {used}")
+    reporter.update(now=True, state=State.STARTING, phase="", retries_used=used)
+    reporter.abandon()
+    os.execv(sys.executable, [sys.executable, "-m", "fmnist_tui.training", str(run.path)])
 
 
 def _non_finite_remedy(run: RunDirectory, config: RunConfig) -> str:

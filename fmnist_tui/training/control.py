@@ -43,11 +43,14 @@ class ControlReader:
         self._seen: set[str] = set()
         self._stamp: tuple[int, int] | None = None
         self._due = 0.0
+        self.polled = False
+        """Whether the last call looked at the disk."""
 
     def poll(self) -> list[ControlRequest]:
         """Requests that were not returned before, oldest first."""
         now = time.monotonic()
-        if now < self._due:
+        self.polled = now >= self._due
+        if not self.polled:
             return []
         self._due = now + POLL_SECONDS
         try:

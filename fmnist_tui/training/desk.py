@@ -29,14 +29,16 @@ from fmnist_tui.training.reporter import Reporter
 from fmnist_tui.training.result import Predictions, build_result, device_name, provenance
 from fmnist_tui.training.step import TrainStep, micro_batch_size
 
-CHECKPOINT_SECONDS = 120.0
-"""A checkpoint is written at every epoch, and this long after the last one within an epoch."""
 SLOW_RUN_SECONDS = 3600.0
 """A run that is going to take longer than this says so once its first steps are measured."""
 
 
 class Stopped(Exception):
     """The run was asked to stop and has a checkpoint; the text says by whom."""
+
+
+class RunDeleted(Exception):
+    """The run's directory was deleted or moved away: nobody waits for this training any more."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ class Desk:
     def checkpoint_due(self) -> bool:
         """Whether one is asked for, or the last one is old."""
         age = time.monotonic() - self._checkpoint_time
-        return self.stop == "now" or self._asked_for_checkpoint or age > CHECKPOINT_SECONDS
+        return self.stop == "now" or self._asked_for_checkpoint or age > self.config.training.checkpoint_seconds
 
     def after_step(self) -> None:
         """Write what losses have arrived, and see what is asked for."""
@@ -160,6 +162,8 @@ class Desk:
             self._ask_to_stop("now", self.job.stop_signal.received)
         for request in self.control.poll():
             self._answer(request)
+        if self.control.polled and not self.run.marker.exists():
+            raise RunDeleted(f"{self.run.path} is gone")
         if self.step.micro_batch < self.progress.micro_batch:
             self.progress.micro_batch = self.step.micro_batch
             self.reporter.event(

@@ -93,6 +93,12 @@ class Reporter:
                 break
             time.sleep(0.1 * (attempt + 1))
 
+    def abandon(self) -> None:
+        """Stop without a last word: the directory is gone, or this process begins anew."""
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+
     def keep_until(self, step: int) -> None:
         """Drop the training and evaluation lines after `step`: a resumed run writes them again, never twice.
 

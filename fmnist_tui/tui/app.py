@@ -64,7 +64,7 @@ class FmnistApp(App[None]):
         Binding("question_mark", "app.help", "Keys", key_display="?"),
         Binding("q", "app.detach", "Detach", tooltip="leave the app; runs go on"),
         Binding("ctrl+q", "app.detach", "Detach", show=False, priority=True),
-        Binding("ctrl+t", "app.toggle_light", "Light or dark", show=False),
+        Binding("f2", "app.toggle_light", "Light or dark", show=False),
     ]
 
     def __init__(self, runs_dir: Path, data_dir: Path | None) -> None:

@@ -118,6 +118,11 @@ class Calibration:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled.is_set()
+
     def cancel(self) -> None:
         """End it at once; returns without waiting."""
         self._cancelled.set()
@@ -140,14 +145,14 @@ class Calibration:
                     so_far = updated(so_far, line)
                     report(so_far)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(0 if self._cancelled.is_set() else _EXIT_SECONDS)
+                    child.wait(0 if self.cancelled else _EXIT_SECONDS)
             finally:
                 with self._lock:
                     _kill_group(child)
                     child.wait()
                     self._child = None
                 child.stdout.close()
-            if self._cancelled.is_set():
+            if self.cancelled:
                 raise CalibrationCancelled
             if so_far.error:
                 raise CalibrationError(so_far.error)
@@ -185,7 +190,7 @@ class Calibration:
         pending = b""
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
-            while not self._cancelled.is_set():
+            while not self.cancelled:
                 if time.monotonic() > end:
                     raise CalibrationError(f"no result after {self._timeout:g} s; the worker process was ended")
                 if not selector.select(_POLL_SECONDS):

@@ -83,14 +83,12 @@ def choose(width: int, longest_name: int) -> Layout:
     room = width - 1  # the scroll bar
     widths: dict[str, int] = {}
     for column in sorted(COLUMNS, key=lambda column: column.rank):
-        if column.key == "state":
-            room += widths.pop("glyph") + gap  # it holds the glyph too
-        if column.width + gap <= room:
-            room -= column.width + gap
+        freed = widths.get("glyph", 0) + gap if column.key == "state" and "glyph" in widths else 0
+        if column.width + gap <= room + freed:
+            room += freed - column.width - gap
             widths[column.key] = column.width
-        elif column.key == "state":
-            room -= 1 + gap
-            widths["glyph"] = 1
+            if freed:  # the state's word brings its glyph along
+                del widths["glyph"]
     for key in ("name", "note", "bar", "preset", "device"):
         if key in widths:
             column = next(column for column in COLUMNS if column.key == key)
@@ -187,7 +185,9 @@ def cell(column: Column, width: int, run: Run, now: datetime, glyphs: Glyphs) ->
     if key == "note":
         return _text(*note(run, glyphs), column, width, glyphs)
     if key == "preset":
-        return _text((run.config.preset if run.config else None) or glyphs.missing, "foreground-muted", column, width, glyphs)
+        return _text(
+            (run.config.preset if run.config else None) or glyphs.missing, "foreground-muted", column, width, glyphs
+        )
     if status is None:
         return _text(glyphs.missing, "foreground-muted", column, width, glyphs)
     if key == "bar":

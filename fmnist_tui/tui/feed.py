@@ -110,17 +110,18 @@ class Feed(threading.Thread):
             if not backlog:
                 self._wake.wait(max(0.0, min(self._next_watch, now + WATCH_SECONDS) - time.monotonic()))
 
-    def _attempt(self, what: str, look: Callable[..., None], *values: float) -> None:
-        """Call one part of the loop; its exception becomes a FeedProblem."""
+    def _attempt(self, what: str, look: Callable[..., bool], *values: float) -> None:
+        """Call one part of the loop; its exception becomes a FeedProblem. It says whether it had anything to look at."""
         try:
-            look(*values)
+            looked = look(*values)
         except Exception as error:
             text = str(error) if isinstance(error, RunError) else f"Reading {what} went wrong: {error!r}"
             if self._problems.get(what) != text:
                 self._problems[what] = text
                 self._post(FeedProblem(text))
         else:
-            self._problems.pop(what, None)
+            if looked:
+                self._problems.pop(what, None)
 
     def _post(self, message: Message) -> None:
         try:
@@ -128,15 +129,16 @@ class Feed(threading.Thread):
         except RuntimeError:  # the app's event loop has closed between our look and our word
             self._stopping = True
 
-    def _look_at_list(self, now: float) -> None:
+    def _look_at_list(self, now: float) -> bool:
         if now < self._next_list and not self._runs.directory_changed():
-            return
+            return False
         self._next_list = now + LIST_SECONDS
         if self._runs.scan() or not self._listed:
             self._listed = True
             self._post(RunsListed(self._runs.newest_first()))
+        return True
 
-    def _look_at_watched(self, now: float) -> None:
+    def _look_at_watched(self, now: float) -> bool:
         runs, logs = self._wanted
         self._forget(self._watched, runs)
         self._forget(self._logs, logs)
@@ -150,6 +152,7 @@ class Feed(threading.Thread):
                 self._look_at_run(run_id, watched)
         for run_id in logs if due else ():
             self._look_at_log(run_id)
+        return due
 
     @staticmethod
     def _forget(held: dict[str, _Watched] | dict[str, LogReader], wanted: frozenset[str]) -> None:
@@ -180,9 +183,10 @@ class Feed(threading.Thread):
         if lines or restarted:
             self._post(LogAdvanced(run_id, lines, restarted))
 
-    def _look_at_children(self) -> None:
+    def _look_at_children(self) -> bool:
         if self.children.reap():
             self._next_list = 0.0
+        return True
 
 
 class SystemFeed(threading.Thread):
@@ -192,11 +196,11 @@ class SystemFeed(threading.Thread):
         super().__init__(name="system-feed", daemon=True)
         self._disk_path = disk_path
         self._post = post
-        self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def stop(self, timeout: float = 0.3) -> None:
         """End the thread; one that hangs in the driver is left behind (it is a daemon)."""
-        self._stop.set()
+        self._ended.set()
         if self.is_alive():
             self.join(timeout)
 
@@ -206,7 +210,7 @@ class SystemFeed(threading.Thread):
 
         monitor: Monitor | None = None
         said = ""
-        while not self._stop.is_set():
+        while not self._ended.is_set():
             try:
                 monitor = monitor or Monitor(self._disk_path)
                 message: Message = SystemSampled(monitor.sample(), monitor.gpu_problem)
@@ -215,10 +219,10 @@ class SystemFeed(threading.Thread):
                 text = f"GPUs and host cannot be read: {error!r}"
                 message, said, repeated = FeedProblem(text), text, text == said
                 if repeated:
-                    self._stop.wait(SYSTEM_SECONDS)
+                    self._ended.wait(SYSTEM_SECONDS)
                     continue
             with contextlib.suppress(RuntimeError):  # the app's event loop has closed
                 self._post(message)
-            self._stop.wait(SYSTEM_SECONDS)
+            self._ended.wait(SYSTEM_SECONDS)
         if monitor is not None:
             monitor.close()

@@ -16,13 +16,15 @@ from fmnist_tui.runs.store import Run
 
 Test = Callable[[Run], bool]
 
+DAMAGED = "damaged"
+"""The state of a run whose status can't be read."""
 _TEXTS: dict[str, Callable[[Run], str]] = {
     "preset": lambda run: (run.config.preset or "") if run.config else "",
     "model": lambda run: run.config.model.kind if run.config else "",
     "name": lambda run: run.name,
     "id": lambda run: run.id,
     "device": lambda run: run.status.device if run.status else "",
-    "state": lambda run: run.state.value,
+    "state": lambda run: run.state.value if run.status else DAMAGED,
 }
 _NUMBERS: dict[str, Callable[[Run], float | None]] = {
     "acc": lambda run: run.status.test_accuracy if run.status else None,
@@ -107,7 +109,9 @@ def _parse_comparison(name: str, sign: str, value: str) -> Test | str:
 
 def _parse_qualifier(name: str, value: str) -> Test | str:
     if name not in _TEXTS:
-        return f"{name}: is a number; write {name}>{value or '94'}" if name in _NUMBERS else _unknown(name, tuple(_TEXTS))
+        return (
+            f"{name}: is a number; write {name}>{value or '94'}" if name in _NUMBERS else _unknown(name, tuple(_TEXTS))
+        )
     wanted = [part for part in value.split(",") if part]
     if not wanted:
         return f"{name}: a text is missing, for example {name}:{'running' if name == 'state' else 'wrn'}"
@@ -119,15 +123,16 @@ def _parse_qualifier(name: str, value: str) -> Test | str:
 
 def _state_test(wanted: list[str]) -> Test | str:
     """States may be shortened; 'alive' stands for all that are at work."""
-    states: set[State] = set()
+    known = [*(state.value for state in State), DAMAGED]
+    states: set[str] = set()
     for part in wanted:
-        found = {state for state in State if state.value.startswith(part)}
-        if "alive".startswith(part) or "active".startswith(part):
-            found |= {state for state in State if state.alive}
+        found = {state for state in known if state.startswith(part)}
+        if "alive".startswith(part):
+            found |= {state.value for state in State if state.alive}
         if not found:
-            return f"state:{part}: the states are {', '.join(State)}"
+            return f"state:{part}: the states are {', '.join(known)}"
         states |= found
-    return lambda run: run.state in states
+    return lambda run: _TEXTS["state"](run) in states
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> str:

@@ -76,7 +76,9 @@ def _processes(others: int) -> str:
     return "1 other process" if others == 1 else f"{others} other processes"
 
 
-def describe(history: History, gpu_problem: str, runs: Sequence[Run], where: str, width: int, glyphs: Glyphs) -> list[Line]:
+def describe(
+    history: History, gpu_problem: str, runs: Sequence[Run], where: str, width: int, glyphs: Glyphs
+) -> list[Line]:
     """The whole screen as lines of at most `width` cells."""
     newest = history.newest
     if newest is None:
@@ -111,7 +113,9 @@ def _gpu(history: History, gpu: GpuSample, runs: Sequence[Run], width: int, glyp
         return history.gpu(gpu.index, field, width)
 
     if gpu.utilization is not None:
-        lines.append(_meter("busy", gpu.utilization, 100, f"{gpu.utilization:.0f} %", past("utilization"), width, glyphs))
+        lines.append(
+            _meter("busy", gpu.utilization, 100, f"{gpu.utilization:.0f} %", past("utilization"), width, glyphs)
+        )
     if gpu.memory_used is not None:
         total = gpu.memory_total
         text = words.gib(gpu.memory_used) + (f" / {words.gib(total)} GiB" if total else " GiB")

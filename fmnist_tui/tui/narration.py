@@ -18,6 +18,7 @@ from fmnist_tui.runs.records import EvalRecord, State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import first_line, moment, percent, speed
 from fmnist_tui.tui.run_data import RunData, epoch_of
+from fmnist_tui.tui.series import Floats
 
 Level = Literal["error", "warning", "good", "info"]
 _ORDER: tuple[Level, ...] = ("error", "warning", "good", "info")
@@ -30,11 +31,11 @@ RISING_EVALUATIONS = 4
 """... and that lowest mean is at least this many evaluations ago."""
 ACCURACY_HOLDS = 0.5
 """Accuracy holds while its mean over WINDOW is within this many points of its best such mean."""
-LR_DROP = 1.5
-"""A step of the learning rate is a fall by this factor between two lines, from a flat stretch to a flat stretch."""
 SLOW_SHARE = 0.6
 """Speed has fallen when the median of the newest SLOW_LINES is below this share of the median before them."""
 SLOW_LINES = 8
+SLOW_MEMORY = 4096
+"""... of at most this many lines, so that looking costs little however long the run."""
 NEWS_EPOCHS = 10
 """A new best, a learning rate step and a passed reference are news for this many epochs or 5 % of the run."""
 PLATEAU_GAIN = 0.05
@@ -83,7 +84,7 @@ def narrate(data: RunData, around: Surroundings) -> list[Note]:
     """Everything worth saying, the most important first, the newer before the older of a kind."""
     found = [
         not_finite(data, around),
-        *rate_drops(data, around)[-1:],
+        rate_drop(data, around),
         speed_fell(data, around),
         rising_test_loss(data.evaluations),
         passed_reference(data.evaluations, around),
@@ -108,31 +109,20 @@ def not_finite(data: RunData, around: Surroundings) -> Note | None:
     return Note("error", epoch, text + (f", and {more:,} times since." if more else "."))
 
 
-def rate_drops(data: RunData, around: Surroundings) -> list[Note]:
-    """Recent steps of the learning rate (not a smooth decay, nor the way down a cosine), oldest first."""
-    newest = epoch_of(data.last_step, around.per_epoch)
-    notes = []
-    for step, before, after in rate_drop_steps(data):
-        epoch = epoch_of(step, around.per_epoch)
-        if newest - epoch <= around.news_epochs:
-            text = f"Learning rate dropped from {before:g} to {after:g} in epoch {epoch}."
-            notes.append(Note("info", epoch, text))
-    return notes
-
-
-def rate_drop_steps(data: RunData) -> list[tuple[float, float, float]]:
-    """Where the learning rate stepped down: (step, rate before, rate after) of every drop, oldest first."""
-    lr = data.lr.values
-    if len(lr) < 3:
-        return []
-    fell = np.flatnonzero((lr[1:-1] == lr[:-2]) & (lr[1:-1] > LR_DROP * lr[2:])) + 2
-    flat_after = [at for at in fell.tolist() if at + 1 >= len(lr) or lr[at + 1] == lr[at]]
-    return [(float(data.lr.x[at]), float(lr[at - 1]), float(lr[at])) for at in flat_after]
+def rate_drop(data: RunData, around: Surroundings) -> Note | None:
+    """The newest step of the learning rate, while it is news."""
+    if not data.rate_steps:
+        return None
+    step, before, after = data.rate_steps[-1]
+    epoch = epoch_of(step, around.per_epoch)
+    if epoch_of(data.last_step, around.per_epoch) - epoch > around.news_epochs:
+        return None
+    return Note("info", epoch, f"Learning rate dropped from {before:g} to {after:g} in epoch {epoch}.")
 
 
 def speed_fell(data: RunData, around: Surroundings) -> Note | None:
     """A lasting fall of the training speed within this start of the worker."""
-    first = data.session.lines + 1
+    first = max(data.session.lines + 1, len(data.speed) - SLOW_MEMORY)
     speeds, x = data.speed.values[first:], data.speed.x[first:]
     if around.ended or len(speeds) < 4 * SLOW_LINES:
         return None
@@ -148,9 +138,11 @@ def speed_fell(data: RunData, around: Surroundings) -> Note | None:
     return Note("warning", since, f"Speed fell {how}, from {speed(usual)} to {speed(now)} img/s, in epoch {since}.")
 
 
-def _means(values: Sequence[float]) -> list[float]:
-    """Mean of each WINDOW neighbours, at the index of the last of them less WINDOW - 1."""
-    return [statistics.fmean(values[i : i + WINDOW]) for i in range(len(values) - WINDOW + 1)]
+def _means(values: Sequence[float]) -> Floats:
+    """Mean of each WINDOW neighbours, at the index of the first of them; empty where there are fewer."""
+    if len(values) < WINDOW:
+        return np.empty(0)
+    return np.convolve(values, np.full(WINDOW, 1 / WINDOW), mode="valid")
 
 
 def rising_test_loss(evaluations: Sequence[EvalRecord]) -> Note | None:
@@ -158,12 +150,12 @@ def rising_test_loss(evaluations: Sequence[EvalRecord]) -> Note | None:
     losses = _means([record.test_loss for record in evaluations])
     if len(losses) < RISING_EVALUATIONS + 1 or not np.isfinite(losses).all():
         return None
-    lowest = min(range(len(losses)), key=losses.__getitem__)
+    lowest = int(losses.argmin())
     if len(losses) - 1 - lowest < RISING_EVALUATIONS or losses[-1] < RISING_LOSS * losses[lowest]:
         return None
     accuracies = _means([record.test_accuracy for record in evaluations])
     since = evaluations[lowest + WINDOW // 2].epoch
-    if accuracies[-1] >= max(accuracies) - ACCURACY_HOLDS:
+    if accuracies[-1] >= accuracies.max() - ACCURACY_HOLDS:
         return Note("warning", since, f"Test loss has been rising since epoch {since} while accuracy holds.")
     return Note("warning", since, f"Test loss has been rising since epoch {since}, and accuracy is falling.")
 
@@ -238,26 +230,19 @@ def outcome(run: Run, now: datetime) -> list[Note]:
     if state is State.QUEUED:
         device = f" on {status.device}" if status and status.device not in ("", "auto") else ""
         return [Note("info", epoch, f"Queued: it starts when what runs before it{device} has ended.")]
-    go_on = "Press r to go on from the last checkpoint" if epoch else "Press r to start it again"
+    go_on = "Press r to resume from the last checkpoint" if epoch else "Press r to start it again"
+    remedy = Note("error", epoch, f"{go_on}, l for the log, d to delete it.")
     if state is State.STOPPED:
-        return [Note("info", epoch, f"Stopped in epoch {epoch}, with a checkpoint. {go_on}, d to delete the run.")]
+        return [Note("info", epoch, f"Stopped in epoch {epoch}. {go_on}, d to delete it.")]
     if state is State.FAILED:
         error = first_line(status.error or "") if status else ""
         what = f"Failed in epoch {epoch}: {error}" if epoch else f"Failed: {error}"
-        remedy = "l to read the log, c for its configuration, d to delete it"
-        return [Note("error", epoch, what if error else "Failed; the log says why."), _remedy(epoch, go_on, remedy)]
+        return [Note("error", epoch, what if error else "Failed; the log says why."), remedy]
     if state is State.LOST:
         heard = moment(status.heartbeat, now) if status else "never"
         what = "Lost: its process is gone (killed, out of memory, or the machine was restarted)"
-        return [
-            Note("error", epoch, f"{what}; last heard of {heard}."),
-            _remedy(epoch, go_on, "l to read the log, d to delete it"),
-        ]
+        return [Note("error", epoch, f"{what}; last heard of {heard}."), remedy]
     return []
-
-
-def _remedy(epoch: int, go_on: str, others: str) -> Note:
-    return Note("error", epoch, f"{go_on}, {others}.")
 
 
 def _finished(run: Run, epoch: int) -> Note:

@@ -16,7 +16,6 @@ from fmnist_tui.runs.records import EvalRecord, State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import learning_rate
 from fmnist_tui.tui.format import percent
-from fmnist_tui.tui.narration import rate_drop_steps
 from fmnist_tui.tui.run_data import RunData, epoch_steps
 from fmnist_tui.tui.series import Series
 from fmnist_tui.tui.widgets.chart_axis import Linear, Log, LogError
@@ -29,13 +28,13 @@ PLAN_POINTS = 800
 """Points of the planned learning rate over a run."""
 
 _FLAGS = {
-    "resume": ("↻", "R", "event"),
-    "stop": ("■", "S", "event"),
-    "edit": ("◊", "E", "event"),
-    "warning": ("!", "!", "warning"),
     "error": ("×", "x", "error"),
+    "warning": ("!", "!", "warning"),
+    "stop": ("■", "S", "event"),
+    "resume": ("↻", "R", "event"),
+    "edit": ("◊", "E", "event"),
 }
-"""Glyph, ASCII glyph and style of the events shown on the time axis; checkpoints are too many."""
+"""Glyph, ASCII glyph and style of the events shown on the time axis, the gravest first; checkpoints are too many."""
 
 
 @dataclass
@@ -120,7 +119,7 @@ class RunCharts:
             reach = float(np.diff(plan.x).max()) / per_epoch
             curves.append(
                 Curve("planned", plan, "ghost", Pattern.DOTTED, ":", per_epoch, text=lambda value: f"{value:.4g}",
-                      reach=reach, shown_until=data.last_step / per_epoch)
+                      reach=reach, background=True, shown_until=data.last_step / per_epoch)
             )  # fmt: skip
         steps = run.config is not None and run.config.schedule.kind == "step"
         return Content("Learning rate", curves, Log() if steps != self.other_scale else Linear((0.0, math.inf)))
@@ -171,18 +170,18 @@ def _ghost_curve(
     if ghost is None or series is None or not len(series):
         return []
     until = data.last_step / per_epoch
-    return [Curve(ghost.name, series, "ghost", Pattern.DOTTED, ":", 1.0, reach=every, shown_until=until)]
+    return [Curve(ghost.name, series, "ghost", Pattern.DOTTED, ":", reach=every, background=True, shown_until=until)]
 
 
 def flags(data: RunData, per_epoch: int) -> list[Flag]:
-    """The events on the time axis, graver ones last so that they are seen where several share a column."""
-    found = [Flag(step / per_epoch, "▾", "v", "axis") for step, _, _ in rate_drop_steps(data)]
+    """The events on the time axis and the steps of the learning rate, the gravest first."""
     order = list(_FLAGS)
     events = [event for event in data.events if event.record.event in _FLAGS]
+    found = []
     for event in sorted(events, key=lambda event: order.index(event.record.event)):
         glyph, ascii_glyph, style = _FLAGS[event.record.event]
         found.append(Flag(event.step / per_epoch, glyph, ascii_glyph, style))
-    return found
+    return found + [Flag(step / per_epoch, "▾", "v", "axis") for step, _, _ in data.rate_steps]
 
 
 def _empty(name: ChartName, run: Run) -> str:

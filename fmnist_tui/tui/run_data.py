@@ -12,12 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+import numpy as np
+
 from fmnist_tui.config import RunConfig
 from fmnist_tui.data.split import split_sizes
 from fmnist_tui.fields import steps_per_epoch
 from fmnist_tui.runs.records import EvalRecord, EventRecord, GpuSample, Status, SystemRecord, TrainRecord
 from fmnist_tui.tui.messages import MetricRecord
 from fmnist_tui.tui.series import Series
+
+RATE_STEP = 1.5
+"""A step of the learning rate is a fall by this factor between two lines, from a flat stretch to a flat stretch:
+no smooth decay, nor the way down a cosine."""
 
 
 class Session(NamedTuple):
@@ -26,6 +32,14 @@ class Session(NamedTuple):
     step: int
     lines: int
     evaluations: int
+
+
+class RateStep(NamedTuple):
+    """A step of the learning rate: where the new rate begins, the rate before and after."""
+
+    step: float
+    before: float
+    after: float
 
 
 class PlacedEvent(NamedTuple):
@@ -45,10 +59,14 @@ class RunData:
         self.test_loss, self.test_accuracy, self.train_accuracy = Series(), Series(), Series()
         self.gpu, self.gpu_memory, self.cpu, self.ram = Series(), Series(), Series(), Series()
         self.evaluations: list[EvalRecord] = []
+        self.best: EvalRecord | None = None
+        """The evaluation with the highest test accuracy, the earliest of equals."""
         self.events: list[PlacedEvent] = []
         self.sessions: list[Session] = [Session(0, 0, 0)]
         self.system: SystemRecord | None = None
         """The newest sample."""
+        self._rate_steps: list[RateStep] = []
+        self._rates_scanned = 2
         self.last_train: TrainRecord | None = None
 
     @property
@@ -123,6 +141,8 @@ class RunData:
         if last is not None and record.step <= last.step:
             self._rewind(record.step, evaluations_from=record.step)
         self.evaluations.append(record)
+        if self.best is None or record.test_accuracy > self.best.test_accuracy:
+            self.best = record
         self.test_loss.append(record.step, record.test_loss)
         self.test_accuracy.append(record.step, record.test_accuracy)
         self.train_accuracy.append(record.step, record.train_accuracy)
@@ -137,11 +157,15 @@ class RunData:
     def _rewind(self, step: float, evaluations_from: float = math.inf) -> None:
         for series in (self.loss, self.lr, self.speed, self.gpu, self.gpu_memory, self.cpu, self.ram):
             series.rewind(step)
+        self._rates_scanned = max(2, min(self._rates_scanned, len(self.lr)))
+        while self._rate_steps and self._rate_steps[-1].step > step:
+            self._rate_steps.pop()
         keep = min(step, evaluations_from - 1)
         for series in (self.test_loss, self.test_accuracy, self.train_accuracy):
             series.rewind(keep)
-        while self.evaluations and self.evaluations[-1].step > keep:
-            self.evaluations.pop()
+        if self.evaluations and self.evaluations[-1].step > keep:
+            self.evaluations = [record for record in self.evaluations if record.step <= keep]
+            self.best = max(self.evaluations, key=lambda record: record.test_accuracy, default=None)
 
     @property
     def session(self) -> Session:
@@ -150,9 +174,24 @@ class RunData:
         return Session(newest.step, min(newest.lines, len(self.loss)), min(newest.evaluations, len(self.evaluations)))
 
     @property
-    def best(self) -> EvalRecord | None:
-        """The evaluation with the highest test accuracy, the earliest of equals."""
-        return max(self.evaluations, key=lambda record: record.test_accuracy, default=None)
+    def rate_steps(self) -> list[RateStep]:
+        """Every step of the learning rate so far, oldest first; looks only at lines it has not seen."""
+        length = len(self.lr)
+        if length > self._rates_scanned:
+            rates = self.lr.values[self._rates_scanned - 2 :]
+            # The newest line is left for the next time: only the one after it tells whether the rate stays.
+            fell = (rates[:-3] == rates[1:-2]) & (rates[1:-2] > RATE_STEP * rates[2:-1]) & (rates[2:-1] == rates[3:])
+            for at in (np.flatnonzero(fell) + self._rates_scanned).tolist():
+                self._rate_steps.append(self._rate_step(at))
+            self._rates_scanned = length - 1
+        newest = self.lr.values[-3:]
+        if len(newest) == 3 and newest[0] == newest[1] > RATE_STEP * newest[2]:
+            return [*self._rate_steps, self._rate_step(length - 1)]
+        return self._rate_steps
+
+    def _rate_step(self, at: int) -> RateStep:
+        rates = self.lr.values
+        return RateStep(float(self.lr.x[at]), float(rates[at - 1]), float(rates[at]))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

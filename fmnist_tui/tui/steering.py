@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import filelock
 
@@ -73,13 +73,13 @@ class Steering:
             text = "Another program has held the run's lock for 10 seconds. Try again."
         except (ValueError, OSError) as error:  # RunError, DataError and ConfigError are ValueErrors
             text = str(error)
-        await self._refuse(title, text)
+        raise await self._refused(title, text)
 
-    async def _refuse(self, title: str, text: str) -> NoReturn:
+    async def _refused(self, title: str, text: str) -> Refused:
         from fmnist_tui.tui.screens.dialogs import MessageDialog
 
         await self.app.push_screen_wait(MessageDialog(title, text))
-        raise Refused
+        return Refused()
 
     def _done(self, text: str) -> None:
         self.app.feed.look()
@@ -90,7 +90,9 @@ class Steering:
 
         title = f"{config.name} was not started"
         if queue:
-            await self._refuse(title, "This version has no queue. Start it now, beside the others, or when they have ended.")
+            raise await self._refused(
+                title, "This version has no queue. Start it now, beside the others, or when they have ended."
+            )
         if self._starting:
             return
         self._starting = True
@@ -147,7 +149,9 @@ class Steering:
         from fmnist_tui.tui.screens.dialogs import EditDialog
 
         if run.status is None or not run.state.alive:
-            await self._refuse(f"{run.name} was not changed", f"It is {run.state}; only a run at work can be edited.")
+            raise await self._refused(
+                f"{run.name} was not changed", f"It is {run.state}; only a run at work can be edited."
+            )
         edit = await self.app.push_screen_wait(EditDialog(run, "edit"))
         if edit is not None:
             await self._try(f"{run.name} was not changed", launching.edit, run.directory, *edit)

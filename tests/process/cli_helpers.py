@@ -43,7 +43,12 @@ def environment() -> dict[str, str]:
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=SECONDS, env=environment(), stdin=subprocess.DEVNULL
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
     )
 
 

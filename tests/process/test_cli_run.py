@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cli_helpers as h
 import psutil
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-import cli_helpers as h
 
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.records import Result, State
@@ -34,7 +31,17 @@ def long_run(runs_dir: Path, *more: str) -> list[str]:
 
 
 def test_run_to_the_end_prints_a_table_row_and_no_control_codes(runs_dir: Path) -> None:
-    done = h.run("run", "preset", "quick", "--runs-dir", str(runs_dir), *h.TINY, "--epochs=2", "--set=training.max_steps=20", "--name=Mine")
+    done = h.run(
+        "run",
+        "preset",
+        "quick",
+        "--runs-dir",
+        str(runs_dir),
+        *h.TINY,
+        "--epochs=2",
+        "--set=training.max_steps=20",
+        "--name=Mine",
+    )
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout + done.stderr
     directory = h.only_run(runs_dir)
@@ -48,7 +55,9 @@ def test_run_to_the_end_prints_a_table_row_and_no_control_codes(runs_dir: Path) 
 
 
 def test_json_is_one_object_a_line_from_the_run_to_the_result(runs_dir: Path) -> None:
-    done = h.run("run", "preset", "quick", "--runs-dir", str(runs_dir), *h.TINY, "--set=training.max_steps=20", "--json")
+    done = h.run(
+        "run", "preset", "quick", "--runs-dir", str(runs_dir), *h.TINY, "--set=training.max_steps=20", "--json"
+    )
     assert done.returncode == 0, done.stderr
     directory = h.only_run(runs_dir)
     lines = h.json_lines(done.stdout)
@@ -164,7 +173,7 @@ def test_detached_then_watched_stopped_and_deleted(runs_dir: Path) -> None:
     assert stopped.returncode == 0 and "stopped in epoch" in stopped.stderr
     code, stdout, _ = h.finish(watcher)
     assert code == 130
-    assert [line["kind"] for line in h.json_lines(stdout)][0::len(stdout.splitlines()) - 1] == ["run", "status"]
+    assert [line["kind"] for line in h.json_lines(stdout)][0 :: len(stdout.splitlines()) - 1] == ["run", "status"]
 
     again = h.run("runs", "stop", run_id, *where)
     assert again.returncode == 0 and "nothing to stop" in again.stderr

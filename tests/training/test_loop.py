@@ -208,8 +208,7 @@ def test_stop_at_accuracy_finishes_early(trainer: Trainer) -> None:
 
 
 def test_a_checkpoint_is_written_within_a_long_epoch(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk_module, "CHECKPOINT_SECONDS", 0.0)
-    run = trainer.create(tiny_config(training={"max_steps": 3}))
+    run = trainer.create(tiny_config(training={"max_steps": 3, "checkpoint_seconds": 0.0}))
     seen = []
     original = Desk.save_checkpoint
 

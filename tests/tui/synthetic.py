@@ -1,320 +1,177 @@
-"""Realistic runs without training: records, statuses and whole run directories for tests and for looking at.
-
-A wrn run of 30,000 images: noisy test accuracy at lr 0.1 around the reference's 93.28 %, a jump at each learning
-rate step, train loss lines of ten steps with their spread, an evaluation an epoch, a system sample now and then.
-Everything follows from the seed; timestamps end at `now`.
-"""
+"""Run directories made through `runs.store` that hold real records in every state, for the tests of the app."""
 
 from __future__ import annotations
 
-import math
-import os
-from dataclasses import dataclass, field, replace
+import socket
+import subprocess
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
-from fmnist_tui.config import RunConfig
-from fmnist_tui.data.split import split_sizes
-from fmnist_tui.fields import steps_per_epoch, with_changes
-from fmnist_tui.presets import shipped_preset
+from fmnist_tui.presets import load_preset
+from fmnist_tui.runs import store
+from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import (
-    EvalRecord,
-    EventRecord,
-    GpuSample,
-    HostSample,
-    Provenance,
-    Result,
-    State,
-    Status,
-    SystemRecord,
-    TrainRecord,
-)
-from fmnist_tui.runs.store import Run
-from fmnist_tui.training.schedule import learning_rate
-from fmnist_tui.tui.messages import MetricRecord
+from fmnist_tui.runs.records import EvalRecord, State, Status, TrainRecord
 
-NOW = datetime(2026, 11, 23, 14, 28, 0, tzinfo=UTC)
-RUN_ID = "20261123-142501-wrn-k3f9"
-GHOST_ID = "20261121-090000-wrn-a2b4"
+NOW = datetime(2026, 11, 23, 14, 30, 0, tzinfo=UTC)
+"""The time of synthetic runs where a test fixes it."""
 
 
-def stamp(time: datetime) -> str:
-    """A timestamp as records have it."""
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def stamp(seconds_ago: float, now: datetime | None = None) -> str:
+    """A record's timestamp that many seconds before now."""
+    then = (now or datetime.now(UTC)) - timedelta(seconds=seconds_ago)
+    return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def preset(name: str = "wrn", **changes: Any) -> RunConfig:
-    """A shipped preset with changes, their dots written as double underscores."""
-    config = shipped_preset(name)
-    assert config is not None
-    return with_changes(config, {key.replace("__", "."): value for key, value in changes.items()})
+class RunMaker:
+    """Makes runs as launchers and workers would have left them; `worker_pid` is a live process that is no worker."""
 
+    def __init__(self, runs_dir: Path, worker_pid: int, now: datetime | None = None) -> None:
+        self.runs_dir = runs_dir
+        self.worker_pid = worker_pid
+        self.now = now
 
-@dataclass(frozen=True)
-class Plan:
-    """What a synthetic run is like."""
+    def make(
+        self,
+        preset: str = "wrn",
+        state: State = State.FINISHED,
+        *,
+        run_id: str = "",
+        ago: float = 3600.0,
+        epoch: int | None = None,
+        changes: dict[str, Any] | None = None,
+        **status: Any,
+    ) -> RunDirectory:
+        """A run last heard of `ago` seconds ago. State.LOST: its file says running, its process is gone."""
+        config = load_preset(preset)
+        if changes:
+            config = config.model_copy(update=changes)
+        run = store.create_run(self.runs_dir, config)
+        if run_id:
+            run = RunDirectory(run.path.rename(run.path.with_name(run_id)))
+        epochs = config.training.epochs
+        alive = state.alive
+        epoch = epochs if epoch is None else epoch
+        fields: dict[str, Any] = {
+            "state": State.RUNNING if state is State.LOST else state,
+            "host": socket.gethostname(),
+            "created": stamp(ago + 7200, self.now),
+            "started": stamp(ago + 7190, self.now),
+            "heartbeat": stamp(1 if alive else ago, self.now),
+            "ended": None if alive or state in (State.LOST, State.QUEUED) else stamp(ago, self.now),
+            "epoch": epoch,
+            "epochs": epochs,
+            "steps_per_epoch": 118,
+            "step": 118 * epoch,
+            "steps": 118 * epochs,
+            "device": "cuda:0",
+            "device_name": "NVIDIA H200",
+            "active_seconds": 7190.0,
+        }
+        if alive:
+            fields |= {"pid": self.worker_pid, "pid_started": psutil.Process(self.worker_pid).create_time()}
+        if state is State.LOST:
+            dead = subprocess.Popen(["true"])
+            dead.wait()
+            fields |= {"pid": dead.pid, "pid_started": 1.0}
+        self.write_status(run, **(fields | status))
+        return run
 
-    config: RunConfig = field(default_factory=preset)
-    done: float = 36.7
-    """Epochs done."""
-    seed: int = 0
-    speed: float = 9870.0
-    slow_from: float = math.inf
-    """Epoch from which the speed is half."""
-    nan_at: int | None = None
-    """Step whose loss is NaN; the run ends there."""
-    spike_at: int | None = None
-    """Step whose loss is 40 times the usual."""
-    overfit_from: float = math.inf
-    """Epoch from which test loss rises while accuracy holds."""
-    shift: float = 0.0
-    """Points of accuracy more (or less) than usual."""
-    lines_every: int = 10
-    gpu: bool = True
-    now: datetime = NOW
-    resume_at: int | None = None
-    """A stop and a resume at this epoch."""
+    @staticmethod
+    def write_status(run: RunDirectory, **fields: Any) -> None:
+        """Write status.json as a trainer would: these fields, or where some are left out, the present ones changed."""
+        before = Status.model_validate_json(run.status.read_bytes()).model_dump()
+        replace_bytes(run.status, Status(**(before | fields)).to_json().encode())
 
-    @property
-    def per_epoch(self) -> int:
-        """Steps an epoch."""
-        return steps_per_epoch(self.config, split_sizes(self.config.data.source, self.config.data.split)[0])
-
-
-def _phase(lr: float, plan: Plan) -> int:
-    """How often the learning rate has dropped, by its size."""
-    share = max(lr / plan.config.optimizer.lr, 1e-4)
-    return min(3, round(-math.log(share) / math.log(5)))
-
-
-def losses_at(epoch: float, lr: float, plan: Plan) -> tuple[float, float, float, float]:
-    """Train loss, test loss, test accuracy and train accuracy around an epoch, without noise."""
-    phase = _phase(lr, plan)
-    start = 1.45 * math.exp(-epoch / 0.9) + 0.35 * math.exp(-epoch / 7)
-    train = (0.165, 0.085, 0.03, 0.016)[phase] + start
-    test = (0.205, 0.178, 0.172, 0.176)[phase] + 0.9 * start
-    error = (6.9, 5.6, 5.1, 4.9)[phase] + 45 * math.exp(-epoch / 1.1) + 6 * math.exp(-epoch / 8)
-    if epoch > plan.overfit_from:
-        test *= 1 + 0.03 * (epoch - plan.overfit_from)
-        error = 6.6
-    train_error = (5.9, 3.0, 0.9, 0.4)[phase] + 48 * math.exp(-epoch / 1.0) + 6 * math.exp(-epoch / 7)
-    return train, test, 100 - error + plan.shift, 100 - train_error
-
-
-def records(plan: Plan) -> list[MetricRecord]:
-    """Every line of the run's metrics, in order."""
-    rng = np.random.default_rng(plan.seed)
-    per_epoch, batch = plan.per_epoch, plan.config.training.batch_size
-    steps = int(plan.done * per_epoch)
-    found: list[MetricRecord] = []
-    clock, sampled = 0.0, -10.0
-    times: list[float] = []
-
-    def add(record: MetricRecord) -> None:
-        found.append(record)
-        times.append(clock)
-
-    add(EventRecord(event="start", message="wide_resnet with 36,478,906 parameters on NVIDIA H200"))
-    clock += 9.0
-    for first in range(0, steps, plan.lines_every):
-        if clock - sampled >= 5.0:
-            sampled = clock
-            add(_sample(rng, plan))
-        last = min(first + plan.lines_every, (first // per_epoch + 1) * per_epoch, steps)
-        for begin, end in (
-            [(first, last)] if last == first + plan.lines_every else _split(first, plan, per_epoch, steps)
-        ):
-            epoch = (end - 1) // per_epoch + 1
-            lr = learning_rate(end - 1, plan.config, per_epoch)
-            mean = losses_at(end / per_epoch, lr, plan)[0] * (1 + 0.09 * float(rng.standard_normal()))
-            mean = max(0.004, mean)
-            low, high = mean * (1 - abs(rng.normal(0.25, 0.05))), mean * (1 + abs(rng.normal(0.33, 0.09)))
-            if plan.spike_at is not None and begin < plan.spike_at <= end:
-                high, mean = 40 * mean, mean + 39 * mean / (end - begin)
-            if plan.nan_at is not None and begin < plan.nan_at <= end:
-                mean = low = high = math.nan
-            pace = plan.speed * (0.5 if epoch > plan.slow_from else 1.0) * (1 + 0.02 * float(rng.standard_normal()))
-            pace *= 0.15 if begin == 0 else 1.0  # the first line holds compilation
-            clock += (end - begin) * batch / pace
-            add(
-                TrainRecord(
-                    step=end, epoch=epoch, loss=mean, loss_min=low, loss_max=high, lr=lr, images_per_second=pace
-                )
+    @staticmethod
+    def write_metrics(run: RunDirectory, epochs: int, first: int = 1, steps_per_epoch: int = 118) -> None:
+        """Append one training line and one evaluation for each epoch."""
+        writer = LineWriter(run.metrics)
+        for epoch in range(first, first + epochs):
+            step, loss = epoch * steps_per_epoch, 2.0 / (1 + epoch)
+            train = TrainRecord(
+                step=step,
+                epoch=epoch,
+                loss=loss,
+                loss_min=loss / 2,
+                loss_max=2 * loss,
+                lr=0.1,
+                images_per_second=9870.0,
             )
-            if math.isnan(mean):
-                add(EventRecord(event="error", step=end, epoch=epoch, message=f"loss is NaN at step {plan.nan_at}"))
-                return _dated(found, times, plan.now)
-            if end % per_epoch == 0 and epoch % plan.config.training.eval_every == 0:
-                clock += 1.3
-                add(_evaluation(rng, plan, epoch, end, lr))
-                if plan.resume_at == epoch:
-                    where = f"epoch {epoch + 1}, step {end}"
-                    add(EventRecord(event="stop", step=end, epoch=epoch, message=f"stopped by a request in {where}"))
-                    clock += 120.0
-                    add(EventRecord(event="resume", step=end, epoch=epoch, message=f"going on from {where}"))
-    return _dated(found, times, plan.now)
+            evaluation = EvalRecord(
+                epoch=epoch, step=step, test_loss=loss, test_accuracy=95 - 20 * loss, train_loss=loss,
+                train_accuracy=96 - 20 * loss, seconds=1.0,
+            )  # fmt: skip
+            writer.write(train.to_json() + "\n" + evaluation.to_json() + "\n")
+        writer.close()
+
+    def gallery(self) -> dict[str, RunDirectory]:
+        """A run in every state a person meets, by what is special about it."""
+        made = {
+            "running": self.make(
+                "wrn", State.RUNNING, run_id="20261123-142501-wrn-k3f9", epoch=37, phase="training", loss=0.1843,
+                lr=0.1, test_accuracy=93.41, best_accuracy=93.60, best_epoch=35, images_per_second=9870.0,
+                eta_seconds=7455.0,
+            ),
+            "starting": self.make(
+                "densenet", State.STARTING, run_id="20261123-142900-densenet-a2b3", epoch=0, phase="loading data",
+                device="auto", device_name="", active_seconds=0.0,
+            ),
+            "stopping": self.make(
+                "dpn", State.STOPPING, run_id="20261123-120000-dpn-q7rt", epoch=112, phase="saving", loss=0.0312,
+                test_accuracy=93.02, best_accuracy=93.11, best_epoch=101, images_per_second=4410.0, device="cuda:1",
+            ),
+            "finished": self.make(
+                "turbo" if _has("turbo") else "quick", ago=5400, run_id="20261123-101500-quick-m4n5", loss=0.2101,
+                test_accuracy=91.25, best_accuracy=91.40, best_epoch=7, device="cpu", device_name="Intel Xeon",
+                images_per_second=843.0, active_seconds=62.0,
+            ),
+            "failed": self.make(
+                "shake-shake-96", State.FAILED, ago=9000, run_id="20261123-081500-shake-shake-96-x8yz", epoch=3,
+                error="CUDA out of memory: tried to allocate 2.4 GiB with 1.1 GiB free.\n"
+                "The largest micro-batch that fits is 96: set training.micro_batch = 96, or 'auto'.",
+                exit_code=4, loss=1.2034,
+            ),
+            "not finite": self.make(
+                "dpn", State.FAILED, ago=90_000, run_id="20261122-120000-dpn-lr1-h2jk", epoch=2, loss=float("nan"),
+                error="The loss is not finite at step 212 (epoch 2). Try a lower optimizer.lr; the last good "
+                "checkpoint is of epoch 1.",
+                exit_code=4, changes={"name": "dpn-lr1"},
+            ),
+            "lost": self.make(
+                "densenet", State.LOST, ago=30_000, run_id="20261123-031500-densenet-c5d6", epoch=144, loss=0.0921,
+                test_accuracy=93.30, best_accuracy=93.42, best_epoch=140, eta_seconds=5000.0,
+            ),
+            "stopped": self.make(
+                "shake-shake-64", State.STOPPED, ago=200_000, run_id="20261121-060000-shake-shake-64-p9qr", epoch=512,
+                loss=0.1633, test_accuracy=92.88, best_accuracy=92.95, best_epoch=509, exit_code=130,
+            ),
+            "old": self.make(
+                "wrn", ago=40 * 86_400.0, run_id="20261014-060000-wrn-cutout-s2t3", loss=0.0021, test_accuracy=94.61,
+                best_accuracy=94.70, best_epoch=188, changes={"name": "wrn-cutout"}, active_seconds=8040.0,
+            ),
+        }  # fmt: skip
+        damaged = self.make("quick", run_id="20261101-060000-quick-d4mg")
+        damaged.status.write_text("{ half a")
+        return made | {"damaged": damaged}
 
 
-def _split(first: int, plan: Plan, per_epoch: int, steps: int) -> list[tuple[int, int]]:
-    """A line that would cross the end of an epoch as two."""
-    edge, end = (first // per_epoch + 1) * per_epoch, min(first + plan.lines_every, steps)
-    return [(a, b) for a, b in ((first, min(edge, end)), (edge, end)) if b > a]
+def _has(preset: str) -> bool:
+    from fmnist_tui.presets import find_presets
+
+    return preset in find_presets()
 
 
-def _evaluation(rng: np.random.Generator, plan: Plan, epoch: int, step: int, lr: float) -> EvalRecord:
-    train, test, accuracy, train_accuracy = losses_at(epoch, lr, plan)
-    noise = (1.0, 0.22, 0.12, 0.08)[_phase(lr, plan)]
-    swing = float(rng.standard_normal()) * noise
-    return EvalRecord(
-        epoch=epoch,
-        step=step,
-        test_loss=max(0.05, test * (1 + 0.05 * noise * float(rng.standard_normal()) - 0.04 * swing)),
-        test_accuracy=min(100.0, accuracy + 0.45 * swing),
-        train_loss=train,
-        train_accuracy=min(100.0, train_accuracy + 0.1 * noise * float(rng.standard_normal())),
-        seconds=1.3 + 0.02 * float(rng.standard_normal()),
-    )
-
-
-def _sample(rng: np.random.Generator, plan: Plan) -> SystemRecord:
-    gpu = GpuSample(
-        index=0,
-        name="NVIDIA H200",
-        utilization=float(np.clip(rng.normal(91, 4), 0, 100)),
-        memory_used=31 << 30,
-        memory_total=139 << 30,
-        power=float(rng.normal(512, 9)),
-        power_limit=700.0,
-        temperature=61.0,
-    )
-    host = HostSample(
-        cpu_percent=float(np.clip(rng.normal(14, 3), 0, 100)), ram_used=21 << 30, ram_total=128 << 30, cores=16
-    )
-    return SystemRecord(gpus=[gpu] if plan.gpu else [], host=host)
-
-
-def _dated(found: list[MetricRecord], times: list[float], now: datetime) -> list[MetricRecord]:
-    """The records with timestamps that end at `now`."""
-    end = times[-1]
-    return [
-        record.model_copy(update={"time": stamp(now - timedelta(seconds=end - at))})
-        for record, at in zip(found, times, strict=True)
-    ]
-
-
-def status(plan: Plan, lines: list[MetricRecord], state: State = State.RUNNING, **changes: Any) -> Status:
-    """A status that fits the records."""
-    train = [record for record in lines if isinstance(record, TrainRecord)]
-    evaluations = [record for record in lines if isinstance(record, EvalRecord)]
-    best = max(evaluations, key=lambda record: record.test_accuracy, default=None)
-    newest = train[-1] if train else None
-    per_epoch, epochs = plan.per_epoch, plan.config.training.epochs
-    values: dict[str, Any] = {
-        "state": state,
-        "phase": "training" if state is State.RUNNING else "",
-        "pid": os.getpid() if state.alive else None,
-        "pid_started": psutil.Process().create_time() if state.alive else None,
-        "host": os.uname().nodename,
-        "created": lines[0].time if lines else stamp(plan.now),
-        "started": lines[0].time if lines else None,
-        "ended": None if state.alive else stamp(plan.now),
-        "heartbeat": stamp(plan.now),
-        "epoch": newest.epoch if newest else 0,
-        "epochs": epochs,
-        "step": newest.step if newest else 0,
-        "steps": epochs * per_epoch,
-        "steps_per_epoch": per_epoch,
-        "loss": newest.loss if newest else None,
-        "lr": newest.lr if newest else None,
-        "test_accuracy": evaluations[-1].test_accuracy if evaluations else None,
-        "best_accuracy": best.test_accuracy if best else None,
-        "best_epoch": best.epoch if best else None,
-        "images_per_second": newest.images_per_second if newest else None,
-        "active_seconds": 190.0,
-        "device": "cuda:0" if plan.gpu else "cpu",
-        "device_name": "NVIDIA H200" if plan.gpu else "AMD EPYC",
-    }
-    return Status(**(values | changes))
-
-
-def result(plan: Plan, lines: list[MetricRecord], run_id: str = RUN_ID) -> Result:
-    """The result of a run that ended with these records."""
-    evaluations = [record for record in lines if isinstance(record, EvalRecord)]
-    best = max(evaluations, key=lambda record: record.test_accuracy)
-    last, config = evaluations[-1], plan.config
-    train_images, test_images = split_sizes(config.data.source, config.data.split)
-    return Result(
-        id=run_id,
-        name=config.name,
-        preset=config.preset,
-        model=config.model.kind,
-        parameters=36_478_906,
-        seed=config.seed,
-        data_source=config.data.source,
-        split=config.data.split,
-        train_images=train_images,
-        test_images=test_images,
-        epochs=last.epoch,
-        steps=last.step,
-        complete=True,
-        test_accuracy=last.test_accuracy,
-        test_loss=last.test_loss,
-        best_accuracy=best.test_accuracy,
-        best_epoch=best.epoch,
-        train_accuracy=last.train_accuracy,
-        train_seconds=612.0,
-        eval_seconds=260.0,
-        total_seconds=893.0,
-        images_per_second=plan.speed,
-        device="cuda:0",
-        device_name="NVIDIA H200",
-        precision="bf16",
-        memory_format="channels_last",
-        compile="default",
-        deterministic=False,
-        micro_batch=config.training.batch_size,
-        peak_memory_bytes=31 << 30,
-        starts=1,
-        started=lines[0].time,
-        finished=lines[-1].time,
-        provenance=Provenance(fmnist_tui="0.1.0", python="3.12", torch="2.14", platform="Linux"),
-    )
-
-
-def make_run(
-    runs_dir: Path, plan: Plan, state: State = State.RUNNING, run_id: str = RUN_ID, write: bool = True, **changes: Any
-) -> tuple[Run, list[MetricRecord]]:
-    """A run as the store loads it and its records; `write` also puts its directory on disk."""
-    lines = records(plan)
-    values = status(plan, lines, State.RUNNING if state is State.LOST else state, **changes)
-    finished = result(plan, lines, run_id) if state is State.FINISHED else None
-    directory = RunDirectory(runs_dir / run_id)
-    if write:
-        directory.path.mkdir(parents=True)
-        directory.config.write_text(plan.config.model_dump_json(indent=2))
-        directory.status.write_text(values.to_json())
-        directory.metrics.write_text("".join(record.to_json() + "\n" for record in lines))
-        directory.worker_log.write_text(_log(lines))
-        if finished is not None:
-            directory.result.write_text(finished.model_dump_json(indent=2))
-        directory.marker.write_text("1\n")
-    return Run(directory, plan.config, values, finished, state), lines
-
-
-def _log(lines: list[MetricRecord]) -> str:
-    events = [record for record in lines if isinstance(record, EventRecord)]
-    evaluations = [record for record in lines if isinstance(record, EvalRecord)]
-    text = [f"{record.time} {record.event}: {record.message}" for record in events]
-    text += [f"{r.time} epoch {r.epoch}: test {r.test_accuracy:.2f} %, loss {r.test_loss:.4f}" for r in evaluations]
-    return "\n".join(sorted(text)) + "\n"
-
-
-def ghost(runs_dir: Path, now: datetime = NOW) -> tuple[Run, list[MetricRecord]]:
-    """A finished earlier wrn run, on disk."""
-    plan = replace(Plan(done=200.0, seed=7, shift=-0.2, lines_every=59), now=now - timedelta(days=2))
-    return make_run(runs_dir, plan, State.FINISHED, GHOST_ID)
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether a condition comes true in time; for threads, where there is no event loop to pause in."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return condition()

@@ -140,6 +140,7 @@ COMMON_VALUES = {
     "training.batch_size": "64",
     "training.micro_batch": "16",
     "training.eval_every": "5",
+    "training.checkpoint_seconds": "30",
     "training.max_steps": "9",
     "training.stop_at_accuracy": "95",
     "training.precision": "bf16",

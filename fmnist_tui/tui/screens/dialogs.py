@@ -5,12 +5,13 @@ Pushed by `tui.steering` alone; escape always means None: nothing happens.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
@@ -148,18 +149,20 @@ class EditDialog(Dialog[Edit]):
         assert status is not None
         self._at, self._epochs = status.epoch, status.epochs
         self._least = max(1, status.epoch) if purpose == "edit" else status.epochs + 1
-        self._limit = run.config.training.stop_at_accuracy if run.config else None
 
     def compose(self) -> ComposeResult:
-        """One or two inputs, each with what is wrong with it beside it."""
+        """One or two inputs on lines of their own, and what is wrong with them."""
         with Vertical(classes="dialog"):
-            yield Static(f"Epochs in all (in epoch {self._at} of {self._epochs} now)", classes="dialog-label")
             suggested = self._epochs if self._purpose == "edit" else 2 * self._epochs
-            yield Input(str(suggested), id="epochs", type="integer", compact=True)
+            with Horizontal(classes="dialog-line"):
+                yield Static("Epochs in all")
+                yield Input(str(suggested), id="epochs", type="integer", compact=True)
+                yield Static(f"{self._epochs} planned, in {self._at} now" if self._purpose == "edit" else "")
             if self._purpose == "edit":
-                yield Static("Stop at a test accuracy of, in % (empty: leave as it is; 0: never)", classes="dialog-label")
-                placeholder = f"{self._limit:g} at its start" if self._limit else "no limit at its start"
-                yield Input("", placeholder=placeholder, id="accuracy", type="number", compact=True)
+                with Horizontal(classes="dialog-line"):
+                    yield Static("Stop at test accuracy")
+                    yield Input("", placeholder="as it is", id="accuracy", type="number", compact=True)
+                    yield Static("%, 0 takes the limit back")
             yield Static("", id="wrong", classes="dialog-wrong")
             done = "enter sends it to the worker" if self._purpose == "edit" else "enter starts it"
             yield Static(f"{done}, esc cancels", classes="dialog-hint")
@@ -193,3 +196,38 @@ class EditDialog(Dialog[Edit]):
             self.query_one("#wrong", Static).update(found)
         else:
             self.dismiss(found if found != Edit(None, None) else None)
+
+
+class ExportDialog(Dialog[Path]):
+    """The file a table is written to; its suffix says the format."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "send", "Write", priority=True)]
+
+    def __init__(self, path: Path, suffixes: tuple[str, ...]) -> None:
+        super().__init__("Write the table to a file")
+        self._path = path
+        self._suffixes = suffixes
+        self._warned: Path | None = None
+
+    def compose(self) -> ComposeResult:
+        """One input, and what is wrong with it."""
+        with Vertical(classes="dialog"):
+            yield Static(f"File ({', '.join(self._suffixes)}; from {Path.cwd()})", classes="dialog-label", markup=False)
+            yield Input(str(self._path), id="path", compact=True)
+            yield Static("", id="wrong", classes="dialog-wrong", markup=False)
+            yield Static("enter writes it, esc cancels", classes="dialog-hint")
+
+    def action_send(self) -> None:
+        """Dismiss with the path; one that exists needs a second enter."""
+        path = Path(self.query_one("#path", Input).value.strip()).expanduser()
+        wrong = ""
+        if path.suffix not in self._suffixes:
+            wrong = f"the name must end in one of {', '.join(self._suffixes)}"
+        elif path.is_dir() or not path.parent.is_dir():
+            wrong = "is a directory" if path.is_dir() else f"there is no directory {path.parent}"
+        elif path.exists() and path != self._warned:
+            self._warned = path
+            wrong = "exists already; enter again replaces it"
+        self.query_one("#wrong", Static).update(wrong)
+        if not wrong:
+            self.dismiss(path)

@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-HIDDEN = frozenset({"app.help_quit", "app.quit", "screen.minimize", "screen.copy_text", "app.focus_next", "app.focus_previous"})
-"""Actions everyone knows, or that have another key in the list."""
+HIDDEN = frozenset({"app.help_quit", "app.help"})
+"""Actions that need no line: this screen itself, and Ctrl+C, which says how to leave."""
 
 
-def keys_of(screen: Screen[object]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """The active keys of a screen and those that work everywhere, each with what it does."""
-    here: dict[str, tuple[str, str]] = {}
-    everywhere: dict[str, tuple[str, str]] = {}
+class Key(NamedTuple):
+    """A line of the list."""
+
+    keys: str
+    said: str
+    enabled: bool
+
+
+def keys_of(screen: Screen[object]) -> tuple[list[Key], list[Key]]:
+    """The keys of a screen and those that work everywhere, each with what it does.
+
+    Keys that Textual gives its own widgets (arrows, tab, editing) are left out: there are dozens.
+    """
+    here: dict[str, Key] = {}
+    everywhere: dict[str, Key] = {}
     app = screen.app
     for node, binding, enabled, tooltip in screen.active_bindings.values():
-        if not enabled or not binding.description or binding.action in HIDDEN:
+        if not binding.description or binding.action in HIDDEN or _is_textuals(node, binding.action):
             continue
-        group = everywhere if node is app or binding.action.startswith("app.") else here
+        group = everywhere if node is app or binding.action.startswith("app.go") else here
         key = app.get_key_display(binding)
         said = tooltip or binding.tooltip or binding.description
         before = group.get(binding.action)
-        group[binding.action] = (f"{before[0]} {key}" if before else key, said)
+        group[binding.action] = Key(f"{before.keys} {key}" if before else key, before.said if before else said, enabled)
     return list(here.values()), list(everywhere.values())
+
+
+def _is_textuals(node: DOMNode, action: str) -> bool:
+    """Whether the class that binds an action is one of Textual's own."""
+    for kind in type(node).__mro__:
+        for binding in kind.__dict__.get("BINDINGS", ()):
+            if (binding.action if isinstance(binding, Binding) else binding[1]) == action:
+                return kind.__module__.startswith("textual.")
+    return False
 
 
 class HelpScreen(ModalScreen[None]):
     """A box over the screen below; escape, enter, ? and q close it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter,q,question_mark", "dismiss(None)", "Close", priority=True),
+        Binding("escape,enter,q,question_mark", "dismiss(None)", "Close"),
     ]
 
     def __init__(self, below: Screen[object]) -> None:
@@ -58,13 +79,19 @@ class HelpScreen(ModalScreen[None]):
         parts: list[tuple[str, str]] = []
         if self._about:
             parts.append((self._about + "\n\n", "$foreground-muted"))
-        width = max((len(key) for key, _ in (*self._here, *self._everywhere)), default=0)
+        width = max((len(key.keys) for key in (*self._here, *self._everywhere)), default=0)
         for title, keys in (("Here", self._here), ("Everywhere", self._everywhere)):
             if keys:
                 parts.append((f"{title}\n", "bold"))
-            for key, said in keys:
-                parts.append((f"  {key:<{width}}  ", "bold $primary"))
-                parts.append((f"{said}\n", ""))
+            for key in keys:
+                parts.append((f"  {key.keys:<{width}}  ", "bold $primary" if key.enabled else "$foreground-disabled"))
+                later = "" if key.enabled else " (not now)"
+                parts.append((f"{key.said}{later}\n", "" if key.enabled else "$foreground-disabled"))
             parts.append(("\n", ""))
-        parts.append(("Runs are processes of their own: leaving the app, or losing the connection, stops none.", "$foreground-muted"))
+        parts.append(
+            (
+                "Runs are processes of their own: leaving the app, or losing the connection, stops none.",
+                "$foreground-muted",
+            )
+        )
         return Content.assemble(*parts)

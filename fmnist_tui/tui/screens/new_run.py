@@ -23,42 +23,36 @@ from fmnist_tui.config import CLASSES, ConfigError, RunConfig
 from fmnist_tui.data import source
 from fmnist_tui.monitor import Gpu, list_gpus
 from fmnist_tui.runs.store import Run
-from fmnist_tui.tui.calibration import (
-    COMMAND,
-    TIMEOUT_SECONDS,
-    Calibration,
-    CalibrationCancelled,
-    CalibrationError,
-    Measurement,
-)
 from fmnist_tui.tui.draft import Draft
+from fmnist_tui.tui.drafts import PresetDrafts
 from fmnist_tui.tui.messages import StartRequested
-from fmnist_tui.tui.outlook import earlier_run, speed_key
-from fmnist_tui.tui.screens.base import FeedScreen
+from fmnist_tui.tui.outlook import earlier_run
+from fmnist_tui.tui.screens.measuring import MeasuringScreen
 from fmnist_tui.tui.screens.save_preset import SavePresetDialog
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.form import ConfigForm, help_of
 from fmnist_tui.tui.widgets.header import TopBar
 from fmnist_tui.tui.widgets.outlook_panel import Forecast, OutlookPanel
 from fmnist_tui.tui.widgets.pane_tabs import PANES, PaneTabs
-from fmnist_tui.tui.widgets.preset_list import PresetEntry, PresetList, read_presets
+from fmnist_tui.tui.widgets.preset_list import PresetList
 from fmnist_tui.tui.widgets.start_bar import StartBar
 
-CANCELLED = "cancelled"
 PICTURES_PER_CLASS = 12
 """Pictures of each class kept for the augmentation preview."""
 MEDIUM_FROM, WIDE_FROM = 110, 160
 """Columns from which the panel stands beside the form, and the presets too."""
-BREAKPOINTS = [(0, "-narrow"), (MEDIUM_FROM, "-medium"), (WIDE_FROM, "-wide"), (190, "-wider")]
+OUTLOOK_WIDTHS = ((190, 88), (0, 59))
+"""The panel's width from which width of the terminal: three pictures side by side, or two."""
+PRESETS_WIDTH, PRESETS_HEIGHT = 42, 10
+"""Of the presets in a column of their own, and at most above the form."""
 START_PAUSE_SECONDS = 1.0
 """A second start within this time is a key held too long."""
 
 
-class NewRunScreen(FeedScreen):
+class NewRunScreen(MeasuringScreen):
     """Presets, form, and what would happen; one pane at a time where there are only 80 columns."""
 
     CSS_PATH = "new_run.tcss"
-    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", priority=True),
         Binding("ctrl+t", "next_pane", "Pane"),
@@ -83,46 +77,18 @@ class NewRunScreen(FeedScreen):
             self.no_data = no_data
             super().__init__()
 
-    class Measured(Message):
-        """News of a calibration: what is known so far, and at its end why it failed ('' where it did not)."""
-
-        def __init__(self, calibration: Calibration, so_far: Measurement, done: bool, failed: str = "") -> None:
-            self.calibration = calibration
-            self.so_far = so_far
-            self.done = done
-            self.failed = failed
-            super().__init__()
-
-    calibration_command = COMMAND
-    calibration_timeout = TIMEOUT_SECONDS
-
     def __init__(self, config: RunConfig | None = None) -> None:
         """Start from `config`, a run to clone, against its preset; or from the presets."""
         super().__init__()
-        self._entries = read_presets()
-        self._drafts: dict[str, Draft] = {}
-        usable = {entry.name: entry.config for entry in self._entries if entry.config}
-        if config is not None:
-            known = config.preset if config.preset in usable else None
-            self._current = known or config.name
-            if self._current not in usable:
-                self._entries.insert(0, PresetEntry(self._current, "run", config))
-            self._drafts[self._current] = Draft(usable.get(self._current) or config, config)
-        else:
-            self._current = next(iter(usable))
-            self._drafts[self._current] = Draft(usable[self._current])
+        self._drafts = PresetDrafts(config)
         self._pane = "settings" if config is not None else "presets"
         self._runs: list[Run] = []
-        self._calibration: Calibration | None = None
-        self._progress = ""
-        self._measurements: dict[Any, Measurement] = {}
-        self._failures: dict[Any, str] = {}
         self._started_at = -START_PAUSE_SECONDS
 
     @property
     def draft(self) -> Draft:
         """The configuration as it is edited now."""
-        return self._drafts[self._current]
+        return self._drafts.draft
 
     def compose(self) -> ComposeResult:
         """Top bar, panes, the difference and the start line, keys."""
@@ -131,15 +97,17 @@ class NewRunScreen(FeedScreen):
         yield PaneTabs(id="panes")
         with Horizontal(id="columns"):
             with Container(id="left"):
-                with Vertical(id="presets-pane", classes="pane"):
+                with Vertical(id="presets-pane"):
                     yield Static("Presets", classes="heading")
-                    yield PresetList(self._entries, ascii_only=ascii_only, id="presets")
-                with Vertical(id="settings", classes="pane"):
+                    yield PresetList(self._drafts.entries, ascii_only=ascii_only, id="presets")
+                yield Static(id="before-settings", classes="divider")
+                with Vertical(id="settings-pane"):
                     yield Static("Settings", classes="heading")
                     yield Static(id="problems", markup=False)
                     yield ConfigForm(self.draft, ascii_only=ascii_only, id="form")
                     yield Static(id="help")
-            with Vertical(id="outlook-pane", classes="pane"):
+            yield Static(id="before-outlook", classes="divider")
+            with Vertical(id="outlook-pane"):
                 yield Static("What would happen", classes="heading")
                 yield OutlookPanel(self.draft.valid, ascii_only=ascii_only, id="outlook")
         yield Static(id="difference")
@@ -149,17 +117,15 @@ class NewRunScreen(FeedScreen):
     def on_mount(self) -> None:
         """Show the first draft and look around in the background."""
         self._runs = list(getattr(self.app, "runs", []))
-        presets = self.query_one(PresetList)
-        with presets.prevent(OptionList.OptionHighlighted):
-            presets.select_name(self._current)
+        self.query_one("#problems").display = False
+        self.query_one(PresetList).point_at(self._drafts.current)
         self._show_pane(self._pane, focus=True)
         self._draft_changed()
         self._look_around(getattr(self.app, "data_dir", None))
 
-    def on_unmount(self) -> None:
-        """A calibration ends with the screen."""
-        if self._calibration is not None:
-            self._calibration.cancel()
+    def on_screen_resume(self) -> None:
+        """Presets may have changed on disk while the user was elsewhere."""
+        self._list_presets()
 
     # What comes in: the feed's news and what the background worker found.
 
@@ -201,11 +167,13 @@ class NewRunScreen(FeedScreen):
     @on(OptionList.OptionHighlighted, "#presets")
     def _preset_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Moving over a preset shows it; edits of the one left stay with it."""
-        entry = self._entries[event.option_index]
-        if event.option.id != entry.name or entry.name == self._current or entry.config is None:
-            return
-        self._current = entry.name
-        self._drafts.setdefault(entry.name, Draft(entry.config))
+        name = event.option.id
+        if name and name != self._drafts.current and not event.option.disabled:
+            self._drafts.current = name
+            self._draft_replaced()
+
+    def _draft_replaced(self) -> None:
+        """Another draft, or the same changed otherwise than by typing."""
         self.query_one(ConfigForm).load(self.draft)
         self._draft_changed()
 
@@ -218,11 +186,13 @@ class NewRunScreen(FeedScreen):
     def _draft_changed(self) -> None:
         """Everything that follows from the draft."""
         draft = self.draft
-        self.query_one(PresetList).mark_edited(self._current, draft.edited)
+        self.query_one(PresetList).mark_edited(self._drafts.edited)
         problems = self.query_one("#problems", Static)
-        problems.set_class(not draft.cross_errors, "-none")
-        problems.update("\n".join(f"! {message}" for message in draft.cross_errors))
-        self.query_one("#difference", Static).update(self._difference())
+        said = "\n".join(f"! {message}" for message in draft.cross_errors)
+        if said != problems.content:
+            problems.update(said)
+            problems.display = bool(said)
+        self.query_one("#difference", Static).update(self._difference(), layout=False)
         focused = self.query_one(ConfigForm).focused_key
         if focused:
             self._show_help(focused)
@@ -233,17 +203,17 @@ class NewRunScreen(FeedScreen):
         self._show_help(event.spec.key)
 
     def _show_help(self, key: str) -> None:
-        form = self.query_one(ConfigForm)
-        self.query_one("#help", Static).update(help_of(self.draft.specs[key], self.draft, form.ascii_only))
+        text = help_of(self.draft.specs[key], self.draft, self.query_one(ConfigForm).ascii_only)
+        self.query_one("#help", Static).update(text, layout=False)
 
     def _difference(self) -> Content:
         """How the draft differs from its preset, as much of it as fits in a line."""
         changes, ascii_only = self.draft.changes, self.query_one(ConfigForm).ascii_only
         if not changes:
-            return Content.assemble((f"No changes from {self._current}", "$foreground-muted"))
+            return Content.assemble((f"No changes from {self._drafts.current}", "$foreground-muted"))
         arrow = "->" if ascii_only else "→"
         said = [f"{change.key} {change.old} {arrow} {change.new}" for change in changes]
-        count = f"{len(said)} change{'s' if len(said) > 1 else ''} from {self._current}: "
+        count = f"{len(said)} change{'s' if len(said) > 1 else ''} from {self._drafts.current}: "
         room = max(20, self.size.width - 2 - len(count))
         shown: list[str] = []
         for index, text in enumerate(said):
@@ -255,26 +225,41 @@ class NewRunScreen(FeedScreen):
         return Content.assemble((count, "bold"), "; ".join(shown))
 
     def on_resize(self) -> None:
-        """The difference fits its line; presets take one line each where they stand above the form."""
+        """Arrange the panes for the width; the difference fits its line."""
+        self._arrange()
+        self.query_one("#difference", Static).update(self._difference(), layout=False)
+
+    def _arrange(self) -> None:
+        """Three columns, or presets above the form and the panel beside, or one pane at a time."""
+        width = self.size.width
+        narrow, wide = width < MEDIUM_FROM, width >= WIDE_FROM
+        panes = {pane.name: self.query_one(f"#{pane.name}-pane") for pane in PANES}
+        for name, pane in panes.items():
+            pane.display = not narrow or name == self._pane
+        self.query_one("#left").display = not narrow or self._pane != "outlook"
+        self.query_one(PaneTabs).display = narrow
+        for heading in self.query(".heading"):
+            heading.display = not narrow
+        self.query_one("#left").styles.layout = "horizontal" if wide else "vertical"
+        panes["presets"].styles.width = PRESETS_WIDTH if wide else "1fr"
+        panes["presets"].styles.height = "1fr" if narrow or wide else "auto"
+        panes["presets"].styles.max_height = None if narrow or wide else PRESETS_HEIGHT
+        self.query_one("#before-settings").display = wide
+        self.query_one("#before-outlook").display = not narrow
+        panes["outlook"].styles.width = "1fr" if narrow else next(w for least, w in OUTLOOK_WIDTHS if width >= least)
         presets = self.query_one(PresetList)
-        presets.compact_lines = MEDIUM_FROM <= self.size.width < WIDE_FROM
-        presets.whole_lines = self.size.width >= WIDE_FROM
-        presets.redraw()
-        self.query_one("#difference", Static).update(self._difference())
+        presets.fit(one_line=not narrow and not wide, whole_lines=wide)
 
     def action_reset_field(self) -> None:
         """The focused field back to the preset's value."""
-        form = self.query_one(ConfigForm)
-        if key := form.focused_key:
+        if key := self.query_one(ConfigForm).focused_key:
             self.draft.reset(key)
-            form.load(self.draft)
-            self._draft_changed()
+            self._draft_replaced()
 
     def action_reset_all(self) -> None:
         """Every field back to the preset's values."""
         self.draft.reset_all()
-        self.query_one(ConfigForm).load(self.draft)
-        self._draft_changed()
+        self._draft_replaced()
 
     def action_scale_schedule(self) -> None:
         """The preset's milestones and warm-up in proportion to the epochs typed."""
@@ -285,8 +270,7 @@ class NewRunScreen(FeedScreen):
             return
         for key, raw in moved.items():
             self.draft.edit(key, raw)
-        self.query_one(ConfigForm).load(self.draft)
-        self._draft_changed()
+        self._draft_replaced()
 
     # Saving and starting.
 
@@ -301,17 +285,19 @@ class NewRunScreen(FeedScreen):
         """List the saved preset and go on with it."""
         if name is None:
             return
-        self._drafts.pop(name, None)
-        kept = [entry for entry in self._entries if entry.origin == "run"]
-        self._entries = [*kept, *read_presets()]
-        entry = next(entry for entry in self._entries if entry.name == name)
-        presets = self.query_one(PresetList)
-        presets.edited.discard(name)
-        presets.show(self._entries)
+        self._list_presets(forget=name)
+        self._drafts.current = name
+        self.query_one(PresetList).point_at(name)
+        self._draft_replaced()
         self.notify(f"Saved as preset {name}.")
-        if entry.config is not None:
-            self._current = ""
-            presets.select_name(name)
+
+    def _list_presets(self, forget: str = "") -> None:
+        """Read the presets anew and show them."""
+        if self._drafts.reread(forget):
+            presets = self.query_one(PresetList)
+            presets.show(self._drafts.entries)
+            presets.point_at(self._drafts.current)
+            self._draft_replaced()
 
     @on(StartBar.Pressed)
     def action_start(self) -> None:
@@ -326,69 +312,33 @@ class NewRunScreen(FeedScreen):
             return
         if monotonic() - self._started_at >= START_PAUSE_SECONDS:
             self._started_at = monotonic()
-            self.post_message(StartRequested(draft.config, bar.device, bar.queue))
+            self.post_message(StartRequested(draft.config, bar.device))
 
     @on(StartBar.DeviceChanged)
     def _refresh_outlook(self) -> None:
         """The panel and the start line for the draft, the device and the runs there are."""
         draft, bar = self.draft, self.query_one(StartBar)
         bar.show(draft.problems, self._runs)
-        key = speed_key(draft.valid, bar.device)
+        measured, failed = self.measured(draft.valid, bar.device)
         forecast = Forecast(
             device=bar.device,
             memory_total=bar.memory_total,
-            measured=self._measurements.get(key),
-            running=self._progress if self._calibration else "",
-            failed=self._failures.get(key, ""),
+            measured=measured,
+            running=self.measuring,
+            failed=failed,
             earlier=earlier_run(draft.valid, bar.device, self._runs),
         )
         self.query_one(OutlookPanel).show(draft.valid, forecast, stale=draft.config is None)
 
-    # Measuring.
-
     def action_measure(self) -> None:
         """Start a calibration of the draft, or end the one at work."""
-        if self._calibration is not None:
-            self._calibration.cancel()
-            return
-        if self.draft.config is None:
+        if self.draft.config is None and not self.measuring:
             self.notify(f"Only valid settings can be measured. {self.draft.problems[0]}", severity="error")
             return
-        device, data_dir = self.query_one(StartBar).device, getattr(self.app, "data_dir", None)
-        self._calibration = Calibration(
-            self.draft.config, device, data_dir, command=self.calibration_command, timeout=self.calibration_timeout
-        )
-        self._progress = "starting"
-        self._failures.pop(speed_key(self.draft.config, device), None)
-        self._measure(self._calibration)
-        self._refresh_outlook()
+        self.measure(self.draft.valid, self.query_one(StartBar).device, getattr(self.app, "data_dir", None))
 
-    @work(thread=True, group="calibration")
-    def _measure(self, calibration: Calibration) -> None:
-        def report(so_far: Measurement) -> None:
-            self.post_message(self.Measured(calibration, so_far, done=False))
-
-        so_far, failed = Measurement(), ""
-        try:
-            so_far = calibration.run(report)
-        except CalibrationCancelled:
-            failed = CANCELLED
-        except CalibrationError as error:
-            failed = str(error)
-        self.post_message(self.Measured(calibration, so_far, True, failed))
-
-    def on_new_run_screen_measured(self, message: Measured) -> None:
-        """Show what the calibration knows; keep a result for these settings."""
-        if message.calibration is not self._calibration:
-            return
-        key = speed_key(message.calibration.config, message.calibration.device)
-        self._progress = message.so_far.phase or "training"
-        if message.done:
-            self._calibration = None
-            if not message.failed:
-                self._measurements[key] = message.so_far
-            elif message.failed != CANCELLED:
-                self._failures[key] = message.failed
+    def measuring_changed(self) -> None:
+        """Show what is known of the speed."""
         self._refresh_outlook()
 
     # Panes and leaving.
@@ -406,22 +356,23 @@ class NewRunScreen(FeedScreen):
         """Bring a pane to the front (where only one is shown) and, if asked, the focus into it."""
         self._pane = name
         self.query_one(PaneTabs).active = name
-        for pane in PANES:
-            self.set_class(pane.name == name, f"-show-{pane.name}")
-        if focus and name == "settings":
-            self.call_after_refresh(self.query_one(ConfigForm).focus_field, self._first_field)
-        elif focus:
-            self.call_after_refresh(self.query_one("#presets" if name == "presets" else "#outlook").focus)
+        self._arrange()
+        if focus:
+            self.call_after_refresh(self._focus_pane, name)
 
-    @property
-    def _first_field(self) -> str:
-        """Where the form is entered: what is edited most."""
-        return "name"
+    def _focus_pane(self, name: str) -> None:
+        """The focus into a pane, unless another was brought to the front since."""
+        if name != self._pane:
+            return
+        if name == "settings":
+            self.query_one(ConfigForm).focus_field("name")
+        else:
+            self.query_one("#presets" if name == "presets" else "#outlook").focus()
 
     def action_reroll(self) -> None:
         """Another picture in the preview."""
         self.query_one(OutlookPanel).reroll()
 
     def action_back(self) -> None:
-        """Leave; nothing is kept."""
+        """Leave; the app may keep the screen with what was typed."""
         self.dismiss()

@@ -34,13 +34,21 @@ from fmnist_tui.tui.widgets.run_header import RunHeader, Standing, header_lines
 from fmnist_tui.tui.widgets.run_panels import LogTail, Narration, TextPanel, events_text
 
 REDRAW_SECONDS = 0.2
-"""Between two redraws for new data; a key is answered at once."""
-SMOOTHINGS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
-DEFAULT_SMOOTHING = 3
+"""Between two redraws for new data, at the least; a key is answered at once."""
+REDRAW_SHARE = 0.03
+"""Share of the time that goes into redraws for new data: where one takes long, the next waits longer."""
+NARRATION_SECONDS = 1.0
+"""Between two looks for what stands out."""
+SMOOTHINGS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
+DEFAULT_SMOOTHING = 2
+"""Index of the one to begin with. A line of the metrics is the mean of several steps already, and more smoothing
+makes the curve of the first epochs lag visibly behind what it smooths."""
 TALL, BROAD, HUGE = 32, 160, 48
 """From TALL rows on two charts stand above each other, from BROAD columns on two side by side, and from HUGE rows
 on (with both) events and log below them."""
 PAN_SHARE, ZOOM = 0.2, 0.7
+HINT = narration.Note("info", 0, "Nothing stands out. Shift+arrows: cursor; up, down: zoom; 0: whole run.")
+"""Said where the narration has nothing to say."""
 ENDED = (State.FINISHED, State.STOPPED, State.FAILED, State.LOST)
 Page = tuple[str, ...]
 
@@ -59,6 +67,7 @@ def pages_of(width: int, height: int) -> tuple[list[Page], int]:
 class RunScreen(FeedScreen):
     """Watches one run."""
 
+    AUTO_FOCUS = ""
     HELP = (
         "One run: its progress, curves and events. Shift and the left and right arrows (or the mouse) move a cursor "
         "that shows the values there on every chart; the wheel and the up and down arrows zoom. Dotted is the best "
@@ -81,7 +90,7 @@ class RunScreen(FeedScreen):
         Binding("right", "pan(1)", "Later", show=False),
         Binding("shift+left", "cursor(-1)", "Cursor left", show=False),
         Binding("shift+right", "cursor(1)", "Cursor right", show=False),
-        Binding("0,home", "whole", "Whole run", show=False),
+        Binding("0,home", "whole", "Whole run", show=False, tooltip="the time axis to the run's end, or usual"),
         Binding("d", "steer('delete')", "Delete", show=False, tooltip="delete the run (asks)"),
         Binding("n", "steer('clone')", "Clone", show=False, tooltip="a new run with this configuration"),
         Binding("escape", "back", "Back", show=False, tooltip="take the cursor or the zoom away, then leave"),
@@ -91,6 +100,7 @@ class RunScreen(FeedScreen):
     RunScreen #panes.-columns { grid-size: 2; grid-gutter: 0 1; }
     RunScreen #lists { height: 100%; width: 100%; }
     RunScreen #panes.-columns #lists { column-span: 2; }
+    RunScreen #lists.-stacked { layout: vertical; }
     """
 
     class GhostLoaded(Message):
@@ -115,8 +125,9 @@ class RunScreen(FeedScreen):
         self._pages: list[Page] = [("loss",)]
         self._log_tail = LogTail()
         self._vanished = False
-        self._drawn_at = 0.0
+        self._next_redraw = self._next_narration = 0.0
         self._redraw_waits = False
+        self._bound_for: tuple[State | None, bool] = (None, False)
         self._pointed = False
 
     def compose(self) -> ComposeResult:
@@ -128,8 +139,8 @@ class RunScreen(FeedScreen):
             for name in CHARTS:
                 yield Chart(self.time_view, ascii_only, id=f"chart-{name}")
             with Horizontal(id="lists"):
-                yield TextPanel("Events", "nothing has happened yet", "events")
-                yield TextPanel("Log", "nothing written yet", "log")
+                yield TextPanel(" Events ", "nothing has happened yet", "events")
+                yield TextPanel(" Log ", "nothing written yet", "log")
         yield Narration(ascii_only)
         yield KeyBar()
 
@@ -192,8 +203,8 @@ class RunScreen(FeedScreen):
     # --- drawing
 
     def _changed(self) -> None:
-        """Redraw soon: at once where the last time is long ago, else when REDRAW_SECONDS are over."""
-        wait = self._drawn_at + REDRAW_SECONDS - time.monotonic()
+        """Redraw for new data, as soon as the time for it has come."""
+        wait = self._next_redraw - time.monotonic()
         if wait <= 0:
             self._redraw()
         elif not self._redraw_waits:
@@ -201,16 +212,25 @@ class RunScreen(FeedScreen):
             self.set_timer(wait, self._redraw)
 
     def _redraw(self) -> None:
-        self._drawn_at, self._redraw_waits = time.monotonic(), False
+        self._redraw_waits = False
         if not self.is_mounted:
             return
+        begun = time.monotonic()
         self._show_header()
         self._show_panes()
-        self._show_narration()
-        self.refresh_bindings()
+        if begun >= self._next_narration:
+            self._show_narration()
+        key = (self.run.state if self.run else None, self._vanished)
+        if key != self._bound_for:
+            self._bound_for = key
+            self.refresh_bindings()
+        ended = time.monotonic()
+        self._next_redraw = begun + max(REDRAW_SECONDS, (ended - begun) / REDRAW_SHARE)
 
     def _tick(self) -> None:
+        """Once a second: the time left goes down and a silent run is told, also when nothing new comes."""
         self._show_header()
+        self._show_narration()
 
     def _show_header(self) -> None:
         now = datetime.now(UTC)
@@ -240,14 +260,16 @@ class RunScreen(FeedScreen):
                 content = self._run_charts.build(name, run, self.data, self.ghost, SMOOTHINGS[self._smoothing])
                 self._chart(name).show(content, SMOOTHINGS[self._smoothing])
         if "lists" in self._pages[self._page]:
-            self.query_one("#panel-events", TextPanel).write(events_text(self.data.events, per_epoch))
+            self.query_one("#panel-events", TextPanel).write(events_text(self.data.events))
             self.query_one("#panel-log", TextPanel).write(self._log_tail.text())
 
     def _chart(self, name: ChartName) -> Chart:
         return self.query_one(f"#chart-{name}", Chart)
 
     def _show_narration(self) -> None:
-        rows = 2 if self.size.height < TALL else 3
+        self._next_narration = time.monotonic() + NARRATION_SECONDS
+        ended = self.run is not None and self.run.state in ENDED
+        rows = (4 if ended else 2) if self.size.height < TALL else 5 if ended else 3
         self.query_one(Narration).show(self._notes(), rows if self.size.height >= 16 else 1)
 
     def _notes(self) -> list[narration.Note]:
@@ -270,7 +292,7 @@ class RunScreen(FeedScreen):
         if run.state.alive and not notes and self.data.is_empty:
             phase = run.status.phase if run.status else ""
             notes = [narration.Note("info", 0, f"Starting: {phase or 'loading data'}.")]
-        return [*narration.outcome(run, datetime.now(UTC)), *notes]
+        return [*narration.outcome(run, datetime.now(UTC)), *notes] or [HINT]
 
     # --- layout
 
@@ -288,9 +310,12 @@ class RunScreen(FeedScreen):
         panes.set_class(columns == 2 and len(page) > 1, "-columns")
         for name in CHARTS:
             self._chart(name).display = name in page
-        self.query_one("#lists").display = "lists" in page
+        lists = self.query_one("#lists")
+        lists.display = "lists" in page
+        lists.set_class(width < 120, "-stacked")
         panes.styles.grid_rows = "2fr 2fr 1fr" if len(page) == 5 else "1fr"
         self.query_one(RunHeader).styles.height = 4 if height >= 16 else 2
+        self._next_narration = 0.0
         self.call_after_refresh(self._redraw)
 
     # --- keys and mouse
@@ -359,8 +384,8 @@ class RunScreen(FeedScreen):
             self._redraw_charts()
 
     def action_whole(self) -> None:
-        """The whole run again."""
-        self.time_view.reset()
+        """The whole run, or what is usually shown."""
+        self.time_view.toggle_whole()
         self._redraw_charts()
 
     async def action_back(self) -> None:
@@ -368,7 +393,7 @@ class RunScreen(FeedScreen):
         view = self.time_view
         if view.cursor is not None and not self._vanished:
             view.cursor = None
-        elif (view.window is not None or view.follow) and not self._vanished:
+        elif view.is_changed and not self._vanished:
             view.reset()
         else:
             await self.run_action("app.back")

@@ -102,8 +102,7 @@ class RunConfigScreen(ModalScreen[None]):
         width: 84; max-width: 100%; height: auto; max-height: 100%;
         border: round $primary; border-title-style: bold; background: $surface; padding: 0 1;
     }
-    RunConfigScreen VerticalScroll { height: auto; max-height: 100h; scrollbar-size-vertical: 1; }
-    RunConfigScreen #config-hint { color: $foreground 65%; height: 1; }
+    RunConfigScreen VerticalScroll { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
     """
 
     def __init__(self, run: Run) -> None:
@@ -121,9 +120,9 @@ class RunConfigScreen(ModalScreen[None]):
             parts = [*parts, *result_parts(self._run.result)]
         with Vertical() as box:
             box.border_title = Content(f"Configuration of {self._run.id}")
+            box.border_subtitle = "arrows scroll, esc closes"
             with VerticalScroll():
                 yield Static(Content.assemble(*parts), markup=False)
-            yield Static("arrows scroll   esc closes", id="config-hint")
 
     def on_mount(self) -> None:
         """Scroll with the arrows at once."""

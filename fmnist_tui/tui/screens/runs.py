@@ -39,6 +39,15 @@ NEEDS: dict[str, Callable[[Run], bool]] = {
 """Which runs an action is offered for."""
 
 
+class FilterInput(Input):
+    """The filter's line; enter and the down arrow go on to the table."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Keep"),
+        Binding("down", "submit", show=False),
+    ]
+
+
 class RunsScreen(FeedScreen):
     """A table of runs; what is under the cursor is described below it."""
 
@@ -53,7 +62,7 @@ class RunsScreen(FeedScreen):
         Binding("d", "ask('delete')", "Delete", tooltip="delete the run and its checkpoints (asks)"),
         Binding("e", "ask('edit')", "Edit", show=False, tooltip="more or fewer epochs, stop at an accuracy"),
         Binding("slash", "filter", "Filter", key_display="/", tooltip=f"show only some: {HINT}"),
-        Binding("escape", "clear_filter", "Clear filter", show=False),
+        Binding("escape", "clear_filter", "Clear", tooltip="show all runs again"),
     ]
 
     def __init__(self, runs_dir: Path, glyphs: words.Glyphs, now: Callable[[], datetime]) -> None:
@@ -69,7 +78,7 @@ class RunsScreen(FeedScreen):
         yield TopBar("runs")
         with Horizontal(id="filter-line"):
             yield Static("/", id="filter-sign")
-            yield Input(placeholder=HINT, id="filter", compact=True)
+            yield FilterInput(placeholder=HINT, id="filter", compact=True)
         yield Static(id="filter-problem")
         yield RunsTable(self._glyphs, self._now)
         yield Static(id="instead")
@@ -136,7 +145,9 @@ class RunsScreen(FeedScreen):
             return Content("Reading the runs ...")
         if self._runs:
             return Content.assemble(
-                (f"None of {words.count(len(self._runs), 'run')} passes the filter.\n\n", ""), (" esc ", "bold $primary"), "shows all"
+                (f"None of {words.count(len(self._runs), 'run')} passes the filter.\n\n", ""),
+                (" esc ", "bold $primary"),
+                "shows all",
             )
         return Content.assemble(
             ("No runs yet.\n\n", "bold"),
@@ -162,11 +173,15 @@ class RunsScreen(FeedScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what the run under the cursor can have done to it is offered."""
+        if not self.is_mounted:
+            return True
         if action == "ask":
-            run = self.selected if self.is_mounted else None
-            return run is not None and NEEDS[str(parameters[0])](run)
+            run = self.selected
+            return True if run is not None and NEEDS[str(parameters[0])](run) else None
         if action == "clear_filter":
-            return self.is_mounted and self.query_one("#filter-line").display
+            return self.query_one("#filter-line").display
+        if action == "filter":
+            return not self.query_one("#filter").has_focus
         return True
 
     def action_ask(self, action: str) -> None:

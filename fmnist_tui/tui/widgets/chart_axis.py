@@ -159,7 +159,7 @@ def _log_ticks(low: float, high: float, most: int) -> list[Tick]:
 
 def _spread_evenly(values: list[float], most: int, low: float, high: float) -> bool:
     """Whether no two neighbours are nearer than a tick's share of the height (which `most` ticks just fill)."""
-    least = math.log10(high / low) / (most + 1) * 0.8
+    least = math.log10(high / low) / (most + 1) * 0.95
     return all(math.log10(b / a) >= least for a, b in itertools.pairwise(values))
 
 

@@ -57,6 +57,8 @@ class Curve:
     text: Callable[[float], str] = number
     reach: float = 0.5
     """A value stands for this many epochs around it."""
+    background: bool = False
+    """Not of the run itself: a chart of such curves alone is empty."""
     shown_until: float | None = None
     """Without a cursor the legend has the value at this epoch; None: the newest."""
 
@@ -96,6 +98,7 @@ class Content:
 
     title: str
     curves: Sequence[Curve] = ()
+    """The first lies on top."""
     scale: Scale = field(default_factory=Linear)
     levels: Sequence[Level] = ()
     flags: Sequence[Flag] = ()

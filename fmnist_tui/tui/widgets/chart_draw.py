@@ -60,7 +60,7 @@ def compose(
     parts.put_grid(plot, content.scale, (low, high), y_ticks, x_ticks, window, ascii_only)
     parts.put_axes(cells, content, (low, high), y_ticks, x_ticks, window, ascii_only)
     parts.put_flags(cells, content.flags, window, plot_width, ascii_only)
-    if all(not len(curve.series) and not curve.series.marks for curve in content.curves):
+    if not any(len(curve.series) or curve.series.marks for curve in content.curves if not curve.background):
         text = content.empty[:plot_width]
         plot.put(plot_height // 2, (plot_width - len(text)) // 2, text, STYLE["message"])
     if view.cursor is not None:
@@ -123,7 +123,7 @@ def _draw_curves(
     for level in content.levels:
         height = parts.heights(scale, scale.position(np.full(plot.width * dots[0], level.value)), limits)
         layers.append(Layer(height, height, STYLE[level.style], Pattern.DASHED, "-"))
-    for item in reduced:
+    for item in reversed(reduced):  # the first curve lies on top
         if item.band is not None:
             low, high = (parts.heights(scale, part, limits) for part in (item.band.low, item.band.high))
             layers.insert(0, Layer(low, high, STYLE["band"], Pattern.BAND, "'"))

@@ -149,10 +149,15 @@ def put_axes(
 
 
 def put_flags(cells: Cells, flags: Sequence[Flag], window: tuple[float, float], width: int, ascii_only: bool) -> None:
-    """The events on the time axis; where two share a column the later in the list is seen."""
+    """The events on the time axis; one whose column is taken moves to the right, and is left out after two tries."""
+    taken: set[int] = set()
     for flag in flags:
         column = column_of(flag.x, window, width)
+        if column is None:
+            continue
+        column = next((at for at in range(column, min(column + 3, width)) if at not in taken), None)
         if column is not None:
+            taken.add(column)
             cells.put(cells.height - 2, GUTTER + column, flag.ascii if ascii_only else flag.glyph, STYLE[flag.style])
 
 

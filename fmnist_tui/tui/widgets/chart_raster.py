@@ -31,7 +31,7 @@ class Pattern(Enum):
     DOTTED = "dotted"
     DASHED = "dashed"
     BAND = "band"
-    """Everything between low and high; gives way to lines."""
+    """Every other dot between low and high, a grey; gives way to lines."""
 
 
 LEGEND = {
@@ -39,7 +39,7 @@ LEGEND = {
     Pattern.THICK: "⠶⠶",
     Pattern.DOTTED: "⠐⠐",
     Pattern.DASHED: "⠒ ⠒",
-    Pattern.BAND: "⣿⣿",
+    Pattern.BAND: "⢕⢕",
 }
 """What a pattern looks like in a legend."""
 
@@ -128,7 +128,9 @@ def dot_mask(layer: Layer, rows: int, across: int) -> Bools:
     row = np.arange(rows)[:, None]
     mask: Bools = (row >= top) & (row <= bottom) & present
     column = np.arange(layer.low.size)
-    if layer.pattern is Pattern.DOTTED:
+    if layer.pattern is Pattern.BAND and across > 1:
+        mask &= (column + row) % 2 == 0
+    elif layer.pattern is Pattern.DOTTED:
         mask &= column % (3 if across > 1 else 2) == 0
     elif layer.pattern is Pattern.DASHED:
         mask &= column % (6 if across > 1 else 3) < (4 if across > 1 else 2)

@@ -9,14 +9,13 @@ from fmnist_tui.tui.widgets.chart_axis import nice_ceiling
 
 MIN_SPAN = 0.02
 """Epochs; no zoom goes further in."""
-SHOW_WHOLE = 0.15
-"""From this share of the run on, the whole run is shown; before it only a round part ahead of the newest point,
+LOOK_AHEAD = 1.6
+"""A run at work is shown up to the next round epoch (1, 2, 5, 10, 20, 50, ...) beyond this many times what is done,
 so that the first epochs of a long run are not a few dots at the edge."""
-LOOK_AHEAD = 2.5
 
 
 class TimeView:
-    """Window and cursor. Without a window of its own it shows the run as a whole, growing as the run does."""
+    """Window and cursor. Without a window of its own it shows what is done and some of what is to come."""
 
     def __init__(self) -> None:
         self.total = 1.0
@@ -26,6 +25,8 @@ class TimeView:
         self.ended = False
         self.window: tuple[float, float] | None = None
         """What was zoomed or panned to."""
+        self.whole = False
+        """Whether the axis goes to the end of the run, however little of it is done."""
         self.follow = False
         """Whether the right edge stays at the newest point."""
         self.cursor: float | None = None
@@ -42,23 +43,35 @@ class TimeView:
     def _extent(self) -> float:
         if self.ended:
             return max(self.latest, MIN_SPAN) if self.latest else self.total
-        if self.latest >= SHOW_WHOLE * self.total:
-            return max(self.total, self.latest)
-        return min(self.total, nice_ceiling(LOOK_AHEAD * self.latest))
+        soon = self.total if self.whole else min(self.total, nice_ceiling(LOOK_AHEAD * self.latest))
+        return max(soon, self.latest)
 
     @property
     def words(self) -> str:
         """What is shown, for the chart's title: 'whole run', 'so far', 'latest', 'zoomed'; '' for the usual."""
         if self.follow:
             return "latest" if self.window else "so far"
-        return "zoomed" if self.window else ""
+        if self.window:
+            return "zoomed"
+        return "whole run" if self.whole and not self.ended else ""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether something else than the usual is shown."""
+        return self.window is not None or self.follow or self.whole
 
     def reset(self) -> None:
-        """Show the whole run again."""
-        self.window, self.follow = None, False
+        """Show the usual again."""
+        self.window, self.follow, self.whole = None, False, False
+
+    def toggle_whole(self) -> None:
+        """Show the whole run, or the usual again."""
+        whole = not self.whole or self.window is not None or self.follow
+        self.reset()
+        self.whole = whole
 
     def toggle_follow(self) -> None:
-        """Keep the newest point at the right edge, or stop doing so and show the whole run."""
+        """Keep the newest point at the right edge, or stop doing so and show the usual."""
         if self.follow:
             self.reset()
         else:

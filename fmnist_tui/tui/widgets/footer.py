@@ -16,7 +16,7 @@ LAST = ("app.help", "help", "app.detach", "detach")
 
 
 class KeyBar(Widget):
-    """Shows the screen's active bindings (`show=True`), each as clickable 'key what'."""
+    """Shows the screen's active bindings (`show=True`), each as clickable 'key what'; disabled ones are left out."""
 
     DEFAULT_CSS = """
     KeyBar {
@@ -47,36 +47,34 @@ class KeyBar(Widget):
 
     def render(self) -> Content:
         """The keys that fit, the last ones at the right end."""
-        shown: dict[str, tuple[Binding, bool]] = {}
+        shown: dict[str, Binding] = {}
         for _, binding, enabled, _ in self.screen.active_bindings.values():
-            if binding.show and binding.action not in shown:
-                shown[binding.action] = (binding, enabled)
-        right = [item for action in LAST if (item := shown.pop(action, None))]
-        room = self.size.width - 1 - sum(len(self._label(binding)) for binding, _ in right)
+            if binding.show and enabled:
+                shown.setdefault(binding.action, binding)
+        right = [shown.pop(action) for action in LAST if action in shown]
+        room = self.size.width - 1 - sum(len(self._label(binding)) for binding in right)
         left = []
-        for binding, enabled in shown.values():
-            room -= len(self._label(binding))
-            if room < 0:
-                room += len(self._label(binding))
+        for binding in shown.values():
+            needed = len(self._label(binding))
+            if needed > room:
                 break
-            left.append((binding, enabled))
+            room -= needed
+            left.append(binding)
         return self._assemble(left, right, max(0, room))
 
     def _label(self, binding: Binding) -> str:
         return f" {self.app.get_key_display(binding)} {binding.description} "
 
-    def _assemble(self, left: list[tuple[Binding, bool]], right: list[tuple[Binding, bool]], gap: int) -> Content:
+    def _assemble(self, left: list[Binding], right: list[Binding], gap: int) -> Content:
         parts: list[tuple[str, str]] = []
         self._spans = []
         at = 0
-        for items, space in ((left, gap), (right, 0)):
-            for binding, enabled in items:
-                key = f" {self.app.get_key_display(binding)} "
-                parts.append((key, "bold $primary" if enabled else "$foreground-disabled"))
-                parts.append((f"{binding.description} ", "" if enabled else "$foreground-disabled"))
-                end = at + len(self._label(binding))
-                self._spans.append((at, end, binding.key))
-                at = end
+        for bindings, space in ((left, gap), (right, 0)):
+            for binding in bindings:
+                parts.append((f" {self.app.get_key_display(binding)} ", "bold $primary"))
+                parts.append((f"{binding.description} ", ""))
+                self._spans.append((at, at + len(self._label(binding)), binding.key))
+                at += len(self._label(binding))
             parts.append((" " * space, ""))
             at += space
         return Content.assemble(*parts)

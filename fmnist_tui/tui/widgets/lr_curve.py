@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-from rich.text import Text
+from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
 
@@ -162,11 +161,8 @@ class LrCurve(Widget):
     """The learning rate of a configuration over its run."""
 
     DEFAULT_CSS = """
-    LrCurve { width: 1fr; height: 8; }
-    LrCurve > .lr-curve--curve { color: $primary; }
-    LrCurve > .lr-curve--axis { color: $text-muted; }
+    LrCurve { width: 1fr; height: 8; text-wrap: nowrap; }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"lr-curve--curve", "lr-curve--axis"}
 
     def __init__(self, config: RunConfig, *, ascii_only: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -189,16 +185,13 @@ class LrCurve(Widget):
         """Eight lines where the style leaves it open."""
         return 8
 
-    def render(self) -> Text:
+    def render(self) -> Content:
         """The chart in the room there is."""
-        curve = self.get_component_rich_style("lr-curve--curve", partial=True)
-        axis = self.get_component_rich_style("lr-curve--axis", partial=True)
         lines = lr_chart(self.config, self.size.width, self.size.height, self.ascii_only)
-        text = Text(no_wrap=True, end="")
+        parts: list[tuple[str, str]] = []
         for index, line in enumerate(lines):
-            if index:
-                text.append("\n")
-            split = 1 + next((i for i, character in enumerate(line) if character in "│┤|"), len(line) - 1)
-            text.append(line[:split], axis)
-            text.append(line[split:], curve if index < len(lines) - 2 else axis)
-        return text
+            bar = next((at for at, character in enumerate(line) if character in "│┤|"), len(line) - 1)
+            color = "$primary" if index < len(lines) - 2 else "$foreground-muted"
+            newline = "\n" if index < len(lines) - 1 else ""
+            parts += [(line[: bar + 1], "$foreground-muted"), (line[bar + 1 :] + newline, color)]
+        return Content.assemble(*parts)

@@ -107,8 +107,8 @@ def memory_in_words(config: RunConfig) -> tuple[str, str]:
     if config.training.micro_batch == "auto":
         amount += ", less where the batch has to be split"
     images = words.count(images_at_once(config), "image")
-    counted = f"weights, gradients, momentum, activations of {images} and the data set"
-    return f"about {amount}", f" (estimate of {counted}; workspaces not counted)"
+    counted = f"weights, gradients, momentum, activations of {images}, data"
+    return f"about {amount}", f" (estimate: {counted}; no workspaces)"
 
 
 class OutlookPanel(VerticalScroll):
@@ -119,7 +119,6 @@ class OutlookPanel(VerticalScroll):
     OutlookPanel Static { height: auto; width: 1fr; }
     OutlookPanel .title { margin-top: 1; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     OutlookPanel #notes { color: $text-warning; }
-    OutlookPanel #notes.-none { display: none; }
     OutlookPanel.-stale #facts, OutlookPanel.-stale LrCurve { text-opacity: 50%; }
     """
 
@@ -146,6 +145,7 @@ class OutlookPanel(VerticalScroll):
 
     def on_mount(self) -> None:
         """Show the first configuration."""
+        self.query_one("#notes").display = False
         self.refresh_all()
 
     def on_resize(self) -> None:
@@ -176,8 +176,10 @@ class OutlookPanel(VerticalScroll):
         said = self._notes()
         mark = "!" if self.ascii_only else "▲"
         notes_line = self.query_one("#notes", Static)
-        notes_line.set_class(not said, "-none")
-        notes_line.update("\n".join(f"{mark} {line}" for line in said))
+        text = "\n".join(f"{mark} {line}" for line in said)
+        if text != notes_line.content:
+            notes_line.update(text)
+            notes_line.display = bool(text)
         curve = self.query_one(LrCurve)
         curve.show(self.config)
         self.query_one("#lr-title", Static).update(self._title("Learning rate", curve.about))
@@ -232,7 +234,7 @@ class OutlookPanel(VerticalScroll):
         elif forecast.failed:
             rows.append(("Speed", f"could not be measured: {forecast.failed}", ""))
         elif forecast.measured is None:
-            rows.append(("Speed", "not measured", "; m or F6 trains some seconds to find out"))
+            rows.append(("Speed", "not measured", "; m or F6 measures it"))
         if forecast.measured and forecast.measured.images_per_second:
             speed = forecast.measured.speed(forecast.device)
             rows.append(("Measured", speed_in_words(speed), f" (at {forecast.measured.measured:%H:%M:%S})"))

@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from textual import events
 from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from fmnist_tui.config import ConfigError, RunConfig
-from fmnist_tui.presets import find_presets, load_preset
+from fmnist_tui.tui.drafts import PresetEntry
 from fmnist_tui.tui.format import shorten
 
 ONE_LINE_FROM = 52
 """Columns from which a preset takes one line where lines are scarce."""
-
-
-@dataclass(frozen=True)
-class PresetEntry:
-    """A preset as the list shows it."""
-
-    name: str
-    origin: str
-    """'shipped', 'user', 'local', or 'run' for a cloned run whose preset is gone."""
-    config: RunConfig | None
-    problem: str = ""
-    """Why it cannot be used, where `config` is None."""
-
-    @property
-    def about(self) -> str:
-        """One line on it."""
-        return self.config.description if self.config else self.problem
-
-
-def read_presets() -> list[PresetEntry]:
-    """Every preset there is; one that is not valid is listed with what is wrong."""
-    entries = []
-    for name, file in find_presets().items():
-        try:
-            entries.append(PresetEntry(name, file.origin, load_preset(name)))
-        except ConfigError as error:
-            entries.append(PresetEntry(name, file.origin, None, str(error.errors[0])))
-    return entries
 
 
 class PresetList(OptionList):
@@ -73,20 +43,27 @@ class PresetList(OptionList):
         """Fit the lines to the width."""
         self.redraw()
 
+    def fit(self, *, one_line: bool, whole_lines: bool) -> None:
+        """Choose how much is said of each preset; see the two attributes."""
+        if (one_line, whole_lines) != (self.compact_lines, self.whole_lines):
+            self.compact_lines, self.whole_lines = one_line, whole_lines
+            self.redraw()
+
     def show(self, entries: Sequence[PresetEntry]) -> None:
         """List these presets."""
         self.entries = list(entries)
         self.clear_options()
         self.add_options(Option(self._prompt(e), id=e.name, disabled=e.config is None) for e in self.entries)
 
-    def select_name(self, name: str) -> None:
-        """Put the highlight on a preset; the screen hears of it as of any highlight."""
-        self.highlighted = next(index for index, entry in enumerate(self.entries) if entry.name == name)
+    def point_at(self, name: str) -> None:
+        """Put the highlight on a preset, without a message."""
+        with self.prevent(OptionList.OptionHighlighted):
+            self.highlighted = next(index for index, entry in enumerate(self.entries) if entry.name == name)
 
-    def mark_edited(self, name: str, edited: bool) -> None:
-        """Show whether the preset has unsaved edits."""
-        if edited != (name in self.edited):
-            (self.edited.add if edited else self.edited.discard)(name)
+    def mark_edited(self, edited: set[str]) -> None:
+        """Show which presets have edits."""
+        if edited != self.edited:
+            self.edited = edited
             self.redraw()
 
     def redraw(self) -> None:

@@ -121,7 +121,7 @@ class ImageGrid(Widget):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"image-grid--caption"}
     DEFAULT_CSS = """
     ImageGrid { width: 1fr; height: auto; }
-    ImageGrid > .image-grid--caption { color: $text-muted; }
+    ImageGrid > .image-grid--caption { color: $foreground-muted; }
     """
     ROWS = IMAGE_SIZE // 2 + 1
     """Lines a row of images takes: the image and its caption."""
@@ -155,7 +155,7 @@ class ImageGrid(Widget):
         first = row * columns
         segments: list[Segment] = []
         background = self.rich_style
-        caption_style = background + self.get_component_rich_style("image-grid--caption", partial=True)
+        caption_style = self.get_visual_style("image-grid--caption").rich_style
         for index in range(first, min(first + columns, len(self._tiles))):
             if index > first:
                 segments.append(Segment(" " * GAP, background))

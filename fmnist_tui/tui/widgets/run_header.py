@@ -83,7 +83,8 @@ def _identity(standing: Standing, run: Run, status: Status, now: datetime, width
         words = f"{run.state}, but no heartbeat for {duration(silence)}"
         color = "$warning"
     name = shorten(run.name, 24, glyphs.ellipsis)
-    left: list[Part] = [(f" {glyphs.states[run.state]} ", f"bold {color}"), (f"{name}  ", "bold")]
+    glyph = glyphs.states[State.LOST if standing.deleted else run.state]
+    left: list[Part] = [(f" {glyph} ", f"bold {color}"), (f"{name}  ", "bold")]
     room = width - len(words) - 2 - sum(len(text) for text, _ in left)
     if room >= len(run.id):
         left.append((f" {run.id}", "$foreground 65%"))
@@ -112,6 +113,8 @@ def _bar(share: float, width: int, glyphs: Glyphs, color: str) -> list[Part]:
 
 def _pace(standing: Standing, run: Run, status: Status, now: datetime, width: int, glyphs: Glyphs) -> list[Part]:
     """The epoch's bar, speed and time left of a run at work; how long it took and when it ended of one that is not."""
+    if standing.deleted:
+        return [(" its directory is gone; below is what was known until then", "$text-error")]
     rate = f"{speed(status.images_per_second, glyphs.missing)} img/s"
     if not run.state.alive:
         return _ended(standing, run, status, now, rate)
@@ -122,10 +125,9 @@ def _pace(standing: Standing, run: Run, status: Status, now: datetime, width: in
     room = width - len(counter) - len(" epoch ")
     if room < 6:
         return [(shorten(counter.strip().rjust(width - 1), width, glyphs.ellipsis), "")]
-    parts = _bar(done / standing.per_epoch, min(room, max(12, width // 3)), glyphs, "$secondary")
-    used = sum(len(text) for text, _ in parts)
-    return _spread([(" epoch ", "$foreground 65%"), *parts, (f"  {done:,}/{standing.per_epoch:,}", "")],
-                   [(rate, ""), ("   ", ""), (left, "bold"), (" ", "")], width) if used else []  # fmt: skip
+    parts = _bar(done / standing.per_epoch, room, glyphs, "$primary")
+    counted = [(f"  {done:,}/{standing.per_epoch:,}   {rate}   ", ""), (left, "bold"), (" ", "")]
+    return [(" epoch ", "$foreground 65%"), *parts, *counted]
 
 
 def _left_words(remaining: Remaining | None, run: Run, now: datetime, glyphs: Glyphs) -> str:
@@ -205,4 +207,5 @@ class RunHeader(Widget):
         if y >= len(self._lines) or not self._lines[y]:
             return Strip.blank(width, self.rich_style)
         content = Content.assemble(*self._lines[y])
-        return Visual.to_strips(self, content, width, 1, self.visual_style)[0].adjust_cell_length(width, self.rich_style)
+        strip = Visual.to_strips(self, content, width, 1, self.visual_style)[0]
+        return strip.adjust_cell_length(width, self.rich_style)

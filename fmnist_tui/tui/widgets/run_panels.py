@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.narration import Note
-from fmnist_tui.tui.run_data import PlacedEvent, epoch_of
+from fmnist_tui.tui.run_data import PlacedEvent
 
 LOG_LINES = 200
 """Lines the log tail keeps; the whole log has its own screen."""
@@ -32,23 +32,19 @@ _EVENT_LOOKS = {"warning": "$text-warning", "error": "$text-error", "finish": "$
 def narration_rows(
     notes: Sequence[Note], width: int, rows: int, ascii_only: bool = False
 ) -> list[tuple[str, str, str]]:
-    """(glyph, its style, text) of each row: notes wrapped, as many as fit; a note that does not fit whole ends in ….
-
-    An error is given all the rows; other notes get one row each as long as there are more of them.
-    """
-    found: list[tuple[str, str, str]] = []
+    """(glyph, its style, text) of each row: notes wrapped, as many as fit; an error that does not fit ends in …."""
     ellipsis = (ASCII if ascii_only else UNICODE).ellipsis
-    for note in notes:
-        room = rows - len(found)
-        if room <= 0:
+    wrapped = [textwrap.wrap(note.text, max(10, width - 4)) or [""] for note in notes[:rows]]
+    found: list[tuple[str, str, str]] = []
+    for at, (note, lines) in enumerate(zip(notes, wrapped, strict=False)):
+        # What explains an end is followed by what to press: that keeps its row, however long the explanation.
+        kept = 1 if at == 0 and note.level == "error" and len(wrapped) > 1 else 0
+        room = rows - len(found) - kept
+        if room <= 0 or (len(lines) > room and found and note.level != "error"):
             break
-        glyph, ascii_glyph, style = _LOOKS[note.level]
-        lines = textwrap.wrap(note.text, max(10, width - 4)) or [""]
         if len(lines) > room:
-            if found:
-                break
-            lines = lines[:room]
-            lines[-1] = lines[-1][: width - 5].rstrip() + ellipsis
+            lines = [*lines[: room - 1], lines[room - 1][: width - 5].rstrip() + ellipsis]
+        glyph, ascii_glyph, style = _LOOKS[note.level]
         for nth, line in enumerate(lines):
             found.append(((ascii_glyph if ascii_only else glyph) if nth == 0 else " ", style, line))
     return found
@@ -88,6 +84,7 @@ class TextPanel(VerticalScroll):
                 border-top: solid $foreground 30%; border-title-color: $foreground; border-title-style: bold;
                 border-title-align: left; padding: 0 1; }
     TextPanel:focus { border-top: solid $primary; }
+    #panel-log > Static { text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, title: str, empty: str, kind: Literal["events", "log"]) -> None:
@@ -108,7 +105,7 @@ class TextPanel(VerticalScroll):
             self.scroll_end(animate=False)
 
 
-def events_text(events: Sequence[PlacedEvent], per_epoch: int) -> Content | None:
+def events_text(events: Sequence[PlacedEvent]) -> Content | None:
     """A line for each event: local time, epoch, what, and its sentence."""
     parts: list[tuple[str, str]] = []
     for event in events:
@@ -116,7 +113,7 @@ def events_text(events: Sequence[PlacedEvent], per_epoch: int) -> Content | None
         parts += [
             ("\n" if parts else "", ""),
             (f"{local_time(record.time)}  ", "$foreground 65%"),
-            (f"epoch {epoch_of(event.step, per_epoch) if event.step else 0:<5}", "$foreground 65%"),
+            (f"epoch {record.epoch:<5}", "$foreground 65%"),
             (f"{record.event:<8}", "bold " + _EVENT_LOOKS.get(record.event, "$text-primary")),
             (f" {record.message}", ""),
         ]

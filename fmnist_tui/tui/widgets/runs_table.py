@@ -31,6 +31,7 @@ class RunsTable(DataTable[Text]):
         self._glyphs = glyphs
         self._now = now
         self._layout_now: Layout | None = None
+        self._wanted: Sequence[Run] = ()
         self._shown: dict[str, Run] = {}
         self._cells: dict[tuple[str, str], Cell] = {}
         self._colors: dict[str, str] = {}
@@ -49,15 +50,15 @@ class RunsTable(DataTable[Text]):
 
     def _redraw(self) -> None:
         self._layout_now = None
-        self.show(list(self._shown.values()))
+        self.show(self._wanted)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Choose the columns anew where another set fits."""
-        if self._layout_now is not None:
-            self.show(list(self._shown.values()))
+        """Choose the columns anew where another set fits; the first time, draw what was to be shown before."""
+        self.show(self._wanted)
 
     def show(self, runs: Sequence[Run]) -> None:
         """Show these runs in this order; the cursor stays on its run, or where it was if that is gone."""
+        self._wanted = runs
         if not self.size.width:
             return
         layout = columns.choose(self.size.width, max((len(columns.title(run)) for run in runs), default=0))
@@ -91,7 +92,9 @@ class RunsTable(DataTable[Text]):
             self._colors[name] = (background + color).hex6 if color.a < 1 else color.hex6
         for column, width in layout.columns:
             label = column.title.rjust(width) if column.align == "right" else column.title
-            self.add_column(Text(label, style=self._colors["foreground-muted"]), width=width + layout.gap, key=column.key)
+            self.add_column(
+                Text(label, style=self._colors["foreground-muted"]), width=width + layout.gap, key=column.key
+            )
 
     def _update(self, runs: Sequence[Run]) -> None:
         """Replace the cells that differ; runs that are the same object and not at work can't have any."""
@@ -113,5 +116,7 @@ class RunsTable(DataTable[Text]):
         made = columns.cell(column, width, run, self._now(), self._glyphs)
         self._cells[run.id, key] = made
         return Text.assemble(
-            *[(text, self._colors[color or "foreground"]) for text, color in made.pieces], no_wrap=True, overflow="ellipsis"
+            *[(text, self._colors[color or "foreground"]) for text, color in made.pieces],
+            no_wrap=True,
+            overflow="ellipsis",
         )

@@ -1,0 +1,101 @@
+"""The presets there are and a draft of each that was looked at, so that going from one to another loses nothing.
+
+The New run screen's state, without Textual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.presets import SHIPPED_ORDER, find_presets, load_preset, shipped_preset
+from fmnist_tui.tui.draft import Draft
+
+
+@dataclass(frozen=True)
+class PresetEntry:
+    """A preset as the list shows it."""
+
+    name: str
+    origin: str
+    """'shipped', 'user', 'local', or 'run' for a cloned run whose preset is gone."""
+    config: RunConfig | None
+    problem: str = ""
+    """Why it cannot be used, where `config` is None."""
+
+    @property
+    def about(self) -> str:
+        """One line on it."""
+        return self.config.description if self.config else self.problem
+
+
+def read_presets() -> list[PresetEntry]:
+    """Every preset there is; one that is not valid is listed with what is wrong.
+
+    Where none at all is valid (broken files that shadow every shipped one), the shipped ones are listed too.
+    """
+    entries = []
+    for name, file in find_presets().items():
+        try:
+            entries.append(PresetEntry(name, file.origin, load_preset(name)))
+        except ConfigError as error:
+            entries.append(PresetEntry(name, file.origin, None, str(error.errors[0])))
+    if not any(entry.config for entry in entries):
+        shipped = ((name, shipped_preset(name)) for name in SHIPPED_ORDER)
+        entries += [PresetEntry(f"{name} (shipped)", "shipped", config) for name, config in shipped if config]
+    return entries
+
+
+class PresetDrafts:
+    """The entries, the drafts by name, and which one is shown."""
+
+    def __init__(self, clone: RunConfig | None = None) -> None:
+        """Begin with the first preset, or with a run to clone against the preset it came from."""
+        self.entries: Sequence[PresetEntry] = read_presets()
+        self.current = self._usable()[0]
+        self._drafts: dict[str, Draft] = {}
+        if clone is not None:
+            if clone.preset in self._usable():
+                self.current = clone.preset
+            else:
+                self.current = clone.name
+                self.entries = [PresetEntry(clone.name, "run", clone), *self.entries]
+            self._drafts[self.current] = Draft(self._config(self.current), clone)
+
+    @property
+    def draft(self) -> Draft:
+        """What is shown."""
+        return self._drafts.setdefault(self.current, Draft(self._config(self.current)))
+
+    @property
+    def edited(self) -> set[str]:
+        """The presets whose drafts are not as the preset is."""
+        return {name for name, draft in self._drafts.items() if draft.edited}
+
+    def _usable(self) -> list[str]:
+        return [entry.name for entry in self.entries if entry.config]
+
+    def _config(self, name: str) -> RunConfig:
+        config = next(entry.config for entry in self.entries if entry.name == name)
+        assert config is not None
+        return config
+
+    def reread(self, forget: str = "") -> bool:
+        """Read the presets anew; whether anything changed.
+
+        What was typed into a preset stays, unedited drafts follow their file; the draft of `forget` is dropped.
+        """
+        self._drafts.pop(forget, None)
+        kept = [entry for entry in self.entries if entry.origin == "run"]
+        entries = [*kept, *read_presets()]
+        if entries == self.entries and not forget:
+            return False
+        self.entries = entries
+        usable = self._usable()
+        for name, draft in list(self._drafts.items()):
+            if name not in usable or (not draft.edited and draft.base != self._config(name)):
+                del self._drafts[name]
+        if self.current not in usable:
+            self.current = usable[0]
+        return True

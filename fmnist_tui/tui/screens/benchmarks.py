@@ -1,0 +1,175 @@
+"""The Benchmarks screen: finished runs, grouped as in the report, beside the reference's results; export and copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.color import Color
+from textual.widgets import DataTable, Static
+
+from fmnist_tui import report
+from fmnist_tui.report.rows import Benchmarks, collect
+from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.records import State
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui import format as words
+from fmnist_tui.tui import standings
+from fmnist_tui.tui.messages import OpenRun
+from fmnist_tui.tui.screens.base import FeedScreen
+from fmnist_tui.tui.screens.dialogs import ExportDialog
+from fmnist_tui.tui.widgets.footer import KeyBar
+from fmnist_tui.tui.widgets.header import TopBar
+
+SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".html": "html"}
+"""What an exported file's name says about its format."""
+
+
+class BenchmarksScreen(FeedScreen):
+    """One table in sections; read again, in a thread, when another run has finished."""
+
+    HELP = (
+        "Finished runs. Those that differ in nothing but the seed share a line: mean ± standard deviation. "
+        "'last epoch' is the test accuracy at the end, 'best' the highest over all epochs, which is what the "
+        "reference reports; 'best-ref' is the difference in points, where both had the same data and split."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "export", "Export", tooltip="write it to a file: Markdown, CSV, JSON or HTML"),
+        Binding("y", "copy", "Copy", tooltip="copy it as Markdown to the terminal's clipboard"),
+        Binding("escape", "app.back", "Back"),
+    ]
+    AUTO_FOCUS = "DataTable"
+
+    def __init__(self, runs_dir: Path, glyphs: words.Glyphs) -> None:
+        super().__init__()
+        self._runs_dir = runs_dir
+        self._glyphs = glyphs
+        self._finished: frozenset[tuple[str, str]] | None = None
+        self._lines: list[standings.Line] = []
+        self._skipped = 0
+
+    def compose(self) -> ComposeResult:
+        """Bar, a line that counts, the table, keys."""
+        yield TopBar("benchmarks")
+        yield Static("Reading the results ...", id="benchmarks-title", classes="screen-title", markup=False)
+        table: DataTable[Text] = DataTable(cursor_type="row", cell_padding=0, cursor_foreground_priority="renderable")
+        yield table
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Draw anew in other colours when the theme changes."""
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._show())
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Another set of columns may fit."""
+        self.call_after_refresh(self._show)
+
+    def runs_listed(self, runs: list[Run]) -> None:
+        """Read the results again where another run has finished, or one is gone."""
+        finished = frozenset(
+            (run.id, (run.status.ended or "") if run.status else "") for run in runs if run.state is State.FINISHED
+        )
+        if finished != self._finished:
+            self._finished = finished
+            self._read()
+
+    @work(thread=True, exclusive=True, group="benchmarks")
+    def _read(self) -> None:
+        """In a thread: every result of the directory."""
+        try:
+            found: Benchmarks | str = collect(self._runs_dir)
+        except (ValueError, OSError) as error:
+            found = str(error)
+        self.app.call_from_thread(self._have, found)
+
+    def _have(self, found: Benchmarks | str) -> None:
+        if isinstance(found, str):
+            self.query_one("#benchmarks-title", Static).update(found)
+            return
+        self._lines = standings.lines(found)
+        number = len(found.runs)
+        text = (
+            words.count(number, "finished run") if number else "No run has finished yet; these are the results to beat"
+        )
+        if found.skipped:
+            text += f"; {words.count(len(found.skipped), 'result')} could not be read"
+        self.query_one("#benchmarks-title", Static).update(text)
+        self._show()
+
+    def _show(self) -> None:
+        table: DataTable[Text] = self.query_one(DataTable)
+        width = self.size.width
+        if not width or not self._lines:
+            return
+        row, gap = table.cursor_row, standings.gap_of(width)
+        chosen = standings.choose(width)
+        muted = self._color("foreground-muted")
+        with self.app.batch_update():
+            table.clear(columns=True)
+            for column, cells in chosen:
+                title = column.title.rjust(cells) if column.numeric else column.title
+                table.add_column(Text(title, style=muted), width=cells + gap, key=column.key)
+            for line in self._lines:
+                table.add_row(*self._cells(line, chosen, gap))
+            table.move_cursor(row=min(row or 1, len(self._lines) - 1))
+
+    def _cells(self, line: standings.Line, chosen: list[tuple[standings.Column, int]], gap: int) -> Iterable[Text]:
+        """A line's cells; a section's title runs over all of them."""
+        if line.kind == "section":
+            rest = line.cells["model"]
+            for _, cells in chosen:
+                yield Text(rest[: cells + gap], style=f"bold {self._color('primary')}")
+                rest = rest[cells + gap :]
+            return
+        for column, cells in chosen:
+            text = words.shorten(line.cells.get(column.key, ""), cells, self._glyphs.ellipsis)
+            name = "foreground-muted" if line.kind == "reference" else "foreground"
+            if column.key == "ahead" and line.ahead is not None:
+                name = "success" if line.ahead else "warning"
+            yield Text(text.rjust(cells) if column.numeric else text, style=self._color(name), no_wrap=True)
+
+    def _color(self, name: str) -> str:
+        variables = self.app.theme_variables
+        color = Color.parse(variables[name])
+        return (Color.parse(variables["background"]) + color).hex6 if color.a < 1 else color.hex6
+
+    @on(DataTable.RowSelected)
+    def _opened(self, event: DataTable.RowSelected) -> None:
+        line = self._lines[event.cursor_row]
+        if line.run_id:
+            self.post_message(OpenRun(line.run_id))
+
+    def action_export(self) -> None:
+        """Ask for a file's name, then write it."""
+        self.app.push_screen(ExportDialog(Path("benchmarks.md"), tuple(SUFFIXES)), self._chosen)
+
+    def _chosen(self, path: Path | None) -> None:
+        if path is not None:
+            self._export(path)
+
+    @work(thread=True, group="export")
+    def _export(self, path: Path) -> None:
+        try:
+            replace_bytes(path, report.render(self._runs_dir, SUFFIXES[path.suffix]).encode())
+            text, severity = f"Written to {path.absolute()}", "information"
+        except (ValueError, OSError) as error:
+            text, severity = f"{path} was not written: {error}", "error"
+        self.app.call_from_thread(self.app.notify, text, severity=severity, markup=False)
+
+    @work(thread=True, group="export")
+    def action_copy(self) -> None:
+        """To the clipboard, by the terminal's own escape sequence."""
+        try:
+            text = report.render(self._runs_dir, "markdown")
+        except (ValueError, OSError) as error:
+            self.app.call_from_thread(self.app.notify, str(error), severity="error", markup=False)
+            return
+        self.app.call_from_thread(self.app.copy_to_clipboard, text)
+        self.app.call_from_thread(
+            self.app.notify, "Sent to the terminal's clipboard as Markdown (not every terminal takes it)."
+        )

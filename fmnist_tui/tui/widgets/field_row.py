@@ -1,0 +1,347 @@
+"""One field of the configuration form: mark, label, input, and beside it the unit and bounds or what is wrong.
+
+`widgets.form` makes a row for every field. A row draws everything but its text input itself, so that a form of
+fifty fields is some seventy widgets and opens at once.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
+
+from fmnist_tui.fields import FieldSpec
+from fmnist_tui.tui.draft import Raw, choices_of, input_kind, takes_none
+from fmnist_tui.tui.format import shorten
+
+LABEL_WIDTH, INPUT_WIDTH, CHOICE_WIDTH = 21, 15, 19
+"""Columns of the label with its mark, of an input, and of one with words to choose from (they have no hint)."""
+MAX_TEXT = 200
+"""Characters an input takes; no field needs more, and a pasted book is refused."""
+
+
+def hint_of(spec: FieldSpec, ascii_only: bool) -> str:
+    """Unit and bounds beside the input: 'epochs 1 <= x <= 100,000'."""
+    bounds = spec.bounds if ascii_only else spec.bounds.replace("<=", "≤")
+    words = ", ".join(spec.choices) if input_kind(spec) == "number" else ""
+    parts = [spec.unit, " or ".join(part for part in (words, bounds) if part)]
+    return " ".join(part for part in parts if part)
+
+
+class FieldRow(Widget):
+    """What the three kinds of rows share."""
+
+    DEFAULT_CSS = """
+    FieldRow { width: 1fr; height: auto; text-wrap: nowrap; }
+    FieldRow Input.-textual-compact { margin-left: 21; width: 15; padding: 0 1; background: $surface; }
+    FieldRow Input.-textual-compact:focus { background: $primary-muted; background-tint: $foreground 0%; }
+    FieldRow.-text Input.-textual-compact { width: 1fr; }
+    FieldRow OptionList {
+        overlay: screen; constrain: none inside; offset: 21 1; width: 19; height: auto; max-height: 8;
+        background: $panel;
+    }
+    """
+    ALLOW_SELECT = False
+    input_width = INPUT_WIDTH
+
+    class Edited(Message):
+        """Something was typed or chosen."""
+
+        def __init__(self, row: FieldRow, raw: Raw) -> None:
+            self.row = row
+            self.raw = raw
+            super().__init__()
+
+    class Focused(Message):
+        """The row got the focus."""
+
+        def __init__(self, row: FieldRow) -> None:
+            self.row = row
+            super().__init__()
+
+    def __init__(self, spec: FieldSpec, family: str, ascii_only: bool) -> None:
+        super().__init__(classes=f"-{input_kind(spec)}")
+        self.spec = spec
+        self.family = family
+        """The model family whose field it is, '' for a field of all."""
+        self.ascii_only = ascii_only
+        self.changed = False
+        """Whether it is marked as not the preset's."""
+        self.error = ""
+        """What is shown to be wrong, '' where nothing is."""
+        self.involved = False
+        """Whether an error about several fields speaks of it."""
+        self._label = spec.key.rpartition(".")[2].replace("_", " ")
+        self._hint = hint_of(spec, ascii_only)
+
+    @property
+    def key(self) -> str:
+        """The dotted key."""
+        return self.spec.key
+
+    @property
+    def raw(self) -> Raw:
+        """What the input holds."""
+        raise NotImplementedError
+
+    @property
+    def target(self) -> Widget:
+        """What takes the focus."""
+        return self
+
+    def put(self, raw: Raw) -> None:
+        """Show a value without saying that it was edited."""
+        raise NotImplementedError
+
+    def mark(self, changed: bool, error: str, involved: bool) -> None:
+        """Show whether the value is not the preset's, and what is wrong with it."""
+        if (changed, error, involved) != (self.changed, self.error, self.involved):
+            layout = error != self.error
+            self.changed, self.error, self.involved = changed, error, involved
+            self.refresh(layout=layout)
+
+    @property
+    def _beside(self) -> int:
+        """Column at which the hint begins."""
+        return LABEL_WIDTH + self.input_width + 1
+
+    def _notes(self, width: int) -> list[str]:
+        """The hint in one line, or the error in as many as it takes."""
+        room = max(12, width - self._beside)
+        if self.error:
+            return textwrap.wrap(self.error, room)
+        return [shorten(self._hint, room, "~" if self.ascii_only else "…")]
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """One line, or as many as the error takes."""
+        return len(self._notes(width))
+
+    def render(self) -> Content:
+        """All but a text input."""
+        wrong = bool(self.error) or self.involved
+        flag = "!" if wrong else "*" if self.changed else " "
+        color = "$text-error" if wrong else "$text-warning" if self.changed else "$foreground"
+        style = f"bold {color}" if self.target.has_focus else color
+        first, *rest = self._notes(self.size.width)
+        faint = "$text-error" if self.error else "$foreground-muted"
+        label = f"{flag} {self._label}".ljust(LABEL_WIDTH)
+        parts = [(label, style), *self._value_cells(), (f" {first}", faint)]
+        parts += [(f"\n{'':{self._beside}}{line}", faint) for line in rest]
+        return Content.assemble(*parts)
+
+    def _value_cells(self) -> list[tuple[str, str]]:
+        """The input as text and styles; `input_width` columns."""
+        return [(" " * self.input_width, "")]
+
+    def _boxed(self, text: str) -> list[tuple[str, str]]:
+        """A value in the look of an input."""
+        focused = self.has_focus or self.has_focus_within
+        return [(f" {text}".ljust(self.input_width), f"$foreground on {'$primary-muted' if focused else '$surface'}")]
+
+    def on_focus(self) -> None:
+        """Tell whose help to show."""
+        self.post_message(self.Focused(self))
+
+    def on_descendant_focus(self) -> None:
+        """Tell whose help to show; the label is drawn anew."""
+        self.refresh()
+        self.post_message(self.Focused(self))
+
+    def on_descendant_blur(self) -> None:
+        """The label is drawn anew."""
+        self.refresh()
+
+
+class TextRow(FieldRow):
+    """A text, a number or a list of numbers."""
+
+    def __init__(self, spec: FieldSpec, family: str, raw: Raw, ascii_only: bool) -> None:
+        super().__init__(spec, family, ascii_only)
+        kind = input_kind(spec)
+        placeholder = "none" if takes_none(spec) or kind == "list" else ""
+        self.input = Input(str(raw), placeholder=placeholder, compact=True, max_length=MAX_TEXT)
+
+    def compose(self) -> ComposeResult:
+        """The input, over the place the row leaves for it."""
+        yield self.input
+
+    def on_mount(self) -> None:
+        """Show where a long text begins."""
+        self.call_after_refresh(self._rewind)
+
+    def _rewind(self) -> None:
+        """A text nobody is typing in is shown from its beginning."""
+        if not self.input.has_focus:
+            self.input.cursor_position = 0
+
+    @property
+    def raw(self) -> Raw:
+        """The text."""
+        return self.input.value
+
+    @property
+    def target(self) -> Widget:
+        """The input."""
+        return self.input
+
+    def put(self, raw: Raw) -> None:
+        """An input that has the text already is left alone, with its cursor."""
+        if self.input.value != raw:
+            with self.input.prevent(Input.Changed):
+                self.input.value = str(raw)
+            self.call_after_refresh(self._rewind)
+
+    def _notes(self, width: int) -> list[str]:
+        """Below the input where that takes the whole width, else beside it."""
+        if input_kind(self.spec) != "text":
+            return super()._notes(width)
+        return ["", *(textwrap.wrap(self.error, max(12, width - self._beside)) if self.error else [])]
+
+    @property
+    def _beside(self) -> int:
+        return LABEL_WIDTH + 1 if input_kind(self.spec) == "text" else super()._beside
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        """Pass the edit on; one that is out of date (another value was put there since) is dropped."""
+        event.stop()
+        if event.value == self.input.value:
+            self.post_message(self.Edited(self, event.value))
+
+
+class ToggleRow(FieldRow, can_focus=True):
+    """On or off, in words, so that it reads without colour too."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("space,enter", "toggle_value", "Toggle", show=False)]
+
+    def __init__(self, spec: FieldSpec, family: str, raw: Raw, ascii_only: bool) -> None:
+        super().__init__(spec, family, ascii_only)
+        self._on = bool(raw)
+
+    @property
+    def raw(self) -> Raw:
+        """Whether it is on."""
+        return self._on
+
+    def put(self, raw: Raw) -> None:
+        """Show on or off."""
+        self._on = bool(raw)
+        self.refresh()
+
+    def _value_cells(self) -> list[tuple[str, str]]:
+        return self._boxed("[x] on" if self._on else "[ ] off")
+
+    def action_toggle_value(self) -> None:
+        """Turn it over."""
+        self.put(not self._on)
+        self.post_message(self.Edited(self, self._on))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on the box turns it over."""
+        if LABEL_WIDTH <= event.x < LABEL_WIDTH + self.input_width:
+            self.action_toggle_value()
+
+
+class ChoiceMenu(OptionList):
+    """The values to choose from, over the form while it is open."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close", show=False)]
+
+    class Left(Message):
+        """Nothing was chosen."""
+
+    def action_leave(self) -> None:
+        """Close it."""
+        self.post_message(self.Left())
+
+    def on_blur(self) -> None:
+        """Close it when the focus goes elsewhere."""
+        self.post_message(self.Left())
+
+
+class ChoiceRow(FieldRow, can_focus=True):
+    """One of a few words: left and right go through them, enter opens the list."""
+
+    input_width = CHOICE_WIDTH
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "step(-1)", "Previous", show=False),
+        Binding("right", "step(1)", "Next", show=False),
+        Binding("space,enter", "open", "Choose", show=False),
+    ]
+
+    def __init__(self, spec: FieldSpec, family: str, raw: Raw, ascii_only: bool) -> None:
+        super().__init__(spec, family, ascii_only)
+        self._value = str(raw)
+        self.choices = choices_of(spec)
+
+    @property
+    def raw(self) -> Raw:
+        """The chosen word."""
+        return self._value
+
+    def put(self, raw: Raw) -> None:
+        """Show a choice."""
+        self._value = str(raw)
+        self.refresh()
+
+    def _value_cells(self) -> list[tuple[str, str]]:
+        arrow = "v" if self.ascii_only else "▾"
+        return self._boxed(f"{self._value:<{self.input_width - 3}}{arrow}")
+
+    def choose(self, value: str) -> None:
+        """Take one of the choices and say so."""
+        if value != self._value:
+            self.put(value)
+            self.post_message(self.Edited(self, value))
+
+    def action_step(self, by: int) -> None:
+        """The next or the previous choice; it stays at the ends."""
+        at = self.choices.index(self._value) + by
+        if 0 <= at < len(self.choices):
+            self.choose(self.choices[at])
+
+    async def action_open(self) -> None:
+        """Open the list of choices."""
+        if not self.query(ChoiceMenu):
+            menu = ChoiceMenu(*(Option(f" {choice}", id=choice) for choice in self.choices), compact=True)
+            menu.highlighted = self.choices.index(self._value)
+            await self.mount(menu)
+            menu.focus(scroll_visible=False)
+
+    async def on_click(self, event: events.Click) -> None:
+        """A click on the box opens the list."""
+        if LABEL_WIDTH <= event.x < LABEL_WIDTH + self.input_width:
+            await self.action_open()
+
+    @on(OptionList.OptionHighlighted)
+    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.focus()
+        self.choose(self.choices[event.option_index])
+
+    @on(ChoiceMenu.Left)
+    async def _menu_left(self, event: ChoiceMenu.Left) -> None:
+        event.stop()
+        menu = self.query(ChoiceMenu)
+        if menu and menu.first().has_focus:
+            self.focus()
+        await menu.remove()
+
+
+def make_row(spec: FieldSpec, family: str, raw: Raw, ascii_only: bool) -> FieldRow:
+    """The row that suits the field's type."""
+    kinds: dict[str, type[TextRow | ToggleRow | ChoiceRow]] = {"switch": ToggleRow, "choice": ChoiceRow}
+    return kinds.get(input_kind(spec), TextRow)(spec, family, raw, ascii_only)

@@ -1,0 +1,80 @@
+"""What the commands import and how long they take: no torch, no Textual, under half a second."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import cli_helpers as h
+import pytest
+
+from fmnist_tui.presets import load_preset
+from fmnist_tui.runs import store
+
+HEAVY = """
+import sys
+from fmnist_tui.cli import main
+code = main(sys.argv[1:])
+heavy = {"torch", "torchvision", "textual", "textual_plot"} & {name.partition(".")[0] for name in sys.modules}
+sys.exit(f"imported {sorted(heavy)}" if heavy else code)
+"""
+LEAN = HEAVY.replace('"torch", ', '"numpy", "psutil", "torch", ')
+LIMIT_SECONDS = 0.5
+"""Of a processor, which on a machine that does nothing else is the time one waits."""
+
+
+@pytest.fixture(autouse=True)
+def a_run(runs_dir: Path) -> None:
+    """A run to look at."""
+    directory = store.create_run(runs_dir, load_preset("quick"), device="cpu")
+    directory.worker_log.write_text("hello\n")
+    store.mark_failed(directory, "it was a test", 4)
+
+
+def imports(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line in an interpreter that then looks at what it has imported."""
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=h.SECONDS, env=h.environment())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "presets list",
+        "presets show wrn",
+        "presets path",
+        "runs list",
+        "runs list --json",
+        "runs show last",
+        "runs show last --json",
+        "runs logs last",
+        "runs stop last",
+        "report",
+        "data status",
+    ],
+)
+def test_no_torch_and_no_textual(line: str) -> None:
+    done = imports(HEAVY, *line.split())
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", ["--help", "--version", "run preset --help", "runs --help"])
+def test_help_needs_not_even_numpy(line: str) -> None:
+    done = imports(LEAN, *line.split())
+    assert done.returncode == 0, done.stderr
+    assert "fmnist-tui" in done.stdout
+
+
+@pytest.mark.parametrize("line", ["--help", "presets list", "runs list"])
+def test_under_half_a_second(line: str) -> None:
+    taken = []
+    for _ in range(10):  # the quickest counts: the others tell how busy the machine is
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert h.run(*line.split()).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if taken[-1] < LIMIT_SECONDS:
+            return
+    pytest.fail(f"fmnist-tui {line} took {min(taken):.2f} s at best")

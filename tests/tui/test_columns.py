@@ -1,0 +1,100 @@
+"""The Runs table's columns: which fit a width, what is in them, and the order of the runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from synthetic import RunMaker, stamp
+
+from fmnist_tui.runs import store
+from fmnist_tui.runs.records import State
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui import columns
+from fmnist_tui.tui.format import ASCII, UNICODE
+
+
+@pytest.mark.parametrize("width", range(1, 260))
+def test_columns_fit(width: int) -> None:
+    layout = columns.choose(width, 14)
+    assert sum(cells + layout.gap for _, cells in layout.columns) <= max(0, width - 1)
+    keys = {column.key for column, _ in layout.columns}
+    assert not {"glyph", "state"} <= keys
+    assert width < 80 or {"state", "name", "bar", "epoch", "loss", "test", "best", "time"} <= keys
+    assert width < 40 or {"name", "epoch", "test"} <= keys
+    assert width < 120 or {"device", "note"} <= keys
+    assert width < 200 or keys == {column.key for column in columns.COLUMNS} - {"glyph"}
+
+
+def test_a_name_is_shown_whole_where_there_is_room() -> None:
+    widths = {column.key: cells for column, cells in columns.choose(120, 20).columns}
+    assert widths["name"] == 20
+    assert {column.key: cells for column, cells in columns.choose(80, 60).columns}["name"] >= 14
+
+
+@pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
+@pytest.mark.parametrize("width", [20, 40, 80, 120, 200])
+def test_every_cell_fits_its_column(width: int, glyphs: columns.Glyphs, maker: RunMaker) -> None:
+    now = datetime.now(UTC)
+    for run in map(store.load_run, maker.gallery().values()):
+        for column, cells in columns.choose(width, 14).columns:
+            text = columns.cell(column, cells, run, now, glyphs).text
+            assert len(text) <= cells, (column.key, text)
+            assert glyphs is UNICODE or text.isascii()
+            assert column.align == "left" or len(text) == cells
+
+
+def _cells(run: Run, width: int = 200) -> dict[str, str]:
+    layout = columns.choose(width, 20).columns
+    return {c.key: columns.cell(c, cells, run, datetime.now(UTC), UNICODE).text.strip() for c, cells in layout}
+
+
+def test_what_cells_say(maker: RunMaker) -> None:
+    made = {key: store.load_run(run) for key, run in maker.gallery().items()}
+    running = _cells(made["running"])
+    assert running["state"] == "● running"
+    assert (running["epoch"], running["loss"], running["test"], running["best"]) == (
+        "37/200",
+        "0.1843",
+        "93.41",
+        "93.60",
+    )
+    assert running["time"] == "2h 04m left"
+    assert running["bar"].startswith("━") and running["bar"].endswith("─")
+    assert _cells(made["failed"])["note"].startswith("CUDA out of memory: tried to")
+    assert _cells(made["not finite"])["loss"] == "NaN"
+    lost = _cells(made["lost"])
+    assert lost["state"] == "? lost"
+    assert "left" not in lost["time"], "its estimate has expired"
+    assert "r resumes" in lost["note"]
+    assert _cells(made["old"])["preset"] == "wrn"
+    damaged = _cells(made["damaged"])
+    assert damaged["state"] == "? damaged"
+    assert "status.json" in damaged["note"]
+
+
+def test_the_preset_stands_beside_another_name(maker: RunMaker) -> None:
+    run = store.load_run(maker.make("wrn", changes={"name": "baseline"}))
+    assert columns.title(run) == "baseline (wrn)"
+    assert columns.title(store.load_run(maker.make("wrn"))) == "wrn"
+
+
+def test_order_is_work_first_then_newest_activity(maker: RunMaker) -> None:
+    made = {key: store.load_run(run) for key, run in maker.gallery().items()}
+    names = {run.id: key for key, run in made.items()}
+    ordered = [names[run.id] for run in columns.in_order(list(made.values()))]
+    assert ordered == [
+        "starting", "running", "stopping", "finished", "failed", "lost", "not finite", "stopped", "old", "damaged",
+    ]  # fmt: skip
+
+
+def test_heartbeats_do_not_move_rows(maker: RunMaker) -> None:
+    first, second = (maker.make("wrn", State.RUNNING, epoch=1, run_id=f"20261123-10000{i}-wrn-aaaa") for i in (1, 2))
+    before = [run.id for run in columns.in_order([store.load_run(first), store.load_run(second)])]
+    maker.write_status(first, heartbeat=stamp(0))
+    assert [run.id for run in columns.in_order([store.load_run(first), store.load_run(second)])] == before
+    maker.write_status(second, state=State.FINISHED, ended=stamp(0))
+    assert [run.id for run in columns.in_order([store.load_run(second), store.load_run(first)])] == [
+        first.id,
+        second.id,
+    ]

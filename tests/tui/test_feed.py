@@ -1,0 +1,396 @@
+"""The feed: reads only what changed, posts what is new, never dies, ends at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from synthetic import RunMaker, wait_for
+from textual.message import Message
+
+from fmnist_tui import monitor
+from fmnist_tui.runs import process, store
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import HostSample, State, SystemRecord, TrainRecord
+from fmnist_tui.tui import feed as feeds
+from fmnist_tui.tui import reading
+from fmnist_tui.tui.feed import Feed, LogAdvanced, SystemFeed
+from fmnist_tui.tui.messages import FeedProblem, RunAdvanced, RunsListed, RunVanished, SystemSampled
+from fmnist_tui.tui.reading import LogReader, MetricsReader, RunList, plain
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the runs that are loaded from disk, in order."""
+    loaded: list[str] = []
+    load = store.load_run
+
+    def note(directory: RunDirectory) -> store.Run:
+        loaded.append(directory.id)
+        return load(directory)
+
+    monkeypatch.setattr(store, "load_run", note)
+    return loaded
+
+
+def _age(run: RunDirectory) -> None:
+    """Let a run's directory have been changed a while ago, so that its time can be relied on."""
+    os.utime(run.path, (time.time() - 60, time.time() - 60))
+
+
+class TestRunList:
+    def test_only_what_changed_is_read_again(self, maker: RunMaker, runs_dir: Path, loads: list[str]) -> None:
+        made = [maker.make("quick") for _ in range(5)]
+        for run in made:
+            _age(run)
+        runs = RunList(runs_dir)
+        assert runs.scan() is True
+        assert len(loads) == 5
+        assert runs.scan() is False
+        assert len(loads) == 5, "nothing changed: nothing is read"
+        maker.write_status(made[2], loss=0.5)
+        assert runs.scan() is True
+        assert loads[5:] == [made[2].id]
+        assert next(run for run in runs.newest_first() if run.id == made[2].id).status.loss == 0.5  # type: ignore[union-attr]
+
+    def test_a_run_changed_just_now_is_read_again(self, maker: RunMaker, runs_dir: Path, loads: list[str]) -> None:
+        """A second change within the file system's clock tick would leave the directory's time as it was."""
+        run = maker.make("quick")
+        runs = RunList(runs_dir)
+        runs.scan()
+        modified = run.path.stat().st_mtime_ns
+        maker.write_status(run, loss=0.25)
+        os.utime(run.path, ns=(modified, modified))
+        assert runs.scan() is True
+        assert runs.newest_first()[0].status.loss == 0.25  # type: ignore[union-attr]
+
+    def test_new_and_deleted_runs(self, maker: RunMaker, runs_dir: Path) -> None:
+        runs = RunList(runs_dir)
+        assert runs.scan() is False, "a missing directory holds nothing"
+        first = maker.make("quick", run_id="20261101-000000-quick-aaaa")
+        assert runs.directory_changed()
+        assert runs.scan() is True
+        assert not runs.directory_changed()
+        second = maker.make("wrn", run_id="20261102-000000-wrn-aaaa")
+        (runs_dir / "notes").mkdir()
+        (runs_dir / ".hidden").mkdir()
+        assert runs.scan() is True
+        assert [run.id for run in runs.newest_first()] == [second.id, first.id]
+        store.delete_run(store.load_run(first))
+        assert runs.scan() is True
+        assert [run.id for run in runs.newest_first()] == [second.id]
+        assert runs.refresh(first.id) is None
+
+    def test_a_dead_worker_is_seen_without_a_change_on_disk(
+        self, maker: RunMaker, runs_dir: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = maker.make("wrn", State.RUNNING, epoch=3)
+        _age(run)
+        runs = RunList(runs_dir)
+        runs.scan()
+        assert runs.newest_first()[0].state is State.RUNNING
+        monkeypatch.setattr(process, "actual_state", lambda status: State.LOST)
+        assert runs.scan() is True
+        assert runs.newest_first()[0].state is State.LOST
+        assert len(loads) == 1
+
+    def test_refresh_gives_the_same_object_while_nothing_changed(self, maker: RunMaker, runs_dir: Path) -> None:
+        run = maker.make("wrn", State.RUNNING, epoch=3)
+        _age(run)
+        runs = RunList(runs_dir)
+        first = runs.refresh(run.id)
+        assert first is not None
+        assert runs.refresh(run.id) is first
+        maker.write_status(run, epoch=4)
+        changed = runs.refresh(run.id)
+        assert changed is not None and changed is not first
+        assert changed.status is not None and changed.status.epoch == 4
+
+    def test_a_directory_that_is_a_file_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "runs").write_text("")
+        with pytest.raises(store.RunError, match="is a file"):
+            RunList(tmp_path / "runs").scan()
+
+    def test_two_hundred_runs_cost_close_to_nothing(self, maker: RunMaker, runs_dir: Path) -> None:
+        """A scan of 200 finished runs takes about a millisecond; 20 leaves room for a busy machine."""
+        model = maker.make("quick")
+        for number in range(199):
+            copy = runs_dir / f"20261101-000{number:03}-quick-aaaa"
+            copy.mkdir()
+            for file in (".fmnist-tui-run", "config.json", "status.json"):
+                (copy / file).write_bytes((model.path / file).read_bytes())
+            _age(RunDirectory(copy))
+        _age(model)
+        runs = RunList(runs_dir)
+        runs.scan()
+        times = []
+        for _ in range(9):
+            start = time.thread_time()
+            assert runs.scan() is False
+            times.append(time.thread_time() - start)
+        assert len(runs.newest_first()) == 200
+        assert sorted(times)[4] < 0.02
+
+
+class TestReaders:
+    def test_metrics_are_read_once_and_whole(self, maker: RunMaker) -> None:
+        run = maker.make("wrn", State.RUNNING, epoch=3)
+        reader = MetricsReader(run)
+        assert reader.read() == ([], True), "no file yet"
+        maker.write_metrics(run, 3)
+        records, restarted = reader.read()
+        assert [record.kind for record in records] == ["train", "eval"] * 3
+        assert not restarted
+        assert reader.read() == ([], False)
+        with run.metrics.open("ab") as file:
+            file.write(b'{"kind": "train", "step"')
+        assert reader.read() == ([], False), "half a line is no line"
+        with run.metrics.open("ab") as file:
+            file.write(b': 1}\nrubbish\n{"kind":"of-tomorrow"}\n')
+        maker.write_metrics(run, 1, first=4)
+        records, _ = reader.read()
+        assert [record.kind for record in records] == ["train", "eval"], "damaged and unknown lines are passed over"
+
+    def test_a_replaced_file_starts_anew(self, maker: RunMaker) -> None:
+        run = maker.make("wrn", State.RUNNING, epoch=3)
+        maker.write_metrics(run, 5)
+        reader = MetricsReader(run)
+        assert reader.read()[1] is True
+        run.metrics.unlink()
+        maker.write_metrics(run, 1)
+        records, restarted = reader.read()
+        assert restarted
+        assert len(records) == 2
+
+    def test_a_long_file_comes_in_parts(self, maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reading, "READ_BYTES", 100_000)
+        run = maker.make("wrn", State.RUNNING, epoch=3)
+        maker.write_metrics(run, 500)
+        reader = MetricsReader(run)
+        parts = [reader.read()[0]]
+        while reader.more:
+            parts.append(reader.read()[0])
+        assert len(parts) > 1
+        assert [r.step for part in parts for r in part if isinstance(r, TrainRecord)] == [
+            118 * n for n in range(1, 501)
+        ]
+        assert reader.read() == ([], False)
+
+    def test_a_log_starts_with_its_end(self, maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reading, "LOG_LINES", 3)
+        run = maker.make("wrn", State.RUNNING, epoch=3)
+        run.worker_log.write_text("".join(f"line {n}\n" for n in range(10)))
+        reader = LogReader(run)
+        assert reader.read() == (["line 7", "line 8", "line 9"], True)
+        with run.worker_log.open("a") as log:
+            log.write("one more\n")
+        assert reader.read() == (["one more"], False)
+
+    @pytest.mark.parametrize(
+        ("line", "text"),
+        [
+            (b"\x1b[31mred\x1b[0m \x07bell", "red bell"),
+            (b" 10%\r 20%\r 30%\r", " 30%"),
+            (b"a\tb", "a   b"),
+            (b"\xff\xfe", "\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"),
+        ],
+    )
+    def test_log_lines_are_plain(self, line: bytes, text: str) -> None:
+        assert plain(line) == text
+
+
+M = TypeVar("M", bound=Message)
+
+
+class Inbox:
+    """Stands for the app: takes messages, and takes note of the thread they come from."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.threads: set[str] = set()
+
+    def post(self, message: Message) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.messages.append(message)
+
+    def of(self, kind: type[M]) -> list[M]:
+        return [message for message in self.messages if isinstance(message, kind)]
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        assert wait_for(condition), [type(message).__name__ for message in self.messages]
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
+@pytest.fixture
+def feed(runs_dir: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
+    """A running feed, five times as fast."""
+    monkeypatch.setattr(feeds, "WATCH_SECONDS", 0.04)
+    monkeypatch.setattr(feeds, "LIST_SECONDS", 0.2)
+    feed = Feed(RunList(runs_dir), inbox.post)
+    feed.start()
+    yield feed
+    feed.stop()
+    assert not feed.is_alive()
+
+
+class TestFeed:
+    def test_the_list_comes_at_once_and_then_when_it_changes(self, feed: Feed, inbox: Inbox, maker: RunMaker) -> None:
+        inbox.wait(lambda: len(inbox.of(RunsListed)) == 1)
+        assert inbox.of(RunsListed)[0].runs == []
+        run = maker.make("quick")
+        inbox.wait(lambda: len(inbox.of(RunsListed)) >= 2)
+        assert [listed.id for listed in inbox.of(RunsListed)[-1].runs] == [run.id]
+        maker.write_status(run, loss=0.125)
+        inbox.wait(lambda: inbox.of(RunsListed)[-1].runs[0].status.loss == 0.125)  # type: ignore[union-attr]
+        assert inbox.threads == {"feed"}
+
+    def test_a_watched_run(self, feed: Feed, inbox: Inbox, maker: RunMaker) -> None:
+        run = maker.make("wrn", State.RUNNING, epoch=3)
+        maker.write_metrics(run, 3)
+        feed.watch([run.id])
+        inbox.wait(lambda: len(inbox.of(RunAdvanced)) == 1)
+        first = inbox.of(RunAdvanced)[0]
+        assert (first.run.id, len(first.records), first.restarted) == (run.id, 6, True)
+        maker.write_metrics(run, 1, first=4)
+        maker.write_status(run, epoch=4)
+        feed.taken(run.id)
+        inbox.wait(lambda: sum(len(message.records) for message in inbox.of(RunAdvanced)) == 8)
+        feed.taken(run.id)
+        inbox.wait(lambda: inbox.of(RunAdvanced)[-1].run.status.epoch == 4)  # type: ignore[union-attr]
+        assert not any(message.restarted for message in inbox.of(RunAdvanced)[1:])
+
+    def test_nothing_more_is_read_before_the_app_has_taken_it(self, feed: Feed, inbox: Inbox, maker: RunMaker) -> None:
+        run = maker.make("wrn", State.RUNNING, epoch=3)
+        maker.write_metrics(run, 1)
+        feed.watch([run.id])
+        inbox.wait(lambda: len(inbox.of(RunAdvanced)) == 1)
+        maker.write_metrics(run, 5, first=2)
+        before = len(inbox.of(RunsListed))
+        maker.write_status(run, epoch=6)
+        inbox.wait(lambda: len(inbox.of(RunsListed)) > before)  # the feed goes on with everything else
+        assert len(inbox.of(RunAdvanced)) == 1
+        feed.taken(run.id)
+        inbox.wait(lambda: len(inbox.of(RunAdvanced)) >= 2)
+        assert len(inbox.of(RunAdvanced)[1].records) == 10, "all that came meanwhile, in one message"
+
+    def test_a_watched_run_that_is_deleted(self, feed: Feed, inbox: Inbox, maker: RunMaker) -> None:
+        run = maker.make("quick")
+        feed.watch([run.id])
+        inbox.wait(lambda: len(inbox.of(RunAdvanced)) == 1)
+        feed.taken(run.id)
+        store.delete_run(store.load_run(run))
+        inbox.wait(lambda: len(inbox.of(RunVanished)) == 1)
+        count = len(inbox.of(RunsListed))
+        maker.make("quick")
+        inbox.wait(lambda: len(inbox.of(RunsListed)) > count)
+        assert len(inbox.of(RunVanished)) == 1, "said once"
+
+    def test_a_watched_log(self, feed: Feed, inbox: Inbox, maker: RunMaker) -> None:
+        run = maker.make("quick")
+        feed.watch([], [run.id])
+        inbox.wait(lambda: len(inbox.of(LogAdvanced)) == 1)
+        assert inbox.of(LogAdvanced)[0].lines == []
+        run.worker_log.write_text("hello\n")
+        inbox.wait(lambda: len(inbox.of(LogAdvanced)) == 2)
+        assert (inbox.of(LogAdvanced)[1].lines, inbox.of(LogAdvanced)[1].restarted) == (["hello"], False)
+
+    def test_an_exception_is_said_once_and_survived(
+        self, feed: Feed, inbox: Inbox, maker: RunMaker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox.wait(lambda: len(inbox.of(RunsListed)) == 1)
+        calls: list[int] = []
+
+        def broken(self: RunList) -> bool:
+            calls.append(1)
+            raise MemoryError("no more")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RunList, "scan", broken)
+            inbox.wait(lambda: len(calls) >= 3)
+        assert [message.text for message in inbox.of(FeedProblem)] == [
+            "Reading the list of runs went wrong: MemoryError('no more')"
+        ]
+        maker.make("quick")
+        inbox.wait(lambda: len(inbox.of(RunsListed)) >= 2)
+
+    def test_a_problem_of_the_directory_is_said_in_words(
+        self, inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "runs").write_text("")
+        feed = Feed(RunList(tmp_path / "runs"), inbox.post)
+        feed.start()
+        inbox.wait(lambda: len(inbox.of(FeedProblem)) == 1)
+        assert inbox.of(FeedProblem)[0].text.endswith("is a file; name a directory")
+        feed.stop()
+
+    def test_it_ends_within_a_second_and_with_the_apps_loop(self, runs_dir: Path, inbox: Inbox) -> None:
+        feed = Feed(RunList(runs_dir), inbox.post)
+        feed.start()
+        inbox.wait(lambda: bool(inbox.messages))
+        start = time.monotonic()
+        feed.stop()
+        assert not feed.is_alive()
+        assert time.monotonic() - start < 1.0
+
+        def closed(message: Message) -> None:
+            raise RuntimeError("Event loop is closed")
+
+        orphan = Feed(RunList(runs_dir), closed)
+        orphan.start()
+        assert wait_for(lambda: not orphan.is_alive())
+
+    def test_ended_workers_are_reaped(self, feed: Feed, inbox: Inbox, maker: RunMaker, tmp_path: Path) -> None:
+        run = maker.make("quick", State.STARTING, epoch=0, pid=None, pid_started=None)
+        run.worker_log.write_text("Traceback ...\nImportError: no torch here\n")
+        worker = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+        feed.children.add(run, worker)
+        assert wait_for(lambda: store.load_run(run).state is State.FAILED)
+        assert worker.returncode == 3, "polled: no zombie stays behind"
+        status = store.load_run(run).status
+        assert status is not None and status.error is not None
+        assert "exit code 3" in status.error and "ImportError: no torch here" in status.error
+        inbox.wait(lambda: inbox.of(RunsListed)[-1].runs[0].state is State.FAILED)
+
+
+class FakeMonitor:
+    """Fails, then has no GPU."""
+
+    made = 0
+    gpu_problem = "no GPU"
+
+    def __init__(self, disk_path: Path, pid: int | None = None) -> None:
+        type(self).made += 1
+        if type(self).made == 1:
+            raise OSError("driver on fire")
+
+    def sample(self) -> SystemRecord:
+        return SystemRecord(host=HostSample(cpu_percent=12.0))
+
+    def close(self) -> None:
+        pass
+
+
+def test_system_samples(inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "SYSTEM_SECONDS", 0.02)
+    monkeypatch.setattr(monitor, "Monitor", FakeMonitor)
+    feed = SystemFeed(tmp_path, inbox.post)
+    feed.start()
+    inbox.wait(lambda: len(inbox.of(SystemSampled)) >= 2)
+    feed.stop()
+    assert not feed.is_alive()
+    assert [message.text for message in inbox.of(FeedProblem)] == [
+        "GPUs and host cannot be read: OSError('driver on fire')"
+    ]
+    assert inbox.of(SystemSampled)[0].gpu_problem == "no GPU"
+    assert inbox.of(SystemSampled)[0].sample.host.cpu_percent == 12.0

@@ -1,0 +1,352 @@
+"""The commands on made-up runs, through `main` in this process: what they print, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist_tui import paths
+from fmnist_tui.cli import main
+from fmnist_tui.config import RunConfig, parse_config
+from fmnist_tui.console import stop as stopping
+from fmnist_tui.console.summary import print_summary
+from fmnist_tui.fields import with_changes
+from fmnist_tui.presets import load_preset, to_toml
+from fmnist_tui.runs import process, store
+from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import Provenance, Result, State, Status, utc_now
+
+
+def make_run(runs_dir: Path, config: RunConfig | None = None, **values: Any) -> RunDirectory:
+    """A run whose status says what `values` say."""
+    run = store.create_run(runs_dir, config or load_preset("quick"), device="cpu")
+    current = Status.model_validate_json(run.status.read_bytes())
+    replace_bytes(run.status, current.model_copy(update=values).to_json().encode())
+    return run
+
+
+def finished_run(runs_dir: Path) -> RunDirectory:
+    """A run of 'quick' with one changed field that has finished."""
+    config = with_changes(load_preset("quick"), {"optimizer.lr": 0.05})
+    values = {"test_accuracy": 84.25, "best_accuracy": 84.5, "best_epoch": 7, "epoch": 8, "step": 376, "steps": 376}
+    run = make_run(runs_dir, config, state=State.FINISHED, exit_code=0, **values)
+    result = Result(
+        id=run.id,
+        name="quick",
+        preset="quick",
+        model="wide_resnet",
+        parameters=303_418,
+        seed=40_000,
+        data_source="sample",
+        split="standard",
+        train_images=6000,
+        test_images=2000,
+        epochs=8,
+        steps=376,
+        complete=True,
+        test_accuracy=84.25,
+        test_loss=0.45,
+        best_accuracy=84.5,
+        best_epoch=7,
+        train_accuracy=88.0,
+        train_seconds=50.0,
+        eval_seconds=5.0,
+        total_seconds=57.0,
+        images_per_second=960.0,
+        device="cpu",
+        device_name="a processor",
+        precision="fp32",
+        memory_format="contiguous",
+        compile="off",
+        deterministic=False,
+        micro_batch=128,
+        peak_memory_bytes=400_000_000,
+        starts=1,
+        started=utc_now(),
+        finished=utc_now(),
+        provenance=Provenance(fmnist_tui="0.1.0", python="3.11.7", torch="2.14.1", platform="Linux"),
+    )
+    run.result.write_text(result.to_json())
+    return run
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+# --- runs
+
+
+def test_the_list_has_the_actual_states_and_whole_ids(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = finished_run(runs_dir)
+    lost = make_run(runs_dir, state=State.RUNNING, pid=2**22 + 1, pid_started=1.0, epoch=3, epochs=8)
+    assert main(["runs", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line for line in lines[1:]}
+    assert set(rows) == {done.id, lost.id}
+    assert "✓ finished" in rows[done.id] and "84.25" in rows[done.id] and "84.50" in rows[done.id]
+    assert "? lost" in rows[lost.id] and "3/8" in rows[lost.id]
+
+
+def test_the_list_as_json_is_one_strict_object_a_run(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(runs_dir, state=State.RUNNING, pid=2**22 + 1, pid_started=1.0, loss=float("nan"))
+    finished_run(runs_dir)
+    assert main(["runs", "list", "--json"]) == 0
+    newest, oldest = json_lines(capsys.readouterr().out)
+    assert (newest["state"], newest["test_accuracy"], newest["preset"]) == ("finished", 84.25, "quick")
+    assert (oldest["state"], oldest["loss"]) == ("lost", "NaN")
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_list_fits_the_terminal_and_never_cuts_an_id(runs_dir: Path, width: int) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    from fmnist_tui.console.tables import runs_table
+
+    config = parse_config(load_preset("shake-shake-96").model_dump() | {"preset": None, "name": "shake-shake-96"})
+    run = make_run(runs_dir, config, state=State.STOPPED, epoch=1799, epochs=1800)
+    output = StringIO()
+    Console(file=output, width=width).print(runs_table(store.list_runs(runs_dir), width))
+    lines = [line.rstrip() for line in output.getvalue().splitlines()]
+    assert max(map(len, lines)) <= max(width, 62)
+    assert len(lines) == 2 and run.id in lines[1] and "1799/1800" in lines[1]
+
+
+def test_an_empty_list_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "list"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and "fmnist-tui run preset quick" in captured.err
+
+
+def test_a_damaged_run_is_listed_and_named(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(runs_dir, state=State.STOPPED)
+    run.status.write_text("{")
+    assert main(["runs", "list"]) == 0
+    captured = capsys.readouterr()
+    assert run.id in captured.out and "status.json is damaged" in captured.err
+    assert main(["runs", "show", "last"]) == 0
+    assert "status.json is damaged" in capsys.readouterr().out
+    assert main(["runs", "watch", "last"]) == 2
+    assert main(["run", "resume", "last"]) == 2
+
+
+def test_show_tells_everything_and_what_was_changed(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished_run(runs_dir)
+    assert main(["runs", "show", "last"]) == 0
+    shown = capsys.readouterr().out
+    for part in (run.id, "✓ finished", "84.25 %", "84.50 % (epoch 7)", "303,418", "6,000 / 2,000", "960 img/s"):
+        assert part in shown, part
+    assert "0.05   (preset: 0.1)" in shown
+    assert shown.count("(preset:") == 1
+    assert "2.14.1" in shown and str(run.path) in shown
+
+
+def test_show_as_json_holds_all_records(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished_run(runs_dir)
+    run.checkpoint("best").write_bytes(b"x")
+    assert main(["runs", "show", run.id[-4:], "--json"]) == 0
+    (shown,) = json_lines(capsys.readouterr().out)
+    assert shown["result"] == json.loads(run.result.read_text())
+    assert shown["config"]["optimizer"]["lr"] == 0.05
+    assert shown["launch"]["device"] == "cpu" and shown["checkpoints"] == ["best"]
+    run.launch.unlink()
+    assert main(["runs", "show", "last", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["launch"]["device"] == "auto"
+
+
+def test_logs(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(runs_dir, state=State.STOPPED)
+    assert main(["runs", "logs", "last"]) == 0
+    assert "no worker.log yet" in capsys.readouterr().err
+    run.worker_log.write_bytes(b"one\ntwo\nthree \xff\n")
+    assert main(["runs", "logs", "last"]) == 0
+    assert capsys.readouterr().out == "one\ntwo\nthree �\n"
+    assert main(["runs", "logs", "last", "-n", "2"]) == 0
+    assert capsys.readouterr().out == "two\nthree �\n"
+    assert main(["runs", "logs", "last", "-n", "0"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["runs", "logs", "last", "--follow"]) == 0, "a run that has ended is not waited for"
+
+
+def test_stop_waits_no_longer_than_it_was_told(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(runs_dir)  # starting, so taken for alive, but nobody will answer
+    assert main(["runs", "stop", "last", "--timeout", "0.3"]) == 4
+    error = capsys.readouterr().err
+    assert "is still starting" in error and "--now" in error
+    assert [request.request for request in process.read_control(run).requests] == ["stop"]
+    assert main(["runs", "stop", "last", "--no-wait"]) == 0
+    assert main(["runs", "stop", "last", "--after-epoch"]) == 0
+    assert [request.request for request in process.read_control(run).requests] == ["stop", "stop", "stop_after_epoch"]
+
+
+def test_stop_tells_what_became_of_the_run(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(runs_dir)
+    found = store.load_run(run)
+    for state, code, words in (
+        (State.STOPPED, 0, f"fmnist-tui run resume {run.id}"),
+        (State.FINISHED, 0, "has finished"),
+        (State.FAILED, 4, "has failed: no memory"),
+    ):
+        ended = found.status.model_copy(update={"state": state, "error": "no memory"}) if found.status else None
+        after = store.Run(run, found.config, ended, None, state)
+        monkeypatch.setattr(stopping.store, "load_run", lambda directory, after=after: after)
+        assert stopping.stop(found, after_epoch=False, timeout=30.0) == code
+        assert words in capsys.readouterr().err
+
+
+def test_a_run_on_another_machine_is_not_killed(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(runs_dir, state=State.RUNNING, host="elsewhere", pid=1, pid_started=1.0, heartbeat=utc_now())
+    assert main(["runs", "stop", "last", "--now"]) == 2
+    assert "runs on elsewhere" in capsys.readouterr().err
+
+
+def test_delete_asks_and_takes_no_for_an_answer(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = make_run(runs_dir, state=State.STOPPED), make_run(runs_dir, state=State.FAILED)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    answers = iter([False, True])
+    monkeypatch.setattr("typer.confirm", lambda question, err: next(answers))
+    names = ["runs", "delete", first.id, second.id, first.id[-4:]]
+    assert main(names) == 0
+    assert first.path.is_dir() and second.path.is_dir()
+    assert "Nothing was deleted" in capsys.readouterr().err
+    assert main(names) == 0
+    assert list(runs_dir.iterdir()) == []
+
+
+def test_the_summary_names_the_runs_directory_only_where_it_must(
+    tmp_path: Path, runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = make_run(runs_dir, state=State.STOPPED, epoch=2, epochs=8, step=60)
+    print_summary(store.load_run(here))
+    assert f"Go on with: fmnist-tui run resume {here.id}\n" in capsys.readouterr().out
+    there = make_run(tmp_path / "else where", state=State.STOPPED)
+    print_summary(store.load_run(there))
+    command = f"fmnist-tui run resume {there.id} --runs-dir '{tmp_path}/else where'"
+    assert f"Go on with: {command}\n" in capsys.readouterr().out
+
+
+def test_the_summary_of_a_failed_and_of_a_finished_run(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    failed = make_run(runs_dir, state=State.FAILED, error="out of memory: [1, 2]", exit_code=4)
+    print_summary(store.load_run(failed))
+    captured = capsys.readouterr()
+    assert "out of memory: [1, 2]" in captured.err and "resume" not in captured.out
+    failed.checkpoint("last").write_bytes(b"x")
+    print_summary(store.load_run(failed))
+    assert "run resume" in capsys.readouterr().out
+    print_summary(store.load_run(finished_run(runs_dir)))
+    shown = capsys.readouterr().out
+    assert "| Model Name" in shown and "84.25" in shown and "303,418" in shown
+
+
+# --- presets
+
+
+def test_presets_list(capsys: pytest.CaptureFixture[str]) -> None:
+    own = paths.user_presets_dir() / "mine.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text(to_toml(load_preset("quick")))
+    Path("presets").mkdir()
+    Path("presets/wrn.toml").write_text("[model]\nkind = 'wide'\n")
+    assert main(["presets", "list"]) == 0
+    captured = capsys.readouterr()
+    rows = {line.split()[0]: line for line in captured.out.splitlines()}
+    assert "36,478,906" not in captured.out, "a preset in ./presets shadows the shipped one"
+    assert "local" in rows["wrn"] and "not valid" in rows["wrn"]
+    assert "wrn: " in captured.err and "model.kind = 'wide'" in captured.err
+    assert "user" in rows["mine"] and "303,418" in rows["mine"]
+    assert "shipped" in rows["densenet"] and "768,730" in rows["densenet"]
+    assert main(["presets", "list", "--json"]) == 0
+    objects = {item["name"]: item for item in json_lines(capsys.readouterr().out)}
+    assert objects["dpn"]["parameters"] == 47_751_450 and objects["dpn"]["origin"] == "shipped"
+    assert objects["wrn"]["parameters"] is None and "model.kind" in objects["wrn"]["problem"]
+
+
+def test_a_shown_preset_is_the_beginning_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["presets", "show", "densenet"]) == 0
+    Path("mine.toml").write_text(capsys.readouterr().out)
+    assert main(["presets", "validate", "mine.toml"]) == 0
+    assert "densenet with 768,730 parameters" in capsys.readouterr().out
+    assert main(["presets", "show", "densenet", "--json"]) == 0
+    assert parse_config(json.loads(capsys.readouterr().out)) == load_preset("densenet")
+
+
+def test_validate_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("good.toml").write_text(to_toml(with_changes(load_preset("wrn"), {"training.epochs": 20})))
+    assert main(["presets", "validate", "good.toml", "--json"]) == 0
+    good = json.loads(capsys.readouterr().out)
+    assert good["valid"] and good["config"]["training"]["epochs"] == 20 and "never be reached" in good["notes"][0]
+    Path("bad.toml").write_text('seed = "x"\n[model]\nkind = "densenet"\ndepth = 5\n')
+    assert main(["presets", "validate", "bad.toml", "--json"]) == 2
+    bad = json.loads(capsys.readouterr().out)
+    assert not bad["valid"] and {"seed", "model.depth"} <= {error["field"] for error in bad["errors"]}
+
+
+def test_presets_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["presets", "path"]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(path) for path in paths.preset_dirs()]
+    assert main(["presets", "path", "--json"]) == 0
+    local, user, shipped = json_lines(capsys.readouterr().out)
+    assert (local["origin"], user["origin"], shipped["origin"]) == ("local", "user", "shipped")
+    assert shipped["exists"] and not local["exists"]
+
+
+# --- report, and options before the command
+
+
+def test_report_in_every_format_and_into_a_file(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished_run(runs_dir)
+    for form, part in (("markdown", "| Model Name"), ("csv", run.id), ("json", run.id), ("html", "<table")):
+        assert main(["report", "--format", form]) == 0
+        printed = capsys.readouterr().out
+        assert part in printed
+        assert main(["report", "--format", form, "--output", "table"]) == 0
+        assert Path("table").read_text() == printed
+        assert capsys.readouterr().out == ""
+    assert [path.name for path in Path().iterdir() if path.name.startswith(".table")] == []
+    Path("folder").mkdir()
+    assert main(["report", "--output", "folder"]) == 2
+
+
+def test_directories_named_before_the_command_hold_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable in ("FMNIST_TUI_RUNS_DIR", "FMNIST_TUI_DATA_DIR"):
+        monkeypatch.setenv(variable, "")  # so that what `main` sets is taken back after the test
+    run = make_run(tmp_path / "there", state=State.STOPPED)
+    assert main(["--runs-dir", "there", "runs", "list"]) == 0
+    assert run.id in capsys.readouterr().out
+    assert main(["--runs-dir", "there", "runs", "list", "--runs-dir", "here"]) == 0
+    assert run.id not in capsys.readouterr().out
+    assert main(["--data-dir", "nothing", "data", "verify"]) == 3
+    assert str(tmp_path / "nothing") in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    from fmnist_tui import __version__
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"fmnist-tui {__version__}\n"
+
+
+def test_an_error_of_our_own_is_one_message_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(runs_dir: Path) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr("fmnist_tui.runs.store.list_runs", fail)
+    assert main(["runs", "list"]) == 1
+    error = capsys.readouterr().err
+    assert "KeyError: 'surprise'" in error and "--debug" in error and "Traceback" not in error
+    assert main(["runs", "list", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
