@@ -69,6 +69,7 @@ class LiveView:
             parts += [bars(run.status), numbers(run.status, self._train_accuracy)]
         if self._message:
             parts.append(Text(self._message, style="bold yellow"))
+        parts.append(Text())  # where the cursor is: the terminal writes ^C there, and must not break a full line
         return Group(*parts)
 
     def _head(self, run: Run, status: Status) -> RenderableType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -15,11 +16,10 @@ from fmnist_tui.runs.store import Run
 
 
 class Column(NamedTuple):
-    """A column of the list: what it shows, and from which terminal width on it is shown."""
+    """A column of the list."""
 
     title: str
     cell: Callable[[Run], str | Text]
-    from_width: int = 0
     right: bool = True
 
 
@@ -51,11 +51,13 @@ COLUMNS = (
     Column("state", lambda run: state_text(run.state), right=False),
     Column("epoch", _epoch),
     Column("test %", lambda run: _accuracy(run.status.test_accuracy if run.status else None)),
-    Column("best %", lambda run: _accuracy(run.status.best_accuracy if run.status else None), from_width=72),
-    Column("time", _time, from_width=90),
-    Column("img/s", _speed, from_width=100),
-    Column("device", lambda run: run.status.device if run.status else words.NOTHING, from_width=110, right=False),
+    Column("best %", lambda run: _accuracy(run.status.best_accuracy if run.status else None)),
+    Column("time", _time),
+    Column("device", lambda run: run.status.device if run.status else words.NOTHING, right=False),
+    Column("img/s", _speed),
 )
+"""The most wanted first: where the terminal is narrow, the last are left out."""
+GAP = 2
 
 
 def runs_table(runs: Sequence[Run], width: int | None) -> Table:
@@ -63,12 +65,19 @@ def runs_table(runs: Sequence[Run], width: int | None) -> Table:
 
     An id is never cut: it is what the other commands take.
     """
-    columns = [column for column in COLUMNS if width is None or width >= column.from_width]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True, overflow="ignore")
-    for run in runs:
-        table.add_row(*(column.cell(run) for column in columns))
+    cells = [[column.cell(run) for run in runs] for column in COLUMNS]
+    needed = [
+        max(cell_len(column.title), *(cell_len(str(cell)) for cell in column_cells))
+        for column, column_cells in zip(COLUMNS, cells, strict=True)
+    ]
+    shown = len(COLUMNS)
+    while width is not None and shown > 1 and sum(needed[:shown]) + GAP * (shown - 1) > width:
+        shown -= 1
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+    for column in COLUMNS[:shown]:
+        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+    for row in zip(*cells[:shown], strict=True):
+        table.add_row(*row)
     return table
 
 

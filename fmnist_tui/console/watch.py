@@ -32,7 +32,7 @@ LOG_TAIL_LINES = 12
 RECENT_LINES = 10
 """Earlier evaluations and events shown when one begins to watch a run that is under way."""
 
-STOPPING = "Stopping; a checkpoint is being written. Ctrl-C again kills the run without one."
+STOPPING = "Stopping; a checkpoint is being written. Ctrl-C again kills the run."
 KILLED = "killed by the user; what came after the last checkpoint is lost"
 
 

@@ -58,7 +58,7 @@ class FmnistApp(App[None]):
     """See the module."""
 
     TITLE = "fmnist-tui"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
     BINDINGS: ClassVar[list[BindingType]] = [
         *[Binding(tab.key, f"app.go('{tab.place}')", tab.title, show=False) for tab in TABS],
         Binding("question_mark", "app.help", "Keys", key_display="?"),

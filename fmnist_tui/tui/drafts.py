@@ -66,7 +66,9 @@ class PresetDrafts:
     @property
     def draft(self) -> Draft:
         """What is shown."""
-        return self._drafts.setdefault(self.current, Draft(self._config(self.current)))
+        if self.current not in self._drafts:
+            self._drafts[self.current] = Draft(self._config(self.current))
+        return self._drafts[self.current]
 
     @property
     def edited(self) -> set[str]:

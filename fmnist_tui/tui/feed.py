@@ -111,7 +111,7 @@ class Feed(threading.Thread):
                 self._wake.wait(max(0.0, min(self._next_watch, now + WATCH_SECONDS) - time.monotonic()))
 
     def _attempt(self, what: str, look: Callable[..., bool], *values: float) -> None:
-        """Call one part of the loop; its exception becomes a FeedProblem. It says whether it had anything to look at."""
+        """Call one part of the loop, which says whether it was due; its exception becomes a FeedProblem."""
         try:
             looked = look(*values)
         except Exception as error:

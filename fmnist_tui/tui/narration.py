@@ -17,7 +17,7 @@ import numpy as np
 from fmnist_tui.runs.records import EvalRecord, State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import first_line, moment, percent, speed
-from fmnist_tui.tui.run_data import RunData, epoch_of
+from fmnist_tui.tui.run_data import RunData, epoch_of, epoch_steps
 from fmnist_tui.tui.series import Floats
 
 Level = Literal["error", "warning", "good", "info"]
@@ -78,6 +78,20 @@ class Surroundings:
     def news_epochs(self) -> float:
         """For how many epochs a thing is news."""
         return max(NEWS_EPOCHS, 0.05 * self.epochs)
+
+
+def surroundings(run: Run, ghost: Ghost | None) -> Surroundings:
+    """The surroundings of a run as it stands."""
+    status, config = run.status, run.config
+    schedule = config.schedule if config else None
+    return Surroundings(
+        per_epoch=epoch_steps(status, config),
+        epochs=status.epochs if status else 1,
+        reference=config.reference.accuracy if config and config.reference else None,
+        milestones=schedule.milestones if schedule and schedule.kind == "step" else (),
+        ghost=ghost,
+        ended=not run.state.alive,
+    )
 
 
 def narrate(data: RunData, around: Surroundings) -> list[Note]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from textual.app import App
+from textual.pilot import Pilot
 
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import store
@@ -175,3 +177,23 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
             return True
         time.sleep(0.005)
     return condition()
+
+
+def drawn(app: App[Any]) -> list[str]:
+    """The screen's lines as a terminal would show them."""
+    return [strip.text for strip in app.screen._compositor.render_strips()]
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Let the app run until a condition comes true; fails with what is on the screen if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "\n".join(drawn(pilot.app))
+        await pilot.pause(0.01)
+    await pilot.pause()
+
+
+async def until_drawn(pilot: Pilot[Any], *texts: str) -> str:
+    """Let the app run until all these texts are on the screen, and return what it shows."""
+    await until(pilot, lambda: all(text in "\n".join(drawn(pilot.app)) for text in texts))
+    return "\n".join(drawn(pilot.app))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from fmnist_tui import paths
 from fmnist_tui.cli import main
 from fmnist_tui.config import RunConfig, parse_config
 from fmnist_tui.console import stop as stopping
 from fmnist_tui.console.summary import print_summary
+from fmnist_tui.console.tables import runs_table
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset, to_toml
 from fmnist_tui.runs import process, store
@@ -101,21 +104,16 @@ def test_the_list_as_json_is_one_strict_object_a_run(runs_dir: Path, capsys: pyt
     assert (oldest["state"], oldest["loss"]) == ("lost", "NaN")
 
 
-@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_the_list_fits_the_terminal_and_never_cuts_an_id(runs_dir: Path, width: int) -> None:
-    from io import StringIO
-
-    from rich.console import Console
-
-    from fmnist_tui.console.tables import runs_table
-
     config = parse_config(load_preset("shake-shake-96").model_dump() | {"preset": None, "name": "shake-shake-96"})
     run = make_run(runs_dir, config, state=State.STOPPED, epoch=1799, epochs=1800)
     output = StringIO()
     Console(file=output, width=width).print(runs_table(store.list_runs(runs_dir), width))
-    lines = [line.rstrip() for line in output.getvalue().splitlines()]
-    assert max(map(len, lines)) <= max(width, 62)
-    assert len(lines) == 2 and run.id in lines[1] and "1799/1800" in lines[1]
+    header, row = [line.rstrip() for line in output.getvalue().splitlines()]
+    assert max(len(header), len(row)) <= width
+    assert run.id in row and "■ stopped" in row and "1799/1800" in row
+    assert ("device" in header) == (width > 80)
 
 
 def test_an_empty_list_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:

@@ -169,13 +169,14 @@ def test_the_state_that_is_shown(
 
 @pytest.mark.parametrize("state", RESTING)
 @pytest.mark.parametrize("where", [SAME, REUSED, AWAY])
-def test_a_run_that_is_not_at_work_is_never_lost(state: State, where: dict[str, Any]) -> None:
+def test_a_run_that_has_ended_is_never_lost(state: State, where: dict[str, Any]) -> None:
     assert actual_state(Status(state=state, heartbeat=ago(NEVER_OLD), **where), nothing_lives) is state
 
 
-def test_states_at_work() -> None:
-    assert set(ALIVE) == {State.STARTING, State.RUNNING, State.STOPPING}
-    assert set(RESTING) == {State.QUEUED, State.FINISHED, State.STOPPED, State.FAILED}
+def test_states_with_a_worker() -> None:
+    assert set(ALIVE) == {State.QUEUED, State.STARTING, State.RUNNING, State.STOPPING}
+    assert set(RESTING) == {State.FINISHED, State.STOPPED, State.FAILED}
+    assert {state for state in State if state.at_work} == set(ALIVE) - {State.QUEUED}
 
 
 def test_seconds_since() -> None:
@@ -296,8 +297,11 @@ def test_bad_requests_are_refused_and_not_written(
 
 FAMILY = """
 import subprocess, sys
-child = "import subprocess, sys, time; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, "\\
-        "flush=True); time.sleep(60)"
+child = '''
+import subprocess, sys, time
+print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, flush=True)
+time.sleep(60)
+'''
 first = subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE, text=True, start_new_session=True)
 grandchild = first.stdout.readline().strip()
 print("ready", flush=True)

@@ -532,7 +532,7 @@ def test_a_death_is_written_down_once(runs_dir: Path, config: RunConfig) -> None
 # --- deleting ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", [State.FINISHED, State.STOPPED, State.FAILED, State.QUEUED])
+@pytest.mark.parametrize("state", [State.FINISHED, State.STOPPED, State.FAILED])
 def test_a_run_is_deleted_whole_and_alone(state: State, runs_dir: Path, config: RunConfig, tmp_path: Path) -> None:
     keep, run = create_run(runs_dir, config), create_run(runs_dir, config)
     write_status(run, state=state)

@@ -25,6 +25,7 @@ from fmnist_tui.monitor import Gpu, list_gpus
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.draft import Draft
 from fmnist_tui.tui.drafts import PresetDrafts
+from fmnist_tui.tui.forecast import Forecast
 from fmnist_tui.tui.messages import StartRequested
 from fmnist_tui.tui.outlook import earlier_run
 from fmnist_tui.tui.screens.measuring import MeasuringScreen
@@ -32,7 +33,7 @@ from fmnist_tui.tui.screens.save_preset import SavePresetDialog
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.form import ConfigForm, help_of
 from fmnist_tui.tui.widgets.header import TopBar
-from fmnist_tui.tui.widgets.outlook_panel import Forecast, OutlookPanel
+from fmnist_tui.tui.widgets.outlook_panel import OutlookPanel
 from fmnist_tui.tui.widgets.pane_tabs import PANES, PaneTabs
 from fmnist_tui.tui.widgets.preset_list import PresetList
 from fmnist_tui.tui.widgets.start_bar import StartBar

@@ -51,6 +51,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
         self.draft = draft
         self.ascii_only = ascii_only
         self._rows: dict[tuple[str, str], FieldRow] = {}
+        self._shown_kind = ""
 
     def compose(self) -> ComposeResult:
         """Title and rows of each section; the model's has every family's rows, one family's of them shown."""
@@ -89,8 +90,10 @@ class ConfigForm(VerticalScroll, can_focus=False):
 
     def refresh_marks(self) -> None:
         """Show the chosen family's rows, and on each what is changed or wrong."""
-        for (kind, _), row in self._rows.items():
-            row.display = kind in ("", self.draft.kind)
+        if self._shown_kind != self.draft.kind:
+            self._shown_kind = self.draft.kind
+            for (kind, _), row in self._rows.items():
+                row.display = kind in ("", self.draft.kind)
         involved = self.draft.involved
         for row in self.rows:
             error = self.draft.field_errors.get(row.key, "")

@@ -6,22 +6,29 @@ It only shows what it is given; the screen decides what to measure and hands ove
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.widgets import Static
 
-from fmnist_tui.config import CLASSES, AugmentConfig, Reference, RunConfig
+from fmnist_tui.config import CLASSES, AugmentConfig, RunConfig
 from fmnist_tui.fields import notes
 from fmnist_tui.tui import format as words
-from fmnist_tui.tui.calibration import Measurement
-from fmnist_tui.tui.outlook import Duration, Earlier, Speed, duration, images_at_once, memory_estimate, plan, size
+from fmnist_tui.tui.forecast import (
+    Fact,
+    Forecast,
+    augmentation_in_words,
+    giga,
+    memory,
+    memory_in_words,
+    reference_in_words,
+    speed_facts,
+)
+from fmnist_tui.tui.outlook import memory_estimate, plan, size
+from fmnist_tui.tui.widgets.facts import Facts
 from fmnist_tui.tui.widgets.lr_curve import LrCurve
 from fmnist_tui.tui.widgets.preview import ImageGrid, Tile, augment, draw, in_words
 
@@ -29,86 +36,6 @@ PREVIEW_CLASSES = (9, 8, 5, 3, 0, 7, 2, 1, 4, 6)
 """The class of the picture after each re-roll: first those that look least alike."""
 MAX_ROWS = 3
 """Rows of pictures shown where there is room."""
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What is known of the speed on the chosen device."""
-
-    device: str = "auto"
-    memory_total: int | None = None
-    """Bytes of the chosen GPU, where it is known."""
-    measured: Measurement | None = None
-    """A calibration of this very configuration on this device."""
-    running: str = ""
-    """What the calibration now at work is doing, '' where none is."""
-    failed: str = ""
-    """Why the last calibration gave nothing."""
-    earlier: Earlier | None = None
-
-
-def augmentation_in_words(config: AugmentConfig) -> str:
-    """What is done to a training image, as a title."""
-    parts = []
-    if config.crop_padding:
-        parts.append(f"crop {config.crop_padding}")
-    if config.flip:
-        parts.append("flip")
-    if config.cutout_size:
-        share = "" if config.cutout_probability == 1 else f" for {config.cutout_probability:.3g} of the images"
-        parts.append(f"Cutout {config.cutout_size}{' inside' if config.cutout_inside else ''}{share}")
-    return ", ".join(parts) or "none"
-
-
-def giga(flops: float) -> str:
-    """Operations in a readable unit: '24.1 GFLOP'."""
-    for factor, unit in ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP")):
-        if flops >= factor:
-            return f"{flops / factor:.3g} {unit}"
-    return f"{flops / 1e3:.3g} kFLOP"
-
-
-def memory(count: int) -> str:
-    """Bytes with their unit: '7.2 GiB', '94 MiB'."""
-    return f"{words.gib(count)} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
-def duration_in_words(time: Duration, now: datetime) -> tuple[str, str]:
-    """The sum and when it would end if it started now; its parts."""
-    parts = [f"{words.duration(time.training)} training"]
-    parts.append("evaluation unknown" if time.evaluation is None else f"{words.duration(time.evaluation)} evaluation")
-    if time.startup >= 1:
-        parts.append(f"{words.duration(time.startup)} to start")
-    end = (now + timedelta(seconds=time.total)).astimezone()
-    day = "" if end.date() == now.astimezone().date() else f"{end:%a} {end.day} {end:%b} "
-    return f"about {words.duration(time.total)}, until {day}{end:%H:%M} if started now", f" ({', '.join(parts)})"
-
-
-def reference_in_words(reference: Reference) -> tuple[str, str]:
-    """The row of the reference table a preset reproduces."""
-    of = f" (best of {reference.epochs:,} epochs, {reference.time} on a GTX 1080 Ti)"
-    return f"{reference.accuracy:.2f} % of {reference.model_name}, 2018", of
-
-
-def speed_in_words(speed: Speed) -> str:
-    """'9,800 img/s, peak 7.2 GiB, cuda:0 NVIDIA H200, bf16'."""
-    parts = [f"{words.speed(speed.images_per_second)} img/s"]
-    if speed.peak_memory_bytes is not None:
-        parts.append(f"peak memory {memory(speed.peak_memory_bytes)}")
-    parts += [part for part in (speed.device_name or speed.device, speed.precision) if part]
-    return ", ".join(parts)
-
-
-def memory_in_words(config: RunConfig) -> tuple[str, str]:
-    """The estimate for the precision that was chosen, both where that is left to the trainer; and what it counts."""
-    precision = config.training.precision
-    full, half = (memory(memory_estimate(config, size)) for size in (4, 2))
-    amount = {"fp32": f"{full}", "auto": f"{full} in fp32, {half} in bf16"}.get(precision, half)
-    if config.training.micro_batch == "auto":
-        amount += ", less where the batch has to be split"
-    images = words.count(images_at_once(config), "image")
-    counted = f"weights, gradients, momentum, activations of {images}, data"
-    return f"about {amount}", f" (estimate: {counted}; no workspaces)"
 
 
 class OutlookPanel(VerticalScroll):
@@ -133,10 +60,12 @@ class OutlookPanel(VerticalScroll):
         self._stale = False
         self._images: Mapping[int, NDArray[np.uint8]] = {}
         self._images_problem = ""
+        self._shown: tuple[AugmentConfig, int, int, int] | None = None
+        """What the pictures on screen were made from."""
 
     def compose(self) -> ComposeResult:
         """Facts, notes, LR curve, pictures."""
-        yield Static(id="facts")
+        yield Facts(id="facts")
         yield Static(id="notes", markup=False)
         yield Static(id="lr-title", classes="title")
         yield LrCurve(self.config, ascii_only=self.ascii_only, id="lr")
@@ -172,7 +101,7 @@ class OutlookPanel(VerticalScroll):
         if not self.is_mounted:
             return
         self.set_class(self._stale, "-stale")
-        self.query_one("#facts", Static).update(self._facts())
+        self.query_one(Facts).show(self._facts())
         said = self._notes()
         mark = "!" if self.ascii_only else "▲"
         notes_line = self.query_one("#notes", Static)
@@ -182,15 +111,12 @@ class OutlookPanel(VerticalScroll):
             notes_line.display = bool(text)
         curve = self.query_one(LrCurve)
         curve.show(self.config)
-        self.query_one("#lr-title", Static).update(self._title("Learning rate", curve.about))
+        self._set_title("lr-title", "Learning rate", curve.about)
         self._show_preview()
 
-    def _title(self, name: str, about: str, keys: str = "") -> Text:
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(name, "bold")
-        text.append(f"  {about}")
-        text.append(f"  {keys}" if keys else "", "dim")
-        return text
+    def _set_title(self, id: str, name: str, about: str, keys: str = "") -> None:
+        faint = (f"  {keys}" if keys else "", "$foreground-muted")
+        self.query_one(f"#{id}", Static).update(Content.assemble((name, "bold"), f"  {about}", faint), layout=False)
 
     def _notes(self) -> list[str]:
         said = ["Shown for the last valid settings."] if self._stale else []
@@ -203,49 +129,22 @@ class OutlookPanel(VerticalScroll):
             said.append(f"The estimate is above the {memory(total)} of {self.forecast.device}: micro_batch = auto")
         return said
 
-    def _facts(self) -> Table:
-        """Names and values in two columns; long values wrap below themselves."""
+    def _facts(self) -> list[Fact]:
+        """Size, work, memory, speed, and what there is to beat."""
         work, network = plan(self.config), size(self.config)
         steps = f"{work.steps_per_epoch:,} an epoch, {work.steps:,} in all"
         if work.cut_short:
             steps += " (max_steps)"
-        rows: list[tuple[str, str, str]] = [
-            ("Network", f"{network.parameters:,} parameters", f", {giga(network.flops_per_image)} an image"),
-            ("Images", f"{work.train_images:,} train, {work.test_images:,} test", ""),
-            ("Steps", f"{steps}; {words.count(work.evaluations, 'evaluation')}", ""),
-            ("Memory", *memory_in_words(self.config)),
-            *self._speed_rows(),
+        facts = [
+            Fact("Network", f"{network.parameters:,} parameters", f", {giga(network.flops_per_image)} an image"),
+            Fact("Images", f"{work.train_images:,} train, {work.test_images:,} test"),
+            Fact("Steps", f"{steps}; {words.count(work.evaluations, 'evaluation')}"),
+            Fact("Memory", *memory_in_words(self.config)),
+            *speed_facts(self.config, self.forecast),
         ]
         if self.config.reference:
-            rows.append(("To beat", *reference_in_words(self.config.reference)))
-        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        table.add_column(no_wrap=True, style="bold", width=9)
-        table.add_column(ratio=1)
-        for name, value, faint in rows:
-            table.add_row(name, Text.assemble(value, (faint, "dim")))
-        return table
-
-    def _speed_rows(self) -> list[tuple[str, str, str]]:
-        """Measured, else last time; what is measured now, or why that failed."""
-        forecast, now = self.forecast, datetime.now().astimezone()
-        rows: list[tuple[str, str, str]] = []
-        if forecast.running:
-            rows.append(("Speed", f"measuring: {forecast.running}", " (m or F6 ends it)"))
-        elif forecast.failed:
-            rows.append(("Speed", f"could not be measured: {forecast.failed}", ""))
-        elif forecast.measured is None:
-            rows.append(("Speed", "not measured", "; m or F6 measures it"))
-        if forecast.measured and forecast.measured.images_per_second:
-            speed = forecast.measured.speed(forecast.device)
-            rows.append(("Measured", speed_in_words(speed), f" (at {forecast.measured.measured:%H:%M:%S})"))
-            rows.append(("Duration", *duration_in_words(duration(self.config, speed), now)))
-        if forecast.earlier:
-            speed = forecast.earlier.speed
-            how = "" if forecast.earlier.same else ", with other batch or precision settings"
-            rows.append(("Last time", speed_in_words(speed), f"{how} ({forecast.earlier.run.id})"))
-            if forecast.earlier.same and not forecast.measured:
-                rows.append(("Duration", *duration_in_words(duration(self.config, speed), now)))
-        return rows
+            facts.append(Fact("To beat", *reference_in_words(self.config.reference)))
+        return facts
 
     def _show_preview(self) -> None:
         """The picture as it is and as the network would see it, as many times as fit in a row."""
@@ -254,16 +153,15 @@ class OutlookPanel(VerticalScroll):
         grid = self.query_one("#preview", ImageGrid)
         config = self.config.augment
         about = self._images_problem or augmentation_in_words(config)
-        self.query_one("#preview-title", Static).update(self._title("Augmentation", about, "a or F7 for another"))
+        self._set_title("preview-title", "Augmentation", about, "a or F7 for another")
         if not self._images:
             grid.show([])
             return
-        columns = grid.columns(grid.size.width)
-        room = self.size.height - grid.virtual_region.y
-        tiles: list[Tile] = []
-        for row in range(max(1, min(MAX_ROWS, room // grid.ROWS))):
-            tiles += self._row_of_tiles(self.roll + row, max(2, columns))
-        grid.show(tiles)
+        columns = max(2, grid.columns(grid.size.width))
+        rows = max(1, min(MAX_ROWS, (self.size.height - grid.virtual_region.y) // grid.ROWS))
+        if (config, self.roll, rows, columns) != self._shown:
+            self._shown = (config, self.roll, rows, columns)
+            grid.show([tile for row in range(rows) for tile in self._row_of_tiles(self.roll + row, columns)])
 
     def _row_of_tiles(self, roll: int, count: int) -> list[Tile]:
         """A picture as it is, and beside it as the network would see it in different epochs."""

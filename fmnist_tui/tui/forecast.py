@@ -1,0 +1,126 @@
+"""The outlook of a configuration in words: memory, speed, duration, what there is to beat.
+
+The New run screen's panel shows them; the numbers come from `tui.outlook` and from measurements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from fmnist_tui.config import AugmentConfig, Reference, RunConfig
+from fmnist_tui.tui import format as words
+from fmnist_tui.tui.calibration import Measurement
+from fmnist_tui.tui.outlook import Duration, Earlier, Speed, duration, images_at_once, memory_estimate
+
+
+class Fact(NamedTuple):
+    """A name, what is known, and what explains it (drawn faintly)."""
+
+    name: str
+    value: str
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is known of the speed on the chosen device."""
+
+    device: str = "auto"
+    memory_total: int | None = None
+    """Bytes of the chosen GPU, where it is known."""
+    measured: Measurement | None = None
+    """A calibration of this very configuration on this device."""
+    running: str = ""
+    """What the calibration now at work is doing, '' where none is."""
+    failed: str = ""
+    """Why the last calibration gave nothing."""
+    earlier: Earlier | None = None
+
+
+def augmentation_in_words(config: AugmentConfig) -> str:
+    """What is done to a training image, as a title."""
+    parts = []
+    if config.crop_padding:
+        parts.append(f"crop {config.crop_padding}")
+    if config.flip:
+        parts.append("flip")
+    if config.cutout_size:
+        share = "" if config.cutout_probability == 1 else f" for {config.cutout_probability:.3g} of the images"
+        parts.append(f"Cutout {config.cutout_size}{' inside' if config.cutout_inside else ''}{share}")
+    return ", ".join(parts) or "none"
+
+
+def giga(flops: float) -> str:
+    """Operations in a readable unit: '24.1 GFLOP'."""
+    for factor, unit in ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP")):
+        if flops >= factor:
+            return f"{flops / factor:.3g} {unit}"
+    return f"{flops / 1e3:.3g} kFLOP"
+
+
+def memory(count: int) -> str:
+    """Bytes with their unit: '7.2 GiB', '94 MiB'."""
+    return f"{words.gib(count)} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def duration_in_words(time: Duration, now: datetime) -> tuple[str, str]:
+    """The sum and when it would end if it started now; its parts."""
+    parts = [f"{words.duration(time.training)} training"]
+    parts.append("evaluation unknown" if time.evaluation is None else f"{words.duration(time.evaluation)} evaluation")
+    if time.startup >= 1:
+        parts.append(f"{words.duration(time.startup)} to start")
+    end = (now + timedelta(seconds=time.total)).astimezone()
+    day = "" if end.date() == now.astimezone().date() else f"{end:%a} {end.day} {end:%b} "
+    return f"about {words.duration(time.total)}, until {day}{end:%H:%M} if started now", f" ({', '.join(parts)})"
+
+
+def reference_in_words(reference: Reference) -> tuple[str, str]:
+    """The row of the reference table a preset reproduces."""
+    of = f" (best of {reference.epochs:,} epochs, {reference.time} on a GTX 1080 Ti)"
+    return f"{reference.accuracy:.2f} % of {reference.model_name}, 2018", of
+
+
+def speed_in_words(speed: Speed) -> str:
+    """'9,800 img/s, peak 7.2 GiB, cuda:0 NVIDIA H200, bf16'."""
+    parts = [f"{words.speed(speed.images_per_second)} img/s"]
+    if speed.peak_memory_bytes is not None:
+        parts.append(f"peak memory {memory(speed.peak_memory_bytes)}")
+    parts += [part for part in (speed.device_name or speed.device, speed.precision) if part]
+    return ", ".join(parts)
+
+
+def memory_in_words(config: RunConfig) -> tuple[str, str]:
+    """The estimate for the precision that was chosen, both where that is left to the trainer; and what it counts."""
+    precision = config.training.precision
+    full, half = (memory(memory_estimate(config, size)) for size in (4, 2))
+    amount = {"fp32": f"{full}", "auto": f"{full} in fp32, {half} in bf16"}.get(precision, half)
+    if config.training.micro_batch == "auto":
+        amount += ", less where the batch has to be split"
+    images = words.count(images_at_once(config), "image")
+    counted = f"weights, gradients, momentum, activations of {images}, data"
+    return f"about {amount}", f" (estimate: {counted}; no workspaces)"
+
+
+def speed_facts(config: RunConfig, forecast: Forecast) -> list[Fact]:
+    """Measured, else last time; what is measured now, or why that failed."""
+    now = datetime.now().astimezone()
+    facts: list[Fact] = []
+    if forecast.running:
+        facts.append(Fact("Speed", f"measuring: {forecast.running}", " (m or F6 ends it)"))
+    elif forecast.failed:
+        facts.append(Fact("Speed", f"could not be measured: {forecast.failed}"))
+    elif forecast.measured is None:
+        facts.append(Fact("Speed", "not measured", "; m or F6 measures it"))
+    if forecast.measured and forecast.measured.images_per_second:
+        speed = forecast.measured.speed(forecast.device)
+        facts.append(Fact("Measured", speed_in_words(speed), f" (at {forecast.measured.measured:%H:%M:%S})"))
+        facts.append(Fact("Duration", *duration_in_words(duration(config, speed), now)))
+    if forecast.earlier:
+        speed = forecast.earlier.speed
+        how = "" if forecast.earlier.same else ", with other batch or precision settings"
+        facts.append(Fact("Last time", speed_in_words(speed), f"{how} ({forecast.earlier.run.id})"))
+        if forecast.earlier.same and not forecast.measured:
+            facts.append(Fact("Duration", *duration_in_words(duration(config, speed), now)))
+    return facts

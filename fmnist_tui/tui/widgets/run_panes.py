@@ -1,0 +1,220 @@
+"""The middle of the Run screen: four charts on one time axis, the events and the log, as many as the size allows.
+
+`RunPanes.show` gives it the run as it stands; keys and mouse only move the shared TimeView, choose what is shown
+and how, and are answered at once. Used by the Run screen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Grid, Horizontal
+from textual.content import Content
+
+from fmnist_tui.runs.records import State
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui.run_charts import CHARTS, ChartName, GhostCurves, RunCharts
+from fmnist_tui.tui.run_data import RunData, epoch_steps
+from fmnist_tui.tui.widgets.chart import Chart
+from fmnist_tui.tui.widgets.chart_view import TimeView
+from fmnist_tui.tui.widgets.run_panels import TextPanel, events_text
+
+SMOOTHINGS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
+DEFAULT_SMOOTHING = 2
+"""Index of the one to begin with. A line of the metrics is the mean of several steps already, and more smoothing
+makes the curve of the first epochs lag visibly behind what it smooths."""
+TALL, BROAD, HUGE = 32, 160, 48
+"""From TALL rows of the screen on two charts stand above each other, from BROAD columns on two side by side, and
+from HUGE rows on (with both) events and log below them."""
+STACK_BELOW = 120
+"""With fewer columns the log stands below the events, not beside them."""
+PAN_SHARE, ZOOM = 0.2, 0.7
+Page = tuple[str, ...]
+
+
+def pages_of(width: int, height: int) -> tuple[list[Page], int]:
+    """What `v` goes through on a screen of this size: the panes of each page, and in how many columns they stand."""
+    lists: Page = ("lists",)
+    if width >= BROAD and height >= TALL:
+        everything: Page = (*CHARTS, "lists") if height >= HUGE else CHARTS
+        return [everything, *((name,) for name in CHARTS), lists], 2
+    if width >= BROAD or height >= TALL:
+        return [CHARTS[:2], CHARTS[2:], lists], 2 if width >= BROAD else 1
+    return [*((name,) for name in CHARTS), lists], 1
+
+
+@dataclass
+class Shown:
+    """What the panes show."""
+
+    run: Run
+    data: RunData
+    ghost: GhostCurves | None
+    log: Content | None
+
+
+class RunPanes(Grid):
+    """Charts and lists."""
+
+    DEFAULT_CSS = """
+    RunPanes { height: 1fr; grid-size: 1; }
+    RunPanes.-columns { grid-size: 2; grid-gutter: 0 1; }
+    RunPanes #lists { height: 100%; width: 100%; }
+    RunPanes #lists.-stacked { layout: vertical; }
+    RunPanes.-columns #lists { column-span: 2; }
+    """
+
+    def __init__(self, ascii_only: bool) -> None:
+        super().__init__()
+        self.view = TimeView()
+        self._ascii_only = ascii_only
+        self._charts = RunCharts()
+        self._smoothing = DEFAULT_SMOOTHING
+        self._pages: list[Page] = [("loss",)]
+        self._page = 0
+        self._shown: Shown | None = None
+        self._pointed = False
+
+    def compose(self) -> ComposeResult:
+        """Every pane; `lay_out` displays those of the page."""
+        for name in CHARTS:
+            yield Chart(self.view, self._ascii_only, id=f"chart-{name}")
+        with Horizontal(id="lists"):
+            yield TextPanel(" Events ", "nothing has happened yet", "events")
+            yield TextPanel(" Log ", "nothing written yet", "log")
+
+    # --- what is shown
+
+    @property
+    def page(self) -> Page:
+        """The names of the panes on screen."""
+        return self._pages[self._page]
+
+    def chart(self, name: ChartName) -> Chart:
+        """One of the charts."""
+        return self.query_one(f"#chart-{name}", Chart)
+
+    def lay_out(self, width: int, height: int) -> None:
+        """Display the panes of the page on a screen of this size; stays at what was shown where it can."""
+        showing = self.page[0]
+        self._pages, columns = pages_of(width, height)
+        if self._page >= len(self._pages):
+            self._page = next(i for i, page in enumerate(self._pages) if showing in page)
+        page = self.page
+        self.set_class(columns == 2 and len(page) > 1, "-columns")
+        for name in CHARTS:
+            self.chart(name).display = name in page
+        lists = self.query_one("#lists")
+        lists.display = "lists" in page
+        lists.set_class(width < STACK_BELOW, "-stacked")
+        self.styles.grid_rows = "2fr 2fr 1fr" if len(page) == 5 else "1fr"
+
+    def show(self, shown: Shown) -> None:
+        """Draw the run as it stands."""
+        self._shown = shown
+        run, view = shown.run, self.view
+        per_epoch = epoch_steps(run.status, run.config)
+        view.total = float(max(1, run.status.epochs if run.status else 1))
+        view.latest = shown.data.last_step / per_epoch
+        view.ended = not run.state.alive and run.state is not State.QUEUED
+        self._show_charts()
+        if "lists" in self.page:
+            self.query_one("#panel-events", TextPanel).write(events_text(shown.data.events))
+            self.query_one("#panel-log", TextPanel).write(shown.log)
+
+    def _show_charts(self) -> None:
+        if self._shown is None:
+            return
+        smoothing = SMOOTHINGS[self._smoothing]
+        for name in CHARTS:
+            if name in self.page:
+                content = self._charts.build(name, self._shown.run, self._shown.data, self._shown.ghost, smoothing)
+                self.chart(name).show(content, smoothing)
+
+    def _move(self) -> None:
+        """The view changed: draw the same contents over it."""
+        for name in CHARTS:
+            if name in self.page:
+                self.chart(name).redraw()
+
+    # --- keys
+
+    def next_page(self) -> None:
+        """Show the next page; `lay_out` must follow."""
+        self._page = (self._page + 1) % len(self._pages)
+
+    def other_scale(self) -> None:
+        """The other scale on every chart."""
+        self._charts.other_scale = not self._charts.other_scale
+        self._show_charts()
+
+    def smooth(self, by: int) -> None:
+        """More or less smoothing of the train loss."""
+        self._smoothing = min(max(self._smoothing + by, 0), len(SMOOTHINGS) - 1)
+        self._show_charts()
+
+    def follow(self) -> None:
+        """Follow the newest point, or stop doing so."""
+        self.view.toggle_follow()
+        self._move()
+
+    def whole(self) -> None:
+        """The whole run, or what is usually shown."""
+        self.view.toggle_whole()
+        self._move()
+
+    def zoom(self, by: int) -> None:
+        """In or out around the cursor; where only lists are shown, scroll the events."""
+        if self.page == ("lists",):
+            self.query_one("#panel-events", TextPanel).scroll_relative(y=-by, animate=False)
+            return
+        self.view.zoom(ZOOM if by > 0 else 1 / ZOOM)
+        self._move()
+
+    def pan(self, by: int) -> None:
+        """Earlier or later."""
+        self.view.pan(by * PAN_SHARE)
+        self._move()
+
+    def move_cursor(self, by: int) -> None:
+        """The cursor by a column."""
+        width = max((self.chart(name).plot_width for name in CHARTS if name in self.page), default=0)
+        if width:
+            self.view.move_cursor(by, width)
+            self._move()
+
+    def undo(self) -> bool:
+        """Take the cursor away, else the zoom; False where there is neither."""
+        if self.view.cursor is not None:
+            self.view.cursor = None
+        elif self.view.is_changed:
+            self.view.reset()
+        else:
+            return False
+        self._move()
+        return True
+
+    # --- mouse
+
+    @on(Chart.Pointed)
+    def _chart_pointed(self, message: Chart.Pointed) -> None:
+        """The mouse carries the cursor; when it leaves, a cursor it carried goes with it."""
+        if message.x is not None:
+            self._pointed = True
+            self.view.place_cursor(message.x, message.width)
+        elif self._pointed:
+            self._pointed = False
+            self.view.cursor = None
+        self._move()
+
+    @on(Chart.Zoomed)
+    def _chart_zoomed(self, message: Chart.Zoomed) -> None:
+        self.view.zoom(message.factor, message.x)
+        self._move()
+
+    @on(Chart.Panned)
+    def _chart_panned(self, message: Chart.Panned) -> None:
+        self.view.pan(message.share)
+        self._move()

@@ -1,0 +1,211 @@
+"""The Runs screen in the real app, with its real feed on real run directories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import RunMaker, drawn, stamp, until, until_drawn
+from textual.message import Message
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from fmnist_tui.runs import store
+from fmnist_tui.runs.records import State
+from fmnist_tui.tui.app import FmnistApp
+from fmnist_tui.tui.messages import OpenRun, RunActionRequested
+from fmnist_tui.tui.screens.runs import RunsScreen
+from fmnist_tui.tui.widgets.runs_table import RunsTable
+
+
+class Listening(FmnistApp):
+    """The app, but what screens ask for is only written down."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        super().__init__(runs_dir, None)
+        self.asked: list[Message] = []
+
+    async def on_open_run(self, message: OpenRun) -> None:
+        message.prevent_default()
+        self.asked.append(message)
+
+    def on_run_action_requested(self, message: RunActionRequested) -> None:
+        message.prevent_default()
+        self.asked.append(message)
+
+
+@pytest.fixture
+def app(runs_dir: Path) -> Listening:
+    return Listening(runs_dir)
+
+
+def selected(pilot: Pilot[Any]) -> str:
+    screen = pilot.app.screen
+    assert isinstance(screen, RunsScreen)
+    return screen.selected.id if screen.selected else ""
+
+
+async def test_an_empty_directory_says_what_to_press(app: Listening, runs_dir: Path) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        text = await until_drawn(pilot, "No runs yet.")
+        assert " n  choose a preset" in text
+        assert "fmnist-tui run preset quick" in text
+        assert str(runs_dir)[:40] in text
+        assert "Stop" not in text and "Delete" not in text, "there is nothing to stop or delete"
+
+
+async def test_a_run_of_each_state(app: Listening, maker: RunMaker) -> None:
+    maker.gallery()
+    async with app.run_test(size=(80, 24)) as pilot:
+        text = await until_drawn(pilot, "● running", "10 runs, 3 at work")
+        lines = drawn(app)
+        assert all(len(line.rstrip()) <= 80 for line in lines)
+        (row,) = [line for line in lines if "● running" in line]
+        for part in ("wrn", "━─────", "37/200", "0.1843", "93.41", "93.60", "2h 04m left"):
+            assert part in row
+        for state in ("○ starting", "◐ stopping", "✓ finished", "✗ failed", "? lost", "■ stopped", "? damaged"):
+            assert state in text
+        states = [line.split()[1] for line in lines[2:12]]
+        assert states == "starting running stopping finished failed lost failed stopped finished damaged".split()
+        (lost,) = [line for line in lines if "? lost" in line]
+        assert "left" not in lost, "the estimate of a lost run has expired"
+
+
+async def test_wider_screens_show_more(app: Listening, maker: RunMaker) -> None:
+    maker.gallery()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_drawn(pilot, "● running", "note", "device", "CUDA out of memory", "its worker is gone")
+        await pilot.resize_terminal(200, 60)
+        await until_drawn(pilot, "created", "img/s", "9,870", "CUDA out of memory: tried to allocate")
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "device" not in "\n".join(drawn(app)))
+
+
+async def test_forty_by_ten_and_back(app: Listening, maker: RunMaker) -> None:
+    maker.gallery()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        for size in ((40, 10), (12, 4), (1, 1), (40, 10)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+        text = await until_drawn(pilot, "● wrn", "37/200", "93.41")
+        assert "q Detach" in text
+        await pilot.resize_terminal(80, 24)
+        await until_drawn(pilot, "● running", "2h 04m left")
+
+
+async def test_the_detail_of_a_failed_run(app: Listening, maker: RunMaker) -> None:
+    maker.gallery()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("down", "down", "down", "down")
+        text = await until_drawn(pilot, "CUDA out of memory: tried to allocate 2.4 GiB with 1.1 GiB free.")
+        assert "The largest micro-batch that fits is 96" in text, "the whole error, not only its first line"
+        assert "r resumes it from its last checkpoint" in text
+        await pilot.press("down")
+        text = await until_drawn(pilot, "Its worker is gone without a word")
+        assert "r resumes it" in text
+
+
+async def test_the_cursor_stays_on_its_run(app: Listening, maker: RunMaker) -> None:
+    made = maker.gallery()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("down")
+        assert selected(pilot) == made["running"].id
+        newer = maker.make("quick", State.RUNNING, epoch=1)
+        await until(pilot, lambda: pilot.app.screen.query_one(RunsTable).row_count == 11)
+        assert selected(pilot) == made["running"].id
+        maker.write_status(made["running"], state=State.FINISHED, ended=stamp(0), epoch=200)
+        await until(pilot, lambda: "✓ finished wrn" in "\n".join(drawn(app)))
+        assert selected(pilot) == made["running"].id, "it went down past the runs at work, and the cursor with it"
+        store.delete_run(store.load_run(made["running"]))
+        await until(pilot, lambda: pilot.app.screen.query_one(RunsTable).row_count == 10)
+        assert selected(pilot) not in ("", made["running"].id, newer.id), "the cursor stays where it was"
+
+
+async def test_a_run_advances_before_ones_eyes(app: Listening, maker: RunMaker) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=1, loss=1.5, eta_seconds=600.0)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "1/200", "1.5000")
+        maker.write_status(run, epoch=2, step=236, loss=0.75, test_accuracy=88.5, best_accuracy=88.5)
+        await until_drawn(pilot, "2/200", "0.7500", "88.50")
+
+
+async def test_only_what_can_be_done_is_offered(app: Listening, maker: RunMaker) -> None:
+    maker.gallery()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("down")
+        bar = drawn(app)[-1]
+        assert "s Stop" in bar and "r Resume" not in bar and "d Delete" not in bar
+        await pilot.press("r", "d")
+        assert app.asked == [], "not offered and not done"
+        await pilot.press("s", "e", "c", "l", "enter")
+        await until(pilot, lambda: len(app.asked) == 5)
+        actions = [message.action for message in app.asked if isinstance(message, RunActionRequested)]
+        assert actions == ["stop", "edit", "clone", "log"]
+        assert isinstance(app.asked[-1], OpenRun) and app.asked[-1].run_id == selected(pilot)
+        await pilot.press("down", "down")
+        bar = drawn(app)[-1]
+        assert "s Stop" not in bar and "r Resume" in bar and "d Delete" in bar
+        await pilot.press("s", "r", "d")
+        await until(pilot, lambda: len(app.asked) == 7)
+        assert [m.action for m in app.asked[5:] if isinstance(m, RunActionRequested)] == ["resume", "delete"]
+
+
+async def test_filter(app: Listening, maker: RunMaker) -> None:
+    made = maker.gallery()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("slash", *"preset:wrn acc>94")
+        text = await until_drawn(pilot, "1 of 10 runs")
+        assert "wrn-cutout" in text and "● running" not in text
+        await pilot.press("enter")
+        assert selected(pilot) == made["old"].id
+        await pilot.press("r")
+        await until(pilot, lambda: bool(app.asked))
+        await pilot.press("escape")
+        await until_drawn(pilot, "10 runs, 3 at work", "● running")
+        assert pilot.app.screen.query_one("#filter", Input).value == ""
+
+
+async def test_a_bad_qualifier_is_said(app: Listening, maker: RunMaker) -> None:
+    maker.gallery()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("slash", *"stat:lost")
+        await until_drawn(pilot, "stat: no such qualifier; did you mean state:?", "● running")
+        await pilot.press(*(["backspace"] * 9), *"zzz")
+        text = await until_drawn(pilot, "None of 10 runs passes the filter.")
+        assert "no such qualifier" not in text
+        await pilot.press("escape")
+        await until_drawn(pilot, "● running")
+
+
+async def test_two_hundred_runs_are_drawn_and_scrolled(app: Listening, maker: RunMaker, runs_dir: Path) -> None:
+    model = maker.make("quick", run_id="20261101-000999-quick-aaaa")
+    for number in range(199):
+        copy = runs_dir / f"20261101-000{number:03}-quick-aaaa"
+        copy.mkdir()
+        for file in (".fmnist-tui-run", "config.json", "status.json"):
+            (copy / file).write_bytes((model.path / file).read_bytes())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "200 runs")
+        assert selected(pilot) == model.id
+        await pilot.press("ctrl+end")
+        await until(pilot, lambda: selected(pilot) == "20261101-000000-quick-aaaa")
+
+
+async def test_colours_follow_the_theme(app: Listening, maker: RunMaker) -> None:
+    maker.gallery()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        dark = {str(segment.style) for strip in app.screen._compositor.render_strips() for segment in strip}
+        await pilot.press("f2")
+        await until(pilot, lambda: app.theme == "fmnist-light")
+        await pilot.pause()
+        await until_drawn(pilot, "● running")
+        light = {str(segment.style) for strip in app.screen._compositor.render_strips() for segment in strip}
+        assert not dark & light, "nothing is left in the other theme's colours"
