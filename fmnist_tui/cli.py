@@ -42,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.add_typer(commands_run.app, name="run", help="Train: a preset, a TOML file, or a run that was stopped.")
-app.add_typer(commands_runs.app, name="runs", help="List, show, watch, stop and delete runs.")
+app.add_typer(commands_runs.app, name="runs", help="List, show, watch, stop, queue and delete runs.")
 app.add_typer(commands_presets.app, name="presets", help="The configurations that have a name.")
 app.add_typer(commands_data.app, name="data", help="The full Fashion-MNIST data set: where it is, get it, check it.")
 app.command("report")(commands_report.report_command)

@@ -199,14 +199,71 @@ class ShakeShakeConfig(Section):
         return depth
 
 
+class TurboConfig(Section):
+    """A small network for training in minutes: frozen whitening, then groups of two convolutions (arXiv 2404.00498)."""
+
+    kind: Literal["turbo"] = Field("turbo", description=_KIND_HELP)
+    widths: Sizes = Field(
+        (48, 128, 256),
+        min_length=1,
+        max_length=3,
+        description="Channels of each group; a group halves the image.",
+        json_schema_extra=_unit("channels per group"),
+    )
+    whitening_filters: int = Field(
+        18,
+        ge=2,
+        le=18,
+        multiple_of=2,
+        description="Filters of the whitening 3x3 convolution: plus and minus the first eigenvectors of the patches.",
+        json_schema_extra=_unit("filters"),
+    )
+    whitening_epsilon: float = Field(
+        5e-4,
+        gt=0.0,
+        le=1.0,
+        description="Added to each eigenvalue before its root divides the eigenvector.",
+        json_schema_extra=_unit("variance"),
+    )
+    whitening_padding: int = Field(
+        1,
+        ge=0,
+        le=1,
+        description="Border the whitening convolution adds; without it the image loses a pixel on each side.",
+        json_schema_extra=_unit("pixels"),
+    )
+    whitening_bias_share: float = Field(
+        1.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of the run, from its start, in which the whitening's bias is trained; then it is frozen.",
+        json_schema_extra=_unit("share"),
+    )
+    bn_momentum: float = Field(
+        0.1,
+        gt=0.0,
+        le=1.0,
+        description="Weight of a new batch in batch norm's running statistics.",
+        json_schema_extra=_unit("share"),
+    )
+    head_scale: float = Field(
+        0.1,
+        gt=0.0,
+        le=10.0,
+        description="Factor on the logits, whose weights begin with deviation 1.",
+        json_schema_extra=_unit("x"),
+    )
+
+
 ModelConfig = Annotated[
-    WideResNetConfig | DenseNetConfig | DualPathNetConfig | ShakeShakeConfig, Field(discriminator="kind")
+    WideResNetConfig | DenseNetConfig | DualPathNetConfig | ShakeShakeConfig | TurboConfig, Field(discriminator="kind")
 ]
 MODEL_KINDS: dict[str, type[Section]] = {
     "wide_resnet": WideResNetConfig,
     "densenet": DenseNetConfig,
     "dual_path_net": DualPathNetConfig,
     "shake_shake": ShakeShakeConfig,
+    "turbo": TurboConfig,
 }
 
 
@@ -234,6 +291,11 @@ class AugmentConfig(Section):
         json_schema_extra=_unit("pixels"),
     )
     flip: bool = Field(True, description="Mirror an image horizontally with probability 0.5.")
+    flip_mode: Literal["random", "alternating"] = Field(
+        "random",
+        description="random: drawn for each image in each epoch. alternating: drawn in the first epoch, then mirrored "
+        "in every second one (arXiv 2404.00498).",
+    )
     cutout_size: int = Field(
         0,
         ge=0,
@@ -249,16 +311,36 @@ class AugmentConfig(Section):
         json_schema_extra=_unit("probability"),
     )
     cutout_inside: bool = Field(False, description="Keep the whole square inside the image; else only its centre.")
+    low_resolution: int = Field(
+        IMAGE_SIZE,
+        ge=8,
+        le=IMAGE_SIZE,
+        multiple_of=4,
+        description="Side of the images in the first part of the run, resized with antialiasing; 28 is full size.",
+        json_schema_extra=_unit("pixels"),
+    )
+    low_resolution_share: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of the epochs, from the first, that train at the low resolution.",
+        json_schema_extra=_unit("share"),
+    )
 
 
 class OptimizerConfig(Section):
-    """Stochastic gradient descent."""
+    """Stochastic gradient descent, or Muon for the filters of convolutions and SGD for the rest."""
 
+    kind: Literal["sgd", "muon"] = Field(
+        "sgd",
+        description="sgd: stochastic gradient descent. muon: orthogonalised updates for the filters of convolutions, "
+        "SGD for biases and the head.",
+    )
     lr: float = Field(
         0.1,
         gt=0.0,
         le=100.0,
-        description="Initial learning rate; the schedule scales it.",
+        description="Initial learning rate (muon: of the filters); the schedule scales it.",
         json_schema_extra=_unit("lr"),
     )
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="Momentum.", json_schema_extra=_unit("share"))
@@ -267,8 +349,37 @@ class OptimizerConfig(Section):
         5e-4,
         ge=0.0,
         le=1.0,
-        description="L2 penalty on every parameter, batch-norm included.",
+        description="L2 penalty on every parameter, batch-norm included (muon: all but the filters, "
+        "whose norm is fixed).",
         json_schema_extra=_unit("1/step"),
+    )
+    muon_momentum: float = Field(
+        0.7,
+        ge=0.0,
+        lt=1.0,
+        description="Nesterov momentum of the filters (muon).",
+        json_schema_extra=_unit("share"),
+    )
+    muon_steps: int = Field(
+        3,
+        ge=1,
+        le=10,
+        description="Newton-Schulz iterations that orthogonalise an update (muon).",
+        json_schema_extra=_unit("iterations"),
+    )
+    bias_lr: float = Field(
+        0.05,
+        gt=0.0,
+        le=100.0,
+        description="Initial learning rate of biases and batch norm (muon); the schedule scales it alike.",
+        json_schema_extra=_unit("lr"),
+    )
+    head_lr: float = Field(
+        0.67,
+        gt=0.0,
+        le=100.0,
+        description="Initial learning rate of the linear layer's weights (muon); the schedule scales it alike.",
+        json_schema_extra=_unit("lr"),
     )
 
     @model_validator(mode="after")
@@ -282,9 +393,9 @@ class OptimizerConfig(Section):
 class ScheduleConfig(Section):
     """The learning rate as a function of the step."""
 
-    kind: Literal["step", "cosine", "constant", "one_cycle"] = Field(
+    kind: Literal["step", "cosine", "linear", "constant", "one_cycle"] = Field(
         "step",
-        description="step: times gamma at each milestone. cosine: to min_lr over the run. "
+        description="step: times gamma at each milestone. cosine, linear: to min_lr over the run. "
         "one_cycle: up, then down to min_lr.",
     )
     milestones: Annotated[tuple[Annotated[int, Field(strict=True, ge=2)], ...], Field(strict=False)] = Field(
@@ -300,7 +411,7 @@ class ScheduleConfig(Section):
         0.0,
         ge=0.0,
         le=100.0,
-        description="Learning rate at the end of the run (cosine, one_cycle).",
+        description="Learning rate at the end of the run (cosine, linear, one_cycle).",
         json_schema_extra=_unit("lr"),
     )
     warmup_epochs: float = Field(
@@ -335,12 +446,25 @@ class TrainingConfig(Section):
         "a number splits it so. Gradients are accumulated.",
         json_schema_extra=_unit("images"),
     )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Share of each target spread evenly over the classes (arXiv 1512.00567); the training loss is "
+        "with it, the test loss without.",
+        json_schema_extra=_unit("share"),
+    )
     eval_every: int = Field(
         1,
         ge=1,
         le=100_000,
         description="Epochs between evaluations; the last epoch is always evaluated.",
         json_schema_extra=_unit("epochs"),
+    )
+    tta: Literal["none", "flip"] = Field(
+        "none",
+        description="Test-time averaging: flip averages the logits of an image and its mirror image. Its accuracy is "
+        "reported beside the test accuracy, never in its place.",
     )
     checkpoint_seconds: float = Field(
         120.0,

@@ -61,8 +61,7 @@ def fetch_command(data_dir: o.DataDirOption = None, json: o.JsonOption = False) 
     from fmnist_tui import paths
     from fmnist_tui.console.launch import download_progress
     from fmnist_tui.console.output import print_json, say
-    from fmnist_tui.data.download import fetch
-    from fmnist_tui.data.source import DataError, verify
+    from fmnist_tui.data.source import DataError, fetch, verify
 
     try:
         records = verify(data_dir)

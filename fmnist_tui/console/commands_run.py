@@ -35,6 +35,7 @@ def run_preset(
     gpus: o.GpusOption = 1,
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
+    now: o.NowOption = False,
     detach: o.DetachOption = False,
     json: o.JsonOption = False,
 ) -> int:
@@ -49,7 +50,7 @@ def run_preset(
     from fmnist_tui.presets import load_preset
 
     changes = _changes(epochs, seed, run_name, data, split)
-    start = _start(device, gpus, runs_dir, data_dir, detach, json)
+    start = _start(device, gpus, runs_dir, data_dir, now, detach, json)
     return _train(load_preset(name), settings, changes, scale_schedule, start)
 
 
@@ -67,6 +68,7 @@ def run_config(
     gpus: o.GpusOption = 1,
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
+    now: o.NowOption = False,
     detach: o.DetachOption = False,
     json: o.JsonOption = False,
 ) -> int:
@@ -77,7 +79,7 @@ def run_config(
     from fmnist_tui.presets import load_file
 
     changes = _changes(epochs, seed, run_name, data, split)
-    start = _start(device, gpus, runs_dir, data_dir, detach, json)
+    start = _start(device, gpus, runs_dir, data_dir, now, detach, json)
     return _train(load_file(file), settings, changes, scale_schedule, start)
 
 
@@ -100,6 +102,7 @@ def run_resume(
     gpus: o.GpusOption = 1,
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
+    now: o.NowOption = False,
     detach: o.DetachOption = False,
     json: o.JsonOption = False,
 ) -> int:
@@ -115,7 +118,7 @@ def run_resume(
     before = last_launch(found.directory)
     if data_dir is None and before.data_dir is not None:
         data_dir = Path(before.data_dir)
-    start = _start(device or before.device, gpus, runs_dir, data_dir, detach, json)
+    start = _start(device or before.device, gpus, runs_dir, data_dir, now, detach, json)
     return resume(found, start, checkpoint, epochs)
 
 
@@ -132,7 +135,9 @@ def _changes(
     }
 
 
-def _start(device: str, gpus: int, runs_dir: Path | None, data_dir: Path | None, detach: bool, json: bool) -> Start:
+def _start(
+    device: str, gpus: int, runs_dir: Path | None, data_dir: Path | None, now: bool, detach: bool, json: bool
+) -> Start:
     """The options on where and how. Raises UsageError for a device that is not there."""
     from fmnist_tui import paths
     from fmnist_tui.console.configure import check_device, check_gpus
@@ -140,7 +145,7 @@ def _start(device: str, gpus: int, runs_dir: Path | None, data_dir: Path | None,
 
     check_gpus(gpus)
     check_device(device)
-    return Start(paths.runs_dir(runs_dir), paths.data_dir_override(data_dir), device, detach, json)
+    return Start(paths.runs_dir(runs_dir), paths.data_dir_override(data_dir), device, now, detach, json)
 
 
 def _train(

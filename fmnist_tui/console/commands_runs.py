@@ -1,4 +1,4 @@
-"""`fmnist-tui runs list|show|watch|logs|stop|delete`: the runs in a directory. Registered by `cli`."""
+"""`fmnist-tui runs list|show|watch|logs|stop|delete|queue|move`: the runs in a directory. Registered by `cli`."""
 
 from __future__ import annotations
 
@@ -153,3 +153,52 @@ def delete_command(
     from fmnist_tui.console.stop import delete
 
     return delete(paths.runs_dir(runs_dir), runs, yes)
+
+
+@app.command("queue")
+def queue_command(json: o.JsonOption = False) -> int:
+    """List each device's run at work and those that wait for it, of all runs directories.
+
+    A waiting run starts by itself, with no app open.
+    """
+    from fmnist_tui.console.output import console, print_json, say
+    from fmnist_tui.console.queue_table import queue_objects, queue_table
+    from fmnist_tui.runs.queue import snapshot
+
+    devices = snapshot()
+    if json:
+        for record in queue_objects(devices):
+            print_json(record)
+    elif devices:
+        console().print(queue_table(devices))
+    else:
+        say("No run is at work or waits for a device.")
+    return 0
+
+
+@app.command("move")
+def move_command(
+    run: o.RunArgument,
+    to_front: Annotated[
+        bool, typer.Option("--to-front", help="Make it the next on its device.", show_default=False)
+    ] = False,
+    place: Annotated[
+        int | None,
+        typer.Option(
+            "--place", metavar="N", parser=o.whole_number, help="Give it place N; 1 is the next.", show_default=False
+        ),
+    ] = None,
+    runs_dir: o.RunsDirOption = None,
+) -> int:
+    """Change a queued run's place."""
+    from fmnist_tui import paths
+    from fmnist_tui.console.output import UsageError, say
+    from fmnist_tui.console.queue_table import find_queued
+    from fmnist_tui.runs import queue
+
+    if to_front == (place is not None):
+        raise UsageError("runs move: needs a place; give --to-front or --place N, not both")
+    run_id = find_queued(paths.runs_dir(runs_dir), run)
+    now = queue.move(run_id, 1 if place is None else place)
+    say(f"{run_id} is now {'the next' if now == 1 else f'in place {now}'} in the queue.")
+    return 0

@@ -35,7 +35,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         key = key.strip()
         if not equals or not key:
             raise UsageError(f"--set {setting!r}: must be KEY=VALUE, for example --set optimizer.lr=0.05")
-        value = parse_value(text)
+        value = parse_value(text, key)
         if key in changes and changes[key] != value:
             raise UsageError(f"--set {key}: given twice, as {changes[key]!r} and as {value!r}; give it once")
         changes[key] = value

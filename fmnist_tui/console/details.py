@@ -17,7 +17,7 @@ from fmnist_tui.fields import differences, flatten
 from fmnist_tui.presets import shipped_preset
 from fmnist_tui.report.words import field_value, one_line
 from fmnist_tui.runs.layout import CHECKPOINTS
-from fmnist_tui.runs.records import Result, Status
+from fmnist_tui.runs.records import Result, State, Status
 from fmnist_tui.runs.store import Run
 
 Rows = list[tuple[str, str]]
@@ -70,7 +70,11 @@ def _state_rows(run: Run, status: Status) -> Rows:
         ("loss", words.number(status.loss)),
         ("time at work", words.duration(status.active_seconds)),
     ]
-    if run.state.alive:
+    if status.beside:
+        rows.append(("beside", f"{status.beside} (--now)"))
+    if run.state is State.QUEUED:
+        rows += [("queue", words.queued(status)), ("process", str(status.pid or words.NOTHING))]
+    elif run.state.alive:
         rows += [
             ("phase", status.phase or words.NOTHING),
             ("speed", words.speed(status.images_per_second)),

@@ -19,7 +19,8 @@ from fmnist_tui.config import DataConfig, RunConfig
 from fmnist_tui.console.output import console, print_json, print_notes, say
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
-from fmnist_tui.runs import process, store
+from fmnist_tui.monitor.devices import devices_for
+from fmnist_tui.runs import process, queue, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import ExitCode, LaunchRequest, utc_now
 from fmnist_tui.runs.store import Run
@@ -37,6 +38,7 @@ class Start:
     runs_dir: Path
     data_dir: Path | None
     device: str
+    now: bool
     detach: bool
     json: bool
 
@@ -46,11 +48,12 @@ def start_new(config: RunConfig, notes: Sequence[str], start: Start) -> int:
 
     Raises RunError or DataError, and then leaves nothing behind.
     """
-    store.check_runs_dir(start.runs_dir)
+    if start.runs_dir.exists():  # one that is not there is made with the run, and not before
+        store.check_runs_dir(start.runs_dir)
     get_data(config.data, start.data_dir)
-    print_notes(notes)
     with Interrupts() as interrupts:
-        directory = store.create_run(start.runs_dir, config, start.device, start.data_dir)
+        directory = store.create_run(start.runs_dir, config, start.device, start.data_dir, start.now)
+        print_notes(notes)
         return _run(directory, start, interrupts)
 
 
@@ -62,7 +65,7 @@ def resume(
         get_data(run.config.data, start.data_dir)
     with Interrupts() as interrupts:
         since = utc_now()
-        store.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs)
+        store.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, start.now)
         return _run(run.directory, start, interrupts, since)
 
 
@@ -75,9 +78,12 @@ def last_launch(directory: RunDirectory) -> LaunchRequest:
 
 
 def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: str = "") -> int:
+    behind = queue.would_wait(devices_for(start.device)) if start.detach and not start.now else None
     worker = process.start_worker(directory)
     if start.detach:
         _announce(directory, start.json)
+        if behind is not None:
+            print_notes([f"it is queued behind {behind}; to run beside it and not wait: --now"])
         return ExitCode.DONE
     with opened_view(start.json) as view:
         run = Attendant(directory, worker, interrupts).watch(view, since)

@@ -65,7 +65,9 @@ class LiveView:
         if run.status is None:
             return Text(run.problem, style="red")
         parts: list[RenderableType] = [self._head(run, run.status)]
-        if run.status.steps:
+        if run.state is State.QUEUED:
+            parts.append(Text(words.queued(run.status), overflow="fold"))
+        elif run.status.steps:
             parts += [bars(run.status), numbers(run.status, self._train_accuracy)]
         if self._message:
             parts.append(Text(self._message, style="bold yellow"))

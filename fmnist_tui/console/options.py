@@ -202,6 +202,15 @@ DetachOption = Annotated[
         rich_help_panel=START,
     ),
 ]
+NowOption = Annotated[
+    bool,
+    typer.Option(
+        "--now",
+        help="Start beside the run that is on the device, instead of waiting in its queue.",
+        show_default=False,
+        rich_help_panel=START,
+    ),
+]
 FromOption = Annotated[
     Literal["last", "previous", "best"],
     typer.Option("--from", help="The checkpoint to go on from.", rich_help_panel=START),

@@ -19,6 +19,7 @@ from fmnist_tui.runs.records import ExitCode, State
 from fmnist_tui.runs.store import Run, RunError
 
 KILLED = "killed with 'runs stop --now'; what came after the last checkpoint is lost"
+KILLED_IN_QUEUE = "killed with 'runs stop --now' while it was queued"
 
 LOCK_SECONDS = 10.0
 """How long a killed worker's lock is waited for."""
@@ -32,6 +33,10 @@ def stop(run: Run, after_epoch: bool, timeout: float | None) -> int:
     if not run.state.alive:
         return _not_at_work(run)
     process.send_request(run.directory, "stop_after_epoch" if after_epoch else "stop")
+    queued = run if run.state is State.QUEUED else None
+    if timeout is None and queued:
+        say(f"{run.id} was asked to leave the queue.")
+        return ExitCode.DONE
     if timeout is None:
         when = f"after epoch {run.status.epoch}" if after_epoch and run.status and run.status.epoch else "soon"
         say(f"{run.id} was asked to stop; it will {when}, with a checkpoint.")
@@ -46,11 +51,14 @@ def stop(run: Run, after_epoch: bool, timeout: float | None) -> int:
             return ExitCode.FAILED
         time.sleep(LOOK_SECONDS)
         run = store.load_run(run.directory)
-    return _say_ended(run)
+    return _say_ended(run, queued)
 
 
-def _say_ended(run: Run) -> int:
-    """What became of a run that was asked to stop; it may have finished or failed meanwhile."""
+def _say_ended(run: Run, queued: Run | None) -> int:
+    """What became of a run that was asked to stop, `queued` then; it may have begun, finished or failed meanwhile."""
+    if queued and queued.status and run.state is State.STOPPED and run.status and run.status.step == queued.status.step:
+        say(f"{run.id} was taken out of the queue. {resume_hint(run)}")
+        return ExitCode.DONE
     if run.state is State.STOPPED and run.status is not None:
         say(f"{run.id} stopped in epoch {run.status.epoch}, step {run.status.step:,}. {resume_hint(run)}")
         return ExitCode.DONE
@@ -84,7 +92,7 @@ def kill(run: Run) -> int:
     until = time.monotonic() + LOCK_SECONDS  # its threads may hold the lock a moment longer than its pid lives
     while process.is_locked(run.directory) and time.monotonic() < until:
         time.sleep(LOOK_SECONDS)
-    store.mark_failed(run.directory, KILLED, ExitCode.STOPPED)
+    store.mark_failed(run.directory, KILLED if run.state.at_work else KILLED_IN_QUEUE, ExitCode.STOPPED)
     say(f"{run.id} was killed. {resume_hint(run)}")
     return ExitCode.DONE
 
@@ -95,10 +103,11 @@ def delete(runs_dir: Path, names: Sequence[str], yes: bool) -> int:
     Raises RunError for a run at work and for a name that fits none or several.
     """
     runs = list({run.id: run for run in (store.find_run(runs_dir, name) for name in names)}.values())
-    at_work = [run for run in runs if run.state.alive]
-    if at_work:
+    alive = [run for run in runs if run.state.alive]
+    if alive:
+        what = "at work" if any(run.state.at_work for run in alive) else "queued"
         raise RunError(
-            f"{', '.join(run.id for run in at_work)}: {'is' if len(at_work) == 1 else 'are'} at work; "
+            f"{', '.join(run.id for run in alive)}: {'is' if len(alive) == 1 else 'are'} {what}; "
             "nothing was deleted. Stop first: fmnist-tui runs stop RUN"
         )
     if not yes and not _agreed(runs):

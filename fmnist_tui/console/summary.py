@@ -9,7 +9,7 @@ from rich.text import Text
 from fmnist_tui import paths
 from fmnist_tui.console.output import console, print_error
 from fmnist_tui.report import summary_row
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.records import ExitCode, State
 from fmnist_tui.runs.store import Run
 
 
@@ -18,13 +18,16 @@ def print_summary(run: Run) -> None:
     stdout = console()
     if run.state is State.FINISHED and run.result is not None and run.config is not None:
         stdout.print(summary_row(run.result, run.config), soft_wrap=True, end="")
+    elif run.state is State.STOPPED and not run.directory.checkpoint("last").is_file():
+        stdout.print(f"Stopped before its first step. {resume_hint(run)}", soft_wrap=True)
     elif run.state is State.STOPPED and run.status is not None:
         where = f"epoch {run.status.epoch} of {run.status.epochs}, step {run.status.step:,}"
         stdout.print(f"Stopped in {where}, with a checkpoint. {resume_hint(run)}", soft_wrap=True)
     else:
         error = (run.status.error if run.status else None) or run.problem or "its process is gone without a word"
         print_error(f"{run.id}: {'was lost' if run.state is State.LOST else run.state}: {error}")
-        if run.directory.checkpoint("last").is_file():
+        refused = run.status is not None and run.status.exit_code == ExitCode.USAGE  # it would be so again
+        if run.directory.checkpoint("last").is_file() and not refused:
             stdout.print(resume_hint(run), soft_wrap=True)
     stdout.print(Text.assemble(("run directory  ", "dim"), str(run.directory.path)), soft_wrap=True)
 

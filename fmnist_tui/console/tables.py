@@ -12,6 +12,8 @@ from rich.text import Text
 from fmnist_tui.console import words
 from fmnist_tui.console.output import as_json
 from fmnist_tui.console.states import state_text
+from fmnist_tui.runs.queue import place_in_words
+from fmnist_tui.runs.records import State
 from fmnist_tui.runs.store import Run
 
 
@@ -21,6 +23,11 @@ class Column(NamedTuple):
     title: str
     cell: Callable[[Run], str | Text]
     right: bool = True
+
+
+def _state(run: Run) -> Text:
+    place = f", {place_in_words(run.status).partition(' on ')[0]}" if run.state is State.QUEUED and run.status else ""
+    return state_text(run.state) + Text(place, style="dim")
 
 
 def _epoch(run: Run) -> str:
@@ -34,6 +41,8 @@ def _accuracy(value: float | None) -> str:
 def _time(run: Run) -> str:
     if run.status is None:
         return words.NOTHING
+    if run.state is State.QUEUED:
+        return words.starts(run.status.starts_in_seconds) or words.NOTHING
     if run.state.alive:
         return f"{words.duration(run.status.eta_seconds)} left" if run.status.eta_seconds is not None else words.NOTHING
     return words.duration(run.status.active_seconds) if run.status.active_seconds else words.NOTHING
@@ -48,7 +57,7 @@ def _speed(run: Run) -> str:
 
 COLUMNS = (
     Column("run", lambda run: run.id, right=False),
-    Column("state", lambda run: state_text(run.state), right=False),
+    Column("state", _state, right=False),
     Column("epoch", _epoch),
     Column("test %", lambda run: _accuracy(run.status.test_accuracy if run.status else None)),
     Column("best %", lambda run: _accuracy(run.status.best_accuracy if run.status else None)),

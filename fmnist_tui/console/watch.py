@@ -33,6 +33,7 @@ RECENT_LINES = 10
 """Earlier evaluations and events shown when one begins to watch a run that is under way."""
 
 STOPPING = "Stopping; a checkpoint is being written. Ctrl-C again kills the run."
+LEAVING = "Leaving the queue. Ctrl-C again kills the run."
 KILLED = "killed by the user; what came after the last checkpoint is lost"
 
 
@@ -127,7 +128,7 @@ class Attendant:
         if self._asked_after is None and pressed + self._interrupts.terminations > 0:
             self._asked_after = min(pressed, 1)
             process.send_request(self._directory, "stop")
-            view.say(STOPPING)
+            view.say(LEAVING if run.state is State.QUEUED else STOPPING)
         if self._asked_after is not None and pressed > self._asked_after and not self._killed:
             self._killed = True
             if run.status is None or not process.kill_worker(run.status):
@@ -186,7 +187,7 @@ def follow(directory: RunDirectory, view: View, interrupts: Interrupts) -> tuple
 
 def under_way(run: Run) -> bool:
     """Whether there is more to come from a run."""
-    return run.state.alive or run.state is State.QUEUED
+    return run.state.alive
 
 
 def exit_code(run: Run) -> int:

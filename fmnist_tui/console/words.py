@@ -6,6 +6,8 @@ import math
 from datetime import datetime, timedelta
 
 from fmnist_tui.report import words
+from fmnist_tui.runs.queue import place_in_words
+from fmnist_tui.runs.records import Status
 
 NOTHING = "-"
 """Stands where a value is not known (yet)."""
@@ -23,6 +25,19 @@ def finish_time(eta_seconds: float, now: datetime | None = None) -> str:
     if end.date() == now.date():
         return f"{end:%H:%M}"
     return f"{end:%a %H:%M}" if end - now < timedelta(days=6) else f"{end.day} {end:%b %H:%M}"
+
+
+def starts(seconds: float | None) -> str:
+    """When a queued run is expected to start: 'starts in about 1 h 20 m'; '' where that can't be told."""
+    if seconds is None:
+        return ""
+    return "starts in under a minute" if seconds < 60 else f"starts in about {duration(seconds)}"
+
+
+def queued(status: Status) -> str:
+    """Where a queued run stands: '2nd on cuda:0, behind 20261123-142501-wrn-k3f9, starts in about 1 h 20 m'."""
+    behind = f"behind {status.queue_behind}" if status.queue_behind else ""
+    return ", ".join(part for part in (place_in_words(status), behind, starts(status.starts_in_seconds)) if part)
 
 
 def local_time(timestamp: str | None) -> str:

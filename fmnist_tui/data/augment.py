@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fmnist_tui.config import IMAGE_SIZE, AugmentConfig
-from fmnist_tui.data.batches import normalize
+from fmnist_tui.data.batches import normalize, step_seed
 
 
 class AugmentDraws(NamedTuple):
@@ -58,6 +58,21 @@ def draw(
         cutout_row=centres[0],
         cutout_column=centres[1],
     )
+
+
+def epoch_flips(
+    config: AugmentConfig, n: int, seed: int, epoch: int, device: torch.device | str = "cpu"
+) -> Tensor | None:
+    """Which of a set's `n` images are mirrored in an epoch of alternating flips: (n,) bool on `device`, else None.
+
+    Drawn once from the seed, then turned over from epoch to epoch, so that two epochs running show every image
+    both ways (arXiv 2404.00498). Drawn on the CPU, as the order of images is: the same on every device.
+    """
+    if not config.flip or config.flip_mode != "alternating":
+        return None
+    generator = torch.Generator().manual_seed(step_seed(seed, "flip", 0, 0))
+    first = torch.rand(n, generator=generator) < 0.5
+    return (first if epoch % 2 else ~first).to(device)
 
 
 def _reach(cutout_size: int) -> tuple[int, int]:
@@ -110,15 +125,27 @@ def apply(
     config: AugmentConfig,
     dtype: torch.dtype = torch.float32,
     memory_format: torch.memory_format = torch.contiguous_format,
+    size: int | None = None,
 ) -> Tensor:
     """(B, H, W) uint8 to (B, 1, H, W) normalised `dtype`, augmented as drawn.
 
-    Cutout's pixels are exactly 0 after normalisation, which is the mean.
+    Cutout's pixels are exactly 0 after normalisation, which is the mean. With a `size` other than H the result
+    is resized to (B, 1, size, size), last, so that a draw means the same at every resolution.
     """
     result = normalize(crop_and_flip(images, draws, config), torch.float32, memory_format)
     if config.cutout_size:
         result.mul_(cutout_keep(draws, config, images.shape[-1]).unsqueeze(1))
+    if size is not None and size != images.shape[-1]:
+        result = resize(result, size)
     return result.to(dtype)  # last: on the CPU arithmetic is faster in float32 than in bfloat16
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """(B, 1, H, W) float32 to (B, 1, size, size): bilinear with antialiasing, in the memory format of `images`."""
+    resized = torch.nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
+    if images.is_contiguous(memory_format=torch.channels_last):
+        return resized.reshape(len(images), size, size, 1).permute(0, 3, 1, 2)  # one channel: the same bytes
+    return resized
 
 
 def augment(

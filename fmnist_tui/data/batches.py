@@ -60,13 +60,19 @@ def epoch_permutation(n: int, seed: int, epoch: int, device: torch.device | str 
     return permutation.to(device)
 
 
+def batch_indices(permutation: Tensor, step: int, batch_size: int) -> Tensor:
+    """Which images of the set make up batch `step` (from 0) of an epoch: (B,) int64."""
+    indices = permutation[step * batch_size : (step + 1) * batch_size]
+    assert len(indices) > 0, f"step {step} is beyond the epoch"
+    return indices
+
+
 def train_batch(dataset: DeviceDataset, permutation: Tensor, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
     """Batch `step` (from 0) of an epoch: images (B, 28, 28) uint8 and labels (B,) int64, gathered on the device.
 
     The last batch of an epoch is shorter where batch_size does not divide the number of images.
     """
-    indices = permutation[step * batch_size : (step + 1) * batch_size]
-    assert len(indices) > 0, f"step {step} is beyond the epoch"
+    indices = batch_indices(permutation, step, batch_size)
     # index_select copies whole images: 9 us for 256 where fancy indexing takes 110 (2 CPU threads, torch 2.14)
     return dataset.images.index_select(0, indices), dataset.labels.index_select(0, indices)
 

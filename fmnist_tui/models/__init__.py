@@ -14,13 +14,14 @@ from fmnist_tui.config import (
     DualPathNetConfig,
     ModelConfig,
     ShakeShakeConfig,
+    TurboConfig,
     WideResNetConfig,
 )
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-__all__ = ["build_model", "count_parameters"]
+__all__ = ["begin_epoch", "build_model", "count_parameters", "initialise_from"]
 
 
 def build_model(config: ModelConfig) -> nn.Module:
@@ -45,7 +46,26 @@ def build_model(config: ModelConfig) -> nn.Module:
         from fmnist_tui.models.shake_shake import ShakeShake
 
         return ShakeShake(config)
+    if isinstance(config, TurboConfig):
+        from fmnist_tui.models.turbo import Turbo
+
+        return Turbo(config)
     assert_never(config)
+
+
+def initialise_from(model: nn.Module, images: Tensor) -> None:
+    """Let a network that wants to see training images before its first step see them: (N, 28, 28) uint8.
+
+    Called once, where a run starts anew; what comes of it is in buffers, so that a checkpoint has it.
+    """
+    if (look := getattr(model, "initialise_from", None)) is not None:
+        look(images)
+
+
+def begin_epoch(model: nn.Module, epoch: int, epochs: int) -> None:
+    """Tell a network that changes with the run which epoch (counted from 1) of how many begins."""
+    if (begin := getattr(model, "begin_epoch", None)) is not None:
+        begin(epoch, epochs)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import psutil
@@ -88,10 +89,15 @@ def start_worker(run: RunDirectory) -> subprocess.Popen[bytes]:
 
 def is_locked(run: RunDirectory) -> bool:
     """Whether a worker holds the run at this moment (the lock ends with its process, however that ends)."""
-    if not run.lock.exists():
+    return is_held(run.lock)
+
+
+def is_held(lock: Path) -> bool:
+    """Whether some process holds a lock file at this moment."""
+    if not lock.exists():
         return False
     try:
-        with FileLock(run.lock, timeout=0):
+        with FileLock(lock, timeout=0):
             return False
     except Timeout:
         return True

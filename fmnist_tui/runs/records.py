@@ -131,7 +131,7 @@ class Status(Record):
     """How often this start began anew after the device failed."""
 
 
-NOT_QUEUED: dict[str, None] = {"queue_place": None, "queue_behind": None, "starts_in_seconds": None}
+NOT_QUEUED: dict[str, Any] = {"queue_place": None, "queue_behind": None, "starts_in_seconds": None}
 """The Status fields of a run that waits for nothing (any more)."""
 
 
@@ -164,6 +164,8 @@ class EvalRecord(Record):
     """Mean over the epoch's training batches, as they were trained on (augmented)."""
     train_accuracy: float
     """Over the same batches."""
+    tta_accuracy: float | None = None
+    """Of the test set with test-time averaging (`training.tta`); None without."""
     seconds: float
     """Time the evaluation took."""
 
@@ -324,6 +326,8 @@ class Result(Record):
     test_accuracy: float
     """At the last epoch: the headline."""
     test_loss: float
+    tta_accuracy: float | None = None
+    """At the last epoch with test-time averaging; None without. Never the headline."""
     best_accuracy: float
     """The best over all evaluated epochs."""
     best_epoch: int

@@ -22,7 +22,7 @@ from fmnist_tui.fields import with_changes
 from fmnist_tui.runs import process
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory, new_run_id
-from fmnist_tui.runs.records import SCHEMA_VERSION, LaunchRequest, Result, State, Status, utc_now
+from fmnist_tui.runs.records import NOT_QUEUED, SCHEMA_VERSION, LaunchRequest, Result, State, Status, utc_now
 from fmnist_tui.wording import plain_words
 
 R = TypeVar("R", bound=BaseModel)
@@ -66,6 +66,11 @@ def _read(path: Path, kind: type[R]) -> tuple[R | None, str]:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"]))
         return None, f"{path.name} is damaged or of another version ({at + ': ' if at else ''}{plain_words(first)})"
+
+
+def read_status(run: RunDirectory) -> Status | None:
+    """What a run's status.json says; None where it is missing, damaged or can't be read."""
+    return _read(run.status, Status)[0]
 
 
 def load_run(directory: RunDirectory) -> Run:
@@ -160,10 +165,11 @@ def create_run(
     config: RunConfig,
     device: str = "auto",
     data_dir: Path | None = None,
-    state: Literal[State.STARTING, State.QUEUED] = State.STARTING,
+    now: bool = False,
 ) -> RunDirectory:
     """Make a run directory with its configuration, launch request and first status; start it with `start_worker`.
 
+    Its worker waits while the device has another run; with `now` it does not.
     Raises RunError where the runs directory can't be used; then nothing is left behind.
     """
     check_runs_dir(runs_dir)
@@ -173,9 +179,9 @@ def create_run(
         hidden.path.mkdir()
         hidden.checkpoints.mkdir()
         hidden.config.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _write_launch(hidden, device, data_dir)
+        _write_launch(hidden, device, data_dir, now=now)
         status = Status(
-            state=state,
+            state=State.STARTING,
             host=socket.gethostname(),
             epochs=config.training.epochs,
             device=device,
@@ -197,6 +203,7 @@ def _write_launch(
     data_dir: Path | None,
     checkpoint: Literal["last", "previous", "best"] = "last",
     epochs: int | None = None,
+    now: bool = False,
 ) -> None:
     directory = str(data_dir.absolute()) if data_dir else None
     if directory and not _is_unicode(directory):
@@ -207,6 +214,7 @@ def _write_launch(
         data_dir=directory,
         checkpoint=checkpoint,
         epochs=epochs,
+        now=now,
         command=[argument if _is_unicode(argument) else ascii(argument) for argument in command],
     )
     replace_bytes(run.launch, launch.to_json().encode())
@@ -223,6 +231,7 @@ def prepare_resume(
     data_dir: Path | None = None,
     checkpoint: Literal["last", "previous", "best"] = "last",
     epochs: int | None = None,
+    now: bool = False,
 ) -> None:
     """Make a run that has ended (or was lost) ready for `start_worker` to go on in the same directory.
 
@@ -247,7 +256,7 @@ def prepare_resume(
         raise RunError(f"{run.id}: is finished after {run.status.epochs} epochs; to go on, give more: --epochs N")
     try:
         run.directory.control.unlink(missing_ok=True)
-        _write_launch(run.directory, device, data_dir, checkpoint, epochs)
+        _write_launch(run.directory, device, data_dir, checkpoint, epochs, now)
         update = {
             "state": State.STARTING,
             "phase": "",
@@ -260,6 +269,8 @@ def prepare_resume(
             "exit_code": None,
             "eta_seconds": None,
             "device": device,
+            "beside": None,
+            **NOT_QUEUED,
         }
         replace_bytes(run.directory.status, run.status.model_copy(update=update).to_json().encode())
     except OSError as error:
@@ -277,7 +288,7 @@ def mark_failed(run: RunDirectory, error: str, exit_code: int) -> None:
     """Write down a worker's death for it, where it died before it could (a launcher saw it go)."""
     status, _ = _read(run.status, Status)
     if status is not None and status.state.alive and not process.is_locked(run):
-        update = {"state": State.FAILED, "error": error, "exit_code": exit_code, "ended": utc_now()}
+        update = {"state": State.FAILED, "error": error, "exit_code": exit_code, "ended": utc_now(), **NOT_QUEUED}
         replace_bytes(run.status, status.model_copy(update=update).to_json().encode())
 
 

@@ -11,16 +11,20 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import ExitCode, LaunchRequest, State, Status
+from fmnist_tui.runs.records import NOT_QUEUED, ExitCode, LaunchRequest, State, Status
 from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.reporter import Reporter
+from fmnist_tui.training.turn import LeftQueue, Turn
+
+if TYPE_CHECKING:
+    import torch
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,23 +57,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchRequest, stop_signal: StopSignal) -> int:
-    """Train with the run's lock held; the final status says how it ended.
+    """Wait for the device and train, with the run's lock held; the final status says how it ended.
 
     Where the device failed and a retry is left, this process begins anew and does not return.
     """
-    reporter = Reporter(run, status.model_copy(update={"state": State.STARTING, "phase": "loading torch"}))
-    reporter.start()
-    ending = _train(run, config, launch, reporter, stop_signal)
-    if ending.deleted:
-        reporter.abandon()
-        return ending.code
-    if ending.error:
-        reporter.event("error" if ending.state is State.FAILED else "stop", ending.error)
-    if ending.retry and reporter.status.retries_used < launch.retries and stop_signal.received is None:
-        _begin_anew(run, reporter)
-    reporter.close(ending.state, ending.error if ending.state is State.FAILED else None, ending.code)
-    if ending.state is State.FINISHED:
-        _rewrite_table(run)
+    first = {"state": State.STARTING, "phase": "", "beside": None, **NOT_QUEUED}
+    reporter = Reporter(run, status.model_copy(update=first))
+    with Turn(run, config, launch, reporter, stop_signal) as turn:
+        ending = _wait_and_train(run, config, launch, turn, reporter, stop_signal)
+        if ending.deleted:
+            reporter.abandon()
+            return ending.code
+        if ending.error:
+            reporter.event("error" if ending.state is State.FAILED else "stop", ending.error)
+        if ending.retry and reporter.status.retries_used < launch.retries and stop_signal.received is None:
+            _begin_anew(run, turn, reporter)
+        reporter.update(**NOT_QUEUED)
+        reporter.close(ending.state, ending.error if ending.state is State.FAILED else None, ending.code)
+        if ending.state is State.FINISHED:
+            _rewrite_table(run)
     return ending.code
 
 
@@ -85,10 +91,38 @@ class Ending(NamedTuple):
     """There is no run directory any more to write to."""
 
 
-def _train(
-    run: RunDirectory, config: RunConfig, launch: LaunchRequest, reporter: Reporter, stop_signal: StopSignal
+def _wait_and_train(
+    run: RunDirectory,
+    config: RunConfig,
+    launch: LaunchRequest,
+    turn: Turn,
+    reporter: Reporter,
+    stop_signal: StopSignal,
 ) -> Ending:
-    """Load and train; whatever happens comes back as an Ending."""
+    """Wait for the device, then train; whatever happens comes back as an Ending."""
+    try:
+        turn.wait(launch.device)
+        reporter.update(now=True, phase="loading torch")
+        reporter.start()
+        return _train(run, config, launch, turn, reporter, stop_signal)
+    except LeftQueue as left:
+        return Ending(State.STOPPED, str(left), ExitCode.STOPPED, deleted=left.deleted)
+    except KeyboardInterrupt:
+        return Ending(State.STOPPED, "stopped at once by a second signal", ExitCode.STOPPED)
+    except Exception as error:
+        traceback.print_exc()
+        return Ending(State.FAILED, f"{type(error).__name__}: {_first_line(error)}", ExitCode.FAILED)
+
+
+def _train(
+    run: RunDirectory,
+    config: RunConfig,
+    launch: LaunchRequest,
+    turn: Turn,
+    reporter: Reporter,
+    stop_signal: StopSignal,
+) -> Ending:
+    """Load torch and train; what goes wrong comes back as an Ending, but for a second signal."""
     if config.training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     try:
@@ -103,14 +137,14 @@ def _train(
         traceback.print_exc()
         return Ending(State.FAILED, f"torch could not be loaded: {_first_line(error)}", ExitCode.FAILED)
     try:
-        execution = precision.choose(config.training, precision.resolve_device(launch.device))
+        execution = precision.choose(config.training, _device(launch, turn))
         reporter.update(now=True, phase="loading data", device=str(execution.device))
         images = source.load(config.data, Path(launch.data_dir) if launch.data_dir else None)
         loop.train(Job(run, config, launch, images, execution, reporter, stop_signal))
     except Stopped:
         return Ending(State.STOPPED, None, ExitCode.STOPPED)
-    except KeyboardInterrupt:
-        return Ending(State.STOPPED, "stopped at once by a second signal", ExitCode.STOPPED)
+    except LeftQueue:
+        raise
     except RunDeleted as error:
         print(f"{error}; training ends", file=sys.stderr)
         return Ending(State.FAILED, str(error), ExitCode.FAILED, deleted=True)
@@ -139,12 +173,29 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0]
 
 
-def _begin_anew(run: RunDirectory, reporter: Reporter) -> None:
+def _device(launch: LaunchRequest, turn: Turn) -> torch.device:
+    """The device whose turn it is. For 'auto' another turn, where torch can't use what the driver showed.
+
+    Raises ConfigError for a device that is not there, and LeftQueue.
+    """
+    from fmnist_tui.training import precision
+
+    if launch.device != "auto":
+        return precision.resolve_device(launch.device)
+    best = precision.resolve_device("auto")
+    assert turn.device is not None
+    if best.type != turn.device.name.partition(":")[0]:
+        turn.wait(str(best))
+    return precision.resolve_device(turn.device.name)
+
+
+def _begin_anew(run: RunDirectory, turn: Turn, reporter: Reporter) -> None:
     """Replace this process by a fresh worker of the same run: same pid, new connection to the device."""
     used = reporter.status.retries_used + 1
     reporter.event("resume", f"beginning anew from the last checkpoint, retry {used}")
     reporter.update(now=True, state=State.STARTING, phase="", retries_used=used)
     reporter.abandon()
+    turn.keep_for_new_program()
     os.execv(sys.executable, [sys.executable, "-m", "fmnist_tui.training", str(run.path)])
 
 

@@ -87,8 +87,8 @@ class Desk:
 
     # --- beginning
 
-    def begin(self) -> None:
-        """Start anew, or go on from the run's checkpoint."""
+    def begin(self) -> bool:
+        """Start anew, or go on from the run's checkpoint; returns whether it is a new start."""
         config, reporter, execution = self.config, self.reporter, self.job.execution
         content, problems = checkpoint.load_newest(self.run, self.job.launch.checkpoint)
         for problem in problems:
@@ -126,6 +126,7 @@ class Desk:
             device_name=device_name(self.device),
         )
         self._tell_position()
+        return content is None
 
     def _restore(self, content: dict[str, Any]) -> None:
         """Put everything back to where the checkpoint was written."""
@@ -282,6 +283,7 @@ class Desk:
             test_accuracy=evaluation.accuracy,
             train_loss=float(progress.epoch_loss) / progress.epoch_images,
             train_accuracy=100.0 * int(progress.epoch_correct) / progress.epoch_images,
+            tta_accuracy=evaluation.tta_accuracy,
             seconds=seconds,
         )
         self.reporter.write(record)
@@ -289,6 +291,7 @@ class Desk:
             raise NonFiniteLoss(progress.step, progress.epoch, evaluation.loss, "the test loss")
         is_best = progress.best_accuracy is None or evaluation.accuracy > progress.best_accuracy
         progress.test_accuracy, progress.test_loss = evaluation.accuracy, evaluation.loss
+        progress.tta_accuracy = evaluation.tta_accuracy
         progress.train_accuracy, progress.evaluated_epoch = record.train_accuracy, progress.epoch
         if is_best:
             progress.best_accuracy, progress.best_epoch = evaluation.accuracy, progress.epoch

@@ -31,21 +31,28 @@ class Evaluation:
     """(N,) predicted class."""
     probabilities: NDArray[np.float16]
     """(N, 10) softmax."""
+    tta_accuracy: float | None = None
+    """Prec@1, %, with test-time averaging; None without. Nothing above is averaged."""
 
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, network: Callable[[Tensor], Tensor], dataset: DeviceDataset, execution: Execution
+    model: nn.Module,
+    network: Callable[[Tensor], Tensor],
+    dataset: DeviceDataset,
+    execution: Execution,
+    tta: str = "none",
 ) -> Evaluation:
     """Predict the whole data set with `network`, which is `model` or its compiled form, in eval mode.
 
+    `tta` = "flip" also averages each image's logits with those of its mirror image, for an accuracy of its own.
     Raises torch.OutOfMemoryError only where not even 50 images fit at once.
     """
     model.eval()
     size = EVAL_BATCH.get(execution.device.type, 1000)
     while True:
         try:
-            return _evaluate(network, dataset, execution, size)
+            return _evaluate(network, dataset, execution, size, tta)
         except torch.OutOfMemoryError:
             if size < 50:
                 raise
@@ -53,9 +60,9 @@ def evaluate(
 
 
 def _evaluate(
-    network: Callable[[Tensor], Tensor], dataset: DeviceDataset, execution: Execution, size: int
+    network: Callable[[Tensor], Tensor], dataset: DeviceDataset, execution: Execution, size: int, tta: str
 ) -> Evaluation:
-    losses, classes, probabilities = [], [], []
+    losses, classes, probabilities, averaged = [], [], [], []
     for start in range(0, len(dataset), size):
         images, labels = dataset.images[start : start + size], dataset.labels[start : start + size]
         inputs = normalize(images, execution.dtype, execution.memory_format)
@@ -65,10 +72,21 @@ def _evaluate(
         losses.append(F.cross_entropy(logits, labels, reduction="sum"))
         classes.append(logits.argmax(1).to(torch.uint8))
         probabilities.append(logits.softmax(1).half())
+        if tta == "flip":
+            with execution.autocast():
+                mirrored = network(inputs.flip(3))
+            averaged.append((logits + mirrored.float()).argmax(1).to(torch.uint8))
     predicted = torch.cat(classes).cpu().numpy()
     truth = dataset.labels.cpu().numpy()
     loss = float(torch.stack(losses).cpu().double().sum()) / len(dataset)
     accuracy = 100.0 * float((predicted == truth).sum()) / len(dataset)
+    tta_accuracy = None
+    if averaged:
+        tta_accuracy = 100.0 * float((torch.cat(averaged).cpu().numpy() == truth).sum()) / len(dataset)
     return Evaluation(
-        loss if math.isfinite(loss) else math.nan, accuracy, predicted, torch.cat(probabilities).cpu().numpy()
+        loss if math.isfinite(loss) else math.nan,
+        accuracy,
+        predicted,
+        torch.cat(probabilities).cpu().numpy(),
+        tta_accuracy,
     )

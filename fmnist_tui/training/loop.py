@@ -11,16 +11,17 @@ import time
 
 import torch
 
-from fmnist_tui.data.batches import DeviceDataset, epoch_permutation, step_seed, train_batch
+from fmnist_tui.data.augment import epoch_flips
+from fmnist_tui.data.batches import DeviceDataset, batch_indices, epoch_permutation, step_seed, train_batch
 from fmnist_tui.data.split import split as split_images
 from fmnist_tui.fields import steps_per_epoch
-from fmnist_tui.models import build_model
+from fmnist_tui.models import begin_epoch, build_model, initialise_from
 from fmnist_tui.training.desk import Desk, Job
 from fmnist_tui.training.evaluate import evaluate
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import apply_global_settings
 from fmnist_tui.training.progress import Progress
-from fmnist_tui.training.schedule import learning_rate
+from fmnist_tui.training.schedule import learning_rate, train_resolution
 from fmnist_tui.training.step import TrainStep
 
 
@@ -43,18 +44,24 @@ def train(job: Job) -> None:
     optimizer = build_optimizer(model, config.optimizer)
     step = TrainStep(model, optimizer, config, execution)
     desk = Desk(job, model, optimizer, step, Progress(config.training.epochs, per_epoch), len(train_set), len(test_set))
-    desk.begin()
+    if desk.begin():
+        initialise_from(model, train_set.images)
     progress = desk.progress
 
     while not progress.done:
         reporter.update(phase="training", epoch=progress.epoch)
         permutation = epoch_permutation(len(train_set), config.seed, progress.epoch, device)
+        flips = epoch_flips(config.augment, len(train_set), config.seed, progress.epoch, device)
+        size = train_resolution(progress.epoch, config, progress.epochs)
+        begin_epoch(model, progress.epoch, progress.epochs)
         started = time.perf_counter()
         desk.losses.restart_clock()
         while progress.batch < per_epoch and not desk.at_step_limit:
             images, labels = train_batch(train_set, permutation, progress.batch, config.training.batch_size)
             lr = learning_rate(progress.step, config, per_epoch, progress.epochs)
-            loss, correct = step(images, labels, lr, progress.epoch, progress.batch)
+            indices = batch_indices(permutation, progress.batch, config.training.batch_size)
+            flip = None if flips is None else flips.index_select(0, indices)
+            loss, correct = step(images, labels, lr, progress.epoch, progress.batch, flip, size)
             progress.count(loss, correct, len(labels))
             desk.losses.add(loss, len(labels), progress.step, progress.epoch, progress.batch, lr)
             desk.after_step()
@@ -70,7 +77,7 @@ def train(job: Job) -> None:
         if desk.evaluation_due:
             reporter.update(phase="evaluating")
             started = time.perf_counter()
-            evaluation = evaluate(model, step.network, test_set, execution)
+            evaluation = evaluate(model, step.network, test_set, execution, config.training.tta)
             seconds = time.perf_counter() - started
             desk.evaluated(evaluation, seconds)
         desk.end_epoch()

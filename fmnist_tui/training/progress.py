@@ -29,6 +29,7 @@ class Progress:
     """Steps done in all."""
     test_accuracy: float | None = None
     test_loss: float | None = None
+    tta_accuracy: float | None = None
     train_accuracy: float | None = None
     evaluated_epoch: int = 0
     best_accuracy: float | None = None

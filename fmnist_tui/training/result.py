@@ -165,6 +165,7 @@ def build_result(
         "complete": progress.step >= progress.steps or config.training.max_steps is None,
         "test_accuracy": progress.test_accuracy,
         "test_loss": progress.test_loss,
+        "tta_accuracy": progress.tta_accuracy,
         "best_accuracy": progress.best_accuracy,
         "best_epoch": progress.best_epoch,
         "train_accuracy": progress.train_accuracy,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from fmnist_tui.config import RunConfig, ScheduleConfig
+from fmnist_tui.config import IMAGE_SIZE, RunConfig, ScheduleConfig
 
 ONE_CYCLE_RISE = 0.3
 """Share of the run a one-cycle schedule rises for where `warmup_epochs` is 0 (arXiv 1708.07120)."""
@@ -19,8 +19,8 @@ def learning_rate(step: int, config: RunConfig, steps_per_epoch: int, epochs: in
     """Learning rate of the step with this index, counted from 0 over the whole run.
 
     `epochs` is the length of the run where it is no longer the configuration's. Epochs count from 1: a
-    milestone of 60 means that epoch 60 is the first at the lower rate. The cosine anneals per step over all
-    steps of the run (arXiv 1608.03983); `max_steps` cuts a run short and does not move its schedule.
+    milestone of 60 means that epoch 60 is the first at the lower rate. Cosine (arXiv 1608.03983) and linear
+    anneal per step over all steps of the run; `max_steps` cuts a run short and does not move its schedule.
     """
     lr, schedule = config.optimizer.lr, config.schedule
     total = (epochs or config.training.epochs) * steps_per_epoch
@@ -31,6 +31,9 @@ def learning_rate(step: int, config: RunConfig, steps_per_epoch: int, epochs: in
         return lr * min(1.0, (step + 1) / warmup)
     if schedule.kind == "cosine":
         return _cosine((step - warmup) / max(1.0, total - warmup), lr, schedule.min_lr)
+    if schedule.kind == "linear":
+        share = min(1.0, (step - warmup) / max(1.0, total - warmup))
+        return lr + (schedule.min_lr - lr) * share
     if schedule.kind == "step":
         return lr * schedule.gamma ** milestones_passed(step // steps_per_epoch + 1, schedule)
     assert schedule.kind == "constant", schedule.kind
@@ -40,6 +43,17 @@ def learning_rate(step: int, config: RunConfig, steps_per_epoch: int, epochs: in
 def milestones_passed(epoch: int, schedule: ScheduleConfig) -> int:
     """How often the rate has dropped by the given epoch (counted from 1)."""
     return sum(epoch >= milestone for milestone in schedule.milestones)
+
+
+def train_resolution(epoch: int, config: RunConfig, epochs: int | None = None) -> int:
+    """Side in pixels of the training images in an epoch (counted from 1).
+
+    The low resolution holds for the nearest whole number of epochs to its share of the run. `epochs` is the
+    length of the run where it is no longer the configuration's.
+    """
+    augment = config.augment
+    low_epochs = round(augment.low_resolution_share * (epochs or config.training.epochs))
+    return augment.low_resolution if epoch <= low_epochs else IMAGE_SIZE
 
 
 def _cosine(share: float, start: float, end: float) -> float:

@@ -48,19 +48,35 @@ class TrainStep:
         self.execution = execution
         self.micro_batch = micro_batch_size(config)
         self.generator = torch.Generator(execution.device)
+        self.label_smoothing = config.training.label_smoothing
         self.scaler = torch.amp.GradScaler(execution.device.type, enabled=execution.precision == "fp16")
 
-    def __call__(self, images: Tensor, labels: Tensor, lr: float, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        lr: float,
+        epoch: int,
+        step: int,
+        flip: Tensor | None = None,
+        size: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Train on images (B, 28, 28) uint8 and labels (B,) int64; `step` counts within the epoch.
 
-        Returns the mean loss () float32 and the number of correct predictions () int64, on the device.
+        `flip` (B,) bool says which images are mirrored where that is not to be drawn; `size` is the side they
+        are resized to. Returns the mean loss (label smoothing included) () float32 and the number of correct predictions () int64, on the device.
         Raises OutOfMemory where the batch does not fit and may not be split.
         """
         seed = self.config.seed
         self.generator.manual_seed(step_seed(seed, "augment", epoch, step))
         torch.manual_seed(step_seed(seed, "network", epoch, step))  # dropout and Shake-Shake's branch weights
         draws = augment.draw(len(labels), self.config.augment, self.generator, self.execution.device)
-        inputs = augment.apply(images, draws, self.config.augment, self.execution.dtype, self.execution.memory_format)
+        if flip is not None:
+            draws = draws._replace(flip=flip)
+        execution = self.execution
+        inputs = augment.apply(
+            images, draws, self.config.augment, execution.dtype, execution.memory_format, size
+        )
         set_learning_rate(self.optimizer, lr)
         while True:
             try:
@@ -80,7 +96,8 @@ class TrainStep:
         for part, target in zip(inputs.split(self.micro_batch), labels.split(self.micro_batch), strict=True):
             with self.execution.autocast():
                 logits = self.network(part)
-            loss = F.cross_entropy(logits.float(), target) * (len(target) / len(labels))
+            mean = F.cross_entropy(logits.float(), target, label_smoothing=self.label_smoothing)
+            loss = mean * (len(target) / len(labels))
             self.scaler.scale(loss).backward()
             total_loss += loss.detach()
             total_correct += (logits.detach().argmax(1) == target).sum()

@@ -63,7 +63,7 @@ class FmnistApp(App[None]):
         *[Binding(tab.key, f"app.go('{tab.place}')", tab.title, show=False) for tab in TABS],
         Binding("question_mark", "app.help", "Keys", key_display="?"),
         Binding("q", "app.detach", "Detach", tooltip="leave the app; runs go on"),
-        Binding("ctrl+q", "app.detach", "Detach", show=False, priority=True),
+        Binding("ctrl+q", "app.detach", "Detach", show=False, priority=True, tooltip="leave the app; runs go on"),
         Binding("f2", "app.toggle_light", "Light or dark", show=False),
     ]
 
@@ -188,6 +188,9 @@ class FmnistApp(App[None]):
 
     def on_feed_problem(self, message: FeedProblem) -> None:
         """Something can't be read."""
+        for screen in self.screen_stack:
+            if isinstance(screen, RunsScreen):
+                screen.problem = message.text
         self.notify(message.text, severity="warning", timeout=10, markup=False)
 
     def _deliver_sample(self, screen: FeedScreen) -> None:

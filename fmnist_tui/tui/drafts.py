@@ -59,8 +59,8 @@ class PresetDrafts:
             if clone.preset in self._usable():
                 self.current = clone.preset
             else:
-                self.current = clone.name
-                self.entries = [PresetEntry(clone.name, "run", clone), *self.entries]
+                self.current = f"{clone.name} (run)"
+                self.entries = [PresetEntry(self.current, "run", clone), *self.entries]
             self._drafts[self.current] = Draft(self._config(self.current), clone)
 
     @property
@@ -74,6 +74,28 @@ class PresetDrafts:
     def edited(self) -> set[str]:
         """The presets whose drafts are not as the preset is."""
         return {name for name, draft in self._drafts.items() if draft.edited}
+
+    def choose(self, name: str) -> bool:
+        """Show another preset's draft; False where it is shown already or cannot be used."""
+        if name == self.current or name not in self._usable():
+            return False
+        self.current = name
+        return True
+
+    def difference(self, room: int, ascii_only: bool = False) -> tuple[str, str]:
+        """How the draft differs from its preset in a line of `room` columns: how much, and what as far as it fits."""
+        changes = self.draft.changes
+        if not changes:
+            return f"No changes from {self.current}", ""
+        count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} from {self.current}: "
+        arrow = "->" if ascii_only else "→"
+        said = [f"{change.key} {change.old} {arrow} {change.new}" for change in changes]
+        for shown in range(len(said), 1, -1):
+            rest = len(said) - shown
+            text = "; ".join([*said[:shown], *([f"and {rest} more"] if rest else [])])
+            if len(count) + len(text) <= room:
+                return count, text
+        return count, "; ".join([said[0], *([f"and {len(said) - 1} more"] if len(said) > 1 else [])])
 
     def _usable(self) -> list[str]:
         return [entry.name for entry in self.entries if entry.config]

@@ -79,9 +79,7 @@ def files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_message_exit_code_and_nothing_left(
-    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], runs_dir: Path
-) -> None:
+def test_message_exit_code_and_nothing_left(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments, code, words = CASES[case]
     before = sorted(tmp_path.rglob("*"))
     assert main(arguments) == code
@@ -91,8 +89,7 @@ def test_message_exit_code_and_nothing_left(
         assert word in captured.err
     assert "Traceback" not in captured.err
     assert captured.err.startswith("error: ")
-    left = [path for path in tmp_path.rglob("*") if path not in before and path != runs_dir]
-    assert left == []
+    assert sorted(tmp_path.rglob("*")) == before, "something was left behind"
 
 
 def test_as_a_process_the_message_is_on_stderr_and_the_traceback_only_with_debug() -> None:

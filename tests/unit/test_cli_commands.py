@@ -241,6 +241,10 @@ def test_the_summary_of_a_failed_and_of_a_finished_run(runs_dir: Path, capsys: p
     failed.checkpoint("last").write_bytes(b"x")
     print_summary(store.load_run(failed))
     assert "run resume" in capsys.readouterr().out
+    refused = make_run(runs_dir, state=State.FAILED, error="last.pt is of another model", exit_code=2)
+    refused.checkpoint("last").write_bytes(b"x")
+    print_summary(store.load_run(refused))
+    assert "run resume" not in capsys.readouterr().out
     print_summary(store.load_run(finished_run(runs_dir)))
     shown = capsys.readouterr().out
     assert "| Model Name" in shown and "84.25" in shown and "303,418" in shown

@@ -17,7 +17,6 @@ from typing import Any
 import psutil
 import pytest
 
-from fmnist_tui.runs import process
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import (
     HEARTBEAT_LIMIT,
@@ -318,8 +317,7 @@ def test_a_worker_is_killed_with_its_children(children: Callable[..., subprocess
     status = Status(state=State.RUNNING, host=HERE, pid=worker.pid, pid_started=process_started(worker.pid))
     assert kill_worker(status)
     assert worker.wait(20) == -signal.SIGKILL, "its exit status is left for the launcher"
-    for pid in family:
-        wait_until(lambda pid=pid: process_started(pid) is None)
+    wait_until(lambda: not any(process_started(pid) for pid in family))
     assert bystander.poll() is None
     assert not kill_worker(status), "there is none to kill any more"
 
@@ -435,6 +433,6 @@ input()
 
 def test_the_command_names_this_interpreter(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr(process.subprocess, "Popen", lambda command, **_: given.append(command))
+    monkeypatch.setattr("subprocess.Popen", lambda command, **_: given.append(command))
     start_worker(run)
     assert given == [[sys.executable, "-m", "fmnist_tui.training", str(run.path)]]

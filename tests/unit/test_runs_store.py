@@ -172,6 +172,7 @@ def test_a_run_can_be_made_for_a_queue(runs_dir: Path, config: RunConfig) -> Non
     run = load_run(create_run(runs_dir, config, state=State.QUEUED))
     assert run.state is State.QUEUED
     assert "is queued" in refused(prepare_resume, run)
+    assert "is queued; stop it first" in refused(delete_run, run)
 
 
 @pytest.mark.parametrize("failing", ["write_text", "rename", "mkdir"])

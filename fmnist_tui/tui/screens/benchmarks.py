@@ -10,7 +10,6 @@ from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.color import Color
 from textual.widgets import DataTable, Static
 
 from fmnist_tui import report
@@ -25,6 +24,7 @@ from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.screens.dialogs import ExportDialog
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
+from fmnist_tui.tui.widgets.row_table import RowTable
 
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".html": "html"}
 """What an exported file's name says about its format."""
@@ -43,7 +43,7 @@ class BenchmarksScreen(FeedScreen):
         Binding("y", "copy", "Copy", tooltip="copy it as Markdown to the terminal's clipboard"),
         Binding("escape", "app.back", "Back"),
     ]
-    AUTO_FOCUS = "DataTable"
+    AUTO_FOCUS = "RowTable"
 
     def __init__(self, runs_dir: Path, glyphs: words.Glyphs) -> None:
         super().__init__()
@@ -57,8 +57,7 @@ class BenchmarksScreen(FeedScreen):
         """Bar, a line that counts, the table, keys."""
         yield TopBar("benchmarks")
         yield Static("Reading the results ...", id="benchmarks-title", classes="screen-title", markup=False)
-        table: DataTable[Text] = DataTable(cursor_type="row", cell_padding=0, cursor_foreground_priority="renderable")
-        yield table
+        yield RowTable()
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -102,7 +101,7 @@ class BenchmarksScreen(FeedScreen):
         self._show()
 
     def _show(self) -> None:
-        table: DataTable[Text] = self.query_one(DataTable)
+        table = self.query_one(RowTable)
         width = self.size.width
         if not width or not self._lines:
             return
@@ -134,9 +133,7 @@ class BenchmarksScreen(FeedScreen):
             yield Text(text.rjust(cells) if column.numeric else text, style=self._color(name), no_wrap=True)
 
     def _color(self, name: str) -> str:
-        variables = self.app.theme_variables
-        color = Color.parse(variables[name])
-        return (Color.parse(variables["background"]) + color).hex6 if color.a < 1 else color.hex6
+        return self.query_one(RowTable).theme_color(name)
 
     @on(DataTable.RowSelected)
     def _opened(self, event: DataTable.RowSelected) -> None:

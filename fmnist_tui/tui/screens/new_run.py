@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Horizontal, Vertical
+from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.worker import get_current_worker
 
-from fmnist_tui.config import CLASSES, ConfigError, RunConfig
-from fmnist_tui.data import source
-from fmnist_tui.monitor import Gpu, list_gpus
+from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.draft import Draft
 from fmnist_tui.tui.drafts import PresetDrafts
@@ -30,22 +28,17 @@ from fmnist_tui.tui.messages import StartRequested
 from fmnist_tui.tui.outlook import earlier_run
 from fmnist_tui.tui.screens.measuring import MeasuringScreen
 from fmnist_tui.tui.screens.save_preset import SavePresetDialog
+from fmnist_tui.tui.surroundings import Surroundings, look_around
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.form import ConfigForm, help_of
 from fmnist_tui.tui.widgets.header import TopBar
 from fmnist_tui.tui.widgets.outlook_panel import OutlookPanel
-from fmnist_tui.tui.widgets.pane_tabs import PANES, PaneTabs
+from fmnist_tui.tui.widgets.panes import MEDIUM_FROM, WIDE_FROM, Panes, PaneTabs
 from fmnist_tui.tui.widgets.preset_list import PresetList
 from fmnist_tui.tui.widgets.start_bar import StartBar
 
-PICTURES_PER_CLASS = 12
-"""Pictures of each class kept for the augmentation preview."""
-MEDIUM_FROM, WIDE_FROM = 110, 160
-"""Columns from which the panel stands beside the form, and the presets too."""
-OUTLOOK_WIDTHS = ((190, 88), (0, 59))
-"""The panel's width from which width of the terminal: three pictures side by side, or two."""
-PRESETS_WIDTH, PRESETS_HEIGHT = 42, 10
-"""Of the presets in a column of their own, and at most above the form."""
+HELP_FROM = 16
+"""Lines of the terminal from which there is room for the help of a field."""
 START_PAUSE_SECONDS = 1.0
 """A second start within this time is a key held too long."""
 
@@ -69,20 +62,17 @@ class NewRunScreen(MeasuringScreen):
     ]
 
     class Looked(Message):
-        """What the start-up worker found: pictures, GPUs, whether the full data set is there."""
+        """What was found in the background."""
 
-        def __init__(self, pictures: dict[int, Any], no_pictures: str, gpus: list[Gpu], no_data: str) -> None:
-            self.pictures = pictures
-            self.no_pictures = no_pictures
-            self.gpus = gpus
-            self.no_data = no_data
+        def __init__(self, found: Surroundings) -> None:
+            self.found = found
             super().__init__()
 
     def __init__(self, config: RunConfig | None = None) -> None:
         """Start from `config`, a run to clone, against its preset; or from the presets."""
         super().__init__()
         self._drafts = PresetDrafts(config)
-        self._pane = "settings" if config is not None else "presets"
+        self._first_pane = "settings" if config is not None else "presets"
         self._runs: list[Run] = []
         self._started_at = -START_PAUSE_SECONDS
 
@@ -95,22 +85,21 @@ class NewRunScreen(MeasuringScreen):
         """Top bar, panes, the difference and the start line, keys."""
         ascii_only = bool(getattr(self.app, "ascii_only", False))
         yield TopBar("new")
-        yield PaneTabs(id="panes")
-        with Horizontal(id="columns"):
-            with Container(id="left"):
-                with Vertical(id="presets-pane"):
-                    yield Static("Presets", classes="heading")
-                    yield PresetList(self._drafts.entries, ascii_only=ascii_only, id="presets")
-                yield Static(id="before-settings", classes="divider")
-                with Vertical(id="settings-pane"):
-                    yield Static("Settings", classes="heading")
-                    yield Static(id="problems", markup=False)
-                    yield ConfigForm(self.draft, ascii_only=ascii_only, id="form")
-                    yield Static(id="help")
-            yield Static(id="before-outlook", classes="divider")
-            with Vertical(id="outlook-pane"):
-                yield Static("What would happen", classes="heading")
-                yield OutlookPanel(self.draft.valid, ascii_only=ascii_only, id="outlook")
+        presets = Vertical(
+            Static("Presets", classes="heading"),
+            PresetList(self._drafts.entries, ascii_only=ascii_only, id="presets"),
+        )
+        settings = Vertical(
+            Static("Settings", classes="heading"),
+            Static(id="problems", markup=False),
+            ConfigForm(self.draft, ascii_only=ascii_only, id="form"),
+            Static(id="help"),
+        )
+        outlook = Vertical(
+            Static("What would happen", classes="heading"),
+            OutlookPanel(self.draft.valid, ascii_only=ascii_only, id="outlook"),
+        )
+        yield Panes(presets, settings, outlook, self._first_pane)
         yield Static(id="difference")
         yield StartBar(ascii_only=ascii_only, id="start-bar")
         yield KeyBar()
@@ -120,7 +109,7 @@ class NewRunScreen(MeasuringScreen):
         self._runs = list(getattr(self.app, "runs", []))
         self.query_one("#problems").display = False
         self.query_one(PresetList).point_at(self._drafts.current)
-        self._show_pane(self._pane, focus=True)
+        self._show_pane(self._first_pane, focus=True)
         self._draft_changed()
         self._look_around(getattr(self.app, "data_dir", None))
 
@@ -138,29 +127,17 @@ class NewRunScreen(MeasuringScreen):
 
     @work(thread=True, group="look-around")
     def _look_around(self, data_dir: Path | None) -> None:
-        """Load the pictures, list the GPUs, look for the data set."""
-        pictures: dict[int, Any] = {}
-        no_pictures = no_data = ""
-        try:
-            sample = source.load_sample()
-            for label in range(len(CLASSES)):
-                of_class = sample.train_images[sample.train_labels == label]
-                pictures[label] = of_class[:PICTURES_PER_CLASS].copy()
-        except source.DataError as error:
-            no_pictures = error.problem
-        try:
-            source.find(data_dir)
-        except source.DataError as error:
-            no_data = error.problem
+        """Pictures, GPUs, the data set."""
+        found = look_around(data_dir)
         if not get_current_worker().is_cancelled:
-            self.post_message(self.Looked(pictures, no_pictures, list_gpus().gpus, no_data))
+            self.post_message(self.Looked(found))
 
     def on_new_run_screen_looked(self, message: Looked) -> None:
         """Show what was found."""
-        panel = self.query_one(OutlookPanel)
-        panel.data_problem = message.no_data
-        panel.take_images(message.pictures, message.no_pictures)
-        self.query_one(StartBar).take_gpus(message.gpus)
+        found, panel = message.found, self.query_one(OutlookPanel)
+        panel.data_problem = found.data_problem
+        panel.take_images(found.pictures, found.pictures_problem)
+        self.query_one(StartBar).take_gpus(found.gpus)
         self._refresh_outlook()
 
     # What the user does to the draft.
@@ -168,9 +145,7 @@ class NewRunScreen(MeasuringScreen):
     @on(OptionList.OptionHighlighted, "#presets")
     def _preset_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Moving over a preset shows it; edits of the one left stay with it."""
-        name = event.option.id
-        if name and name != self._drafts.current and not event.option.disabled:
-            self._drafts.current = name
+        if event.option.id and self._drafts.choose(event.option.id):
             self._draft_replaced()
 
     def _draft_replaced(self) -> None:
@@ -209,47 +184,19 @@ class NewRunScreen(MeasuringScreen):
 
     def _difference(self) -> Content:
         """How the draft differs from its preset, as much of it as fits in a line."""
-        changes, ascii_only = self.draft.changes, self.query_one(ConfigForm).ascii_only
-        if not changes:
-            return Content.assemble((f"No changes from {self._drafts.current}", "$foreground-muted"))
-        arrow = "->" if ascii_only else "→"
-        said = [f"{change.key} {change.old} {arrow} {change.new}" for change in changes]
-        count = f"{len(said)} change{'s' if len(said) > 1 else ''} from {self._drafts.current}: "
-        room = max(20, self.size.width - 2 - len(count))
-        shown: list[str] = []
-        for index, text in enumerate(said):
-            rest = len(said) - index - 1
-            tail = f"; and {rest} more" if rest else ""
-            if shown and len("; ".join([*shown, text])) + len(tail) > room:
-                return Content.assemble((count, "bold"), "; ".join(shown), f"; and {rest + 1} more")
-            shown.append(text)
-        return Content.assemble((count, "bold"), "; ".join(shown))
+        count, changes = self._drafts.difference(self.size.width - 2, self.query_one(ConfigForm).ascii_only)
+        return Content.assemble((count, "bold" if changes else "$foreground-muted"), changes)
 
     def on_resize(self) -> None:
-        """Arrange the panes for the width; the difference fits its line."""
+        """Arrange the panes for the terminal; the difference fits its line."""
         self._arrange()
         self.query_one("#difference", Static).update(self._difference(), layout=False)
 
     def _arrange(self) -> None:
-        """Three columns, or presets above the form and the panel beside, or one pane at a time."""
-        width = self.size.width
-        narrow, wide = width < MEDIUM_FROM, width >= WIDE_FROM
-        panes = {pane.name: self.query_one(f"#{pane.name}-pane") for pane in PANES}
-        for name, pane in panes.items():
-            pane.display = not narrow or name == self._pane
-        self.query_one("#left").display = not narrow or self._pane != "outlook"
-        self.query_one(PaneTabs).display = narrow
-        for heading in self.query(".heading"):
-            heading.display = not narrow
-        self.query_one("#left").styles.layout = "horizontal" if wide else "vertical"
-        panes["presets"].styles.width = PRESETS_WIDTH if wide else "1fr"
-        panes["presets"].styles.height = "1fr" if narrow or wide else "auto"
-        panes["presets"].styles.max_height = None if narrow or wide else PRESETS_HEIGHT
-        self.query_one("#before-settings").display = wide
-        self.query_one("#before-outlook").display = not narrow
-        panes["outlook"].styles.width = "1fr" if narrow else next(w for least, w in OUTLOOK_WIDTHS if width >= least)
-        presets = self.query_one(PresetList)
-        presets.fit(one_line=not narrow and not wide, whole_lines=wide)
+        width, height = self.size
+        self.query_one(Panes).arrange_for(self.size)
+        self.query_one("#help").display = height >= HELP_FROM
+        self.query_one(PresetList).fit(one_line=MEDIUM_FROM <= width < WIDE_FROM, whole_lines=width >= WIDE_FROM)
 
     def action_reset_field(self) -> None:
         """The focused field back to the preset's value."""
@@ -267,7 +214,7 @@ class NewRunScreen(MeasuringScreen):
         try:
             moved = self.draft.scaled()
         except ConfigError as error:
-            self.notify(str(error.errors[0]), severity="error")
+            self.notify(str(error.errors[0]), severity="error", markup=False)
             return
         for key, raw in moved.items():
             self.draft.edit(key, raw)
@@ -278,7 +225,7 @@ class NewRunScreen(MeasuringScreen):
     def action_save(self) -> None:
         """Ask for a name and save the draft as a preset."""
         if self.draft.config is None:
-            self.notify(f"Only valid settings can be saved. {self.draft.problems[0]}", severity="error")
+            self._refuse("Only valid settings can be saved")
             return
         self.app.push_screen(SavePresetDialog(self.draft.config), self._saved)
 
@@ -287,9 +234,9 @@ class NewRunScreen(MeasuringScreen):
         if name is None:
             return
         self._list_presets(forget=name)
-        self._drafts.current = name
-        self.query_one(PresetList).point_at(name)
-        self._draft_replaced()
+        if self._drafts.choose(name):
+            self.query_one(PresetList).point_at(name)
+            self._draft_replaced()
         self.notify(f"Saved as preset {name}.")
 
     def _list_presets(self, forget: str = "") -> None:
@@ -305,7 +252,7 @@ class NewRunScreen(MeasuringScreen):
         """Ask the app to start the run; where anything is wrong, go to it instead."""
         draft, bar = self.draft, self.query_one(StartBar)
         if draft.config is None:
-            self.notify(draft.problems[0], title="Cannot start", severity="error")
+            self._refuse("Cannot start")
             wrong = next(iter(draft.field_errors), next(iter(sorted(draft.involved)), ""))
             if wrong:
                 self._show_pane("settings")
@@ -314,6 +261,9 @@ class NewRunScreen(MeasuringScreen):
         if monotonic() - self._started_at >= START_PAUSE_SECONDS:
             self._started_at = monotonic()
             self.post_message(StartRequested(draft.config, bar.device))
+
+    def _refuse(self, what: str) -> None:
+        self.notify(self.draft.problems[0], title=what, severity="error", markup=False)
 
     @on(StartBar.DeviceChanged)
     def _refresh_outlook(self) -> None:
@@ -334,7 +284,7 @@ class NewRunScreen(MeasuringScreen):
     def action_measure(self) -> None:
         """Start a calibration of the draft, or end the one at work."""
         if self.draft.config is None and not self.measuring:
-            self.notify(f"Only valid settings can be measured. {self.draft.problems[0]}", severity="error")
+            self._refuse("Only valid settings can be measured")
             return
         self.measure(self.draft.valid, self.query_one(StartBar).device, getattr(self.app, "data_dir", None))
 
@@ -346,8 +296,7 @@ class NewRunScreen(MeasuringScreen):
 
     def action_next_pane(self) -> None:
         """The focus to the next pane."""
-        names = [pane.name for pane in PANES]
-        self._show_pane(names[(names.index(self._pane) + 1) % len(names)], focus=True)
+        self._show_pane(self.query_one(Panes).next, focus=True)
 
     @on(PaneTabs.Chosen)
     def _pane_chosen(self, event: PaneTabs.Chosen) -> None:
@@ -355,15 +304,13 @@ class NewRunScreen(MeasuringScreen):
 
     def _show_pane(self, name: str, focus: bool = False) -> None:
         """Bring a pane to the front (where only one is shown) and, if asked, the focus into it."""
-        self._pane = name
-        self.query_one(PaneTabs).active = name
-        self._arrange()
+        self.query_one(Panes).show(name)
         if focus:
             self.call_after_refresh(self._focus_pane, name)
 
     def _focus_pane(self, name: str) -> None:
         """The focus into a pane, unless another was brought to the front since."""
-        if name != self._pane:
+        if name != self.query_one(Panes).active:
             return
         if name == "settings":
             self.query_one(ConfigForm).focus_field("name")

@@ -33,8 +33,9 @@ from fmnist_tui.tui.widgets.run_header import RunHeader, Standing, header_lines
 from fmnist_tui.tui.widgets.run_panels import LogTail, Narration
 from fmnist_tui.tui.widgets.run_panes import TALL, RunPanes, Shown
 
-REDRAW_SECONDS = 0.2
-"""Between two redraws for new data, at the least; a key is answered at once."""
+REDRAW_SECONDS = 0.4
+"""Between two redraws for new data, at the least (the worker renews its status every half second); a key is
+answered at once."""
 REDRAW_SHARE = 0.03
 """Share of the time that goes into redraws for new data: where one takes long, the next waits longer."""
 NARRATION_SECONDS = 1.0

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.reactive import reactive
 from textual.widgets import DataTable, Input, Static
 
 from fmnist_tui.runs.records import State
@@ -65,6 +66,9 @@ class RunsScreen(FeedScreen):
         Binding("escape", "clear_filter", "Clear", tooltip="show all runs again"),
     ]
 
+    problem: reactive[str] = reactive("")
+    """Why the runs can't be read; shown in their place."""
+
     def __init__(self, runs_dir: Path, glyphs: words.Glyphs, now: Callable[[], datetime]) -> None:
         super().__init__()
         self._runs_dir = runs_dir
@@ -107,8 +111,13 @@ class RunsScreen(FeedScreen):
     def runs_listed(self, runs: list[Run]) -> None:
         """The list changed."""
         self._runs = runs
+        self.problem = ""
         if self.is_current:
             self._show()
+
+    def watch_problem(self) -> None:
+        """Say it, or say it no more."""
+        self._show()
 
     def _tick(self) -> None:
         if self.is_current and any(run.state.alive for run in self._runs or ()):
@@ -124,8 +133,8 @@ class RunsScreen(FeedScreen):
         self.query_one(RunDetail).display = bool(runs)
         instead = self.query_one("#instead", Static)
         instead.display = not runs
+        table.show(runs)
         if runs:
-            table.show(runs)
             self._show_detail(len(runs))
         else:
             instead.update(self._nothing())
@@ -141,6 +150,8 @@ class RunsScreen(FeedScreen):
 
     def _nothing(self) -> Content:
         """What stands in the table's place."""
+        if self.problem and not self._runs:
+            return Content.styled(self.problem, "$warning")
         if self._runs is None:
             return Content("Reading the runs ...")
         if self._runs:

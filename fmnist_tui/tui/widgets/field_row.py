@@ -1,7 +1,7 @@
 """One field of the configuration form: mark, label, input, and beside it the unit and bounds or what is wrong.
 
-`widgets.form` makes a row for every field. A row draws everything but its text input itself, so that a form of
-fifty fields is some seventy widgets and opens at once.
+`widgets.form` makes a row for every field of a configuration. A row draws everything but its text input itself,
+so that a form of fifty fields is some seventy widgets and opens at once.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input, OptionList
-from textual.widgets.option_list import Option
+from textual.widgets import Input
 
 from fmnist_tui.fields import FieldSpec
-from fmnist_tui.tui.draft import Raw, choices_of, input_kind, takes_none
+from fmnist_tui.tui.draft import Raw, input_kind, takes_none
 from fmnist_tui.tui.format import shorten
 
 LABEL_WIDTH, INPUT_WIDTH, CHOICE_WIDTH = 21, 15, 19
@@ -38,17 +37,13 @@ def hint_of(spec: FieldSpec, ascii_only: bool) -> str:
 
 
 class FieldRow(Widget):
-    """What the three kinds of rows share."""
+    """What the kinds of rows share: TextRow, ToggleRow and `choice_row.ChoiceRow`."""
 
     DEFAULT_CSS = """
     FieldRow { width: 1fr; height: auto; text-wrap: nowrap; }
     FieldRow Input.-textual-compact { margin-left: 21; width: 15; padding: 0 1; background: $surface; }
     FieldRow Input.-textual-compact:focus { background: $primary-muted; background-tint: $foreground 0%; }
     FieldRow.-text Input.-textual-compact { width: 1fr; }
-    FieldRow OptionList {
-        overlay: screen; constrain: none inside; offset: 21 1; width: 19; height: auto; max-height: 8;
-        background: $panel;
-    }
     """
     ALLOW_SELECT = False
     input_width = INPUT_WIDTH
@@ -178,6 +173,11 @@ class TextRow(FieldRow):
         """Show where a long text begins."""
         self.call_after_refresh(self._rewind)
 
+    def on_descendant_blur(self) -> None:
+        """The label is drawn anew, and the text from its beginning."""
+        self.refresh()
+        self._rewind()
+
     def _rewind(self) -> None:
         """A text nobody is typing in is shown from its beginning."""
         if not self.input.has_focus:
@@ -249,99 +249,3 @@ class ToggleRow(FieldRow, can_focus=True):
         """A click on the box turns it over."""
         if LABEL_WIDTH <= event.x < LABEL_WIDTH + self.input_width:
             self.action_toggle_value()
-
-
-class ChoiceMenu(OptionList):
-    """The values to choose from, over the form while it is open."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close", show=False)]
-
-    class Left(Message):
-        """Nothing was chosen."""
-
-    def action_leave(self) -> None:
-        """Close it."""
-        self.post_message(self.Left())
-
-    def on_blur(self) -> None:
-        """Close it when the focus goes elsewhere."""
-        self.post_message(self.Left())
-
-
-class ChoiceRow(FieldRow, can_focus=True):
-    """One of a few words: left and right go through them, enter opens the list."""
-
-    input_width = CHOICE_WIDTH
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "step(-1)", "Previous", show=False),
-        Binding("right", "step(1)", "Next", show=False),
-        Binding("space,enter", "open", "Choose", show=False),
-    ]
-
-    def __init__(self, spec: FieldSpec, family: str, raw: Raw, ascii_only: bool) -> None:
-        super().__init__(spec, family, ascii_only)
-        self._value = str(raw)
-        self.choices = choices_of(spec)
-
-    @property
-    def raw(self) -> Raw:
-        """The chosen word."""
-        return self._value
-
-    def put(self, raw: Raw) -> None:
-        """Show a choice."""
-        self._value = str(raw)
-        self.refresh()
-
-    def _value_cells(self) -> list[tuple[str, str]]:
-        arrow = "v" if self.ascii_only else "▾"
-        return self._boxed(f"{self._value:<{self.input_width - 3}}{arrow}")
-
-    def choose(self, value: str) -> None:
-        """Take one of the choices and say so."""
-        if value != self._value:
-            self.put(value)
-            self.post_message(self.Edited(self, value))
-
-    def action_step(self, by: int) -> None:
-        """The next or the previous choice; it stays at the ends."""
-        at = self.choices.index(self._value) + by
-        if 0 <= at < len(self.choices):
-            self.choose(self.choices[at])
-
-    async def action_open(self) -> None:
-        """Open the list of choices."""
-        if not self.query(ChoiceMenu):
-            menu = ChoiceMenu(*(Option(f" {choice}", id=choice) for choice in self.choices), compact=True)
-            menu.highlighted = self.choices.index(self._value)
-            await self.mount(menu)
-            menu.focus(scroll_visible=False)
-
-    async def on_click(self, event: events.Click) -> None:
-        """A click on the box opens the list."""
-        if LABEL_WIDTH <= event.x < LABEL_WIDTH + self.input_width:
-            await self.action_open()
-
-    @on(OptionList.OptionHighlighted)
-    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        event.stop()
-
-    @on(OptionList.OptionSelected)
-    def _selected(self, event: OptionList.OptionSelected) -> None:
-        event.stop()
-        self.focus()
-        self.choose(self.choices[event.option_index])
-
-    @on(ChoiceMenu.Left)
-    async def _menu_left(self, event: ChoiceMenu.Left) -> None:
-        event.stop()
-        menu = self.query(ChoiceMenu)
-        if menu and menu.first().has_focus:
-            self.focus()
-        await menu.remove()
-
-
-def make_row(spec: FieldSpec, family: str, raw: Raw, ascii_only: bool) -> FieldRow:
-    """The row that suits the field's type."""
-    kinds: dict[str, type[TextRow | ToggleRow | ChoiceRow]] = {"switch": ToggleRow, "choice": ChoiceRow}
-    return kinds.get(input_kind(spec), TextRow)(spec, family, raw, ascii_only)

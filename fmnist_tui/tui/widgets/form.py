@@ -19,8 +19,9 @@ from textual.widgets import Input, Static
 
 from fmnist_tui.config import MODEL_KINDS, SECTIONS, RunConfig
 from fmnist_tui.fields import FieldSpec, fields_of
-from fmnist_tui.tui.draft import Draft
-from fmnist_tui.tui.widgets.field_row import FieldRow, hint_of, make_row
+from fmnist_tui.tui.draft import Draft, Raw, input_kind
+from fmnist_tui.tui.widgets.choice_row import ChoiceRow
+from fmnist_tui.tui.widgets.field_row import FieldRow, TextRow, ToggleRow, hint_of
 
 
 class ConfigForm(VerticalScroll, can_focus=False):
@@ -132,6 +133,12 @@ class ConfigForm(VerticalScroll, can_focus=False):
     def _focused(self, event: FieldRow.Focused) -> None:
         event.stop()
         self.post_message(self.FieldFocused(event.row.spec))
+
+
+def make_row(spec: FieldSpec, family: str, raw: Raw, ascii_only: bool) -> FieldRow:
+    """The row that suits the field's type."""
+    kinds: dict[str, type[TextRow | ToggleRow | ChoiceRow]] = {"switch": ToggleRow, "choice": ChoiceRow}
+    return kinds.get(input_kind(spec), TextRow)(spec, family, raw, ascii_only)
 
 
 def section_title(section: str) -> Content:

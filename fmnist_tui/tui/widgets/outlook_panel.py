@@ -32,8 +32,10 @@ from fmnist_tui.tui.widgets.facts import Facts
 from fmnist_tui.tui.widgets.lr_curve import LrCurve
 from fmnist_tui.tui.widgets.preview import ImageGrid, Tile, augment, draw, in_words
 
-PREVIEW_CLASSES = (9, 8, 5, 3, 0, 7, 2, 1, 4, 6)
+PREVIEW_CLASSES = (9, 5, 3, 1, 7, 0, 2, 4, 6, 8)
 """The class of the picture after each re-roll: first those that look least alike."""
+HIGH_FROM = 44
+"""Lines of the panel from which the curve may take more of them."""
 MAX_ROWS = 3
 """Rows of pictures shown where there is room."""
 
@@ -78,7 +80,8 @@ class OutlookPanel(VerticalScroll):
         self.refresh_all()
 
     def on_resize(self) -> None:
-        """As many pictures as there is room for."""
+        """As high a curve and as many pictures as there is room for."""
+        self.query_one(LrCurve).styles.height = 8 if self.size.height >= HIGH_FROM else 6
         self._show_preview()
 
     def show(self, config: RunConfig, forecast: Forecast, *, stale: bool) -> None:
@@ -122,11 +125,11 @@ class OutlookPanel(VerticalScroll):
         said = ["Shown for the last valid settings."] if self._stale else []
         said += [note.replace("--scale-schedule moves", "F8 moves") for note in notes(self.config)]
         if self.config.data.source == "full" and self.data_problem:
-            said.append(self.data_problem)
+            said.append(f"{self.data_problem} `fmnist-tui data fetch` gets it; data.source = sample needs none.")
         needed = memory_estimate(self.config, 4 if self.config.training.precision == "fp32" else 2)
         total = self.forecast.memory_total
         if total and needed > total and self.config.training.micro_batch != "auto":
-            said.append(f"The estimate is above the {memory(total)} of {self.forecast.device}: micro_batch = auto")
+            said.append(f"The estimate is above the GPU's {memory(total)}; micro_batch = auto splits the batch")
         return said
 
     def _facts(self) -> list[Fact]:

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from textual.content import Content
+from rich.segment import Segment
 from textual.geometry import Region
 from textual.strip import Strip
-from textual.visual import Visual
 from textual.widget import Widget
 
 from fmnist_tui.runs.records import State, Status, seconds_since
@@ -21,7 +20,6 @@ from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.eta import Remaining
 from fmnist_tui.tui.format import (
     ASCII,
-    STATE_COLORS,
     UNICODE,
     Glyphs,
     bar,
@@ -36,8 +34,20 @@ from fmnist_tui.tui.format import (
 
 SILENT_SECONDS = 15.0
 """Without a heartbeat for this long (it beats every two seconds) a run at work is said to be silent."""
+STYLES = ("label", "strong", "bar", "rest", "test", "best", "alive", "warning", "error", "success", "muted")
+"""Names of the looks of the header's texts; RunHeader has a component class `run-header--NAME` for each."""
+STATE_STYLES = {
+    State.QUEUED: "muted",
+    State.STARTING: "alive",
+    State.RUNNING: "alive",
+    State.STOPPING: "warning",
+    State.FINISHED: "success",
+    State.STOPPED: "warning",
+    State.FAILED: "error",
+    State.LOST: "error",
+}
 Part = tuple[str, str]
-"""A piece of text and its style."""
+"""A piece of text and the name of its look, '' for the plain one."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,8 @@ def header_lines(standing: Standing, now: datetime, width: int, glyphs: Glyphs =
     run = standing.run
     if run is None or run.status is None:
         state = "deleted" if standing.deleted else "loading" if run is None else "damaged"
-        name = [("", ""), (f" {shorten(standing.run_id, width - len(state) - 4, glyphs.ellipsis)}", "bold")]
-        return [_spread(name, [(state + " ", "$text-error" if state != "loading" else "")], width), [], [], []]
+        name = [(f" {shorten(standing.run_id, width - len(state) - 4, glyphs.ellipsis)}", "strong")]
+        return [_spread(name, [(state + " ", "" if state == "loading" else "error")], width), [], [], []]
     status = run.status
     return [
         _identity(standing, run, status, now, width, glyphs),
@@ -76,21 +86,21 @@ def _spread(left: Sequence[Part], right: Sequence[Part], width: int) -> list[Par
 
 
 def _identity(standing: Standing, run: Run, status: Status, now: datetime, width: int, glyphs: Glyphs) -> list[Part]:
-    color = f"${STATE_COLORS[run.state]}" if not standing.deleted else "$error"
+    style = STATE_STYLES[run.state] if not standing.deleted else "error"
     words = _state_words(run, status) if not standing.deleted else "deleted"
     silence = seconds_since(status.heartbeat, now.astimezone(UTC))
     if run.state.alive and silence > SILENT_SECONDS and not standing.deleted:
         words = f"{run.state}, but no heartbeat for {duration(silence)}"
-        color = "$warning"
+        style = "warning"
     name = shorten(run.name, 24, glyphs.ellipsis)
     glyph = glyphs.states[State.LOST if standing.deleted else run.state]
-    left: list[Part] = [(f" {glyph} ", f"bold {color}"), (f"{name}  ", "bold")]
+    left: list[Part] = [(f" {glyph} ", style), (f"{name}  ", "strong")]
     room = width - len(words) - 2 - sum(len(text) for text, _ in left)
     if room >= len(run.id):
-        left.append((f" {run.id}", "$foreground 65%"))
+        left.append((f" {run.id}", "label"))
     elif room >= 5:
-        left.append((f" {run.id[-4:]}", "$foreground 65%"))  # the part that tells runs of one name apart
-    return _spread(left, [(shorten(words, width - 8, glyphs.ellipsis) + " ", f"bold {color}")], width)
+        left.append((f" {run.id[-4:]}", "label"))  # the part that tells runs of one name apart
+    return _spread(left, [(shorten(words, width - 8, glyphs.ellipsis) + " ", style)], width)
 
 
 def _state_words(run: Run, status: Status) -> str:
@@ -103,18 +113,18 @@ def _state_words(run: Run, status: Status) -> str:
 def _overall(status: Status, width: int, glyphs: Glyphs) -> list[Part]:
     share = progress(status)
     text = f"  epoch {status.epoch:,} of {status.epochs:,}   {100 * share:5.1f} % "
-    return [(" ", ""), *_bar(share, width - len(text) - 1, glyphs, "$primary"), (text, "")]
+    return [(" ", ""), *_bar(share, width - len(text) - 1, glyphs), (text, "")]
 
 
-def _bar(share: float, width: int, glyphs: Glyphs, color: str) -> list[Part]:
+def _bar(share: float, width: int, glyphs: Glyphs) -> list[Part]:
     filled, rest = bar(share, max(0, width), glyphs)
-    return [(filled, color), (rest, "$foreground 25%")]
+    return [(filled, "bar"), (rest, "rest")]
 
 
 def _pace(standing: Standing, run: Run, status: Status, now: datetime, width: int, glyphs: Glyphs) -> list[Part]:
     """The epoch's bar, speed and time left of a run at work; how long it took and when it ended of one that is not."""
     if standing.deleted:
-        return [(" its directory is gone; below is what was known until then", "$text-error")]
+        return [(" its directory is gone; below is what was known until then", "error")]
     rate = f"{speed(status.images_per_second, glyphs.missing)} img/s"
     if not run.state.alive:
         return _ended(standing, run, status, now, rate)
@@ -125,9 +135,9 @@ def _pace(standing: Standing, run: Run, status: Status, now: datetime, width: in
     room = width - len(counter) - len(" epoch ")
     if room < 6:
         return [(shorten(counter.strip().rjust(width - 1), width, glyphs.ellipsis), "")]
-    parts = _bar(done / standing.per_epoch, room, glyphs, "$primary")
-    counted = [(f"  {done:,}/{standing.per_epoch:,}   {rate}   ", ""), (left, "bold"), (" ", "")]
-    return [(" epoch ", "$foreground 65%"), *parts, *counted]
+    parts = _bar(done / standing.per_epoch, room, glyphs)
+    counted = [(f"  {done:,}/{standing.per_epoch:,}   {rate}   ", ""), (left, "strong"), (" ", "")]
+    return [(" epoch ", "label"), *parts, *counted]
 
 
 def _left_words(remaining: Remaining | None, run: Run, now: datetime, glyphs: Glyphs) -> str:
@@ -164,12 +174,12 @@ def _measures(run: Run, status: Status, width: int, glyphs: Glyphs) -> list[Part
     reference = run.config.reference if run.config else None
     best = percent(status.best_accuracy, missing)
     facts: list[tuple[str, str, str]] = [
-        ("test", f"{percent(status.test_accuracy, missing)} %", "bold $text-accent"),
-        ("best", f"{best} %" + (f" ({status.best_epoch})" if status.best_epoch else ""), "bold $text-success"),
+        ("test", f"{percent(status.test_accuracy, missing)} %", "test"),
+        ("best", f"{best} %" + (f" ({status.best_epoch})" if status.best_epoch else ""), "best"),
     ]
     if reference is not None:
         facts.append(("reference", f"{percent(reference.accuracy)} %", ""))
-    facts.append(("loss", number(status.loss, missing), "bold"))
+    facts.append(("loss", number(status.loss, missing), "strong"))
     facts.append(("lr", missing if status.lr is None else f"{status.lr:.3g}", ""))
     parts: list[Part] = []
     used = 0
@@ -177,16 +187,30 @@ def _measures(run: Run, status: Status, width: int, glyphs: Glyphs) -> list[Part
         size = len(label) + len(value) + (4 if parts else 2)
         if used + size > width:
             break
-        parts += [("   " if parts else " ", ""), (f"{label} ", "$foreground 65%"), (value, style)]
+        parts += [("   " if parts else " ", ""), (f"{label} ", "label"), (value, style)]
         used += size
     return parts
 
 
 class RunHeader(Widget):
-    """Shows the lines it is given."""
+    """Shows the lines it is given. Strips are made here, not from markup: it changes five times a second."""
 
+    COMPONENT_CLASSES = {f"run-header--{name}" for name in STYLES}  # noqa: RUF012 (Textual's name and type)
     DEFAULT_CSS = """
-    RunHeader { height: 4; width: 100%; color: $foreground; }
+    RunHeader {
+        height: 4; width: 100%; color: $foreground;
+        & > .run-header--label { color: $foreground 65%; }
+        & > .run-header--strong { text-style: bold; }
+        & > .run-header--bar { color: $primary; }
+        & > .run-header--rest { color: $foreground 25%; }
+        & > .run-header--test { color: $text-accent; text-style: bold; }
+        & > .run-header--best { color: $text-success; text-style: bold; }
+        & > .run-header--alive { color: $primary; text-style: bold; }
+        & > .run-header--warning { color: $text-warning; text-style: bold; }
+        & > .run-header--error { color: $text-error; text-style: bold; }
+        & > .run-header--success { color: $text-success; text-style: bold; }
+        & > .run-header--muted { color: $foreground 65%; text-style: bold; }
+    }
     """
     ALLOW_SELECT = False
 
@@ -203,9 +227,10 @@ class RunHeader(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One of the lines."""
-        width = self.size.width
-        if y >= len(self._lines) or not self._lines[y]:
-            return Strip.blank(width, self.rich_style)
-        content = Content.assemble(*self._lines[y])
-        strip = Visual.to_strips(self, content, width, 1, self.visual_style)[0]
-        return strip.adjust_cell_length(width, self.rich_style)
+        width, base = self.size.width, self.rich_style
+        parts = self._lines[y] if y < len(self._lines) else []
+        segments = [
+            Segment(text, base + self.get_component_rich_style(f"run-header--{name}") if name else base)
+            for text, name in parts
+        ]
+        return Strip(segments).adjust_cell_length(width, base)

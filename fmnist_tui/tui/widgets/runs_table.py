@@ -7,27 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import ClassVar
 
 from rich.text import Text
 from textual import events
-from textual.binding import Binding, BindingType
-from textual.color import Color
 from textual.widgets import DataTable
 
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui.columns import Cell, Layout
 from fmnist_tui.tui.format import Glyphs
+from fmnist_tui.tui.widgets.row_table import RowTable
+
+COLORS = ("primary", "success", "warning", "error", "foreground", "foreground-muted", "foreground-disabled")
+"""Every colour `columns` names."""
 
 
-class RunsTable(DataTable[Text]):
+class RunsTable(RowTable):
     """Rows are runs, keyed by their ids."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Open")]
-
     def __init__(self, glyphs: Glyphs, now: Callable[[], datetime]) -> None:
-        super().__init__(cursor_type="row", cell_padding=0, cursor_foreground_priority="renderable")
+        super().__init__()
         self._glyphs = glyphs
         self._now = now
         self._layout_now: Layout | None = None
@@ -44,6 +43,10 @@ class RunsTable(DataTable[Text]):
         key = self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value
         return self._shown.get(key or "")
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing is offered to be opened where there is nothing."""
+        return bool(self._shown) and self.display if action == "select_cursor" else True
+
     def on_mount(self) -> None:
         """Draw anew in other colours when the theme changes."""
         self.app.theme_changed_signal.subscribe(self, lambda _: self._redraw())
@@ -59,6 +62,9 @@ class RunsTable(DataTable[Text]):
     def show(self, runs: Sequence[Run]) -> None:
         """Show these runs in this order; the cursor stays on its run, or where it was if that is gone."""
         self._wanted = runs
+        if not runs:
+            self.clear()
+            self._shown, self._cells = {}, {}
         if not self.size.width:
             return
         layout = columns.choose(self.size.width, max((len(columns.title(run)) for run in runs), default=0))
@@ -85,11 +91,7 @@ class RunsTable(DataTable[Text]):
     def _set_columns(self, layout: Layout) -> None:
         self.clear(columns=True)
         self._layout_now = layout
-        variables = self.app.theme_variables
-        background = Color.parse(variables["background"])
-        for name in ("primary", "success", "warning", "error", "foreground", "foreground-muted", "foreground-disabled"):
-            color = Color.parse(variables[name])
-            self._colors[name] = (background + color).hex6 if color.a < 1 else color.hex6
+        self._colors = {name: self.theme_color(name) for name in COLORS}
         for column, width in layout.columns:
             label = column.title.rjust(width) if column.align == "right" else column.title
             self.add_column(

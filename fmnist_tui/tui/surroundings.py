@@ -1,0 +1,50 @@
+"""What the New run screen wants to know of this machine and can't wait for: pictures, GPUs, the data set.
+
+Called in a thread worker; no Textual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_tui.config import CLASSES
+from fmnist_tui.data import source
+from fmnist_tui.monitor import Gpu, list_gpus
+
+PICTURES_PER_CLASS = 12
+"""Pictures of each class kept for the augmentation preview."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What was found."""
+
+    pictures: Mapping[int, NDArray[np.uint8]]
+    """(N, 28, 28) uint8 by class number, from the shipped sample; empty where it can't be read."""
+    pictures_problem: str
+    gpus: Sequence[Gpu]
+    data_problem: str
+    """Why the full data set is not at hand, '' where its four files are."""
+
+
+def look_around(data_dir: Path | None) -> Surroundings:
+    """Read the sample, ask the driver for GPUs, look for the data set; a fraction of a second."""
+    pictures: dict[int, NDArray[np.uint8]] = {}
+    pictures_problem = data_problem = ""
+    try:
+        sample = source.load_sample()
+        for label in range(len(CLASSES)):
+            of_class = sample.train_images[sample.train_labels == label]
+            pictures[label] = of_class[:PICTURES_PER_CLASS].copy()
+    except source.DataError as error:
+        pictures_problem = error.problem
+    try:
+        source.find(data_dir)
+    except source.DataError as error:
+        data_problem = error.problem
+    return Surroundings(pictures, pictures_problem, list_gpus().gpus, data_problem)

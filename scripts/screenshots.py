@@ -1,0 +1,66 @@
+"""Take README's pictures of the app: `python scripts/screenshots.py --runs-dir runs [--run RUN]`.
+
+Opens the app on a directory of real runs without a terminal, goes to each main screen and saves it as SVG
+under docs/images, at 80x24 and 120x40. What is shown is what those runs wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+from pathlib import Path
+
+from fmnist_tui.runs import store
+from fmnist_tui.tui.app import FmnistApp
+from fmnist_tui.tui.messages import OpenRun
+
+SIZES = ((80, 24), (120, 40))
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+
+
+def save(app: FmnistApp, name: str) -> None:
+    """Save the screen as SVG, without the web fonts rich would have a browser load."""
+    width, height = app.size
+    svg = app.export_screenshot(title=f"fmnist-tui, {width} x {height}")
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    svg = svg.replace("Fira Code", "DejaVu Sans Mono")
+    path = IMAGES / f"{name}-{width}x{height}.svg"
+    path.write_text(svg, encoding="utf-8")
+    print(path)
+
+
+async def shoot(runs_dir: Path, data_dir: Path | None, run_id: str, size: tuple[int, int]) -> None:
+    """All pictures at one size."""
+    app = FmnistApp(runs_dir, data_dir)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(2.0)
+        save(app, "runs")
+        app.post_message(OpenRun(run_id))
+        await pilot.pause(3.0)
+        save(app, "run")
+        await pilot.press("escape")
+        await pilot.press("n")
+        await pilot.pause(2.0)
+        save(app, "new-run")
+        await pilot.press("escape")
+        await pilot.press("3")
+        await pilot.pause(2.0)
+        save(app, "benchmarks")
+
+
+def main() -> None:
+    """Take every picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs-dir", type=Path, required=True)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--run", default="last", help="the run to show (default: the newest)")
+    options = parser.parse_args()
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    run = store.find_run(options.runs_dir, options.run)
+    for size in SIZES:
+        asyncio.run(shoot(options.runs_dir, options.data_dir, run.id, size))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,397 @@
+"""The app as a whole: places, keys, help, palette, signals, what it imports, and who hears the feed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import RunMaker, drawn, until, until_drawn, wait_for
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from fmnist_tui.runs.records import GpuSample, HostSample, State, SystemRecord
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui.app import FmnistApp
+from fmnist_tui.tui.messages import MetricRecord, SystemSampled
+from fmnist_tui.tui.screens.base import FeedScreen
+from fmnist_tui.tui.screens.help import HelpScreen
+from fmnist_tui.tui.screens.log import LogScreen
+from fmnist_tui.tui.screens.run import RunScreen
+from fmnist_tui.tui.screens.runs import RunsScreen
+from fmnist_tui.tui.screens.system import SystemScreen
+from fmnist_tui.tui.widgets.header import TopBar, gpu_facts
+from fmnist_tui.tui.widgets.header import words as formats
+
+
+@pytest.fixture
+def app(runs_dir: Path) -> FmnistApp:
+    return FmnistApp(runs_dir, None)
+
+
+def place(app: FmnistApp) -> str:
+    return app.screen.query_one(TopBar).active
+
+
+async def test_the_four_places_by_key_and_mouse(app: FmnistApp, maker: RunMaker) -> None:
+    maker.make("quick")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "✓ finished")
+        for key, name in (("2", "new"), ("3", "benchmarks"), ("4", "system"), ("2", "new"), ("1", "runs")):
+            app.set_focus(None)  # digits belong to a form that is typed into
+            await pilot.press(key)
+            await until(pilot, lambda name=name: place(app) == name)
+        assert len(app.screen_stack) == 1
+        bar = drawn(app)[0]
+        await pilot.click(TopBar, offset=(bar.index("3 Bench") + 1, 0))
+        await until(pilot, lambda: place(app) == "benchmarks")
+        assert len(app.screen_stack) == 2, "places lie beside each other, not on top"
+        await pilot.press("escape")
+        await until(pilot, lambda: place(app) == "runs")
+        await pilot.press("escape")
+        assert place(app) == "runs", "home has nothing to go back to"
+
+
+async def test_a_form_is_kept_and_a_clone_gets_its_own(app: FmnistApp, maker: RunMaker) -> None:
+    maker.make("quick")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "✓ finished")
+        await pilot.press("n")
+        await until(pilot, lambda: place(app) == "new")
+        form = app.screen
+        await pilot.press("escape")
+        await until(pilot, lambda: place(app) == "runs")
+        await pilot.press("c")
+        await until(pilot, lambda: place(app) == "new")
+        assert app.screen is not form
+        await pilot.press("escape")
+        await until(pilot, lambda: place(app) == "runs")
+        await pilot.press("n")
+        await until(pilot, lambda: place(app) == "new")
+        assert app.screen is form
+
+
+async def test_open_a_run_look_elsewhere_and_come_back(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=3)
+    maker.write_metrics(run, 3)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        screen = app.screen
+        await pilot.press("4")
+        await until(pilot, lambda: isinstance(app.screen, SystemScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen)
+        await pilot.press("1")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        await until(pilot, lambda: not screen.is_attached, 5)
+
+
+async def test_the_log_of_a_run_live(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=3)
+    run.worker_log.write_text("epoch 1\n\x1b[31mepoch 2\x1b[0m\n")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("l")
+        text = await until_drawn(pilot, "epoch 1", "epoch 2", f"worker.log of {run.id}", "(running)")
+        assert "nothing written yet" not in text
+        with run.worker_log.open("a") as log:
+            log.writelines(f"later {n}\n" for n in range(50))
+        await until_drawn(pilot, "later 49")
+        await pilot.press("home")
+        await until_drawn(pilot, "epoch 1")
+        await pilot.press("f")
+        await until_drawn(pilot, "later 49")
+        maker.write_status(run, state=State.FAILED, error="boom", ended=run.id and "2026-11-23T00:00:00Z")
+        await until_drawn(pilot, "(failed)")
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, LogScreen))
+
+
+async def test_help_lists_this_screens_keys(app: FmnistApp, maker: RunMaker) -> None:
+    maker.make("wrn", State.RUNNING, epoch=3)
+    async with app.run_test(size=(80, 40)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        text = await until_drawn(pilot, "stop the run: now, after this epoch, or kill it", "leave the app; runs go on")
+        assert "go on from the last checkpoint (not now)" in text, "a running run can't be resumed"
+        assert "Cursor up" not in text, "Textual's own keys are not listed"
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+
+
+async def test_help_of_another_screen_is_another(app: FmnistApp) -> None:
+    async with app.run_test(size=(80, 30)) as pilot:
+        await pilot.press("3", "question_mark")
+        text = await until_drawn(pilot, "write it to a file", "Here")
+        assert "stop the run" not in text
+
+
+async def test_the_palette_goes_places_and_opens_runs(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("densenet", run_id="20261101-000000-densenet-zzzz")
+    maker.make("wrn", run_id="20261102-000000-wrn-zzzz")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "2 runs")
+        await pilot.press("ctrl+p")
+        await until_drawn(pilot, "Clone", "Detach")
+        await pilot.press(*"go to bench")
+        await until_drawn(pilot, "Go to Benchmarks", "finished runs beside")
+        await pilot.press("enter")
+        await until(pilot, lambda: not app.screen.is_modal and place(app) == "benchmarks")
+        await pilot.press("ctrl+p", *"open densenet")
+        await until_drawn(pilot, "Open densenet")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        assert isinstance(app.screen, RunScreen) and app.screen.watched_run == run.id
+
+
+async def test_every_footer_fits_eighty_columns(app: FmnistApp, maker: RunMaker) -> None:
+    maker.gallery()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        for keys in ((), ("2",), ("3",), ("4",), ("1", "l"), ("escape", "enter")):
+            app.set_focus(None) if keys and keys[0].isdigit() else None
+            await pilot.press(*keys)
+            await pilot.pause()
+            lines = drawn(app)
+            assert len(lines) == 24
+            assert lines[-1].rstrip().endswith("q Detach"), (keys, lines[-1])
+            assert "? Keys" in lines[-1]
+
+
+async def test_a_key_of_the_footer_can_be_clicked(app: FmnistApp, maker: RunMaker) -> None:
+    maker.make("quick")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "✓ finished")
+        await pilot.click("KeyBar", offset=(drawn(app)[-1].index("? Keys") + 2, 0))
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+
+
+class Watcher(FeedScreen):
+    """Writes down what it hears."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__()
+        self.watched_run = run_id
+        self.steps: list[int] = []
+        self.restarts = 0
+        self.gone = False
+        self.listed: list[Run] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static("watching")
+
+    def runs_listed(self, runs: list[Run]) -> None:
+        self.listed = runs
+
+    def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
+        self.restarts += restarted
+        self.steps += [record.step for record in records if record.kind == "train"]
+
+    def run_vanished(self, run_id: str) -> None:
+        self.gone = True
+
+
+async def test_screens_hear_of_their_run_also_while_covered(app: FmnistApp, maker: RunMaker) -> None:
+    run, other = maker.make("wrn", State.RUNNING, epoch=3), maker.make("quick", State.RUNNING, epoch=1)
+    maker.write_metrics(run, 3)
+    maker.write_metrics(other, 7)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "2 runs")
+        screen = Watcher(run.id)
+        await app.show_screen(screen)
+        assert [listed.id for listed in screen.listed] == [listed.id for listed in app.runs], (
+            "told at once what is known"
+        )
+        await until(pilot, lambda: screen.steps == [118, 236, 354])
+        await pilot.press("4")
+        await until(pilot, lambda: isinstance(app.screen, SystemScreen))
+        maker.write_metrics(run, 2, first=4)
+        await until(pilot, lambda: len(screen.steps) == 5)
+        assert screen.restarts == 1
+        shutil.rmtree(run.path)
+        await until(pilot, lambda: screen.gone and len(screen.listed) == 1)
+
+
+async def test_a_problem_of_the_runs_directory_is_said(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    app = FmnistApp(tmp_path / "runs", None)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "file; name a directory")
+        (tmp_path / "runs").unlink()
+        await until_drawn(pilot, "No runs yet.")
+
+
+async def test_the_terminal_without_unicode(runs_dir: Path, maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    maker.gallery()
+    app = FmnistApp(runs_dir, None)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "* running", "=-----")
+        for keys in (("down",), ("s",), ("escape", "question_mark"), ("escape", "3"), ("4",), ("1", "ctrl+p")):
+            await pilot.press(*keys)
+            await pilot.pause()
+            for line in drawn(app):
+                assert line.isascii(), (keys, line)
+
+
+async def test_without_colours(app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    maker.gallery()
+    plain = FmnistApp(app.runs_dir, None)
+    async with plain.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running", "✗ failed")
+        for strip in plain.screen._compositor.render_strips():
+            for segment in strip:
+                for color in (segment.style.color, segment.style.bgcolor) if segment.style else ():
+                    if color is not None:
+                        red, green, blue = color.get_truecolor()
+                        assert red == green == blue
+
+
+async def test_leaving_says_what_goes_on(
+    app: FmnistApp, maker: RunMaker, sleeper: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.make("wrn", State.RUNNING, epoch=3)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("ctrl+c")
+        await until_drawn(pilot, "q leaves the app, runs go on")
+        await pilot.press("q")
+    assert "1 run at work without the app: wrn" in capsys.readouterr().err
+    os.kill(sleeper, 0)
+    assert not app.feed.is_alive()
+
+
+async def test_the_bar_shows_the_gpu(app: FmnistApp) -> None:
+    gpu = GpuSample(
+        index=0,
+        name="NVIDIA H200",
+        utilization=87,
+        memory_used=31 << 30,
+        memory_total=140 << 30,
+        power=512,
+        temperature=61,
+    )
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.post_message(SystemSampled(SystemRecord(gpus=[gpu]), ""))
+        await until(pilot, lambda: "GPU 87%  31/140 GiB" in drawn(app)[0])
+        await pilot.resize_terminal(120, 24)
+        app.post_message(SystemSampled(SystemRecord(gpus=[gpu]), ""))
+        await until(pilot, lambda: "GPU 87%  31/140 GiB  512 W  61 °C" in drawn(app)[0])
+        await pilot.resize_terminal(40, 10)
+        await until(pilot, lambda: "1 Runs" in drawn(app)[0] and len(drawn(app)[0]) == 40)
+
+
+def test_facts_of_several_gpus_and_of_silent_ones() -> None:
+    gpus = [GpuSample(index=n, name="x", utilization=share) for n, share in enumerate((87.0, None, 3.0))]
+    assert gpu_facts(gpus, formats.UNICODE) == ["3 GPUs 87 – 3 %"]
+    assert gpu_facts([GpuSample(index=0, name="x")], formats.UNICODE) == ["GPU"]
+
+
+async def test_the_gpu_screen(app: FmnistApp, maker: RunMaker, sleeper: int) -> None:
+    maker.make("wrn", State.RUNNING, epoch=3)
+    gpu = GpuSample(
+        index=0, name="NVIDIA H200", utilization=87, memory_used=31 << 30, memory_total=140 << 30, power=512,
+        power_limit=700, temperature=61, sm_clock=1980, pids=[sleeper, 1],
+    )  # fmt: skip
+    host = HostSample(cpu_percent=12, load=3.25, cores=16, ram_used=9 << 30, ram_total=128 << 30, disk_free=53 << 30)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        app._system_feed.stop()
+        await pilot.press("4")
+        app.post_message(SystemSampled(SystemRecord(gpus=[gpu], host=host), ""))
+        text = await until_drawn(pilot, "GPU 0  NVIDIA H200", "used by wrn and 1 other process")
+        for part in (
+            "87 %",
+            "31 / 140 GiB",
+            "512 / 700 W",
+            "61 °C  SM 1,980 MHz",
+            "16 cores · load 3.2",
+            "53 GiB free",
+        ):
+            assert part in text
+        app.post_message(SystemSampled(SystemRecord(host=host), "no GPU"))
+        text = await until_drawn(pilot, "none that an NVIDIA driver knows")
+        assert "H200" not in text
+        app.post_message(SystemSampled(SystemRecord(host=host), "The driver does not answer: error 999"))
+        await until_drawn(pilot, "The driver does not answer: error 999", "GPU problem")
+
+
+def test_opening_imports_nothing_heavy(runs_dir: Path, maker: RunMaker) -> None:
+    """The home screen comes without torch, NumPy and the chart library."""
+    maker.make("quick")
+    code = f"""
+import asyncio, sys
+from pathlib import Path
+from fmnist_tui.tui.app import FmnistApp
+async def main():
+    app = FmnistApp(Path({str(runs_dir)!r}), None)
+    async with app.run_test(size=(80, 24)) as pilot:
+        while not app.runs:
+            await pilot.pause(0.01)
+asyncio.run(main())
+print([name for name in ("torch", "numpy", "textual_plot", "fmnist_tui.data", "fmnist_tui.report") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_the_app_and_no_run(number: signal.Signals, runs_dir: Path, maker: RunMaker, sleeper: int) -> None:
+    maker.make("wrn", State.RUNNING, epoch=3)
+    code = f"from pathlib import Path; from fmnist_tui.tui.app import run_app; run_app(Path({str(runs_dir)!r}), None)"
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    app = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    seen = bytearray()
+
+    def read() -> bool:
+        try:
+            seen.extend(os.read(ours, 1 << 16))
+        except (BlockingIOError, OSError):
+            pass
+        return b"running" in seen or app.poll() is not None
+
+    try:
+        assert wait_for(read, 20)
+        assert app.poll() is None, seen[-2000:]
+        if number is signal.SIGHUP:  # the terminal is gone: nobody reads what the app writes
+            os.close(ours)
+        started = time.monotonic()
+        app.send_signal(number)
+        assert wait_for(lambda: (number is signal.SIGHUP or read()) and app.poll() is not None, 10)
+        assert time.monotonic() - started < 5
+        assert app.returncode in (0, 128 + number)
+        os.kill(sleeper, 0)
+    finally:
+        app.kill()
+        app.wait()
+
+
+def test_loop_is_closed_cleanly(runs_dir: Path) -> None:
+    """Two apps one after the other in a process: nothing of the first is left behind."""
+
+    async def once() -> Any:
+        app = FmnistApp(runs_dir, None)
+        async with app.run_test(size=(40, 10)) as pilot:
+            await pilot.press("4")
+        return app
+
+    for _ in range(2):
+        app = asyncio.run(once())
+        assert not app.feed.is_alive()
+        assert not app._system_feed.is_alive()

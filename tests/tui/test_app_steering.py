@@ -1,0 +1,363 @@
+"""What the app does to runs: every dialog and what it leaves on disk, with real run directories and processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from synthetic import RunMaker, drawn, until, until_drawn, wait_for, write_result
+from textual.widgets import Input
+
+from fmnist_tui.presets import load_preset
+from fmnist_tui.runs import process, store
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import ControlRequest, LaunchRequest, State
+from fmnist_tui.tui import launching
+from fmnist_tui.tui.app import FmnistApp
+from fmnist_tui.tui.messages import RunActionRequested, StartRequested
+from fmnist_tui.tui.screens.dialogs import ChoiceDialog, EditDialog, MessageDialog
+from fmnist_tui.tui.screens.new_run import NewRunScreen
+from fmnist_tui.tui.screens.run import RunScreen
+from fmnist_tui.tui.screens.runs import RunsScreen
+
+
+@pytest.fixture
+def app(runs_dir: Path) -> FmnistApp:
+    return FmnistApp(runs_dir, None)
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[RunDirectory]]:
+    """The runs workers were started for; each is a process that sleeps."""
+    started: list[RunDirectory] = []
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start(run: RunDirectory) -> subprocess.Popen[bytes]:
+        started.append(run)
+        child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+        children.append(child)
+        return child
+
+    monkeypatch.setattr(process, "start_worker", start)
+    yield started
+    for child in children:
+        child.kill()
+        child.wait()
+
+
+def requests(run: RunDirectory) -> list[ControlRequest]:
+    return process.read_control(run).requests
+
+
+@pytest.mark.parametrize(("key", "request_"), [("n", "stop"), ("a", "stop_after_epoch")])
+async def test_stop_asks_how(app: FmnistApp, maker: RunMaker, key: str, request_: str) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=3)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("s")
+        await until_drawn(pilot, "Stop wrn?", "Now, with a checkpoint", "After this epoch", "Kill it")
+        assert requests(run) == []
+        await pilot.press(key)
+        await until(pilot, lambda: len(requests(run)) == 1)
+        assert requests(run)[0].request == request_
+        await until_drawn(pilot, "wrn was asked to stop")
+
+
+async def test_stop_can_be_cancelled_and_chosen_with_the_arrows(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=3)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        assert requests(run) == []
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: [r.request for r in requests(run)] == ["stop_after_epoch"])
+
+
+async def test_kill(app: FmnistApp, maker: RunMaker) -> None:
+    worker = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    created = psutil.Process(worker.pid).create_time()
+    maker.make("wrn", State.RUNNING, epoch=3, pid=worker.pid, pid_started=created)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("s", "k")
+        await until_drawn(pilot, "? lost", "wrn was killed")
+        assert worker.wait(10) == -9
+
+
+async def test_a_worker_elsewhere_can_be_asked_but_not_killed(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=3, host="another-machine")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("s")
+        text = await until_drawn(pilot, "runs on another machine")
+        assert "Kill" not in text
+        await pilot.press("k", "n")
+        await until(pilot, lambda: [r.request for r in requests(run)] == ["stop"])
+
+
+async def test_a_run_that_ended_meanwhile_cannot_be_stopped(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=3)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
+        maker.write_status(run, state=State.FINISHED)
+        await pilot.press("n")
+        await until_drawn(pilot, "wrn was not stopped", "is finished, not at work any more")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+
+
+async def test_delete_asks(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("quick")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "✓ finished")
+        for key in ("escape", "k"):
+            await pilot.press("d")
+            await until_drawn(pilot, "Delete quick?")
+            await pilot.press(key)
+            await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+            assert run.marker.is_file()
+        await pilot.press("d", "d")
+        await until_drawn(pilot, "No runs yet.", "is deleted")
+        assert not run.path.exists()
+
+
+async def test_edit_sends_what_was_typed(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=37)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("e")
+        await until_drawn(pilot, "Epochs in all", "200 planned, in 37 now", "Stop at test accuracy")
+        app.screen.query_one("#epochs", Input).value = "36"
+        await until_drawn(pilot, "epochs: a whole number from 37 to 100,000")
+        await pilot.press("enter")
+        assert isinstance(app.screen, EditDialog), "nothing is sent while anything is wrong"
+        app.screen.query_one("#epochs", Input).value = "120"
+        app.screen.query_one("#accuracy", Input).value = "101"
+        await until_drawn(pilot, "accuracy: a number from 0 to 100")
+        app.screen.query_one("#accuracy", Input).value = "94.5"
+        await pilot.press("enter")
+        await until(pilot, lambda: len(requests(run)) == 1)
+        sent = requests(run)[0]
+        assert (sent.request, sent.epochs, sent.stop_at_accuracy) == ("edit", 120, 94.5)
+
+
+async def test_edit_without_a_change_sends_nothing(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=37)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(app.screen, EditDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        assert requests(run) == []
+
+
+async def test_resume_goes_on_as_it_was_started(
+    app: FmnistApp, maker: RunMaker, workers: list[RunDirectory], tmp_path: Path
+) -> None:
+    run = maker.make("quick", State.LOST, epoch=3)
+    run.checkpoint("last").write_bytes(b"weights")
+    launch = LaunchRequest.model_validate_json(run.launch.read_bytes())
+    run.launch.write_text(launch.model_copy(update={"device": "cpu", "data_dir": str(tmp_path)}).to_json())
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "? lost")
+        await pilot.press("r")
+        await until_drawn(pilot, "quick goes on.", "○ starting")
+    assert [started.id for started in workers] == [run.id]
+    resumed = launching.last_launch(run)
+    assert resumed is not None
+    assert (resumed.device, resumed.data_dir, resumed.epochs) == ("cpu", str(tmp_path), None)
+
+
+async def test_a_finished_run_is_resumed_for_more_epochs(
+    app: FmnistApp, maker: RunMaker, workers: list[RunDirectory]
+) -> None:
+    run = maker.make("quick")
+    run.checkpoint("last").write_bytes(b"weights")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "✓ finished")
+        await pilot.press("r")
+        await until_drawn(pilot, "Train quick for longer", "16")
+        app.screen.query_one("#epochs", Input).value = "8"
+        await until_drawn(pilot, "epochs: a whole number from 9")
+        app.screen.query_one("#epochs", Input).value = "12"
+        await pilot.press("enter")
+        await until(pilot, lambda: len(workers) == 1)
+    resumed = launching.last_launch(run)
+    assert resumed is not None and resumed.epochs == 12
+
+
+async def test_what_cannot_be_resumed_says_why(app: FmnistApp, maker: RunMaker, workers: list[RunDirectory]) -> None:
+    run = maker.make("wrn", State.STOPPED, epoch=9)
+    run.checkpoint("last").write_bytes(b"weights")
+    app.data_dir = app.runs_dir / "nowhere"
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "■ stopped")
+        await pilot.press("r")
+        await until_drawn(pilot, "wrn was not resumed", "was not found in the directory", "no such directory")
+    assert workers == []
+    assert store.load_run(run).state is State.STOPPED
+
+
+async def test_start_makes_a_run_and_shows_it(app: FmnistApp, runs_dir: Path, workers: list[RunDirectory]) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
+        app.screen.post_message(StartRequested(load_preset("quick"), "cpu"))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        assert [type(screen) for screen in app.screen_stack] == [RunsScreen, RunScreen], "back leads home"
+        (run,) = store.list_runs(runs_dir)
+        assert run.config is not None and run.config.preset == "quick"
+        assert [started.id for started in workers] == [run.id]
+        launch = launching.last_launch(run.directory)
+        assert launch is not None and launch.device == "cpu"
+        assert isinstance(app.screen, RunScreen) and app.screen.watched_run == run.id
+
+
+async def test_start_without_the_data_says_so_and_keeps_the_form(
+    app: FmnistApp, runs_dir: Path, workers: list[RunDirectory]
+) -> None:
+    app.data_dir = runs_dir / "nowhere"
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
+        form = app.screen
+        form.post_message(StartRequested(load_preset("wrn")))
+        await until_drawn(pilot, "wrn was not started", "The Fashion-MNIST data set was not found")
+        assert isinstance(app.screen, MessageDialog)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is form)
+    assert workers == [] and not runs_dir.exists(), "nothing is left half-made"
+
+
+async def test_start_in_a_directory_that_cannot_be_used(tmp_path: Path, workers: list[RunDirectory]) -> None:
+    (tmp_path / "file").write_text("")
+    app = FmnistApp(tmp_path / "file" / "runs", None)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.screen.post_message(StartRequested(load_preset("quick")))
+        await until_drawn(pilot, "quick was not started", "part of the path is a file")
+    assert workers == []
+
+
+async def test_a_worker_that_cannot_start_leaves_a_failed_run(
+    app: FmnistApp, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(run: RunDirectory) -> subprocess.Popen[bytes]:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(process, "start_worker", broken)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.screen.post_message(StartRequested(load_preset("quick")))
+        await until_drawn(pilot, "quick was not started", "Cannot allocate memory")
+        await pilot.press("enter")
+        await until_drawn(pilot, "✗ failed")
+
+
+async def test_a_started_worker_is_no_zombie(app: FmnistApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start(run: RunDirectory) -> subprocess.Popen[bytes]:
+        run.worker_log.write_text("ModuleNotFoundError: No module named 'torch'\n")
+        children.append(subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]))
+        return children[0]
+
+    monkeypatch.setattr(process, "start_worker", start)
+    async with app.run_test(size=(120, 24)) as pilot:
+        app.screen.post_message(StartRequested(load_preset("quick")))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await pilot.press("1")
+        await until_drawn(pilot, "✗ failed", "No module named 'torch'")
+        assert children[0].returncode == 1
+
+
+async def test_an_action_on_a_run_that_is_gone(app: FmnistApp) -> None:
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "No runs yet.")
+        app.screen.post_message(RunActionRequested("20261101-000000-quick-aaaa", "stop"))
+        await until_drawn(pilot, "20261101-000000-quick-aaaa is gone.")
+
+
+class TestBenchmarks:
+    """The Benchmarks screen."""
+
+    async def test_without_results_it_shows_what_to_beat(self, app: FmnistApp) -> None:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.press("3")
+            text = await until_drawn(pilot, "No run has finished yet", "To beat: 2018")
+            for row in (("WideResNet", "93.2775", "about 7 h"), ("Shake-Shake 96d", "93.7275", "1,800")):
+                assert any(all(part in line for part in row) for line in text.splitlines())
+
+    async def test_results_beside_the_reference(self, app: FmnistApp, maker: RunMaker) -> None:
+        write_result(maker.make("wrn"))
+        write_result(maker.make("wrn", changes={"seed": 1}), seed=1, test_accuracy=94.05)
+        run = maker.make("quick")
+        write_result(run, test_accuracy=91.0, best_accuracy=91.5, device="cpu", device_name="Xeon")
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.press("3")
+            text = await until_drawn(pilot, "3 finished runs", "custom split (30,000 / 40,000)", "Sample data")
+            (ours,) = [line for line in text.splitlines() if "94.00 ±0.07" in line]
+            for part in ("WideResNet", "94.12 ±0.00", "+0.84", "200", "9,870", "NVIDIA H200"):
+                assert part in ours
+            assert text.index("94.00") < text.index("93.2775") < text.index("91.50"), "sections in order"
+            newer = maker.make("densenet")
+            write_result(newer)
+            await until_drawn(pilot, "4 finished runs", "DenseNet")
+            await pilot.press("end", "enter")
+            await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.watched_run == run.id)
+
+    async def test_export(self, app: FmnistApp, maker: RunMaker, tmp_path: Path) -> None:
+        write_result(maker.make("wrn"))
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            await pilot.press("3")
+            await until_drawn(pilot, "1 finished run")
+            await pilot.press("x")
+            await until_drawn(pilot, "Write the table to a file")
+            name = app.screen.query_one("#path", Input)
+            for wrong, said in (("table.doc", "the name must end in"), ("no/where.md", "there is no directory no")):
+                name.value = wrong
+                await pilot.press("enter")
+                await until_drawn(pilot, said)
+            name.value = "table.csv"
+            await pilot.press("enter")
+            await until_drawn(pilot, "Written to")
+            assert "WideResNet" in (tmp_path / "table.csv").read_text() or "wrn" in (tmp_path / "table.csv").read_text()
+            (tmp_path / "old.md").write_text("mine")
+            await pilot.press("x")
+            await until_drawn(pilot, "Write the table to a file")
+            app.screen.query_one("#path", Input).value = "old.md"
+            await pilot.press("enter")
+            await until_drawn(pilot, "exists already; enter again replaces it")
+            assert (tmp_path / "old.md").read_text() == "mine"
+            await pilot.press("enter")
+            await until(pilot, lambda: wait_for(lambda: "Fashion-MNIST" in (tmp_path / "old.md").read_text(), 0.0))
+
+    async def test_copy(self, app: FmnistApp, maker: RunMaker) -> None:
+        write_result(maker.make("wrn"))
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.press("3")
+            await until_drawn(pilot, "1 finished run")
+            await pilot.press("y")
+            await until(pilot, lambda: "| WideResNet" in app.clipboard)
+
+
+async def test_dialogs_fit_forty_by_ten(app: FmnistApp, maker: RunMaker) -> None:
+    maker.make("wrn", State.RUNNING, epoch=3)
+    async with app.run_test(size=(40, 10)) as pilot:
+        await until_drawn(pilot, "● wrn")
+        for key, shown in (("s", "Stop wrn?"), ("e", "Epochs in all"), ("question_mark", "Keys")):
+            await pilot.press(key)
+            await until_drawn(pilot, shown)
+            assert all(len(line) == 40 for line in drawn(app))
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, RunsScreen))
