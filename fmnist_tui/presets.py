@@ -70,10 +70,11 @@ def load_preset(name: str) -> RunConfig:
     """
     presets = find_presets()
     if name not in presets:
-        close = difflib.get_close_matches(name, presets, n=1, cutoff=0.4)
+        is_path = name.endswith(".toml") or "/" in name
+        close = [] if is_path else difflib.get_close_matches(name, presets, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]}?" if close else "the presets are"
         message = f"no preset of this name; {hint}" + ("" if close else f" {', '.join(presets)}")
-        if name.endswith(".toml") or "/" in name:
+        if is_path:
             message += f"; for a file: fmnist-tui run config {name}"
         raise ConfigError([FieldError("preset", name, message)])
     return _named(load_file(presets[name].path), name)

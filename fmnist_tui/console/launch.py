@@ -78,18 +78,26 @@ def last_launch(directory: RunDirectory) -> LaunchRequest:
 
 
 def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: str = "") -> int:
-    behind = queue.would_wait(devices_for(start.device)) if start.detach and not start.now else None
+    behind = _behind(start) if start.detach and not start.now else None
     worker = process.start_worker(directory)
     if start.detach:
         _announce(directory, start.json)
         if behind is not None:
-            print_notes([f"it is queued behind {behind}; to run beside it and not wait: --now"])
+            print_notes([f"it is queued behind {behind}; --now would start it at once, beside the run at work"])
         return ExitCode.DONE
     with opened_view(start.json) as view:
         run = Attendant(directory, worker, interrupts).watch(view, since)
     if not start.json:
         print_summary(run)
     return exit_code(run)
+
+
+def _behind(start: Start) -> str | None:
+    """The run a new worker is going to wait for, as far as can be told before it looks itself."""
+    try:
+        return queue.would_wait(devices_for(start.device))
+    except store.RunError:  # the worker will say what is wrong, and start without the queue
+        return None
 
 
 def _announce(directory: RunDirectory, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from fmnist_tui.config import (
     DualPathNetConfig,
     ModelConfig,
     ShakeShakeConfig,
+    TurboConfig,
     WideResNetConfig,
 )
 
@@ -32,7 +33,7 @@ class Cost:
     kept_elements: int = 0
     """Of the tensors that autograd keeps for the backward pass."""
     kept_mask_elements: int = 0
-    """Of the dropout masks it keeps, one byte each whatever the precision."""
+    """Bytes it keeps whatever the precision: one an element of a dropout mask, eight an index of a max pooling."""
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -61,11 +62,12 @@ def activation_bytes_per_image(config: ModelConfig, bytes_per_element: int) -> i
     """Bytes one training image keeps from the forward pass for the backward pass: an estimate.
 
     Counted, at `bytes_per_element` (4 for fp32, 2 for bf16 and fp16): the inputs of every batch norm,
-    convolution, average pooling and linear layer and the results of every ReLU, a tensor that is several of
-    these once; dropout masks at one byte an element. That is what PyTorch keeps when it runs uncompiled.
-    Not counted: parameters, their gradients and momentum (12 bytes a parameter in fp32), what is alive only
-    while one layer runs (workspaces of convolutions, the gradients passing through), the loss, and the
-    allocator's slack. A compiled network recomputes some of the counted tensors and keeps fewer.
+    convolution, GELU, pooling and linear layer and the results of every ReLU, a tensor that is several of
+    these once; dropout masks at one byte an element and the places of maxima at eight. That is what PyTorch
+    keeps when it runs uncompiled. Not counted: parameters, their gradients and momentum (12 bytes a parameter
+    in fp32), what is alive only while one layer runs (workspaces of convolutions, the gradients passing
+    through), the loss, and the allocator's slack. A compiled network recomputes some of the counted tensors
+    and keeps fewer.
     """
     total = _total(config)
     return total.kept_elements * bytes_per_element + total.kept_mask_elements
@@ -77,6 +79,7 @@ def _total(config: ModelConfig) -> Cost:
         "densenet": _densenet,
         "dual_path_net": _dual_path_net,
         "shake_shake": _shake_shake,
+        "turbo": _turbo,
     }
     image = _kept(1, IMAGE_SIZE)
     return sum(walks[config.kind](config), start=image)
@@ -211,3 +214,24 @@ def _shake_shake(config: ShakeShakeConfig) -> Iterator[Cost]:
             channels = width
     yield _kept(channels, size)  # the final ReLU's result
     yield _classifier(channels)
+
+
+def _turbo(config: TurboConfig) -> Iterator[Cost]:
+    channels, size = config.whitening_filters, IMAGE_SIZE - 2 * (1 - config.whitening_padding)
+    # The whitening's filters are frozen: arithmetic forward, no parameters but the bias.
+    yield Cost(parameters=channels, multiply_adds=9 * channels * size * size) + _kept(channels, size)
+    for width in config.widths:
+        yield _kept(channels, size) + _conv(channels, width, 3, size)
+        yield _kept(width, size)  # max pooling's input
+        channels, size = width, size // 2
+        yield Cost(kept_mask_elements=8 * channels * size * size)  # where the maxima were
+        yield _frozen_norm_gelu(channels, size)
+        yield _kept(channels, size) + _conv(channels, channels, 3, size) + _frozen_norm_gelu(channels, size)
+    yield _kept(channels, size)  # the input and
+    yield Cost(kept_elements=channels)  # the result of the largest value
+    yield Cost(channels * len(CLASSES), multiply_adds=channels * len(CLASSES))
+
+
+def _frozen_norm_gelu(channels: int, size: int) -> Cost:
+    """Batch norm keeps its input and GELU its own; only the biases are trained."""
+    return Cost(parameters=channels) + _kept(channels, size) + _kept(channels, size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fmnist_tui.config import (
+    IMAGE_SIZE,
     AugmentConfig,
     DenseNetConfig,
     DualPathNetConfig,
@@ -12,6 +13,7 @@ from fmnist_tui.config import (
     OptimizerConfig,
     ScheduleConfig,
     ShakeShakeConfig,
+    TurboConfig,
     WideResNetConfig,
 )
 from fmnist_tui.report.words import field_value
@@ -29,6 +31,8 @@ def network_name(model: ModelConfig) -> str:
         return f"DualPathNet-{'-'.join(map(str, model.blocks))}"
     if isinstance(model, ShakeShakeConfig):
         return f"Shake-Shake-{model.depth} 2x{model.base_channels}d"
+    if isinstance(model, TurboConfig):
+        return f"Turbo-{'-'.join(map(str, model.widths))}"
     return str(model.kind)
 
 
@@ -38,8 +42,12 @@ def network(model: ModelConfig) -> str:
 
 
 def optimizer(config: OptimizerConfig) -> str:
-    """'SGD, momentum 0.9, Nesterov'."""
-    return f"SGD, momentum {config.momentum:g}" + (", Nesterov" if config.nesterov else "")
+    """'SGD, momentum 0.9, Nesterov'; of Muon both parts: what moves the filters, and what moves the rest."""
+    sgd = f"SGD, momentum {config.momentum:g}" + (", Nesterov" if config.nesterov else "")
+    if config.kind == "sgd":
+        return sgd
+    muon = f"Muon, momentum {config.muon_momentum:g}, {config.muon_steps} iterations"
+    return f"{muon}; biases (lr {config.bias_lr:g}) and head (lr {config.head_lr:g}): {sgd}"
 
 
 def schedule(config: ScheduleConfig) -> str:
@@ -47,6 +55,7 @@ def schedule(config: ScheduleConfig) -> str:
     said = {
         "step": f"x{config.gamma:g} at epochs {', '.join(map(str, config.milestones))}",
         "cosine": f"cosine to {config.min_lr:g}",
+        "linear": f"linear to {config.min_lr:g}",
         "one_cycle": f"one cycle to {config.min_lr:g}",
     }.get(config.kind, config.kind)
     return said + (f", warm-up {config.warmup_epochs:g} epochs" if config.warmup_epochs else "")
@@ -55,10 +64,13 @@ def schedule(config: ScheduleConfig) -> str:
 def augmentation(config: AugmentConfig) -> str:
     """'crop (pad 4), flip, Cutout 16'; 'none' where nothing is done."""
     said = [f"crop (pad {config.crop_padding})"] if config.crop_padding else []
-    said += ["flip"] if config.flip else []
+    said += ["flip" + (" alternating" if config.flip_mode == "alternating" else "")] if config.flip else []
     if config.cutout_size and config.cutout_probability:
         share = "" if config.cutout_probability == 1 else f" (p {config.cutout_probability:g})"
         said.append(f"Cutout {config.cutout_size}{share}" + (" inside" if config.cutout_inside else ""))
+    if config.low_resolution < IMAGE_SIZE and config.low_resolution_share:
+        size = config.low_resolution
+        said.append(f"first {config.low_resolution_share:.0%} of the epochs at {size}x{size}")
     return ", ".join(said) or "none"
 
 

@@ -78,6 +78,7 @@ def _row(row: Row) -> dict[str, Any]:
         "test_accuracy": _spread(row.spread("test_accuracy")),
         "best_accuracy": _spread(row.spread("best_accuracy")),
         "best_epochs": row.best_epochs,
+        "tta_accuracy": _spread(row.tta_accuracy) if row.tta_accuracy else None,
         "total_seconds": row.spread("total_seconds").mean,
         "images_per_second": row.spread("images_per_second").mean,
         "device": result.device_name or result.device,

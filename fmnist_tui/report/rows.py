@@ -27,6 +27,7 @@ NOT_COMPARED = (
     "training.deterministic",
     "training.micro_batch",
     "training.eval_every",
+    "training.tta",
     "training.checkpoint_seconds",
     "training.max_steps",
 )
@@ -121,6 +122,12 @@ class Row:
     def spread(self, field: str) -> Spread:
         """Mean and standard deviation of a numeric field of Result."""
         return Spread.of(getattr(run.result, field) for run in self.runs)
+
+    @property
+    def tta_accuracy(self) -> Spread | None:
+        """Accuracy with test-time averaging over the runs that measured it; None where none did."""
+        values = [value for run in self.runs if (value := run.result.tta_accuracy) is not None]
+        return Spread.of(values) if values else None
 
     def above_reference(self, field: str) -> float | None:
         """Percentage points of a mean accuracy above the reference's; None where there is none to compare with."""

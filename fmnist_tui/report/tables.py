@@ -27,6 +27,8 @@ MEASURED = (
     Column("Data and split"),
     Column("Runs", True),
 )
+AVERAGED = (Column("With flip averaging", True),)
+"""Test-time averaging's own column, where a row has it."""
 COMPARED = (
     Column("Reference", True),
     Column("Best - reference", True),
@@ -89,9 +91,14 @@ def report(benchmarks: Benchmarks) -> list[Block]:
 
 def results_table(rows: list[Row], compared: bool = False) -> Table:
     """One line a row; with the reference's columns where the table may be `compared` with it."""
-    columns = HEADLINE + MEASURED + (COMPARED if compared else ()) + SAID
+    averaged = any(row.tta_accuracy for row in rows)
+    columns = HEADLINE + MEASURED + (AVERAGED if averaged else ()) + (COMPARED if compared else ()) + SAID
     cells = tuple(
-        headline(row) + _measured(row) + (_compared(row) if compared else ()) + (row.first.label, notes(row))
+        headline(row)
+        + _measured(row)
+        + (_averaged(row) if averaged else ())
+        + (_compared(row) if compared else ())
+        + (row.first.label, notes(row))
         for row in rows
     )
     return Table(columns, cells)
@@ -123,6 +130,10 @@ def _measured(row: Row) -> tuple[str, ...]:
         data(row.first),
         runs,
     )
+
+
+def _averaged(row: Row) -> tuple[str, ...]:
+    return (NOTHING if row.tta_accuracy is None else _accuracy(row.tta_accuracy),)
 
 
 def _compared(row: Row) -> tuple[str, ...]:

@@ -119,14 +119,15 @@ class Place:
             lock.acquire(timeout=0)
             self._lock = lock
         path.touch()
-        mine, entered = self._ticket, bool(self._tickets)
+        mine, known = self._ticket, [ticket.id for ticket in self._tickets]
         tickets = drop_dead(self._directory, before)
         if any(ticket.id == mine.id for ticket in tickets):
             self._tickets = [mine if ticket.id == mine.id else ticket for ticket in tickets]
             return
         at = len(tickets)
-        if entered:  # the list was lost: back to before those who came later
-            at = next((i for i, ticket in enumerate(tickets) if not ticket.on and ticket.arrived > mine.arrived), at)
+        if mine.id in known:  # the list was lost: back behind those who were ahead
+            ahead = known[: known.index(mine.id)]
+            at = max((at + 1 for at, ticket in enumerate(tickets) if ticket.id in ahead), default=0)
         self._tickets = [*tickets[:at], mine, *tickets[at:]]
 
     def _take_over(self, tickets: Sequence[Ticket]) -> None:

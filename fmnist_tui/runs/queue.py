@@ -115,7 +115,10 @@ class DeviceQueue:
 
 
 def snapshot() -> list[DeviceQueue]:
-    """Every device in use or waited for, by name. Reads only; a few milliseconds."""
+    """Every device in use or waited for, by name. Reads only; a few milliseconds.
+
+    Raises RunError where the queue's directory can't be read.
+    """
     tickets = _living_tickets()
     statuses = statuses_of(tickets)
     standing = standings(tickets, statuses)
@@ -149,11 +152,17 @@ def snapshot() -> list[DeviceQueue]:
 
 def _living_tickets() -> list[Ticket]:
     directory = queue_directory()
-    return [ticket for ticket in read_tickets(directory) if is_alive(directory, ticket)]
+    try:
+        return [ticket for ticket in read_tickets(directory) if is_alive(directory, ticket)]
+    except OSError as error:
+        raise RunError(f"the device queue can't be read: {error.strerror}: {directory}") from None
 
 
 def would_wait(devices: Sequence[Device]) -> str | None:
-    """The id of the run a new one would be directly behind; None where one of the devices is free."""
+    """The id of the run a new one would be directly behind; None where one of the devices is free.
+
+    Raises RunError where the queue's directory can't be read.
+    """
     tickets = _living_tickets()
     new = Ticket(run_id="", directory="", pid=0, pid_started=None, devices=list(devices))
     return standings([*tickets, new], statuses_of(tickets))[new.id].behind

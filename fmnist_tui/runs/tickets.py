@@ -101,10 +101,13 @@ def list_path(directory: Path) -> Path:
 
 
 def read_tickets(directory: Path) -> list[Ticket]:
-    """The tickets in order; none where the list is missing or damaged: then all who wait enter again."""
+    """The tickets in order; none where the list is missing or damaged: then all who wait enter again.
+
+    Raises OSError where it can't be read.
+    """
     try:
         return TicketList.model_validate_json(list_path(directory).read_bytes()).tickets
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
         return []
 
 

@@ -36,7 +36,7 @@ def measure(config: RunConfig, device_name: str, data_dir: Path | None, seconds:
     from fmnist_tui.data import source
     from fmnist_tui.data.batches import DeviceDataset, epoch_permutation, train_batch
     from fmnist_tui.data.split import split
-    from fmnist_tui.models import build_model
+    from fmnist_tui.models import build_model, initialise_from
     from fmnist_tui.training.evaluate import evaluate
     from fmnist_tui.training.optim import build_optimizer
     from fmnist_tui.training.precision import apply_global_settings, choose, resolve_device
@@ -53,7 +53,8 @@ def measure(config: RunConfig, device_name: str, data_dir: Path | None, seconds:
     few = slice(0, EVAL_IMAGES)
     test_set = DeviceDataset(images.test_images[few], images.test_labels[few], device)
     model = build_model(config.model).to(device).to(memory_format=execution.memory_format)
-    step = TrainStep(model, build_optimizer(model, config.optimizer), config, execution)
+    initialise_from(model, train_set.images)
+    step = TrainStep(model, build_optimizer(model, config.optimizer, execution.dtype), config, execution)
     permutation = epoch_permutation(len(train_set), config.seed, 1, device)
     batches = max(1, len(train_set) // config.training.batch_size)  # whole batches only
 

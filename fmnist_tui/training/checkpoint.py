@@ -112,8 +112,13 @@ def read(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: is damaged ({str(error).splitlines()[0] if str(error) else 'empty'})") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except pickle.UnpicklingError:  # torch's text advises weights_only=False, which would run what is in the file
+        raise CheckpointError(f"{path}: is damaged, or holds more than tensors and plain values") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = (str(error).splitlines() or ["empty"])[0][:120]
+        raise CheckpointError(f"{path}: is damaged ({reason})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: is not a checkpoint of this version of fmnist-tui")
     return content

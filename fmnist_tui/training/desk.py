@@ -182,7 +182,7 @@ class Desk:
             if not math.isfinite(record.loss):
                 self._tell_position(loss=record.loss)
                 raise NonFiniteLoss(first_non_finite_step(record, self.losses.every), record.epoch, record.loss)
-            self.pace.line(record.images_per_second)
+            self.pace.line(record.images_per_second, record.epoch, self.progress.epochs)
         if records:
             last = records[-1]
             self._tell_position(loss=last.loss, lr=last.lr)

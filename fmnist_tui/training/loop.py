@@ -41,7 +41,7 @@ def train(job: Job) -> None:
 
     torch.manual_seed(step_seed(config.seed, "weights", 0, 0))
     model = build_model(config.model).to(device).to(memory_format=execution.memory_format)
-    optimizer = build_optimizer(model, config.optimizer)
+    optimizer = build_optimizer(model, config.optimizer, execution.dtype)
     step = TrainStep(model, optimizer, config, execution)
     desk = Desk(job, model, optimizer, step, Progress(config.training.epochs, per_epoch), len(train_set), len(test_set))
     if desk.begin():
@@ -71,6 +71,7 @@ def train(job: Job) -> None:
                 desk.stop_if_asked()
                 started = time.perf_counter()
                 desk.losses.restart_clock()
+        desk.losses.end_line()
         desk.collect_losses(wait=True)
         progress.train_seconds += time.perf_counter() - started
 

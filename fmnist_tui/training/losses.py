@@ -54,6 +54,7 @@ class LossLog:
         self._device = device
         self._losses: list[Tensor] = []
         self._images = 0
+        self._last = (0, 0, 0.0)
         self._lines: deque[_Line] = deque()
         self._clock = time.perf_counter()
 
@@ -65,8 +66,14 @@ class LossLog:
         """The loss of a step, () float32 on the device. `step` and `batch` count it: 1 is the first."""
         self._losses.append(loss)
         self._images += images
+        self._last = (step, epoch, lr)
         if batch % self.every == 0 or batch == self.steps_per_epoch:
             self._send(step, epoch, lr)
+
+    def end_line(self) -> None:
+        """Close the unfinished line, if there is one: no further step comes."""
+        if self._losses:
+            self._send(*self._last)
 
     def _send(self, step: int, epoch: int, lr: float) -> None:
         losses = torch.stack(self._losses)
@@ -112,12 +119,14 @@ class LossLog:
     def state(self) -> dict[str, Any]:
         """The unfinished line, for a checkpoint; every finished one must have been collected."""
         assert not self._lines
-        return {"losses": [float(loss) for loss in self._losses], "images": self._images}
+        return {"losses": [float(loss) for loss in self._losses], "images": self._images, "last": list(self._last)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on with the unfinished line of a checkpoint."""
         self._losses = [torch.tensor(loss, device=self._device) for loss in state["losses"]]
         self._images = state["images"]
+        step, epoch, lr = state["last"]
+        self._last = (int(step), int(epoch), float(lr))
 
     def unfinished(self) -> list[float]:
         """The losses of the unfinished line; waits for the device."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.training.schedule import work
 
 
 @dataclass
@@ -96,14 +97,18 @@ class Pace:
         self._config = config
         self._test_images = test_images
         self._speeds: deque[float] = deque(maxlen=50)
+        self._full_speeds: deque[float] = deque(maxlen=50)
+        """The same in images at full resolution."""
         self._lines = 0
         self._eval_seconds: float | None = None
 
-    def line(self, images_per_second: float) -> None:
-        """A metric line's speed."""
+    def line(self, images_per_second: float, epoch: int = 1, epochs: int | None = None) -> None:
+        """The speed of a metric line, in which epoch of how many."""
         self._lines += 1
         if self._lines > 1:
             self._speeds.append(images_per_second)
+            each = work(epoch, self._config, epochs) - work(epoch - 1, self._config, epochs)
+            self._full_speeds.append(images_per_second * each)
 
     def evaluation(self, seconds: float) -> None:
         """An evaluation's time."""
@@ -120,15 +125,17 @@ class Pace:
         if speed is None:
             return None
         last_epoch, share = progress.epochs, progress.batch / progress.steps_per_epoch
-        epochs_left = progress.epochs - progress.epoch + 1 - share
+        position = progress.epoch - 1 + share
+        end: float = progress.epochs
         limit = self._config.training.max_steps
         if limit is not None:
-            epochs_left = min(epochs_left, (limit - progress.step) / progress.steps_per_epoch)
+            end = min(end, position + (limit - progress.step) / progress.steps_per_epoch)
             last_epoch = min(last_epoch, -(-limit // progress.steps_per_epoch))
         evaluations = len(evaluated_epochs(progress.epoch, last_epoch, self._config.training.eval_every))
         # Forward only is about a third of a training step; replaced by the first measured evaluation.
         each = self._eval_seconds if self._eval_seconds is not None else self._test_images / (3.0 * speed)
-        return max(0.0, epochs_left * images_per_epoch / speed + evaluations * each)
+        left = work(end, self._config, progress.epochs) - work(position, self._config, progress.epochs)
+        return max(0.0, left * images_per_epoch / statistics.median(self._full_speeds) + evaluations * each)
 
 
 def evaluated_epochs(first: int, last: int, every: int) -> range | list[int]:

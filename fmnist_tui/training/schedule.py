@@ -51,9 +51,23 @@ def train_resolution(epoch: int, config: RunConfig, epochs: int | None = None) -
     The low resolution holds for the nearest whole number of epochs to its share of the run. `epochs` is the
     length of the run where it is no longer the configuration's.
     """
-    augment = config.augment
-    low_epochs = round(augment.low_resolution_share * (epochs or config.training.epochs))
-    return augment.low_resolution if epoch <= low_epochs else IMAGE_SIZE
+    return config.augment.low_resolution if epoch <= low_resolution_epochs(config, epochs) else IMAGE_SIZE
+
+
+def low_resolution_epochs(config: RunConfig, epochs: int | None = None) -> int:
+    """How many epochs, from the first, train at the low resolution."""
+    if config.augment.low_resolution == IMAGE_SIZE:
+        return 0
+    return round(config.augment.low_resolution_share * (epochs or config.training.epochs))
+
+
+def work(position: float, config: RunConfig, epochs: int | None = None) -> float:
+    """Arithmetic of the run up to a position in epochs, in epochs at full resolution.
+
+    A convolutional network's arithmetic goes with the number of pixels.
+    """
+    low = min(position, low_resolution_epochs(config, epochs))
+    return low * (config.augment.low_resolution / IMAGE_SIZE) ** 2 + position - low
 
 
 def _cosine(share: float, start: float, end: float) -> float:

@@ -64,7 +64,8 @@ class TrainStep:
         """Train on images (B, 28, 28) uint8 and labels (B,) int64; `step` counts within the epoch.
 
         `flip` (B,) bool says which images are mirrored where that is not to be drawn; `size` is the side they
-        are resized to. Returns the mean loss (label smoothing included) () float32 and the number of correct predictions () int64, on the device.
+        are resized to. Returns the mean loss () float32, label smoothing included, and the number of correct
+        predictions () int64, on the device.
         Raises OutOfMemory where the batch does not fit and may not be split.
         """
         seed = self.config.seed
@@ -74,9 +75,7 @@ class TrainStep:
         if flip is not None:
             draws = draws._replace(flip=flip)
         execution = self.execution
-        inputs = augment.apply(
-            images, draws, self.config.augment, execution.dtype, execution.memory_format, size
-        )
+        inputs = augment.apply(images, draws, self.config.augment, execution.dtype, execution.memory_format, size)
         set_learning_rate(self.optimizer, lr)
         while True:
             try:

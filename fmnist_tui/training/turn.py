@@ -12,7 +12,6 @@ from types import TracebackType
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.monitor.devices import devices_for
-from fmnist_tui.report.words import duration
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.place import Place
 from fmnist_tui.runs.process import HEARTBEAT_SECONDS
@@ -88,6 +87,8 @@ class Turn:
             self._place = None
 
     def _queue(self, place: Place, devices: Sequence[Device]) -> Device:
+        from fmnist_tui.report.words import duration  # a run that need not wait starts without it
+
         began = time.monotonic()
         place.expect(expected_seconds(self._config, self._launch, self._reporter.status, devices, self._earlier_runs()))
         name = devices[0].name if len(devices) == 1 else self._launch.device
@@ -98,7 +99,7 @@ class Turn:
         where = place_in_words(status) + (f", behind {status.queue_behind}" if status.queue_behind else "")
         self._reporter.event(
             "queue",
-            f"{where}; to run beside it and not wait: --now",
+            f"{where}; --now would start it at once, beside the run at work",
             device=name,
             place=status.queue_place,
             behind=status.queue_behind,

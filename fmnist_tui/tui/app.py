@@ -8,10 +8,6 @@ lives, so a half-filled form is not lost), then a run, its log, dialogs. Escape 
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +22,7 @@ from textual.screen import Screen
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
-from fmnist_tui.tui import terminal
+from fmnist_tui.tui import session, terminal
 from fmnist_tui.tui.feed import Feed, LogAdvanced, SystemFeed
 from fmnist_tui.tui.messages import (
     FeedProblem,
@@ -44,9 +40,6 @@ from fmnist_tui.tui.screens.log import LogScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
 from fmnist_tui.tui.steering import Steering
 from fmnist_tui.tui.widgets.header import TABS, Place, TopBar
-
-LEAVE_SECONDS = 2.0
-"""After a signal the app has this long to close; a terminal that is gone may block it for ever."""
 
 
 def run_app(runs_dir: Path, data_dir: Path | None) -> None:
@@ -79,6 +72,7 @@ class FmnistApp(App[None]):
         disk = next((place for place in (runs_dir, *runs_dir.parents) if place.exists()), Path("/"))
         self._system_feed = SystemFeed(disk, self.post_message)
         self._sample: SystemSampled | None = None
+        self._settled = False
         self._places: dict[Place, FeedScreen] = {}
         terminal.set_themes(self)
 
@@ -109,23 +103,9 @@ class FmnistApp(App[None]):
     def on_mount(self) -> None:
         """Start the threads and listen for the signals that end a session."""
         self.screen_change_signal.subscribe(self, lambda _: self._update_watch())
-        loop = asyncio.get_running_loop()
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, self._leave, number)
+        session.leave_on_signals(self)
         self.feed.start()
         self._system_feed.start()
-
-    def _leave(self, number: int) -> None:
-        """A signal asked the app to end. Runs have sessions of their own and don't get it."""
-
-        def force() -> None:
-            os._exit(128 + number)
-
-        watchdog = threading.Timer(LEAVE_SECONDS, force)
-        watchdog.daemon = True
-        watchdog.start()
-        self.exit(return_code=128 + number)
 
     def on_unmount(self) -> None:
         """Stop the threads."""
@@ -134,9 +114,9 @@ class FmnistApp(App[None]):
 
     def action_detach(self) -> None:
         """Leave, and say what goes on."""
-        alive = [run.name for run in self.runs if run.state.alive]
-        said = f"{words.count(len(alive), 'run')} at work without the app: {', '.join(alive)}" if alive else ""
-        self.exit(message=Text(f"{said}. fmnist-tui shows them again.") if alive else None)
+        going = [run.name for run in self.runs if run.state.alive]
+        said = f"Without the app go on: {', '.join(going)}. fmnist-tui shows them again."
+        self.exit(message=Text(said) if going else None)
 
     async def action_quit(self) -> None:
         """The same under Textual's name."""
@@ -155,6 +135,9 @@ class FmnistApp(App[None]):
 
     def on_runs_listed(self, message: RunsListed) -> None:
         """The list changed."""
+        if not self._settled:
+            self._settled = True
+            session.calm_the_collector()
         self.runs = message.runs
         for screen in self.feed_screens():
             screen.runs_listed(message.runs)
@@ -306,6 +289,10 @@ class FmnistApp(App[None]):
     def on_start_requested(self, message: StartRequested) -> None:
         """A new run was asked for."""
         self.steering.start(message.config, message.device, message.queue)
+
+    def on_runs_screen_move_requested(self, message: RunsScreen.MoveRequested) -> None:
+        """A queued run is to change places."""
+        self.steering.move(message.run_id, message.by)
 
     def on_run_action_requested(self, message: RunActionRequested) -> None:
         """Something is to be done to a run."""

@@ -156,7 +156,7 @@ class Calibration:
                 raise CalibrationCancelled
             if so_far.error:
                 raise CalibrationError(so_far.error)
-            if so_far.images_per_second is None:
+            if so_far.images_per_second is None or child.returncode != 0:
                 raise CalibrationError(_reason(child.returncode, errors))
             return so_far
 
@@ -215,4 +215,4 @@ def _reason(returncode: int | None, errors: IO[bytes]) -> str:
     errors.seek(0)
     lines = errors.read()[-4096:].decode(errors="replace").strip().splitlines()
     said = f": {lines[-1].strip()}" if lines else ""
-    return f"the worker process measured nothing (exit code {returncode}){said}"
+    return f"the worker process ended without a result (exit code {returncode}){said}"

@@ -100,16 +100,18 @@ def choose(width: int, longest_name: int) -> Layout:
 
 
 def in_order(runs: Sequence[Run]) -> list[Run]:
-    """Runs at work first (newest start first), then by when they were last at work; ids break ties.
+    """Runs at work first (newest first), then the queued in their turn, then by when they were last at work.
 
     Heartbeats of runs at work don't count, so rows stay where they are while runs advance.
     """
 
-    def activity(run: Run) -> tuple[bool, bool, str, str]:
-        if run.state.alive or run.state is State.QUEUED:
-            return (True, run.state is not State.QUEUED, "", run.id)
+    def activity(run: Run) -> tuple[int, int, str, str]:
         status = run.status
-        return (False, False, (status.ended or status.heartbeat) if status else "", run.id)
+        if run.state.at_work or status is None:
+            return (2 if status else 0, 0, "", run.id)
+        if run.state is State.QUEUED:
+            return (1, -(status.queue_place or 1_000_000), "", run.id)
+        return (0, 0, status.ended or status.heartbeat, run.id)
 
     return sorted(runs, key=activity, reverse=True)
 
@@ -121,15 +123,16 @@ def title(run: Run) -> str:
 
 
 def time_text(run: Run, now: datetime, glyphs: Glyphs) -> str:
-    """Time left of a run at work, the time it ended of another; never an estimate of a run that is lost."""
+    """Time left of a run at work, time to its start of a queued one, else when it ended; no estimate of a lost run."""
     status = run.status
     if status is None:
         return glyphs.missing
+    if run.state is State.QUEUED:
+        wait = words.seconds_to_start(run, now)
+        return glyphs.missing if wait is None else f"in {words.duration(wait)}"
     if run.state.alive:
         left = words.seconds_left(run, now)
         return glyphs.missing if left is None else f"{words.duration(left)} left"
-    if run.state is State.QUEUED:
-        return glyphs.missing
     return words.moment(status.ended or status.heartbeat, now)
 
 
@@ -144,8 +147,11 @@ def note(run: Run, glyphs: Glyphs) -> tuple[str, str]:
         return words.first_line(status.error or "failed; see the log (l)"), "error"
     if run.state is State.LOST:
         return "its worker is gone; r resumes it", "warning"
+    if run.state is State.QUEUED:
+        return words.queued(status), "foreground-muted"
     if run.state.alive:
-        return status.phase, "foreground-muted"
+        beside = f"beside {status.beside}" if status.beside else ""
+        return ", ".join(part for part in (status.phase, beside) if part), "foreground-muted"
     return "", ""
 
 

@@ -30,11 +30,6 @@ def input_kind(spec: FieldSpec) -> InputKind:
     return "text" if annotation is str else "number"
 
 
-def choices_of(spec: FieldSpec) -> tuple[str, ...]:
-    """The values of a 'choice' field; for `model.kind` every family."""
-    return tuple(MODEL_KINDS) if spec.key == "model.kind" else spec.choices
-
-
 def takes_none(spec: FieldSpec) -> bool:
     """Whether an empty input means None."""
     return type(None) in get_args(spec.info.annotation)
@@ -58,17 +53,6 @@ def to_raw(value: Any) -> Raw:
     return "" if value is None or value == () else shown(value)
 
 
-def _number(text: str) -> Any:
-    """A number as TOML or Python write one ('.5' too); other text unchanged, for the validation to refuse."""
-    value = parse_value(text)
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
 def from_raw(spec: FieldSpec, raw: Raw) -> Any:
     """The value an input's content stands for; text that is no value comes back as text."""
     if isinstance(raw, bool):
@@ -79,11 +63,11 @@ def from_raw(spec: FieldSpec, raw: Raw) -> Any:
     if kind == "choice":
         return text
     if kind == "list":
-        parts = text.strip("[]").strip(", \t").replace(",", " ").split()
-        return () if text.lower() == "none" else tuple(_number(part) for part in parts)
+        parts = text.strip("[]").replace(",", " ").split()
+        return () if text.lower() == "none" else tuple(parse_value(part) for part in parts)
     if not text:
         return None if takes_none(spec) else ""
-    return _number(text)
+    return parse_value(text)
 
 
 def _section_value(config: RunConfig, key: str) -> Any:
@@ -114,7 +98,11 @@ class Draft:
         self.field_errors: dict[str, str] = {}
         """Message by dotted key."""
         self.cross_errors: list[str] = []
-        """Messages about several fields at once."""
+        """Messages about several fields at once; `field_errors` has them too, where one of the fields is to blame."""
+        self.involved: set[str] = set()
+        """The fields, beside those to blame, that such messages speak of."""
+        self._spanning: set[str] = set()
+        """The fields to blame for them."""
         self._specs = {kind: {spec.key: spec for spec in fields_of(kind)} for kind in MODEL_KINDS}
         self._load(config or base)
 
@@ -207,18 +195,8 @@ class Draft:
     @property
     def problems(self) -> list[str]:
         """Everything wrong, one line each: what spans several fields first."""
-        return [*self.cross_errors, *(f"{key}: {message}" for key, message in self.field_errors.items())]
-
-    @property
-    def involved(self) -> set[str]:
-        """The fields that the errors about several fields speak of."""
-        return {
-            key
-            for message in self.cross_errors
-            for key in self.specs
-            if re.search(rf"\b{re.escape(key)}\b", message)
-            or re.match(rf"{key.partition('.')[0]}: .*\b{re.escape(key.rpartition('.')[2])}\b", message)
-        }
+        alone = (f"{key}: {said}" for key, said in self.field_errors.items() if key not in self._spanning)
+        return [*self.cross_errors, *alone]
 
     def scaled(self) -> dict[str, Raw]:
         """The preset's milestones and warm-up in proportion to the number of epochs typed, as inputs.
@@ -243,36 +221,29 @@ class Draft:
         return data
 
     def _check(self) -> None:
-        self.field_errors, self.cross_errors = {}, []
+        self.field_errors, self.cross_errors, self.involved, self._spanning = {}, [], set(), set()
         try:
             self.config = self.valid = parse_config(self._data())
         except ConfigError as error:
             self.config = None
             for item in error.errors:
-                if item.field in self.specs:
-                    self.field_errors[item.field] = _plain(self.specs[item.field], item)
-                else:
-                    self.cross_errors.append(str(item))
+                self._take(item)
+
+    def _take(self, error: FieldError) -> None:
+        """Note an error at its field; one that speaks of other fields too is noted as a cross-field error."""
+        own = error.field if error.field in self.specs else ""
+        if own:
+            empty = error.value == "" and input_kind(self.specs[own]) == "number"
+            self.field_errors[own] = "needs a value" if empty else error.message
+        others = {key for key in self.specs if key != own and _speaks_of(error.message, key, own)}
+        self.involved |= others
+        if others or not own:
+            self._spanning.add(own)
+            self.cross_errors.append(f"{own}: {error.message}" if own else str(error))
 
 
-def _plain(spec: FieldSpec, error: FieldError) -> str:
-    """A field's error for someone looking at that field; an empty input is said to be empty."""
-    if error.value == "" and input_kind(spec) == "number":
-        return "needs a value"
-    if input_kind(spec) == "list" and "integer" in error.message:
-        return "must be whole numbers with commas between, for example 60, 120, 160"
-    message = re.sub(r"^(String|Tuple) should ", "must ", error.message).removesuffix(" after validation")
-    for theirs, ours in _PLAIN_WORDS.items():
-        message = message.replace(theirs, ours)
-    return message
-
-
-_PLAIN_WORDS = {
-    "a valid integer": "a whole number",
-    "a valid number": "a number",
-    "greater than or equal to": "at least",
-    "less than or equal to": "at most",
-    "greater than": "above",
-    "less than": "below",
-    "', or ": "' or ",
-}
+def _speaks_of(message: str, key: str, own: str) -> bool:
+    """Whether a message names a field: by its dotted key, or by its name where it is in the error's own section."""
+    section, _, name = key.rpartition(".")
+    names = [key, name] if own.startswith(f"{section}.") else [key]
+    return bool(section) and any(re.search(rf"(?<![\w.]){re.escape(name)}\b", message) for name in names)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from fmnist_tui.config import AugmentConfig, Reference, RunConfig
+from fmnist_tui.config import IMAGE_SIZE, AugmentConfig, Reference, RunConfig
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.calibration import Measurement
 from fmnist_tui.tui.outlook import Duration, Earlier, Speed, duration, images_at_once, memory_estimate
@@ -45,10 +45,12 @@ def augmentation_in_words(config: AugmentConfig) -> str:
     if config.crop_padding:
         parts.append(f"crop {config.crop_padding}")
     if config.flip:
-        parts.append("flip")
+        parts.append("flip" if config.flip_mode == "random" else f"{config.flip_mode} flip")
     if config.cutout_size:
         share = "" if config.cutout_probability == 1 else f" for {config.cutout_probability:.3g} of the images"
         parts.append(f"Cutout {config.cutout_size}{' inside' if config.cutout_inside else ''}{share}")
+    if config.low_resolution_share and config.low_resolution < IMAGE_SIZE:
+        parts.append(f"{config.low_resolution} px for the first {config.low_resolution_share:.0%}")
     return ", ".join(parts) or "none"
 
 

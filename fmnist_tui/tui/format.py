@@ -11,8 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from fmnist_tui.runs.queue import place_in_words
 from fmnist_tui.runs.records import State, Status, seconds_since
 from fmnist_tui.runs.store import Run
+
+SILENCE_SECONDS = 60.0
+"""An estimate of a worker not heard of for this long is worth nothing."""
 
 
 @dataclass(frozen=True)
@@ -206,16 +210,29 @@ def progress(status: Status) -> float:
 def seconds_left(run: Run, now: datetime) -> float | None:
     """The run's own estimate less the time since it was made; None where it has expired.
 
-    It expires when the run is not at work (lost, ended), and when its worker has not been heard of for a minute
-    or for as long as it said it would need.
+    It expires when the run is not at work (lost, ended), and when its worker has not been heard of for a minute.
     """
     status = run.status
-    if status is None or not run.state.alive or status.eta_seconds is None or not math.isfinite(status.eta_seconds):
+    return _counted_down(status, status.eta_seconds, now) if status and run.state.at_work else None
+
+
+def seconds_to_start(run: Run, now: datetime) -> float | None:
+    """A queued run's expected wait less the time since it was said; None where that can't be told (any more)."""
+    status = run.status
+    return _counted_down(status, status.starts_in_seconds, now) if status and run.state is State.QUEUED else None
+
+
+def _counted_down(status: Status, seconds: float | None, now: datetime) -> float | None:
+    if seconds is None or not math.isfinite(seconds):
         return None
     age = max(0.0, seconds_since(status.heartbeat, now.astimezone(UTC)))
-    if age > 60:
-        return None
-    return max(0.0, status.eta_seconds - age)
+    return max(0.0, seconds - age) if age <= SILENCE_SECONDS else None
+
+
+def queued(status: Status) -> str:
+    """A queued run's place: '2nd on cuda:0, behind 20261123-142501-wrn-k3f9'."""
+    behind = f"behind {status.queue_behind}" if status.queue_behind else ""
+    return ", ".join(part for part in (place_in_words(status), behind) if part)
 
 
 def first_line(text: str) -> str:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs import process, store
+from fmnist_tui.runs import process, queue, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import ExitCode, LaunchRequest, Status
 from fmnist_tui.runs.store import RunError
+
+LOCK_SECONDS = 5.0
+"""How long a killed worker's lock is waited for: its threads may hold it a moment longer than its pid lives."""
 
 
 class Children:
@@ -56,16 +60,21 @@ def _last_words(run: RunDirectory, code: int) -> str:
     return f"The worker ended with exit code {code} before it could say why{said}"
 
 
-def start(runs_dir: Path, data_dir: Path | None, config: RunConfig, device: str, children: Children) -> RunDirectory:
-    """Create a run and start its worker. Raises DataError, RunError; then nothing is left at work."""
+def start(
+    runs_dir: Path, data_dir: Path | None, config: RunConfig, device: str, now: bool, children: Children
+) -> RunDirectory:
+    """Create a run and start its worker. Raises DataError, RunError; then nothing is left at work.
+
+    The worker waits for its turn on the device; with `now` it starts beside whatever is there.
+    """
     _check_data(config, data_dir)
-    run = store.create_run(runs_dir, config, device, data_dir)
+    run = store.create_run(runs_dir, config, device, data_dir, now)
     _start_worker(run, children)
     return run
 
 
 def resume(directory: RunDirectory, data_dir: Path | None, children: Children, epochs: int | None = None) -> None:
-    """Start a run's worker again from its last checkpoint, on the device and data it was started with.
+    """Start a run's worker again from its last checkpoint, on the device and data it was started with, in its turn.
 
     Raises DataError, RunError.
     """
@@ -119,11 +128,24 @@ def edit(directory: RunDirectory, epochs: int | None, stop_at_accuracy: float | 
 
 
 def kill(directory: RunDirectory) -> None:
-    """Kill a run's worker at once. Raises RunError where it is not on this machine or already gone."""
+    """Kill a run's worker at once and write down that it was. Raises RunError where it is not on this machine."""
     status = _at_work(directory)
     if not process.kill_worker(status):
-        where = "it has ended already" if status.pid is not None else "it has not said its process number yet"
-        raise RunError(f"{directory.id}: there is no worker to kill on this machine: it runs elsewhere, or {where}")
+        _at_work(directory)
+        raise RunError(f"{directory.id}: can't be killed from here: its worker runs elsewhere or is just starting")
+    until = time.monotonic() + LOCK_SECONDS
+    while process.is_locked(directory) and time.monotonic() < until:
+        time.sleep(0.05)
+    store.mark_failed(directory, "killed from the app; what came after the last checkpoint is lost", ExitCode.STOPPED)
+
+
+def move(directory: RunDirectory, by: int) -> int:
+    """Move a queued run by so many places and return the one it has now (1 is the next). Raises RunError."""
+    status = store.load_run(directory).status
+    place = status.queue_place if status else None
+    if place is None:
+        raise RunError(f"{directory.id}: is not in the queue any more")
+    return queue.move(directory.id, max(1, place + by))
 
 
 def delete(directory: RunDirectory) -> None:
@@ -135,5 +157,5 @@ def _at_work(directory: RunDirectory) -> Status:
     """The status of a run as it is now; raises RunError where nobody is there to be asked."""
     run = store.load_run(directory)
     if run.status is None or not run.state.alive:
-        raise RunError(f"{directory.id}: is {run.state}, not at work any more")
+        raise RunError(f"{directory.id}: is {run.state} already")
     return run.status

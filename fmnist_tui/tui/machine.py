@@ -59,7 +59,7 @@ def users(gpu: GpuSample, runs: Sequence[Run]) -> str:
 
     (In a container the driver's process numbers are those of the machine outside.)
     """
-    here = [run for run in runs if run.state.alive and run.status and run.status.host == socket.gethostname()]
+    here = [run for run in runs if run.state.at_work and run.status and run.status.host == socket.gethostname()]
     pids = set(gpu.pids)
     ours = [run for run in here if run.status and run.status.pid in pids]
     others = len(pids) - len(ours)

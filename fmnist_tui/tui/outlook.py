@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist_tui.config import IMAGE_SIZE, RunConfig
+from fmnist_tui.config import IMAGE_SIZE, OptimizerConfig, RunConfig, ScheduleConfig
 from fmnist_tui.data.split import split_sizes
-from fmnist_tui.fields import steps_per_epoch
+from fmnist_tui.fields import flatten, steps_per_epoch
 from fmnist_tui.models.count import activation_bytes_per_image, parameter_count, training_flops_per_image
 from fmnist_tui.runs.store import Run
 
@@ -132,9 +132,18 @@ def duration(config: RunConfig, speed: Speed) -> Duration:
 
 def speed_key(config: RunConfig, device: str) -> tuple[Any, ...]:
     """What a speed depends on: two configurations with the same key run equally fast on that device."""
-    training = config.training
-    how = (training.precision, training.memory_format, training.compile, training.deterministic)
-    return (device, config.model, config.augment, training.batch_size, training.micro_batch, *how)
+    values = {key: value for key, value in flatten(config).items() if key not in NO_MATTER_FOR_SPEED}
+    return (device, *values.items())
+
+
+NO_MATTER_FOR_SPEED = frozenset(
+    ["seed", "data.source", "data.split"]
+    + [f"optimizer.{name}" for name in OptimizerConfig.model_fields if name not in ("kind", "muon_steps")]
+    + [f"schedule.{name}" for name in ScheduleConfig.model_fields]
+    + ["training.epochs", "training.label_smoothing", "training.eval_every", "training.checkpoint_seconds"]
+    + ["training.max_steps", "training.stop_at_accuracy"]
+)
+"""Fields that change how much there is to do, or the numbers, but not how fast a step or an evaluation is."""
 
 
 @dataclass(frozen=True)

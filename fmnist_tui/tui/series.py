@@ -46,6 +46,8 @@ class Series:
         self._data = np.empty((4, 256))  # rows: x, value, low, high
         self._length = 0
         self.marks: list[Mark] = []
+        self.version = 0
+        """Another number for other points."""
         self._smooth_weight = 0.0
         self._smooth = np.empty(0)
         self._smooth_length = 0
@@ -95,6 +97,7 @@ class Series:
         new_x, new = np.asarray(x, float), np.asarray(values, float)
         if not new_x.size:
             return
+        self.version += 1
         assert new_x.shape == new.shape and bool(np.all(np.diff(new_x) >= 0)), "x must not fall within a batch"
         if (last := self.last_x) is not None and new_x[0] < last:
             self.rewind(float(np.nextafter(new_x[0], -np.inf)))
@@ -119,6 +122,7 @@ class Series:
 
     def rewind(self, x: float) -> None:
         """Forget every point after `x`."""
+        self.version += 1
         self._length = int(np.searchsorted(self.x, x, side="right"))
         self._smooth_length = min(self._smooth_length, self._length)
         while self.marks and self.marks[-1].x > x:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import filelock
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import launching
@@ -62,6 +63,10 @@ class Steering:
         }
         self._work(actions[action](run))
 
+    def move(self, run_id: str, by: int) -> None:
+        """Give a queued run another place."""
+        self._work(self._move(run_id, by))
+
     def _work(self, doing: Coroutine[Any, Any, None]) -> None:
         self.app.run_worker(_until_refused(doing), group="steering")
 
@@ -89,16 +94,12 @@ class Steering:
         from fmnist_tui.tui.screens.new_run import NewRunScreen
 
         title = f"{config.name} was not started"
-        if queue:
-            raise await self._refused(
-                title, "This version has no queue. Start it now, beside the others, or when they have ended."
-            )
         if self._starting:
             return
         self._starting = True
         try:
             places = (self.app.runs_dir, self.app.data_dir)
-            run = await self._try(title, launching.start, *places, config, device, self.app.feed.children)
+            run = await self._try(title, launching.start, *places, config, device, not queue, self.app.feed.children)
         finally:
             self._starting = False
         self.app.feed.look()
@@ -126,10 +127,10 @@ class Steering:
         if how == "kill":
             await self._try(title, launching.kill, run.directory)
             self._done(f"{run.name} was killed. r resumes it from its last checkpoint.")
-        elif how is not None:
+        elif how in ("now", "after_epoch"):
             await self._try(title, launching.ask_to_stop, run.directory, how == "after_epoch")
-            when = "after this epoch" if how == "after_epoch" else "with a checkpoint"
-            self._done(f"{run.name} was asked to stop {when}.")
+            what = "stop after this epoch" if how == "after_epoch" else "stop with a checkpoint"
+            self._done(f"{run.name} was asked to {'leave the queue' if run.state is State.QUEUED else what}.")
 
     async def _delete(self, run: Run) -> None:
         from fmnist_tui.tui.screens.dialogs import delete_dialog
@@ -137,6 +138,11 @@ class Steering:
         if await self.app.push_screen_wait(delete_dialog(run)) == "delete":
             await self._try(f"{run.name} was not deleted", launching.delete, run.directory)
             self._done(f"{run.id} is deleted.")
+
+    async def _move(self, run_id: str, by: int) -> None:
+        directory = RunDirectory(self.app.runs_dir / run_id)
+        place = await self._try(f"{run_id} was not moved", launching.move, directory, by)
+        self._done(f"{run_id} is {'the next' if place == 1 else f'in place {place}'} now.")
 
     async def _clone(self, run: Run) -> None:
         if run.config is not None:
@@ -148,7 +154,7 @@ class Steering:
     async def _edit(self, run: Run) -> None:
         from fmnist_tui.tui.screens.dialogs import EditDialog
 
-        if run.status is None or not run.state.alive:
+        if run.status is None or not run.state.at_work:
             raise await self._refused(
                 f"{run.name} was not changed", f"It is {run.state}; only a run at work can be edited."
             )

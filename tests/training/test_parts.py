@@ -72,6 +72,17 @@ def test_an_unfinished_line_goes_on_after_a_restore() -> None:
     assert again.collect()[0].loss == 2.0
 
 
+def test_the_steps_before_a_step_limit_are_a_line_of_their_own() -> None:
+    log = LossLog(CPU, steps_per_epoch=300)
+    for batch in (1, 2):
+        log.add(torch.tensor(float(batch)), 10, batch, 1, batch, 0.1)
+    assert log.collect() == []
+    log.end_line()
+    log.end_line()
+    (line,) = log.collect()
+    assert (line.step, line.loss) == (2, 1.5)
+
+
 # --- pace
 
 

@@ -66,7 +66,7 @@ class RunMaker:
             "created": stamp(ago + 7200, self.now),
             "started": stamp(ago + 7190, self.now),
             "heartbeat": stamp(1 if alive else ago, self.now),
-            "ended": None if alive or state in (State.LOST, State.QUEUED) else stamp(ago, self.now),
+            "ended": None if alive or state is State.LOST else stamp(ago, self.now),
             "epoch": epoch,
             "epochs": epochs,
             "steps_per_epoch": 118,

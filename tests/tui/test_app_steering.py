@@ -13,7 +13,7 @@ from synthetic import RunMaker, drawn, until, until_drawn, wait_for, write_resul
 from textual.widgets import Input
 
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import process, store
+from fmnist_tui.runs import process, queue, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import ControlRequest, LaunchRequest, State
 from fmnist_tui.tui import launching
@@ -89,7 +89,7 @@ async def test_kill(app: FmnistApp, maker: RunMaker) -> None:
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_drawn(pilot, "● running")
         await pilot.press("s", "k")
-        await until_drawn(pilot, "? lost", "wrn was killed")
+        await until_drawn(pilot, "✗ failed", "wrn was killed")
         assert worker.wait(10) == -9
 
 
@@ -112,9 +112,43 @@ async def test_a_run_that_ended_meanwhile_cannot_be_stopped(app: FmnistApp, make
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
         maker.write_status(run, state=State.FINISHED)
         await pilot.press("n")
-        await until_drawn(pilot, "wrn was not stopped", "is finished, not at work any more")
+        await until_drawn(pilot, "wrn was not stopped", "is finished already")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+
+
+async def test_a_queued_run_shows_its_place_and_can_be_moved_and_taken_out(
+    app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker.make("wrn", State.RUNNING, epoch=3, run_id="20261101-000000-wrn-aaaa")
+    for place in (1, 2):
+        maker.make(
+            "densenet", State.QUEUED, epoch=0, run_id=f"20261101-00000{9 - place}-densenet-aaaa", queue_place=place,
+            queue_behind="20261101-000000-wrn-aaaa", starts_in_seconds=4020.0, device="cuda:0",
+        )  # fmt: skip
+    moved: list[tuple[str, int]] = []
+
+    def move(run_id: str, place: int) -> int:
+        moved.append((run_id, place))
+        return place
+
+    monkeypatch.setattr(queue, "move", move)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "● running", "3 runs, 1 at work, 2 queued")
+        assert [line.split()[1] for line in drawn(app)[2:5]] == ["running", "queued", "queued"]
+        assert "in 1h 07m" in drawn(app)[3]
+        await pilot.press("down", "down")
+        await until_drawn(pilot, "queued, 2nd on cuda:0, behind 20261101-000000-wrn-aaaa", "starts in 1h 07m")
+        assert "e Edit" not in drawn(app)[-1]
+        await pilot.press("plus")
+        await until_drawn(pilot, "20261101-000007-densenet-aaaa is the next now.")
+        assert moved == [("20261101-000007-densenet-aaaa", 1)]
+        await pilot.press("s")
+        await until_drawn(pilot, "densenet waits for its device", "Take it out of the queue")
+        await pilot.press("n")
+        await until_drawn(pilot, "densenet was asked to leave the queue.")
+        run = RunDirectory(app.runs_dir / "20261101-000007-densenet-aaaa")
+        assert [request.request for request in requests(run)] == ["stop"]
 
 
 async def test_delete_asks(app: FmnistApp, maker: RunMaker) -> None:
@@ -210,18 +244,22 @@ async def test_what_cannot_be_resumed_says_why(app: FmnistApp, maker: RunMaker, 
     assert store.load_run(run).state is State.STOPPED
 
 
-async def test_start_makes_a_run_and_shows_it(app: FmnistApp, runs_dir: Path, workers: list[RunDirectory]) -> None:
+@pytest.mark.parametrize("queued", [False, True])
+async def test_start_makes_a_run_and_shows_it(
+    app: FmnistApp, runs_dir: Path, workers: list[RunDirectory], queued: bool
+) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("n")
         await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
-        app.screen.post_message(StartRequested(load_preset("quick"), "cpu"))
+        app.screen.post_message(StartRequested(load_preset("quick"), "cpu", queued))
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         assert [type(screen) for screen in app.screen_stack] == [RunsScreen, RunScreen], "back leads home"
         (run,) = store.list_runs(runs_dir)
         assert run.config is not None and run.config.preset == "quick"
         assert [started.id for started in workers] == [run.id]
         launch = launching.last_launch(run.directory)
-        assert launch is not None and launch.device == "cpu"
+        assert launch is not None
+        assert (launch.device, launch.now) == ("cpu", not queued)
         assert isinstance(app.screen, RunScreen) and app.screen.watched_run == run.id
 
 

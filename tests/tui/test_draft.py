@@ -66,6 +66,28 @@ def test_what_typed_text_means(draft: Draft, key: str, text: Raw, value: Any) ->
 
 
 @pytest.mark.parametrize(
+    ("edits", "to_blame", "involved"),
+    [
+        ({"optimizer.momentum": "0"}, "optimizer.nesterov", {"optimizer.momentum"}),
+        ({"schedule.warmup_epochs": "300"}, "schedule.warmup_epochs", {"training.epochs"}),
+        ({"training.micro_batch": "512"}, "training.micro_batch", {"training.batch_size"}),
+        ({"model.kind": "densenet", "model.depth": "41"}, "model.depth", {"model.bottleneck"}),
+        (
+            {"model.kind": "dual_path_net", "model.filters": "1, 2"},
+            "model.filters",
+            {"model.blocks", "model.growth_rate"},
+        ),
+    ],
+)
+def test_rules_over_several_fields(draft: Draft, edits: dict[str, str], to_blame: str, involved: set[str]) -> None:
+    for key, text in edits.items():
+        draft.edit(key, text)
+    assert list(draft.field_errors) == [to_blame]
+    assert len(draft.cross_errors) == 1
+    assert involved <= draft.involved
+
+
+@pytest.mark.parametrize(
     ("key", "text", "said"),
     [
         ("optimizer.lr", "abc", "must be a number"),
@@ -77,10 +99,10 @@ def test_what_typed_text_means(draft: Draft, key: str, text: Raw, value: Any) ->
         ("training.epochs", "0", "must be at least 1"),
         ("training.epochs", "true", "must be a whole number"),
         ("model.depth", "29", "the nearest is 28"),
-        ("schedule.milestones", "60, x", "whole numbers with commas"),
+        ("schedule.milestones", "60, x", "each must be a whole number"),
         ("schedule.milestones", "1", "must be at least 2"),
-        ("training.micro_batch", "half", "'full' or 'auto' or a whole number"),
-        ("name", "", "at least 1 character"),
+        ("training.micro_batch", "half", "must be full or auto, or a whole number"),
+        ("name", "", "must not be empty"),
     ],
 )
 def test_what_is_wrong_is_said_of_the_field_in_plain_words(draft: Draft, key: str, text: str, said: str) -> None:
@@ -94,9 +116,10 @@ def test_what_is_wrong_is_said_of_the_field_in_plain_words(draft: Draft, key: st
 def test_what_is_wrong_between_fields_stands_apart_and_names_them(draft: Draft) -> None:
     draft.edit("schedule.min_lr", "1")
     assert draft.config is None
-    assert not draft.field_errors
-    assert "must not exceed optimizer.lr" in draft.cross_errors[0]
-    assert draft.involved == {"schedule.min_lr", "optimizer.lr"}
+    assert "must not exceed optimizer.lr" in draft.field_errors["schedule.min_lr"]
+    assert draft.cross_errors == [f"schedule.min_lr: {draft.field_errors['schedule.min_lr']}"]
+    assert draft.involved == {"optimizer.lr"}
+    assert draft.problems == draft.cross_errors, "said once"
     draft.edit("optimizer.lr", "2")
     assert draft.problems == []
 
@@ -193,7 +216,9 @@ def test_going_to_another_preset_and_back_loses_nothing() -> None:
 
 
 def test_a_clone_of_a_run_whose_preset_is_gone_is_its_own_preset() -> None:
-    config = RunConfig(name="wrn", preset="gone", model=WideResNetConfig(depth=10), schedule=load_preset("wrn").schedule)
+    config = RunConfig(
+        name="wrn", preset="gone", model=WideResNetConfig(depth=10), schedule=load_preset("wrn").schedule
+    )
     drafts = PresetDrafts(config)
     assert drafts.current == "wrn (run)"
     assert drafts.draft.config == config

@@ -88,6 +88,9 @@ class ChoiceDialog(Dialog[str]):
 
 def stop_dialog(run: Run, here: bool) -> ChoiceDialog:
     """How to stop a run; a worker on another machine (`here` is False) can be asked but not killed."""
+    if run.state is State.QUEUED:
+        leave = Choice("n", "Take it out of the queue", "Nothing of it is lost; r puts it back, at the end.", "now")
+        return ChoiceDialog(f"{run.name} waits for its device", "", [leave, Choice("k", "Keep it there", "", "keep")])
     again = "It was asked to stop already. " if run.state is State.STOPPING else ""
     where = "" if here else "Its worker runs on another machine: it can be asked, not killed."
     choices = [

@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.tui import format as words
 from fmnist_tui.tui.calibration import (
     COMMAND,
     TIMEOUT_SECONDS,
@@ -98,7 +99,9 @@ class MeasuringScreen(FeedScreen):
         """Keep a result, and show what is known."""
         if message.calibration is not self._calibration:
             return
-        self._progress = message.so_far.phase or "training"
+        speed = message.so_far.images_per_second
+        so_far = f", {words.speed(speed)} img/s so far" if speed else ""
+        self._progress = (message.so_far.phase or "training") + so_far
         if message.done:
             key = speed_key(message.calibration.config, message.calibration.device)
             self._calibration = None

@@ -224,7 +224,7 @@ class RunScreen(FeedScreen):
         begun = time.monotonic()
         self._show_header()
         if self.run is not None:
-            self.panes.show(Shown(self.run, self.data, self.ghost, self._log_tail.text()))
+            self.panes.show(Shown(self.run, self.data, self.ghost, self._log_tail))
         if begun >= self._next_narration:
             self._show_narration()
         key = (self.run.state if self.run else None, self._vanished)
@@ -238,6 +238,7 @@ class RunScreen(FeedScreen):
         self._show_header()
         self._show_narration()
         self._read_log_soon()
+        self._changed()
 
     def _show_header(self) -> None:
         now = datetime.now(UTC)

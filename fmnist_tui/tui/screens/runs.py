@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import DataTable, Input, Static
 
@@ -31,8 +32,9 @@ SHORT = 16
 """On screens lower than this the panel under the table has one line."""
 NEEDS: dict[str, Callable[[Run], bool]] = {
     "stop": lambda run: run.state.alive,
-    "edit": lambda run: run.state.alive,
-    "resume": lambda run: not run.state.alive and run.state is not State.QUEUED and not run.problem,
+    "edit": lambda run: run.state.at_work,
+    "move": lambda run: run.state is State.QUEUED,
+    "resume": lambda run: not run.state.alive and not run.problem,
     "delete": lambda run: not run.state.alive,
     "clone": lambda run: run.config is not None,
     "log": lambda run: True,
@@ -52,7 +54,7 @@ class FilterInput(Input):
 class RunsScreen(FeedScreen):
     """A table of runs; what is under the cursor is described below it."""
 
-    HELP = "Every run of the runs directory: those at work first, then by when they were last at work."
+    HELP = "Every run of the runs directory: those at work first, then the queued, then by when they were last at work."
     AUTO_FOCUS = "RunsTable"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "app.go('new')", "New", tooltip="choose a preset, edit it, start it"),
@@ -62,9 +64,19 @@ class RunsScreen(FeedScreen):
         Binding("l", "ask('log')", "Log", tooltip="what its worker printed"),
         Binding("d", "ask('delete')", "Delete", tooltip="delete the run and its checkpoints (asks)"),
         Binding("e", "ask('edit')", "Edit", show=False, tooltip="more or fewer epochs, stop at an accuracy"),
+        Binding("plus,equals_sign", "move(-1)", "Sooner", key_display="+", tooltip="one place forward in the queue"),
+        Binding("minus", "move(1)", "Later", key_display="-", tooltip="one place back in the queue"),
         Binding("slash", "filter", "Filter", key_display="/", tooltip=f"show only some: {HINT}"),
         Binding("escape", "clear_filter", "Clear", tooltip="show all runs again"),
     ]
+
+    class MoveRequested(Message):
+        """Give a queued run another place: `by` is -1 for one sooner, 1 for one later."""
+
+        def __init__(self, run_id: str, by: int) -> None:
+            self.run_id = run_id
+            self.by = by
+            super().__init__()
 
     problem: reactive[str] = reactive("")
     """Why the runs can't be read; shown in their place."""
@@ -142,10 +154,11 @@ class RunsScreen(FeedScreen):
 
     def _show_detail(self, shown: int) -> None:
         runs = self._runs or []
-        alive = sum(run.state.alive for run in runs)
+        at_work, queued = sum(run.state.at_work for run in runs), sum(run.state is State.QUEUED for run in runs)
         counts = words.count(len(runs), "run")
         counts = f"{shown} of {counts}" if shown < len(runs) else counts
-        counts = f"{counts}, {alive} at work" if alive else counts
+        counts += f", {at_work} at work" if at_work else ""
+        counts += f", {queued} queued" if queued else ""
         self.query_one(RunDetail).show(self.selected, self._now(), counts)
 
     def _nothing(self) -> Content:
@@ -186,9 +199,9 @@ class RunsScreen(FeedScreen):
         """Only what the run under the cursor can have done to it is offered."""
         if not self.is_mounted:
             return True
-        if action == "ask":
-            run = self.selected
-            return True if run is not None and NEEDS[str(parameters[0])](run) else None
+        if action in ("ask", "move"):
+            run, wanted = self.selected, "move" if action == "move" else str(parameters[0])
+            return True if run is not None and NEEDS[wanted](run) else None
         if action == "clear_filter":
             return self.query_one("#filter-line").display
         if action == "filter":
@@ -200,6 +213,11 @@ class RunsScreen(FeedScreen):
         run = self.selected
         if run is not None:
             self.post_message(RunActionRequested(run.id, action))  # type: ignore[arg-type]
+
+    def action_move(self, by: int) -> None:
+        """Ask the app to move a queued run."""
+        if self.selected is not None:
+            self.post_message(self.MoveRequested(self.selected.id, by))
 
     def action_filter(self) -> None:
         """Open the filter's line and type into it."""

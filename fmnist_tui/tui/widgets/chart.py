@@ -85,6 +85,7 @@ class Chart(Widget):
         self.smoothing = 0.0
         self.content = Content("")
         self.drawn: Drawn | None = None
+        self._drawn_key: tuple[object, ...] = ()
         self._strips: list[Strip] = []
         self._looks: list[Style] = []
         self._plain = Style()
@@ -92,12 +93,23 @@ class Chart(Widget):
     def show(self, content: Content, smoothing: float) -> None:
         """Draw this from now on."""
         self.content, self.smoothing = content, smoothing
-        self.redraw()
+        if self._key() != self._drawn_key:
+            self.redraw()
+
+    def _key(self) -> tuple[object, ...]:
+        """Equal for equal pictures, without looking at the points."""
+        content, view = self.content, self.view
+        curves = tuple((curve.series.version, id(curve.series), curve.shown_until) for curve in content.curves)
+        fixed = (content.title, content.note, content.empty, content.scale.name, self.smoothing, self.size)
+        marks = (tuple(content.flags), tuple(content.points), tuple(content.levels))
+        return curves, marks, fixed, view.limits, view.words, view.cursor
 
     def redraw(self) -> None:
         """Compose the cells anew and refresh the rows that changed; nothing while the chart is hidden."""
+        self._drawn_key = self._key()
         width, height = self.size
         if not width or not height or not self.display:
+            self._drawn_key = ()
             return
         before, strips = self.drawn, self._strips
         self.drawn = drawn = compose(self.content, self.view, width, height, self.ascii_only, self.smoothing)

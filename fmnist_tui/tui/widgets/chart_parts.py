@@ -12,7 +12,7 @@ from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.series import Floats
 from fmnist_tui.tui.widgets.chart_axis import Scale, Tick
 from fmnist_tui.tui.widgets.chart_content import GUTTER, STYLE, Content, Curve, Flag, Point
-from fmnist_tui.tui.widgets.chart_raster import LEGEND, Cells, dot_row
+from fmnist_tui.tui.widgets.chart_raster import BLANK, LEGEND, Cells, dot_row
 from fmnist_tui.tui.widgets.chart_view import TimeView
 
 
@@ -167,7 +167,7 @@ def put_cursor(plot: Cells, cells: Cells, x: float, window: tuple[float, float],
     if column is None:
         return
     for row in range(plot.height):
-        if plot.chars[row, column] in (32, ord("·"), ord(".")):
+        if plot.chars[row, column] in (BLANK, ord("·"), ord(".")):
             plot.put(row, column, "|" if ascii_only else "│", STYLE["cursor"])
     cells.put(cells.height - 2, GUTTER + column, "+" if ascii_only else "┴", STYLE["cursor"])
 

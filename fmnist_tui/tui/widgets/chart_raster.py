@@ -20,6 +20,8 @@ BRAILLE_DOTS = (2, 4)
 """Dots of a braille cell: across, down."""
 ASCII_DOTS = (1, 1)
 _BRAILLE = 0x2800
+BLANK = 32
+"""Code point of an empty cell."""
 _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint32)
 
 
@@ -66,22 +68,25 @@ class Cells:
     styles: NDArray[np.int16] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.chars = np.full((self.height, self.width), 32, np.uint32)
+        self.chars = np.full((self.height, self.width), BLANK, np.uint32)
         self.styles = np.zeros((self.height, self.width), np.int16)
 
     def put(self, row: int, column: int, text: str, style: int, over: bool = True) -> None:
         """Write text, cut off at the edges; `over` False leaves what is there alone."""
-        if not 0 <= row < self.height:
+        if not 0 <= row < self.height or column >= self.width:
             return
-        for at, char in enumerate(text, column):
-            if 0 <= at < self.width and (over or self.chars[row, at] == 32):
-                self.chars[row, at] = ord(char)
-                self.styles[row, at] = style
+        text = text[max(0, -column) : self.width - column]
+        column = max(0, column)
+        codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+        chars = self.chars[row, column : column + codes.size]
+        where = np.ones(codes.size, bool) if over else chars == BLANK
+        chars[where] = codes[where]
+        self.styles[row, column : column + codes.size][where] = style
 
     def is_free(self, row: int, column: int, width: int) -> bool:
         """Whether these cells are inside and blank."""
         inside = 0 <= row < self.height and column >= 0 and column + width <= self.width
-        return inside and bool((self.chars[row, column : column + width] == 32).all())
+        return inside and bool((self.chars[row, column : column + width] == BLANK).all())
 
     def row_text(self, row: int) -> str:
         """The characters of a row."""

@@ -11,8 +11,8 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from fmnist_tui.fields import FieldSpec
-from fmnist_tui.tui.draft import Raw, choices_of
-from fmnist_tui.tui.widgets.field_row import CHOICE_WIDTH, LABEL_WIDTH, FieldRow
+from fmnist_tui.tui.draft import Raw
+from fmnist_tui.tui.widgets.field_row import LABEL_WIDTH, WIDE_INPUT, FieldRow
 
 
 class ChoiceMenu(OptionList):
@@ -20,7 +20,7 @@ class ChoiceMenu(OptionList):
 
     DEFAULT_CSS = """
     ChoiceMenu {
-        overlay: screen; constrain: none inside; offset: 21 1; width: 19; height: auto; max-height: 8;
+        overlay: screen; constrain: none inside; offset: 22 1; width: 19; height: auto; max-height: 8;
         background: $panel;
     }
     """
@@ -41,7 +41,7 @@ class ChoiceMenu(OptionList):
 class ChoiceRow(FieldRow, can_focus=True):
     """One of a few words: left and right go through them, enter opens the list."""
 
-    input_width = CHOICE_WIDTH
+    input_width = WIDE_INPUT
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "step(-1)", "Previous", show=False),
         Binding("right", "step(1)", "Next", show=False),
@@ -51,7 +51,7 @@ class ChoiceRow(FieldRow, can_focus=True):
     def __init__(self, spec: FieldSpec, family: str, raw: Raw, ascii_only: bool) -> None:
         super().__init__(spec, family, ascii_only)
         self._value = str(raw)
-        self.choices = choices_of(spec)
+        self.choices = spec.choices
 
     @property
     def raw(self) -> Raw:

@@ -22,8 +22,8 @@ from fmnist_tui.fields import FieldSpec
 from fmnist_tui.tui.draft import Raw, input_kind, takes_none
 from fmnist_tui.tui.format import shorten
 
-LABEL_WIDTH, INPUT_WIDTH, CHOICE_WIDTH = 21, 15, 19
-"""Columns of the label with its mark, of an input, and of one with words to choose from (they have no hint)."""
+LABEL_WIDTH, INPUT_WIDTH, WIDE_INPUT = 22, 14, 19
+"""Columns of the label with its mark, of an input, and of one for a list or for words to choose from."""
 MAX_TEXT = 200
 """Characters an input takes; no field needs more, and a pasted book is refused."""
 
@@ -41,7 +41,8 @@ class FieldRow(Widget):
 
     DEFAULT_CSS = """
     FieldRow { width: 1fr; height: auto; text-wrap: nowrap; }
-    FieldRow Input.-textual-compact { margin-left: 21; width: 15; padding: 0 1; background: $surface; }
+    FieldRow Input.-textual-compact { margin-left: 22; width: 14; padding: 0 1; background: $surface; }
+    FieldRow.-list Input.-textual-compact { width: 19; }
     FieldRow Input.-textual-compact:focus { background: $primary-muted; background-tint: $foreground 0%; }
     FieldRow.-text Input.-textual-compact { width: 1fr; }
     """
@@ -162,6 +163,7 @@ class TextRow(FieldRow):
     def __init__(self, spec: FieldSpec, family: str, raw: Raw, ascii_only: bool) -> None:
         super().__init__(spec, family, ascii_only)
         kind = input_kind(spec)
+        self.input_width = WIDE_INPUT if kind == "list" else INPUT_WIDTH
         placeholder = "none" if takes_none(spec) or kind == "list" else ""
         self.input = Input(str(raw), placeholder=placeholder, compact=True, max_length=MAX_TEXT)
 

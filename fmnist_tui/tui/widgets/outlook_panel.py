@@ -6,6 +6,7 @@ It only shows what it is given; the screen decides what to measure and hands ove
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,5 +176,7 @@ class OutlookPanel(VerticalScroll):
         tiles = [Tile(image, CLASSES[label])]
         for index in range(1, count):
             drawn = draw(config, np.random.default_rng((roll, self.roll, index)))
+            if config.flip_mode == "alternating":  # one after the other, as from epoch to epoch
+                drawn = replace(drawn, flip=(roll + index) % 2 == 0)
             tiles.append(Tile(augment(image, drawn, config), in_words(drawn, config)))
         return tiles

@@ -44,19 +44,21 @@ def describe(run: Run, now: datetime, glyphs: Glyphs) -> list[tuple[str, str]]:
 def _facts(run: Run, status: Status, now: datetime, glyphs: Glyphs) -> list[str]:
     device = dot_join(status.device_name, f"({status.device})") if status.device_name else status.device
     epochs = f"epoch {status.epoch} of {status.epochs}"
-    if run.state.alive or run.state is State.QUEUED:
-        left = words.seconds_left(run, now)
+    left = columns.time_text(run, now, glyphs)
+    if run.state is State.QUEUED:
+        return [f"queued, {words.queued(status)}", f"starts {left}" if left != glyphs.missing else ""]
+    if run.state.alive:
         return [
             f"{run.state}" + (f", {status.phase}" if status.phase else ""),
             epochs if status.epoch else "",
             _accuracies(status),
             f"{words.speed(status.images_per_second)} img/s" if status.images_per_second else "",
-            columns.time_text(run, now, glyphs) if left is not None else "",
+            left if left != glyphs.missing else "",
             device,
+            f"beside {status.beside}" if status.beside else "",
         ]
-    ended = words.moment(status.ended, now) if status.ended else ""
     return [
-        f"{run.state} {ended}".strip() if run.state is not State.LOST else "lost",
+        "lost" if run.state is State.LOST else dot_join(str(run.state), words.moment(status.ended, now, "")),
         epochs,
         f"{words.duration(status.active_seconds)} at work" if status.active_seconds else "",
         _accuracies(status),
@@ -80,10 +82,10 @@ def _accuracies(status: Status) -> str:
 
 
 def _what_to_press(state: State) -> str:
+    if state is State.QUEUED:
+        return "it starts by itself; + and - move it in the queue, s takes it out"
     if state.alive:
         return "enter shows its curves, s stops it, e changes how long it trains"
-    if state is State.QUEUED:
-        return "it waits for its device; d deletes it"
     if state is State.FINISHED:
         return "enter shows its curves, r trains for more epochs, c starts one like it"
     return "r resumes it from its last checkpoint, l shows the worker's log, c starts one like it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -91,16 +91,20 @@ class TextPanel(VerticalScroll):
         super().__init__(id=f"panel-{kind}")
         self.border_title = title
         self._empty = empty
+        self._version: object = None
         self._body = Static(empty, markup=False)
 
     def compose(self) -> Iterable[Widget]:
         """The lines."""
         yield self._body
 
-    def write(self, content: Content | None) -> None:
-        """Replace the lines (None: there are none)."""
+    def write(self, version: object, content: Callable[[], Content | None]) -> None:
+        """Show what `content` gives (None: there is nothing), where `version` is another than the last time."""
+        if version == self._version:
+            return
+        self._version = version
         at_end = self.scroll_offset.y >= self.max_scroll_y
-        self._body.update(content if content is not None else self._empty)
+        self._body.update(content() or self._empty)
         if at_end:
             self.scroll_end(animate=False)
 
@@ -130,12 +134,15 @@ class LogTail:
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=LOG_LINES)
+        self.version = 0
+        """Another number for other lines."""
 
     def extend(self, lines: Iterable[str], restarted: bool) -> None:
         """Take in new lines."""
         if restarted:
             self._lines.clear()
         self._lines.extend(lines)
+        self.version += 1
 
     def text(self) -> Content | None:
         """All that is kept."""

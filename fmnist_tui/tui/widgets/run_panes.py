@@ -6,12 +6,12 @@ and how, and are answered at once. Used by the Run screen.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Grid, Horizontal
-from textual.content import Content
 
 from fmnist_tui.runs.records import State
 from fmnist_tui.runs.store import Run
@@ -19,7 +19,7 @@ from fmnist_tui.tui.run_charts import CHARTS, ChartName, GhostCurves, RunCharts
 from fmnist_tui.tui.run_data import RunData, epoch_steps
 from fmnist_tui.tui.widgets.chart import Chart
 from fmnist_tui.tui.widgets.chart_view import TimeView
-from fmnist_tui.tui.widgets.run_panels import TextPanel, events_text
+from fmnist_tui.tui.widgets.run_panels import LogTail, TextPanel, events_text
 
 SMOOTHINGS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
 DEFAULT_SMOOTHING = 2
@@ -31,6 +31,9 @@ from HUGE rows on (with both) events and log below them."""
 STACK_BELOW = 120
 """With fewer columns the log stands below the events, not beside them."""
 PAN_SHARE, ZOOM = 0.2, 0.7
+CHART_SECONDS = 1.0
+"""Charts are drawn for new data when it fills a new column of dots, and else this often: while a long run fills
+one, a redraw would change little more than a digit of the legend."""
 Page = tuple[str, ...]
 
 
@@ -52,7 +55,7 @@ class Shown:
     run: Run
     data: RunData
     ghost: GhostCurves | None
-    log: Content | None
+    log: LogTail
 
 
 class RunPanes(Grid):
@@ -76,6 +79,8 @@ class RunPanes(Grid):
         self._page = 0
         self._shown: Shown | None = None
         self._pointed = False
+        self._charts_due = self._drawn_latest = self._drawn_total = 0.0
+        self._drawn_page: Page = ()
 
     def compose(self) -> ComposeResult:
         """Every pane; `lay_out` displays those of the page."""
@@ -118,15 +123,23 @@ class RunPanes(Grid):
         per_epoch = epoch_steps(run.status, run.config)
         view.total = float(max(1, run.status.epochs if run.status else 1))
         view.latest = shown.data.last_step / per_epoch
-        view.ended = not run.state.alive and run.state is not State.QUEUED
-        self._show_charts()
+        ended = not run.state.alive and run.state is not State.QUEUED
+        low, high = view.limits
+        column = (high - low) / max(1, self.size.width)
+        changed = (ended, view.total) != (view.ended, self._drawn_total) or self.page != self._drawn_page
+        view.ended = ended
+        if changed or view.latest - self._drawn_latest >= column / 4 or time.monotonic() >= self._charts_due:
+            self._show_charts()
         if "lists" in self.page:
-            self.query_one("#panel-events", TextPanel).write(events_text(shown.data.events))
-            self.query_one("#panel-log", TextPanel).write(shown.log)
+            events = shown.data.events
+            self.query_one("#panel-events", TextPanel).write((id(events), len(events)), lambda: events_text(events))
+            self.query_one("#panel-log", TextPanel).write(shown.log.version, shown.log.text)
 
     def _show_charts(self) -> None:
         if self._shown is None:
             return
+        self._charts_due = time.monotonic() + CHART_SECONDS
+        self._drawn_latest, self._drawn_total, self._drawn_page = self.view.latest, self.view.total, self.page
         smoothing = SMOOTHINGS[self._smoothing]
         for name in CHARTS:
             if name in self.page:
