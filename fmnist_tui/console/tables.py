@@ -42,7 +42,7 @@ def _time(run: Run) -> str:
     if run.status is None:
         return words.NOTHING
     if run.state is State.QUEUED:
-        return words.starts(run.status.starts_in_seconds) or words.NOTHING
+        return words.starts(run.status.starts_in_seconds).removeprefix("starts ") or words.NOTHING
     if run.state.alive:
         return f"{words.duration(run.status.eta_seconds)} left" if run.status.eta_seconds is not None else words.NOTHING
     return words.duration(run.status.active_seconds) if run.status.active_seconds else words.NOTHING

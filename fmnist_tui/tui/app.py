@@ -129,9 +129,10 @@ class FmnistApp(App[None]):
     # --- the feed's news
 
     def feed_screens(self) -> list[FeedScreen]:
-        """Every screen that hears from the feed, shown or not."""
+        """Every screen that hears from the feed, shown or not. One still being mounted is told by `brief`."""
         stacked = [screen for screen in self.screen_stack if isinstance(screen, FeedScreen)]
-        return [*stacked, *(place for place in self._places.values() if place not in stacked)]
+        screens = [*stacked, *(place for place in self._places.values() if place not in stacked)]
+        return [screen for screen in screens if screen.is_mounted]
 
     def on_runs_listed(self, message: RunsListed) -> None:
         """The list changed."""

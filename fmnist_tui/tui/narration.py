@@ -32,10 +32,12 @@ RISING_EVALUATIONS = 4
 ACCURACY_HOLDS = 0.5
 """Accuracy holds while its mean over WINDOW is within this many points of its best such mean."""
 SLOW_SHARE = 0.6
-"""Speed has fallen when the median of the newest SLOW_LINES is below this share of the median before them."""
+"""Speed has fallen when the median of the newest SLOW_LINES is below this share of what it usually was."""
 SLOW_LINES = 8
+USUAL_PERCENTILE = 90
+"""What a speed usually was; a median would forget the fast stretch once the slow one is longer."""
 SLOW_MEMORY = 4096
-"""... of at most this many lines, so that looking costs little however long the run."""
+"""Lines looked back at the most, so that looking costs little however long the run."""
 NEWS_EPOCHS = 10
 """A new best, a learning rate step and a passed reference are news for this many epochs or 5 % of the run."""
 PLATEAU_GAIN = 0.05
@@ -140,9 +142,7 @@ def speed_fell(data: RunData, around: Surroundings) -> Note | None:
     speeds, x = data.speed.values[first:], data.speed.x[first:]
     if around.ended or len(speeds) < 4 * SLOW_LINES:
         return None
-    now, before = float(np.median(speeds[-SLOW_LINES:])), float(np.median(speeds[:-SLOW_LINES]))
-    usual = float(np.percentile(speeds, 75)) if now < before else before  # a long slow stretch moves the median
-    usual = max(usual, before)
+    now, usual = float(np.median(speeds[-SLOW_LINES:])), float(np.percentile(speeds, USUAL_PERCENTILE))
     if now >= SLOW_SHARE * usual:
         return None
     middle = (now + usual) / 2

@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from fmnist_tui.models import build_model, initialise_from
-from fmnist_tui.report import collect
+from fmnist_tui.report.rows import finished_run, make_rows
+from fmnist_tui.report.tables import results_table
 from fmnist_tui.runs.records import EvalRecord
 from fmnist_tui.training import step as step_module
 from fmnist_tui.training.desk import Stopped
@@ -118,9 +119,15 @@ def test_averaging_is_a_figure_of_its_own(trainer: Trainer) -> None:
     assert evaluations[-1].tta_accuracy == result.tta_accuracy
     other = result_of(plain)
     assert other.tta_accuracy is None and other.test_accuracy == result.test_accuracy
-    row = collect(trainer.runs_dir).rows[0]
-    assert len(row.runs) == 2, "looking at averages makes no other experiment"
+    finished = [finished_run(result, config), finished_run(other, turbo_config(tta="none"))]
+    (row,) = make_rows(finished)  # looking at averages makes no other experiment
     assert row.tta_accuracy is not None and row.tta_accuracy.mean == result.tta_accuracy
+    columns = [column.heading for column in results_table([row]).columns]
+    cells = dict(zip(columns, results_table([row]).rows[0], strict=True))
+    assert cells["With flip averaging"] == f"{result.tta_accuracy:.2f}" != "-"
+    assert cells["Accuracy (Prec@1)"].startswith(f"{result.test_accuracy:.2f}")
+    without = results_table(make_rows(finished[1:])).columns
+    assert "With flip averaging" not in [column.heading for column in without]
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

@@ -130,7 +130,7 @@ class RunMaker:
                 test_accuracy=93.02, best_accuracy=93.11, best_epoch=101, images_per_second=4410.0, device="cuda:1",
             ),
             "finished": self.make(
-                "turbo" if _has("turbo") else "quick", ago=5400, run_id="20261123-101500-quick-m4n5", loss=0.2101,
+                "quick", ago=5400, run_id="20261123-101500-quick-m4n5", loss=0.2101,
                 test_accuracy=91.25, best_accuracy=91.40, best_epoch=7, device="cpu", device_name="Intel Xeon",
                 images_per_second=843.0, active_seconds=62.0,
             ),
@@ -162,12 +162,6 @@ class RunMaker:
         damaged = self.make("quick", run_id="20261101-060000-quick-d4mg")
         damaged.status.write_text("{ half a")
         return made | {"damaged": damaged}
-
-
-def _has(preset: str) -> bool:
-    from fmnist_tui.presets import find_presets
-
-    return preset in find_presets()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> bool:

@@ -26,6 +26,7 @@ class Host(App[None]):
 
     def __init__(self, draft: Draft, ascii_only: bool = False) -> None:
         super().__init__()
+        self.animation_level = "none"
         self.form = ConfigForm(draft, ascii_only=ascii_only)
         self.changes = 0
         self.helped: list[str] = []

@@ -126,7 +126,8 @@ COMPANIONS: dict[tuple[str, Any], dict[str, Any]] = {
 @pytest.mark.parametrize(("kind", "spec", "bound", "limit"), BOUNDS, ids=[f"{k}:{s.key}:{b}" for k, s, b, _ in BOUNDS])
 def test_every_bound_at_and_beyond_the_limit(kind: str, spec: FieldSpec, bound: str, limit: Any) -> None:
     whole = isinstance(limit, int)
-    step = 2 if spec.key == "model.base_channels" else 1  # it must be even
+    multiples = {"model.base_channels": 2, "model.whitening_filters": 2, "augment.low_resolution": 4}
+    step = multiples.get(spec.key, 1)
     below, above = (limit - step, limit + step) if whole else (math.nextafter(limit, -9e9), math.nextafter(limit, 9e9))
     inside = {"ge": limit, "gt": above, "le": limit, "lt": below}[bound]
     outside = {"ge": below, "gt": limit, "le": above, "lt": limit}[bound]
@@ -135,7 +136,7 @@ def test_every_bound_at_and_beyond_the_limit(kind: str, spec: FieldSpec, bound: 
         made = data_for(kind)
         for key, companion in COMPANIONS.get((spec.key, limit), {}).items():
             put(made, key, companion)
-        if spec.key.startswith("model.") and is_list(spec):
+        if kind == "dual_path_net" and spec.key.startswith("model.") and is_list(spec):
             for name in ("blocks", "filters", "growth_rate"):
                 made["model"][name] = [value if spec.key == f"model.{name}" else 4]
         else:
@@ -230,7 +231,7 @@ def test_types_are_strict(kind: str, spec: FieldSpec) -> None:
         ),
         (
             {"schedule__kind": "cosin"},
-            "schedule.kind = 'cosin': must be one of step, cosine, constant, one_cycle; did you mean cosine?",
+            "schedule.kind = 'cosin': must be one of step, cosine, linear, constant, one_cycle; did you mean cosine?",
         ),
         (
             {"training__micro_batch": "ful"},
@@ -243,10 +244,11 @@ def test_types_are_strict(kind: str, spec: FieldSpec) -> None:
         ({"name": "x" * 65}, f"name = '{'x' * 65}': must be at most 64 characters long"),
         ({"data": 3}, "data = 3: must be a section with fields of its own"),
         ({"model": 3}, "model = 3: must be a section with fields of its own"),
-        ({"model": {}}, "model.kind: must be one of wide_resnet, densenet, dual_path_net, shake_shake"),
+        ({"model": {}}, "model.kind: must be one of wide_resnet, densenet, dual_path_net, shake_shake, turbo"),
         (
             {"schedule": {"kind": "onecycle"}},
-            "schedule.kind = 'onecycle': must be one of step, cosine, constant, one_cycle; did you mean one_cycle?",
+            "schedule.kind = 'onecycle': must be one of step, cosine, linear, constant, one_cycle; "
+            "did you mean one_cycle?",
         ),
         ({"reference": {}}, "reference.model_name: is required"),
     ],
@@ -258,7 +260,7 @@ def test_messages_name_field_value_and_remedy(changes: dict[str, Any], message: 
 
 def test_a_familys_common_name_is_understood() -> None:
     message = errors_of(data_for(model={"kind": "dpn"}))["model.kind"].message
-    assert message.endswith("densenet, dual_path_net, shake_shake; did you mean dual_path_net?")
+    assert message.endswith("dual_path_net, shake_shake, turbo; did you mean dual_path_net?")
 
 
 def test_several_errors_stand_one_on_a_line_under_their_source() -> None:
@@ -314,7 +316,8 @@ def test_unknown_keys_are_errors_with_the_likely_name(key: str, meant: str) -> N
 
 def test_an_unknown_key_like_no_other_lists_what_there_is() -> None:
     error = errors_of(put(data_for(), "optimizer.xyzzy", 1))["optimizer.xyzzy"]
-    assert error.message == "no such field; the fields here are lr, momentum, nesterov, weight_decay"
+    fields = "kind, lr, momentum, nesterov, weight_decay, muon_momentum, muon_steps, bias_lr, head_lr"
+    assert error.message == f"no such field; the fields here are {fields}"
     assert "model" in errors_of(put(data_for(), "qqqqq", 1))["qqqqq"].message
 
 

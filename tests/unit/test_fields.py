@@ -115,6 +115,15 @@ NEW_VALUES: dict[str, dict[str, str]] = {
         "model.shake_backward": "False",
         "model.shake_level": "batch",
     },
+    "turbo": {
+        "model.widths": "32,64,128",
+        "model.whitening_filters": "16",
+        "model.whitening_epsilon": "1e-3",
+        "model.whitening_padding": "0",
+        "model.whitening_bias_share": "0.5",
+        "model.bn_momentum": "0.4",
+        "model.head_scale": "0.2",
+    },
 }
 COMMON_VALUES = {
     "name": "mine",
@@ -124,13 +133,21 @@ COMMON_VALUES = {
     "data.split": "standard",
     "augment.crop_padding": "2",
     "augment.flip": "false",
+    "augment.flip_mode": "alternating",
     "augment.cutout_size": "14",
     "augment.cutout_probability": "0.5",
     "augment.cutout_inside": "true",
+    "augment.low_resolution": "20",
+    "augment.low_resolution_share": "0.25",
+    "optimizer.kind": "muon",
     "optimizer.lr": "0.05",
     "optimizer.momentum": "0.8",
     "optimizer.nesterov": "false",
     "optimizer.weight_decay": "1e-4",
+    "optimizer.muon_momentum": "0.6",
+    "optimizer.muon_steps": "5",
+    "optimizer.bias_lr": "0.1",
+    "optimizer.head_lr": "0.5",
     "schedule.kind": "cosine",
     "schedule.milestones": "10,20",
     "schedule.gamma": "0.5",
@@ -139,6 +156,8 @@ COMMON_VALUES = {
     "training.epochs": "20",
     "training.batch_size": "64",
     "training.micro_batch": "16",
+    "training.label_smoothing": "0.1",
+    "training.tta": "flip",
     "training.eval_every": "5",
     "training.checkpoint_seconds": "30",
     "training.max_steps": "9",
@@ -191,7 +210,7 @@ def test_changing_the_family_starts_from_its_defaults() -> None:
         ({"schedule.milestones.0": 1}, "schedule.milestones.0: no such field; did you mean schedule.milestones?"),
         ({"qqqq.zzzz.yy": 1}, "qqqq.zzzz.yy: no such field"),
         ({"model": 3}, "model = 3: is a section; set one of its fields, for example model.kind"),
-        ({"optimizer": 3}, "optimizer = 3: is a section; set one of its fields, for example optimizer.lr"),
+        ({"optimizer": 3}, "optimizer = 3: is a section; set one of its fields, for example optimizer.kind"),
         ({"preset": "x"}, "preset = 'x': describes a preset and cannot be set on a run"),
         ({"reference.accuracy": 99.0}, "reference.accuracy = 99.0: describes a preset and cannot be set on a run"),
         ({"optimizer.lr": "fast"}, "optimizer.lr = 'fast': must be a number"),
@@ -229,7 +248,7 @@ def test_differences() -> None:
 def test_choices_and_bounds_of_a_form() -> None:
     specs = {spec.key: spec for spec in fields_of("dual_path_net")}
     assert specs["model.kind"].choices == tuple(MODEL_KINDS)
-    assert specs["schedule.kind"].choices == ("step", "cosine", "constant", "one_cycle")
+    assert specs["schedule.kind"].choices == ("step", "cosine", "linear", "constant", "one_cycle")
     assert specs["training.micro_batch"].choices == ("full", "auto")
     assert specs["optimizer.lr"].choices == ()
     assert specs["optimizer.lr"].bounds == "0 < x <= 100"

@@ -47,6 +47,7 @@ class NewRunScreen(MeasuringScreen):
     """Presets, form, and what would happen; one pane at a time where there are only 80 columns."""
 
     CSS_PATH = "new_run.tcss"
+    AUTO_FOCUS = ""  # a clone begins in the form, not in the first widget
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", priority=True),
         Binding("ctrl+t", "next_pane", "Pane"),

@@ -86,7 +86,7 @@ class Log:
 
     def ticks(self, low: float, high: float, most: int) -> list[Tick]:
         """1, 2 and 5 in every decade where they fit, else decades; linear ticks within a part of a decade."""
-        return _log_ticks(low, high, most) or linear_ticks(low, high, most)
+        return _better(_log_ticks(low, high, most), linear_ticks(low, high, most), high / low)
 
 
 class LogError:
@@ -109,7 +109,15 @@ class LogError:
         """Accuracies whose errors are 1, 2 or 5 times a power of ten; linear ticks where few of these fit."""
         errors = _log_ticks(max(100.0 - high, MIN_ERROR), 100.0 - low, most)
         ticks = [Tick(100.0 - error.value, _plain(100.0 - error.value)) for error in reversed(errors)]
-        return ticks or linear_ticks(low, high, most)
+        ratio = (100.0 - low) / max(100.0 - high, MIN_ERROR)
+        return _better(ticks, linear_ticks(low, high, most), ratio)
+
+
+def _better(ticks: list[Tick], linear: list[Tick], ratio: float) -> list[Tick]:
+    """The ticks of a logarithmic axis, or linear ones where it is nearly linear and they are more."""
+    if not ticks or (ratio < 3.0 and len(linear) > len(ticks)):
+        return linear
+    return ticks
 
 
 def nice_step(span: float, most: int) -> float:

@@ -42,7 +42,7 @@ def put_overlays(plot: Cells, content: Content, view: TimeView, limits: tuple[fl
         at = plot.width - len(level.label)
         for near in (row - 1, row + 1):
             if plot.is_free(near, at - 1, len(level.label) + 1):
-                plot.put(near, at, level.label, STYLE[level.style])
+                plot.label(near, at, level.label, STYLE[level.style])
                 break
     for point in content.points:
         _put_point(plot, point, content.scale, window, limits, ascii_only)
@@ -63,7 +63,7 @@ def _put_mark(plot: Cells, column: int, label: str, ascii_only: bool) -> None:
     plot.put(0, column, "x" if ascii_only else "×", STYLE["error"])
     for at in (column + 2, column - 1 - len(label)):
         if label and plot.is_free(0, at, len(label)):
-            plot.put(0, at, label, STYLE["error"])
+            plot.label(0, at, label, STYLE["error"])
             break
 
 
@@ -84,7 +84,7 @@ def _put_point(
     for near, at in ((row - 1, column - size // 2), (row, column + 2), (row - 1, column + 1), (row - 1, column - size),
                      (row + 1, column + 2), (row - 2, column - size // 2)):  # fmt: skip
         if plot.is_free(near, at, size):
-            plot.put(near, at, point.label, STYLE[point.style])
+            plot.label(near, at, point.label, STYLE[point.style])
             return
 
 
@@ -167,7 +167,7 @@ def put_cursor(plot: Cells, cells: Cells, x: float, window: tuple[float, float],
     if column is None:
         return
     for row in range(plot.height):
-        if plot.chars[row, column] in (BLANK, ord("·"), ord(".")):
+        if plot.chars[row, column] in (BLANK, ord("·"), ord(".")) and not plot.reserved[row, column]:
             plot.put(row, column, "|" if ascii_only else "│", STYLE["cursor"])
     cells.put(cells.height - 2, GUTTER + column, "+" if ascii_only else "┴", STYLE["cursor"])
 

@@ -66,10 +66,13 @@ class Cells:
     height: int
     chars: NDArray[np.uint32] = field(init=False)
     styles: NDArray[np.int16] = field(init=False)
+    reserved: Bools = field(init=False)
+    """Cells of labels: also their blanks are not to be filled."""
 
     def __post_init__(self) -> None:
         self.chars = np.full((self.height, self.width), BLANK, np.uint32)
         self.styles = np.zeros((self.height, self.width), np.int16)
+        self.reserved = np.zeros((self.height, self.width), bool)
 
     def put(self, row: int, column: int, text: str, style: int, over: bool = True) -> None:
         """Write text, cut off at the edges; `over` False leaves what is there alone."""
@@ -79,9 +82,15 @@ class Cells:
         column = max(0, column)
         codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
         chars = self.chars[row, column : column + codes.size]
-        where = np.ones(codes.size, bool) if over else chars == BLANK
+        reserved = self.reserved[row, column : column + codes.size]
+        where = np.ones(codes.size, bool) if over else (chars == BLANK) & ~reserved
         chars[where] = codes[where]
         self.styles[row, column : column + codes.size][where] = style
+
+    def label(self, row: int, column: int, text: str, style: int) -> None:
+        """Write text whose blanks nothing written later without `over` fills."""
+        self.put(row, column, text, style)
+        self.reserved[row, column : column + len(text)] = True
 
     def is_free(self, row: int, column: int, width: int) -> bool:
         """Whether these cells are inside and blank."""

@@ -1,0 +1,174 @@
+"""Fill the benchmark table: `python benchmarks/campaign.py --device cuda:0 --slice-seconds 540`.
+
+Trains the presets on the full custom split, one after another, in an order that does the most with little time.
+Each call works for at most one slice, then stops the run at work with a checkpoint; the next call goes on
+there and skips what is done. Finished runs are archived below `benchmarks/archive`, one directory each:
+result.json, config.json and metrics.jsonl thinned to 2,000 lines. Checkpoints and predictions stay with the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fmnist_tui import report
+from fmnist_tui.config import RunConfig
+from fmnist_tui.fields import parse_value, with_changes
+from fmnist_tui.presets import load_preset
+from fmnist_tui.runs import process, store
+from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.records import EvalRecord, EventRecord, State, TrainRecord, parse_metric
+
+ARCHIVE = Path(__file__).parent / "archive"
+MAX_LINES = 2000
+STOP_SECONDS = 60.0
+"""Kept back from a slice for the last checkpoint."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the campaign: a preset with changes."""
+
+    preset: str
+    changes: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the run is called; a finished run of this name is not run again."""
+        parts = [f"{key.split('.')[-1]}{value}" for key, value in self.changes.items()]
+        return "-".join(["campaign", self.preset, *map(str, parts)])[:64]
+
+    def config(self, extra: dict[str, Any]) -> RunConfig:
+        """The preset's configuration with the job's changes and those of the command line."""
+        return with_changes(load_preset(self.preset), {**self.changes, **extra, "name": self.name})
+
+
+def jobs(shake_epochs: int) -> list[Job]:
+    """The campaign in order: each preset once, the cheap ones with two more seeds, the standard split last.
+
+    Shake-Shake's cosine runs over `shake_epochs` epochs; the table says that it is not the 1800-epoch row.
+    """
+    return [
+        Job("densenet", {}),
+        Job("wrn", {}),
+        Job("dpn", {}),
+        Job("shake-shake-64", {"training.epochs": shake_epochs}),
+        Job("shake-shake-96", {"training.epochs": shake_epochs}),
+        *(Job(preset, {"seed": seed}) for seed in (2, 3) for preset in ("densenet", "wrn")),
+        Job("wrn", {"data.split": "standard"}),
+    ]
+
+
+class Campaign:
+    """One call: works through the jobs until the slice is over."""
+
+    def __init__(self, options: argparse.Namespace, extra: dict[str, Any]) -> None:
+        self.options = options
+        self.extra = extra
+        self.until = time.monotonic() + options.slice_seconds - STOP_SECONDS
+
+    def work(self) -> bool:
+        """Do what fits; True once every job is finished."""
+        for job in jobs(self.options.shake_epochs):
+            if self.options.only and job.preset not in self.options.only:
+                continue
+            run = self.find(job)
+            if run is None or run.state is not State.FINISHED:
+                if time.monotonic() >= self.until:
+                    return False
+                run = self.train(job, run)
+            if run.state is State.FINISHED:
+                archive(run, self.options.archive)
+            elif run.state is State.STOPPED:
+                return False
+            else:
+                status = run.status
+                print(f"{job.name}: {run.state}: {status.error if status else run.problem}", flush=True)
+        return True
+
+    def find(self, job: Job) -> store.Run | None:
+        """The job's run, if it was begun."""
+        runs = (run for run in store.list_runs(self.options.runs_dir) if run.name == job.name)
+        return next(runs, None)
+
+    def train(self, job: Job, run: store.Run | None) -> store.Run:
+        """Begin or go on with the job's run until it ends or the slice is over."""
+        if run is None:
+            directory = store.create_run(
+                self.options.runs_dir, job.config(self.extra), self.options.device, self.options.data_dir
+            )
+        else:
+            directory = run.directory
+            store.prepare_resume(run, self.options.device, self.options.data_dir)
+        worker = process.start_worker(directory)
+        told = asked = False
+        while worker.poll() is None:
+            time.sleep(0.5)
+            status = store.load_run(directory).status
+            if status and status.eta_seconds and not told:
+                told = True
+                print(
+                    f"{job.name}: {status.images_per_second:,.0f} images/s, {status.eta_seconds:.0f} s left", flush=True
+                )
+            if time.monotonic() > self.until and not asked:
+                asked = True
+                process.send_request(directory, "stop")
+        done = store.load_run(directory)
+        if done.result:
+            accuracy = f"{done.result.test_accuracy:.4f} % (best {done.result.best_accuracy:.4f} %)"
+            print(f"{job.name}: {accuracy} in {done.result.total_seconds:.0f} s", flush=True)
+        return done
+
+
+def archive(run: store.Run, directory: Path) -> None:
+    """Keep what the table needs: the result, the configuration and a thinned course of the run."""
+    target = directory / run.id
+    if (target / "result.json").exists():
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    replace_bytes(target / "config.json", run.directory.config.read_bytes())
+    replace_bytes(target / "metrics.jsonl", thin(run.directory.metrics.read_bytes().splitlines(), MAX_LINES))
+    replace_bytes(target / "result.json", run.directory.result.read_bytes())
+
+
+def thin(lines: list[bytes], limit: int) -> bytes:
+    """At most `limit` lines: every event and evaluation, and evenly spaced training lines; no system samples."""
+    records = [(line, parse_metric(line)) for line in lines]
+    kept = {i for i, (_, record) in enumerate(records) if isinstance(record, EvalRecord | EventRecord)}
+    training = [i for i, (_, record) in enumerate(records) if isinstance(record, TrainRecord)]
+    room = max(0, limit - len(kept))
+    if room and training:
+        stride = max(1, -(-len(training) // room))
+        kept |= set(training[stride - 1 :: stride])
+    ordered = sorted(kept)[-limit:]
+    return b"".join(records[i][0] + b"\n" for i in ordered)
+
+
+def main() -> int:
+    """Work one slice; exits with 0 when the campaign is complete, with 75 when there is more to do."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs-campaign"))
+    parser.add_argument("--archive", type=Path, default=ARCHIVE)
+    parser.add_argument("--slice-seconds", type=float, default=540.0)
+    parser.add_argument("--shake-epochs", type=int, default=300)
+    parser.add_argument("--only", action="append", help="a preset; repeat for several")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for trying the script out")
+    options = parser.parse_args()
+    extra = {}
+    for setting in options.set:
+        key, _, text = setting.partition("=")
+        extra[key] = parse_value(text, key)
+    options.runs_dir = options.runs_dir.absolute()
+    complete = Campaign(options, extra).work()
+    print(report.render(options.runs_dir, "markdown").split("## The results to beat")[0])
+    return 0 if complete else 75
+
+
+if __name__ == "__main__":
+    sys.exit(main())

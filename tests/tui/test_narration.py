@@ -1,0 +1,286 @@
+"""Each sentence of the narration: when it is said, when it is not, and what it says."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+import pytest
+from synthetic_runs import NOW, Plan, make_run, preset, records
+
+from fmnist_tui.runs.records import EvalRecord, EventRecord, State, TrainRecord
+from fmnist_tui.tui import narration
+from fmnist_tui.tui.narration import Ghost, Surroundings
+from fmnist_tui.tui.run_data import RunData
+
+AROUND = Surroundings(per_epoch=100, epochs=200)
+
+
+def evaluations(accuracies, losses=None):
+    losses = losses or [0.2] * len(accuracies)
+    return [
+        EvalRecord(
+            epoch=epoch,
+            step=100 * epoch,
+            test_loss=loss,
+            test_accuracy=accuracy,
+            train_loss=0.1,
+            train_accuracy=99.0,
+            seconds=1.0,
+        )
+        for epoch, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True), 1)
+    ]
+
+
+def line(step, loss=0.2, lr=0.1, speed=1000.0):
+    return TrainRecord(
+        step=step,
+        epoch=(step - 1) // 100 + 1,
+        loss=loss,
+        loss_min=loss,
+        loss_max=loss,
+        lr=lr,
+        images_per_second=speed,
+    )
+
+
+def data_of(*lines):
+    data = RunData()
+    data.extend(list(lines))
+    return data
+
+
+def around(**values):
+    return Surroundings(**({"per_epoch": 100, "epochs": 200} | values))
+
+
+# --- loss not finite
+
+
+def test_a_loss_that_is_not_finite_is_an_error_with_its_step():
+    note = narration.not_finite(data_of(line(100), line(812, math.nan), line(900)), AROUND)
+    assert note is not None and note.level == "error" and note.epoch == 9
+    assert note.text == "Loss was not finite (NaN) by step 812, epoch 9."
+
+
+def test_more_of_them_are_counted():
+    note = narration.not_finite(data_of(line(10, math.inf), line(20, math.nan), line(30, math.nan)), AROUND)
+    assert note is not None and note.text.endswith("(inf) by step 10, epoch 1, and 2 times since.")
+
+
+def test_a_finite_loss_is_no_news():
+    assert narration.not_finite(data_of(line(100), line(200)), AROUND) is None
+
+
+# --- learning rate
+
+
+def rates(*values):
+    return data_of(*(line(50 * (i + 1), lr=value) for i, value in enumerate(values)))
+
+
+def test_a_step_of_the_learning_rate_is_told_with_its_epoch():
+    note = narration.rate_drop(rates(0.1, 0.1, 0.1, 0.1, 0.02, 0.02), AROUND)
+    assert note is not None and note.text == "Learning rate dropped from 0.1 to 0.02 in epoch 3."
+
+
+def test_it_is_told_at_the_first_line_of_the_new_rate():
+    assert narration.rate_drop(rates(0.1, 0.1, 0.02), AROUND) is not None
+
+
+def test_a_smooth_decay_is_no_step():
+    assert rates(*(0.1 * 0.6**i for i in range(20))).rate_steps == []
+    assert rates(*(0.05 * (1 + math.cos(math.pi * i / 40)) for i in range(41))).rate_steps == []
+
+
+def test_a_step_is_no_news_for_ever():
+    flat = [0.1] * 4 + [0.02] * 60
+    assert len(rates(*flat).rate_steps) == 1
+    assert narration.rate_drop(rates(*flat), around(epochs=20)) is None
+
+
+def test_steps_are_found_however_the_lines_come():
+    values = [0.1] * 10 + [0.02] * 10 + [0.004] * 10
+    lines = [line(50 * (i + 1), lr=value) for i, value in enumerate(values)]
+    at_once, one_by_one = RunData(), RunData()
+    at_once.extend(lines)
+    for item in lines:
+        one_by_one.extend([item])
+        assert one_by_one.rate_steps is not None
+    assert [(s.step, s.before, s.after) for s in at_once.rate_steps] == [(550, 0.1, 0.02), (1050, 0.02, 0.004)]
+    assert one_by_one.rate_steps == at_once.rate_steps
+
+
+# --- speed
+
+
+def speeds(*values):
+    return data_of(*(line(10 * (i + 1), speed=value) for i, value in enumerate(values)))
+
+
+def test_a_lasting_fall_of_the_speed_is_a_warning():
+    note = narration.speed_fell(speeds(*[1000.0] * 60, *[480.0] * 12), AROUND)
+    assert note is not None and note.level == "warning"
+    assert note.text == "Speed fell by half, from 1,000 to 480 img/s, in epoch 7."
+
+
+def test_it_is_still_told_when_the_slow_stretch_is_long():
+    note = narration.speed_fell(speeds(*[1000.0] * 60, *[300.0] * 100), AROUND)
+    assert note is not None and "to 30 %" in note.text and "in epoch 7" in note.text
+
+
+def test_a_short_dip_warm_up_and_noise_are_not():
+    assert narration.speed_fell(speeds(*[1000.0] * 60, 200.0, 200.0), AROUND) is None
+    assert narration.speed_fell(speeds(50.0, *[1000.0] * 60), AROUND) is None
+    assert narration.speed_fell(speeds(*([1000.0, 850.0] * 40)), AROUND) is None
+    assert narration.speed_fell(speeds(*[1000.0] * 10, *[100.0] * 10), AROUND) is None, "too few to tell"
+
+
+def test_a_slower_machine_after_a_resume_is_not_a_fall():
+    data = data_of(*(line(10 * (i + 1), speed=1000.0) for i in range(60)))
+    data.extend([EventRecord(event="resume", step=600, epoch=6)])
+    data.extend([line(600 + 10 * (i + 1), speed=300.0) for i in range(60)])
+    assert narration.speed_fell(data, AROUND) is None
+
+
+# --- test loss
+
+
+def test_test_loss_rising_while_accuracy_holds():
+    losses = [0.5, 0.4, 0.3, 0.25, 0.22, 0.2, 0.2, 0.2, 0.22, 0.24, 0.25, 0.26, 0.27]
+    note = narration.rising_test_loss(evaluations([90.0] * 13, losses))
+    assert note is not None and note.level == "warning"
+    assert note.text == "Test loss has been rising since epoch 7 while accuracy holds."
+
+
+def test_test_loss_rising_and_accuracy_falling():
+    losses = [0.5, 0.4, 0.3, 0.25, 0.22, 0.2, 0.2, 0.2, 0.22, 0.24, 0.25, 0.26, 0.27]
+    note = narration.rising_test_loss(evaluations([90.0] * 8 + [89, 88, 87, 86, 85], losses))
+    assert note is not None and "accuracy is falling" in note.text
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [0.5, 0.4, 0.3, 0.25, 0.22, 0.2, 0.19, 0.18, 0.17],
+        [0.2, 0.19, 0.21, 0.2, 0.19, 0.2, 0.21, 0.2, 0.19, 0.2],
+        [0.5, 0.4, 0.3, 0.2, 0.2, 0.2, 0.3],
+        [0.2, 0.3],
+        [0.2, 0.2, 0.2, math.nan, 0.3, 0.3, 0.3, 0.3],
+    ],
+)
+def test_a_falling_noisy_short_or_broken_test_loss_is_not_rising(losses):
+    assert narration.rising_test_loss(evaluations([90.0] * len(losses), losses)) is None
+
+
+# --- accuracy
+
+
+def test_passing_the_reference_is_told_with_its_epoch():
+    note = narration.passed_reference(evaluations([90, 93.2, 93.3, 93.1, 94]), around(reference=93.2775))
+    assert note is not None and note.level == "good"
+    assert note.text == "Test accuracy passed the reference (93.28 %) in epoch 3."
+
+
+def test_a_reference_not_passed_or_not_there_is_not():
+    assert narration.passed_reference(evaluations([90, 93.2]), around(reference=93.2775)) is None
+    assert narration.passed_reference(evaluations([90, 99]), AROUND) is None
+
+
+def test_a_new_best_is_told_while_it_is_the_newest():
+    note = narration.new_best(evaluations([80, 85, 90, 91, 90, 90.5, 91.25]), AROUND)
+    assert note is not None and note.text == "New best test accuracy: 91.25 % in epoch 7 (+0.25)."
+    assert narration.new_best(evaluations([80, 85, 90, 91, 90, 91.25, 91.0]), AROUND) is None
+    assert narration.new_best(evaluations([80, 85, 90]), AROUND) is None, "in the beginning each one is"
+    assert narration.new_best(evaluations([80, 85, 90, 91, 90, 90.5, 91.25]), around(ended=True)) is None
+
+
+def test_a_plateau_says_when_the_rate_drops_next():
+    accuracies = [80, 90, 93] + [92.5] * 24
+    note = narration.plateau(evaluations(accuracies), around(milestones=(60, 120)))
+    assert note is not None
+    assert note.text == (
+        "No better test accuracy for 24 epochs (best 93.00 % in epoch 3); the learning rate drops in epoch 60."
+    )
+
+
+def test_a_small_gain_does_not_end_a_plateau_and_a_real_one_does():
+    assert narration.plateau(evaluations([80, 90, 93] + [93.02] * 24), AROUND) is not None
+    assert narration.plateau(evaluations([80, 90, 93] + [92.5] * 22 + [93.4, 93.1]), AROUND) is None
+    assert narration.plateau(evaluations([80, 90, 93] + [92.5] * 10), AROUND) is None
+    assert narration.plateau(evaluations([80, 90, 93] + [92.5] * 24), around(ended=True)) is None
+
+
+def test_ahead_of_and_behind_the_ghost_at_the_same_epoch():
+    ghost = Ghost("the best wrn run", evaluations([80, 85, 90, 91, 92, 99, 99]))
+    ahead = narration.against_ghost(evaluations([80, 86, 91, 92, 93]), around(ghost=ghost))
+    assert ahead is not None and ahead.text == "1.00 points ahead of the best wrn run at the same epoch."
+    behind = narration.against_ghost(evaluations([80, 84, 89, 90, 91]), around(ghost=ghost))
+    assert behind is not None and behind.text == "1.00 points behind the best wrn run at the same epoch."
+
+
+def test_a_tie_or_a_ghost_that_was_shorter_is_not_compared():
+    ghost = Ghost("the best wrn run", evaluations([80, 85, 90, 91, 92]))
+    assert narration.against_ghost(evaluations([80, 85, 90, 91, 92.3]), around(ghost=ghost)) is None
+    assert narration.against_ghost(evaluations([90] * 6), around(ghost=ghost)) is None
+    assert narration.against_ghost(evaluations([90] * 6), AROUND) is None
+
+
+# --- all together
+
+
+def test_errors_come_first_then_warnings_then_news():
+    plan = Plan(done=40, slow_from=30, overfit_from=14, nan_at=4600)
+    data = RunData()
+    data.extend(records(plan))
+    notes = narration.narrate(data, Surroundings(per_epoch=118, epochs=200, reference=93.28, milestones=(60,)))
+    assert [note.level for note in notes] == sorted((n.level for n in notes), key=narration._ORDER.index)
+    assert notes[0].level == "error" and "NaN" in notes[0].text
+    assert any("rising since epoch" in note.text for note in notes)
+    assert any("Speed fell by half" in note.text for note in notes)
+
+
+def test_an_ordinary_run_is_not_warned_about():
+    data = RunData()
+    data.extend(records(Plan(done=58)))
+    notes = narration.narrate(data, Surroundings(per_epoch=118, epochs=200))
+    assert not [note for note in notes if note.level in ("error", "warning")]
+
+
+def test_nothing_is_said_of_nothing():
+    assert narration.narrate(RunData(), AROUND) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "words"),
+    [
+        (State.STOPPED, {}, ["Stopped in epoch 3", "r to resume"]),
+        (
+            State.FAILED,
+            {"error": "loss is NaN at step 300\ntrace"},
+            ["Failed in epoch 3: loss is NaN at step 300", "l"],
+        ),
+        (State.FAILED, {"error": None, "epoch": 0}, ["the log says why", "r to start it again"]),
+        (State.LOST, {}, ["process is gone", "last heard of", "r to resume", "d to delete"]),
+        (State.QUEUED, {}, ["Queued"]),
+    ],
+)
+def test_what_became_of_a_run_and_what_to_press(tmp_path, state, changes, words):
+    run, _ = make_run(tmp_path, Plan(done=3.0), state, write=False, **changes)
+    text = " ".join(note.text for note in narration.outcome(run, NOW + timedelta(minutes=5)))
+    for word in words:
+        assert word in text
+    assert "trace" not in text
+
+
+def test_a_finished_run_is_summed_up(tmp_path):
+    run, _ = make_run(
+        tmp_path, Plan(config=preset(training__epochs=5), done=5.0, shift=10), State.FINISHED, write=False
+    )
+    (note,) = narration.outcome(run, NOW)
+    assert note.level == "good" and note.text.startswith("Finished: ") and "above the reference" in note.text
+
+
+def test_a_run_at_work_has_no_outcome(tmp_path):
+    run, _ = make_run(tmp_path, Plan(done=3.0), write=False)
+    assert narration.outcome(run, NOW) == []

@@ -1,0 +1,102 @@
+"""Snapshots of the main screens: what people see, cell by cell. Time, ids and the machine's state are fixed.
+
+They hold for the version of Textual they were taken with, because SVG details are its own; with another they
+are skipped. Take them anew with `pytest tests/tui/test_snapshots_core.py --snapshot-update` and look at them.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import NOW, RunMaker, until_drawn
+from textual.pilot import Pilot
+
+from fmnist_tui.runs.records import GpuSample, HostSample, SystemRecord
+from fmnist_tui.tui.app import FmnistApp
+from fmnist_tui.tui.feed import SystemFeed
+from fmnist_tui.tui.messages import SystemSampled
+
+TAKEN_WITH = "8.2.8"
+pytest.importorskip("pytest_textual_snapshot")
+pytestmark = pytest.mark.skipif(
+    importlib.metadata.version("textual") != TAKEN_WITH, reason=f"the snapshots were taken with Textual {TAKEN_WITH}"
+)
+
+GPU = GpuSample(
+    index=0,
+    name="NVIDIA H200",
+    utilization=87,
+    memory_used=31 << 30,
+    memory_total=140 << 30,
+    power=512,
+    power_limit=700,
+    temperature=61,
+    sm_clock=1980,
+    memory_clock=2619,
+    pids=[1],
+)
+HOST = HostSample(cpu_percent=12, load=3.25, cores=16, ram_used=9 << 30, ram_total=128 << 30, disk_free=53 << 30)
+
+
+class StillApp(FmnistApp):
+    """The app at a fixed moment."""
+
+    def now(self) -> datetime:
+        return NOW
+
+
+@pytest.fixture
+def app(sleeper: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[StillApp]:
+    """A run in every state, one sample of the machine, UTC; the directory's name is drawn, so it is relative."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setattr(
+        SystemFeed, "run", lambda feed: feed._post(SystemSampled(SystemRecord(gpus=[GPU], host=HOST), ""))
+    )
+    RunMaker(Path("runs"), sleeper, NOW).gallery()
+    yield StillApp(Path("runs"), None)
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+def test_runs(snap_compare: Any, app: StillApp, size: tuple[int, int]) -> None:
+    async def ready(pilot: Pilot[Any]) -> None:
+        await until_drawn(pilot, "● running", "GPU 87%")
+        await pilot.press(*["down"] * 4)
+        await until_drawn(pilot, "CUDA out of memory: tried to allocate 2.4 GiB with 1.1 GiB free.")
+
+    assert snap_compare(app, terminal_size=size, run_before=ready)
+
+
+def test_stop_dialog(snap_compare: Any, app: StillApp) -> None:
+    async def ready(pilot: Pilot[Any]) -> None:
+        await until_drawn(pilot, "● running", "GPU 87%")
+        await pilot.press("down", "s")
+        await until_drawn(pilot, "Stop wrn?", "Kill it")
+
+    assert snap_compare(app, terminal_size=(80, 24), run_before=ready)
+
+
+def test_gpu(snap_compare: Any, app: StillApp) -> None:
+    async def ready(pilot: Pilot[Any]) -> None:
+        await until_drawn(pilot, "● running", "GPU 87%")
+        await pilot.press("4")
+        await until_drawn(pilot, "512 / 700 W", "wrn says cuda:0")
+
+    assert snap_compare(app, terminal_size=(80, 24), run_before=ready)
+
+
+def test_benchmarks(snap_compare: Any, app: StillApp) -> None:
+    async def ready(pilot: Pilot[Any]) -> None:
+        await until_drawn(pilot, "● running", "GPU 87%")
+        await pilot.press("3")
+        await until_drawn(pilot, "No run has finished yet", "93.2775")
+
+    assert snap_compare(app, terminal_size=(80, 24), run_before=ready)
