@@ -210,6 +210,13 @@ class TurboConfig(Section):
         description="Channels of each group; a group halves the image.",
         json_schema_extra=_unit("channels per group"),
     )
+    group_convs: int = Field(
+        2,
+        ge=2,
+        le=4,
+        description="Convolutions in a group; from 3 on, the result of the first is added to that of the last.",
+        json_schema_extra=_unit("convolutions"),
+    )
     whitening_filters: int = Field(
         18,
         ge=2,

@@ -225,7 +225,8 @@ def notes(config: RunConfig) -> list[str]:
         what = ", ".join(map(str, unreached))
         word = "milestone" if len(unreached) == 1 else "milestones"
         said.append(
-            f"schedule.milestones: {word} {what} will never be reached in {training.epochs} epochs; "
+            f"schedule.milestones: {word} {what} will never be reached in {training.epochs} "
+            f"{'epoch' if training.epochs == 1 else 'epochs'}; "
             "--scale-schedule moves them in proportion"
         )
     if training.eval_every > training.epochs:

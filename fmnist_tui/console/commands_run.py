@@ -36,6 +36,7 @@ def run_preset(
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
     now: o.NowOption = False,
+    retries: o.RetriesOption = 0,
     detach: o.DetachOption = False,
     json: o.JsonOption = False,
 ) -> int:
@@ -50,7 +51,7 @@ def run_preset(
     from fmnist_tui.presets import load_preset
 
     changes = _changes(epochs, seed, run_name, data, split)
-    start = _start(device, gpus, runs_dir, data_dir, now, detach, json)
+    start = _start(device, gpus, runs_dir, data_dir, now, retries, detach, json)
     return _train(load_preset(name), settings, changes, scale_schedule, start)
 
 
@@ -69,6 +70,7 @@ def run_config(
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
     now: o.NowOption = False,
+    retries: o.RetriesOption = 0,
     detach: o.DetachOption = False,
     json: o.JsonOption = False,
 ) -> int:
@@ -79,7 +81,7 @@ def run_config(
     from fmnist_tui.presets import load_file
 
     changes = _changes(epochs, seed, run_name, data, split)
-    start = _start(device, gpus, runs_dir, data_dir, now, detach, json)
+    start = _start(device, gpus, runs_dir, data_dir, now, retries, detach, json)
     return _train(load_file(file), settings, changes, scale_schedule, start)
 
 
@@ -103,6 +105,7 @@ def run_resume(
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
     now: o.NowOption = False,
+    retries: o.RetriesOption = 0,
     detach: o.DetachOption = False,
     json: o.JsonOption = False,
 ) -> int:
@@ -118,7 +121,7 @@ def run_resume(
     before = last_launch(found.directory)
     if data_dir is None and before.data_dir is not None:
         data_dir = Path(before.data_dir)
-    start = _start(device or before.device, gpus, runs_dir, data_dir, now, detach, json)
+    start = _start(device or before.device, gpus, runs_dir, data_dir, now, retries, detach, json)
     return resume(found, start, checkpoint, epochs)
 
 
@@ -136,7 +139,14 @@ def _changes(
 
 
 def _start(
-    device: str, gpus: int, runs_dir: Path | None, data_dir: Path | None, now: bool, detach: bool, json: bool
+    device: str,
+    gpus: int,
+    runs_dir: Path | None,
+    data_dir: Path | None,
+    now: bool,
+    retries: int,
+    detach: bool,
+    json: bool,
 ) -> Start:
     """The options on where and how. Raises UsageError for a device that is not there."""
     from fmnist_tui import paths
@@ -145,7 +155,7 @@ def _start(
 
     check_gpus(gpus)
     check_device(device)
-    return Start(paths.runs_dir(runs_dir), paths.data_dir_override(data_dir), device, now, detach, json)
+    return Start(paths.runs_dir(runs_dir), paths.data_dir_override(data_dir), device, now, retries, detach, json)
 
 
 def _train(

@@ -39,6 +39,7 @@ class Start:
     data_dir: Path | None
     device: str
     now: bool
+    retries: int
     detach: bool
     json: bool
 
@@ -52,7 +53,7 @@ def start_new(config: RunConfig, notes: Sequence[str], start: Start) -> int:
         store.check_runs_dir(start.runs_dir)
     get_data(config.data, start.data_dir)
     with Interrupts() as interrupts:
-        directory = store.create_run(start.runs_dir, config, start.device, start.data_dir, start.now)
+        directory = store.create_run(start.runs_dir, config, start.device, start.data_dir, start.now, start.retries)
         print_notes(notes)
         return _run(directory, start, interrupts)
 
@@ -65,7 +66,7 @@ def resume(
         get_data(run.config.data, start.data_dir)
     with Interrupts() as interrupts:
         since = utc_now()
-        store.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, start.now)
+        store.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, start.now, start.retries)
         return _run(run.directory, start, interrupts, since)
 
 

@@ -42,6 +42,14 @@ def whole_number(text: str) -> int:
         raise typer.BadParameter(f"{text!r} is not a whole number") from None
 
 
+def retries_number(text: str) -> int:
+    """An option's value as a number of retries, 0 to 1000."""
+    number = whole_number(text)
+    if not 0 <= number <= 1000:
+        raise typer.BadParameter(f"{text!r} is not from 0 to 1000")
+    return number
+
+
 def seconds(text: str) -> float:
     """An option's value as a time in seconds, 0 or more."""
     try:
@@ -207,6 +215,17 @@ NowOption = Annotated[
     typer.Option(
         "--now",
         help="Start beside the run that is on the device, instead of waiting in its queue.",
+        show_default=False,
+        rich_help_panel=START,
+    ),
+]
+RetriesOption = Annotated[
+    int,
+    typer.Option(
+        "--retries",
+        metavar="N",
+        parser=retries_number,
+        help="Begin anew from the last checkpoint up to N times where the device fails.",
         show_default=False,
         rich_help_panel=START,
     ),

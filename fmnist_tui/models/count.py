@@ -226,7 +226,8 @@ def _turbo(config: TurboConfig) -> Iterator[Cost]:
         channels, size = width, size // 2
         yield Cost(kept_mask_elements=8 * channels * size * size)  # where the maxima were
         yield _frozen_norm_gelu(channels, size)
-        yield _kept(channels, size) + _conv(channels, channels, 3, size) + _frozen_norm_gelu(channels, size)
+        for _ in range(config.group_convs - 1):
+            yield _kept(channels, size) + _conv(channels, channels, 3, size) + _frozen_norm_gelu(channels, size)
     yield _kept(channels, size)  # the input and
     yield Cost(kept_elements=channels)  # the result of the largest value
     yield Cost(channels * len(CLASSES), multiply_adds=channels * len(CLASSES))

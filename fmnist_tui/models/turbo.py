@@ -77,24 +77,32 @@ def patch_covariance(images: Tensor) -> Tensor:
 
 
 class Group(nn.Module):
-    """Conv - 2x2 max pool - BN - GELU - conv - BN - GELU; batch norm's weights are frozen at 1."""
+    """Conv - 2x2 max pool - BN - GELU, then conv - BN - GELU once or more; batch norm's weights are frozen at 1.
 
-    def __init__(self, in_channels: int, out_channels: int, *, bn_momentum: float) -> None:
+    With more than one of the latter they are a residual branch: what entered the first of them is added before
+    the last GELU (airbench96).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, convs: int, bn_momentum: float) -> None:
         super().__init__()
-        self.conv1 = conv3x3(in_channels, out_channels)
-        self.norm1 = nn.BatchNorm2d(out_channels, momentum=bn_momentum)
-        self.conv2 = conv3x3(out_channels, out_channels)
-        self.norm2 = nn.BatchNorm2d(out_channels, momentum=bn_momentum)
-        for conv in (self.conv1, self.conv2):
-            keep = min(conv.in_channels, conv.out_channels)
-            nn.init.dirac_(conv.weight[:keep])  # the others keep torch's default
-        for norm in (self.norm1, self.norm2):
+        inputs = [in_channels, *[out_channels] * (convs - 1)]
+        self.convs = nn.ModuleList([conv3x3(channels, out_channels) for channels in inputs])
+        self.norms = nn.ModuleList([nn.BatchNorm2d(out_channels, momentum=bn_momentum) for _ in inputs])
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            nn.init.dirac_(conv.weight[: min(conv.in_channels, out_channels)])  # the others keep torch's default
             norm.weight.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H // 2, W // 2)."""
-        x = F.gelu(self.norm1(_halve(self.conv1(x))))
-        return F.gelu(self.norm2(self.conv2(x)))
+        x = F.gelu(self.norms[0](_halve(self.convs[0](x))))
+        entered = x
+        for index in range(1, len(self.convs)):
+            x = self.norms[index](self.convs[index](x))
+            if index == len(self.convs) - 1 and index > 1:
+                x = x + entered
+            x = F.gelu(x)
+        return x
 
 
 def _halve(x: Tensor) -> Tensor:
@@ -115,7 +123,10 @@ class Turbo(nn.Module):
         self.bias_share = config.whitening_bias_share
         widths = (config.whitening_filters, *config.widths)
         self.groups = nn.Sequential(
-            *[Group(a, b, bn_momentum=config.bn_momentum) for a, b in itertools.pairwise(widths)]
+            *[
+                Group(a, b, convs=config.group_convs, bn_momentum=config.bn_momentum)
+                for a, b in itertools.pairwise(widths)
+            ]
         )
         self.head = nn.Linear(widths[-1], len(CLASSES), bias=False)
         nn.init.normal_(self.head.weight)

@@ -32,7 +32,8 @@ def network_name(model: ModelConfig) -> str:
     if isinstance(model, ShakeShakeConfig):
         return f"Shake-Shake-{model.depth} 2x{model.base_channels}d"
     if isinstance(model, TurboConfig):
-        return f"Turbo-{'-'.join(map(str, model.widths))}"
+        depth = f" x{model.group_convs}" if model.group_convs > 2 else ""
+        return f"Turbo-{'-'.join(map(str, model.widths))}{depth}"
     return str(model.kind)
 
 

@@ -166,10 +166,12 @@ def create_run(
     device: str = "auto",
     data_dir: Path | None = None,
     now: bool = False,
+    retries: int = 0,
 ) -> RunDirectory:
     """Make a run directory with its configuration, launch request and first status; start it with `start_worker`.
 
-    Its worker waits while the device has another run; with `now` it does not.
+    Its worker waits while the device has another run; with `now` it does not. It begins anew from the last
+    checkpoint up to `retries` times where the device fails.
     Raises RunError where the runs directory can't be used; then nothing is left behind.
     """
     check_runs_dir(runs_dir)
@@ -179,7 +181,7 @@ def create_run(
         hidden.path.mkdir()
         hidden.checkpoints.mkdir()
         hidden.config.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _write_launch(hidden, device, data_dir, now=now)
+        _write_launch(hidden, device, data_dir, now=now, retries=retries)
         status = Status(
             state=State.STARTING,
             host=socket.gethostname(),
@@ -204,6 +206,7 @@ def _write_launch(
     checkpoint: Literal["last", "previous", "best"] = "last",
     epochs: int | None = None,
     now: bool = False,
+    retries: int = 0,
 ) -> None:
     directory = str(data_dir.absolute()) if data_dir else None
     if directory and not _is_unicode(directory):
@@ -215,6 +218,7 @@ def _write_launch(
         checkpoint=checkpoint,
         epochs=epochs,
         now=now,
+        retries=retries,
         command=[argument if _is_unicode(argument) else ascii(argument) for argument in command],
     )
     replace_bytes(run.launch, launch.to_json().encode())
@@ -232,6 +236,7 @@ def prepare_resume(
     checkpoint: Literal["last", "previous", "best"] = "last",
     epochs: int | None = None,
     now: bool = False,
+    retries: int = 0,
 ) -> None:
     """Make a run that has ended (or was lost) ready for `start_worker` to go on in the same directory.
 
@@ -256,7 +261,7 @@ def prepare_resume(
         raise RunError(f"{run.id}: is finished after {run.status.epochs} epochs; to go on, give more: --epochs N")
     try:
         run.directory.control.unlink(missing_ok=True)
-        _write_launch(run.directory, device, data_dir, checkpoint, epochs, now)
+        _write_launch(run.directory, device, data_dir, checkpoint, epochs, now, retries)
         update = {
             "state": State.STARTING,
             "phase": "",
@@ -270,6 +275,7 @@ def prepare_resume(
             "eta_seconds": None,
             "device": device,
             "beside": None,
+            "retries_used": 0,
             **NOT_QUEUED,
         }
         replace_bytes(run.directory.status, run.status.model_copy(update=update).to_json().encode())

@@ -24,8 +24,8 @@ def orthogonalise(matrices: Tensor, steps: int, dtype: torch.dtype = torch.float
     Computed in `dtype`, returned in that of `matrices`. A matrix of zeros stays one.
     """
     a, b, c = NEWTON_SCHULZ
-    x = matrices.to(dtype)
-    x = x / x.float().norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7).to(dtype)  # no singular value is above 1
+    norm = matrices.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
+    x = (matrices / norm).to(dtype)  # no singular value is above 1, and fp16 holds even a small gradient
     tall = x.shape[-2] > x.shape[-1]
     if tall:  # the products below are square of the first size: the smaller one is the cheaper
         x = x.mT
@@ -83,6 +83,10 @@ class Muon(torch.optim.Optimizer):
             by_shape.setdefault(direction.shape, []).append(index)
         results = list(directions)
         for shape, indices in by_shape.items():
+            if len(indices) == 1:  # a product of matrices is faster than a batch of one
+                matrix = directions[indices[0]].flatten(1)
+                results[indices[0]] = orthogonalise(matrix, self.steps, self.dtype).view(shape)
+                continue
             matrices = torch.stack([directions[index].flatten(1) for index in indices])
             for index, matrix in zip(indices, orthogonalise(matrices, self.steps, self.dtype), strict=True):
                 results[index] = matrix.view(shape)

@@ -24,6 +24,7 @@ from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui import session, terminal
 from fmnist_tui.tui.feed import Feed, LogAdvanced, SystemFeed
+from fmnist_tui.tui.machine import History
 from fmnist_tui.tui.messages import (
     FeedProblem,
     OpenRun,
@@ -72,8 +73,11 @@ class FmnistApp(App[None]):
         disk = next((place for place in (runs_dir, *runs_dir.parents) if place.exists()), Path("/"))
         self._system_feed = SystemFeed(disk, self.post_message)
         self._sample: SystemSampled | None = None
+        self._history = History()
         self._settled = False
         self._places: dict[Place, FeedScreen] = {}
+        self._coming: set[FeedScreen] = set()
+        """Screens being mounted: they can't show anything yet."""
         terminal.set_themes(self)
 
     @property
@@ -132,7 +136,7 @@ class FmnistApp(App[None]):
         """Every screen that hears from the feed, shown or not. One still being mounted is told by `brief`."""
         stacked = [screen for screen in self.screen_stack if isinstance(screen, FeedScreen)]
         screens = [*stacked, *(place for place in self._places.values() if place not in stacked)]
-        return [screen for screen in screens if screen.is_mounted]
+        return [screen for screen in screens if screen not in self._coming]
 
     def on_runs_listed(self, message: RunsListed) -> None:
         """The list changed."""
@@ -167,6 +171,7 @@ class FmnistApp(App[None]):
     def on_system_sampled(self, message: SystemSampled) -> None:
         """GPU and host, for the bars of all screens and those that show more."""
         self._sample = message
+        self._history.add(message.sample)
         for screen in self.feed_screens():
             self._deliver_sample(screen)
 
@@ -184,9 +189,10 @@ class FmnistApp(App[None]):
             screen.system_sampled(self._sample.sample, self._sample.gpu_problem)
 
     def _update_watch(self) -> None:
-        """Tell the feed whose metrics and logs are on the stack of screens."""
-        runs = {screen.watched_run for screen in self.screen_stack if isinstance(screen, FeedScreen)}
-        logs = {screen.watched_log for screen in self.screen_stack if isinstance(screen, LogScreen)}
+        """Tell the feed whose metrics and logs are on the stack of screens (but of no screen still being mounted)."""
+        screens = [screen for screen in self.screen_stack if screen not in self._coming]
+        runs = {screen.watched_run for screen in screens if isinstance(screen, FeedScreen)}
+        logs = {screen.watched_log for screen in screens if isinstance(screen, LogScreen)}
         self.feed.watch([run for run in runs if run], logs)
 
     # --- going places
@@ -198,6 +204,7 @@ class FmnistApp(App[None]):
                 await self.pop_screen()
             return
         screen = self._place(place)
+        self._coming.add(screen)
         if screen in self.screen_stack:
             while self.screen is not screen:
                 await self.pop_screen()
@@ -220,7 +227,7 @@ class FmnistApp(App[None]):
             else:
                 from fmnist_tui.tui.screens.system import SystemScreen
 
-                screen = SystemScreen(str(self.runs_dir), self.glyphs)
+                screen = SystemScreen(self._history, str(self.runs_dir), self.glyphs)
             self.install_screen(screen, place)
             self._places[place] = screen
         return self._places[place]
@@ -232,13 +239,15 @@ class FmnistApp(App[None]):
         return NewRunScreen(config)
 
     def brief(self, screen: FeedScreen) -> None:
-        """Tell a screen that has just come what the feed said last."""
+        """Tell a screen that has just come what the feed said last; from now on it hears the news itself."""
+        self._coming.discard(screen)
         screen.runs_listed(self.runs)
         self._deliver_sample(screen)
         self._update_watch()
 
     async def show_screen(self, screen: FeedScreen, instead_of: type[Screen[None]] | None = None) -> None:
         """Put a screen on the stack, in the place of the top one where that is an `instead_of`."""
+        self._coming.add(screen)
         if instead_of is not None and isinstance(self.screen, instead_of):
             await self.switch_screen(screen)
         else:

@@ -15,7 +15,7 @@ import numpy as np
 from fmnist_tui.runs.records import EvalRecord, State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import learning_rate
-from fmnist_tui.tui.format import percent
+from fmnist_tui.tui.format import ASCII, UNICODE, percent
 from fmnist_tui.tui.run_data import RunData, epoch_steps
 from fmnist_tui.tui.series import Series
 from fmnist_tui.tui.widgets.chart_axis import Linear, Log, LogError
@@ -59,7 +59,8 @@ class GhostCurves:
 class RunCharts:
     """Builds the contents; keeps the planned learning rate, which is computed once for a length of the run."""
 
-    def __init__(self) -> None:
+    def __init__(self, ascii_only: bool = False) -> None:
+        self._degree = (ASCII if ascii_only else UNICODE).degree
         self.other_scale = False
         """Whether each chart shows its other scale: loss linear, accuracy by the logarithm of the error."""
         self._plan: tuple[tuple[int, int], Series] | None = None
@@ -142,7 +143,7 @@ class RunCharts:
 
         gpu = [
             Curve("GPU", data.gpu, "test", Pattern.THICK, "G", per_epoch, text=whole, reach=1.0),
-            Curve("memory", data.gpu_memory, "train", Pattern.THIN, "M", per_epoch, text=whole, reach=1.0),
+            Curve("mem", data.gpu_memory, "train", Pattern.THIN, "M", per_epoch, text=whole, reach=1.0),
         ]
         host = [
             Curve("CPU", data.cpu, "third", Pattern.DASHED, "C", per_epoch, text=whole, reach=1.0),
@@ -154,8 +155,8 @@ class RunCharts:
         power = [gpu_sample.power for gpu_sample in gpus if gpu_sample.power is not None]
         heat = [gpu_sample.temperature for gpu_sample in gpus if gpu_sample.temperature is not None]
         if power:
-            note = f"{sum(power):.0f} W" + (f"  {max(heat):.0f} °C" if heat else "")
-        title = "GPU and host %" if has_gpu else "Host %"
+            note = f"{sum(power):.0f} W" + (f" {max(heat):.0f} {self._degree}" if heat else "")
+        title = "GPU, host %" if has_gpu else "Host %"
         return Content(title, [*(gpu if has_gpu else []), *host], limits=(0.0, 100.0), note=note)
 
 

@@ -83,12 +83,22 @@ class Series:
     @property
     def last_x(self) -> float | None:
         """x of the newest point, finite or not."""
-        ends = ([float(self.x[-1])] if self._length else []) + ([self.marks[-1].x] if self.marks else [])
-        return max(ends) if ends else None
+        last = float(self._data[0, self._length - 1]) if self._length else None
+        if not self.marks or (last is not None and last >= self.marks[-1].x):
+            return last
+        return self.marks[-1].x
 
     def append(self, x: float, value: float, low: float | None = None, high: float | None = None) -> None:
-        """Add one point."""
-        self.extend([x], [value], None if low is None else [low], None if high is None else [high])
+        """Add one point; without the detour over arrays where there is nothing special about it."""
+        low, high = value if low is None else low, value if high is None else high
+        last = self.last_x
+        if not math.isfinite(value + low + high) or (last is not None and x < last):
+            self.extend([x], [value], [low], [high])
+            return
+        self.version += 1
+        self._reserve(self._length + 1)
+        self._data[:, self._length] = (x, value, low, high)
+        self._length += 1
 
     def extend(
         self, x: ArrayLike, values: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None
@@ -113,12 +123,16 @@ class Series:
 
     def _push(self, points: Floats) -> None:
         end = self._length + points.shape[1]
-        if end > self._data.shape[1]:
-            grown = np.empty((4, max(end, 2 * self._data.shape[1])))
-            grown[:, : self._length] = self._data[:, : self._length]
-            self._data = grown
+        self._reserve(end)
         self._data[:, self._length : end] = points
         self._length = end
+
+    def _reserve(self, length: int) -> None:
+        """Room for this many points; the arrays at least double."""
+        if length > self._data.shape[1]:
+            grown = np.empty((4, max(length, 2 * self._data.shape[1])))
+            grown[:, : self._length] = self._data[:, : self._length]
+            self._data = grown
 
     def rewind(self, x: float) -> None:
         """Forget every point after `x`."""

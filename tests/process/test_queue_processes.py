@@ -61,33 +61,33 @@ class Crowd:
         self.processes: dict[str, Any] = {}
 
     def add(self, name: str, hold: float = 0.01, look: float = 0.01) -> None:
-        process = FORK.Process(target=work_in_turn, args=(name, self.directory, hold, look), daemon=True)
-        process.start()
-        self.processes[name] = process
+        member = FORK.Process(target=work_in_turn, args=(name, self.directory, hold, look), daemon=True)
+        member.start()
+        self.processes[name] = member
 
     def kill(self, name: str) -> None:
         self.processes[name].kill()
 
     def alive(self) -> list[str]:
-        return [name for name, process in self.processes.items() if process.is_alive()]
+        return [name for name, member in self.processes.items() if member.is_alive()]
 
     def log(self) -> list[str]:
         path = self.directory / "log.txt"
         return path.read_text().splitlines() if path.exists() else []
 
     def join(self) -> None:
-        for name, process in self.processes.items():
-            process.join(60)
-            assert process.exitcode is not None, f"{name} waits in vain; {queue.snapshot()}"
+        for name, member in self.processes.items():
+            member.join(60)
+            assert member.exitcode is not None, f"{name} waits in vain; {queue.snapshot()}"
 
 
 @pytest.fixture
 def crowd(tmp_path: Path) -> Iterator[Crowd]:
     crowd = Crowd(tmp_path)
     yield crowd
-    for process in crowd.processes.values():
-        process.kill()
-        process.join(20)
+    for member in crowd.processes.values():
+        member.kill()
+        member.join(20)
 
 
 def waiting() -> list[str]:
@@ -132,7 +132,7 @@ def test_never_two_whoever_is_killed_when(crowd: Crowd) -> None:
     crowd.join()
     log = crowd.log()
     assert not any(line.startswith("NOT ALONE") for line in log)
-    finished = sum(process.exitcode == 0 for process in crowd.processes.values())
+    finished = sum(member.exitcode == 0 for member in crowd.processes.values())
     assert sum(line.startswith("end") for line in log) >= finished > 5
     assert queue.snapshot() == []
     last = Place(RunDirectory(crowd.directory / "last"), [CPU])
@@ -256,7 +256,9 @@ def events(run: RunDirectory, kind: str) -> list[str]:
     return [r.message for r in records if isinstance(r, EventRecord) and r.event == kind]
 
 
-def test_a_queued_run_waits_cheaply_and_starts_by_itself(runs_dir: Path, tmp_path: Path, start: Start, hold: Any) -> None:
+def test_a_queued_run_waits_cheaply_and_starts_by_itself(
+    runs_dir: Path, tmp_path: Path, start: Start, hold: Any
+) -> None:
     holder = hold(eta_seconds=600.0, where=tmp_path / "elsewhere")
     run = quick(runs_dir)
     worker = start(run)
@@ -281,7 +283,12 @@ def test_a_queued_run_waits_cheaply_and_starts_by_itself(runs_dir: Path, tmp_pat
     holder.end()
     assert worker.wait(60) == 0
     done = status_of(run)
-    assert (done.state, done.queue_place, done.queue_behind, done.starts_in_seconds) == (State.FINISHED, None, None, None)
+    assert (done.state, done.queue_place, done.queue_behind, done.starts_in_seconds) == (
+        State.FINISHED,
+        None,
+        None,
+        None,
+    )
     assert events(run, "queue")[-1].startswith("its turn on cpu, after ")
     assert queue.snapshot() == []
 
@@ -468,3 +475,26 @@ def test_an_attached_run_says_at_once_what_it_waits_for(runs_dir: Path, hold: An
 def test_a_status_of_before_the_queue_is_read() -> None:
     assert Status.model_validate_json('{"state": "running"}').queue_place is None
     assert LaunchRequest.model_validate_json("{}").now is False
+
+
+def test_auto_queues_for_what_torch_can_use(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver shows a GPU and torch has no use for it: the GPU's queue is left, the CPU's is kept to."""
+    from fmnist_tui.training import turn
+    from fmnist_tui.training.__main__ import work
+    from fmnist_tui.training.control import StopSignal
+
+    gpu = Device(key="GPU-1", name="cuda:0")
+    waited_for = []
+
+    def devices_for(option: str) -> list[Device]:
+        waited_for.append(option)
+        return [gpu] if option == "auto" else [CPU]
+
+    monkeypatch.setattr(turn, "devices_for", devices_for)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    run = store.create_run(runs_dir, config(max_steps=1), "auto")
+    assert work(run, config(max_steps=1), status_of(run), LaunchRequest(), StopSignal()) == 0
+    assert waited_for == ["auto", "cpu"]
+    result = store.load_run(run).result
+    assert result is not None and result.device == "cpu"
+    assert queue.snapshot() == []

@@ -172,7 +172,8 @@ def test_the_loop_hands_flips_and_sizes_to_the_step(trainer: Trainer, monkeypatc
     by_epoch: list[dict[bytes, bool]] = []
     for epoch in range(3):
         seen = calls[5 * epoch : 5 * epoch + 5]
-        by_epoch.append({i.numpy().tobytes(): bool(f) for images, flips, _ in seen for i, f in zip(images, flips)})
+        pairs = [pair for images, flips, _ in seen for pair in zip(images, flips, strict=True)]
+        by_epoch.append({image.numpy().tobytes(): bool(flip) for image, flip in pairs})
     assert len(by_epoch[0]) == 150
     assert all(by_epoch[1][key] == (not flip) and by_epoch[2][key] == flip for key, flip in by_epoch[0].items())
 

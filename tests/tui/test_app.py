@@ -224,6 +224,32 @@ async def test_screens_hear_of_their_run_also_while_covered(app: FmnistApp, make
         await until(pilot, lambda: screen.gone and len(screen.listed) == 1)
 
 
+class Slow(Watcher):
+    """Takes its time to appear; hearing of a run before it is there would be an error."""
+
+    ready = False
+
+    async def on_mount(self) -> None:
+        await asyncio.sleep(0.3)  # longer than the feed takes to read
+        self.ready = True
+
+    def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
+        assert self.ready
+        super().run_advanced(run, records, restarted)
+
+
+async def test_a_screen_that_takes_time_misses_nothing(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=3)
+    maker.write_metrics(run, 3)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        screen = Slow(run.id)
+        app.run_worker(app.show_screen(screen))
+        await until(pilot, lambda: screen.steps == [118, 236, 354])
+        assert screen.restarts == 1
+        assert [listed.id for listed in screen.listed] == [run.id]
+
+
 async def test_a_problem_of_the_runs_directory_is_said(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     app = FmnistApp(tmp_path / "runs", None)

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from synthetic import drawn, until
+from synthetic import drawn
 from textual.app import App, ComposeResult
 from textual.geometry import Offset
 from textual.pilot import Pilot
+from typing_helpers import until
 
 from fmnist_tui.config import MODEL_KINDS
 from fmnist_tui.fields import fields_of, with_changes

@@ -146,27 +146,28 @@ def test_a_slower_machine_after_a_resume_is_not_a_fall():
 # --- test loss
 
 
+RISING = [0.5, 0.4, 0.3, 0.25, 0.22, 0.2, 0.2, 0.2, 0.2, 0.21, 0.22, 0.23, 0.24, 0.25, 0.26, 0.27, 0.28]
+
+
 def test_test_loss_rising_while_accuracy_holds():
-    losses = [0.5, 0.4, 0.3, 0.25, 0.22, 0.2, 0.2, 0.2, 0.22, 0.24, 0.25, 0.26, 0.27]
-    note = narration.rising_test_loss(evaluations([90.0] * 13, losses))
+    note = narration.rising_test_loss(evaluations([90.0] * 17, RISING))
     assert note is not None and note.level == "warning"
-    assert note.text == "Test loss has been rising since epoch 7 while accuracy holds."
+    assert note.text == "Test loss has been rising since epoch 8 while accuracy holds."
 
 
 def test_test_loss_rising_and_accuracy_falling():
-    losses = [0.5, 0.4, 0.3, 0.25, 0.22, 0.2, 0.2, 0.2, 0.22, 0.24, 0.25, 0.26, 0.27]
-    note = narration.rising_test_loss(evaluations([90.0] * 8 + [89, 88, 87, 86, 85], losses))
+    note = narration.rising_test_loss(evaluations([90.0] * 10 + [89, 88, 87, 86, 85, 84, 83], RISING))
     assert note is not None and "accuracy is falling" in note.text
 
 
 @pytest.mark.parametrize(
     "losses",
     [
-        [0.5, 0.4, 0.3, 0.25, 0.22, 0.2, 0.19, 0.18, 0.17],
-        [0.2, 0.19, 0.21, 0.2, 0.19, 0.2, 0.21, 0.2, 0.19, 0.2],
-        [0.5, 0.4, 0.3, 0.2, 0.2, 0.2, 0.3],
+        [0.5, 0.4, 0.3, 0.25, 0.22, 0.2, 0.19, 0.18, 0.17, 0.16, 0.15, 0.15],
+        [0.2, 0.17, 0.23, 0.2, 0.19, 0.24, 0.21, 0.17, 0.19, 0.2, 0.23, 0.24, 0.21, 0.22],
+        [0.5, 0.4, 0.3, 0.2, 0.2, 0.2, 0.2, 0.2, 0.3, 0.3],
         [0.2, 0.3],
-        [0.2, 0.2, 0.2, math.nan, 0.3, 0.3, 0.3, 0.3],
+        [*[0.2] * 6, math.nan, *[0.3] * 8],
     ],
 )
 def test_a_falling_noisy_short_or_broken_test_loss_is_not_rising(losses):
@@ -212,18 +213,26 @@ def test_a_small_gain_does_not_end_a_plateau_and_a_real_one_does():
 
 
 def test_ahead_of_and_behind_the_ghost_at_the_same_epoch():
-    ghost = Ghost("the best wrn run", evaluations([80, 85, 90, 91, 92, 99, 99]))
-    ahead = narration.against_ghost(evaluations([80, 86, 91, 92, 93]), around(ghost=ghost))
+    steady = [90, 90.1, 90.2, 90.1, 90.2, 90.3]
+    ghost = Ghost("the best wrn run", evaluations([*steady, 99, 99]))
+    ahead = narration.against_ghost(evaluations([value + 1 for value in steady]), around(ghost=ghost))
     assert ahead is not None and ahead.text == "1.00 points ahead of the best wrn run at the same epoch."
-    behind = narration.against_ghost(evaluations([80, 84, 89, 90, 91]), around(ghost=ghost))
+    behind = narration.against_ghost(evaluations([value - 1 for value in steady]), around(ghost=ghost))
     assert behind is not None and behind.text == "1.00 points behind the best wrn run at the same epoch."
 
 
+def test_a_difference_within_the_noise_is_a_tie():
+    noisy = [90, 92, 89.5, 91.5, 90, 92]
+    ghost = Ghost("the best wrn run", evaluations(noisy))
+    assert narration.against_ghost(evaluations([value + 1 for value in noisy]), around(ghost=ghost)) is None
+
+
 def test_a_tie_or_a_ghost_that_was_shorter_is_not_compared():
-    ghost = Ghost("the best wrn run", evaluations([80, 85, 90, 91, 92]))
-    assert narration.against_ghost(evaluations([80, 85, 90, 91, 92.3]), around(ghost=ghost)) is None
-    assert narration.against_ghost(evaluations([90] * 6), around(ghost=ghost)) is None
-    assert narration.against_ghost(evaluations([90] * 6), AROUND) is None
+    ghost = Ghost("the best wrn run", evaluations([90.0] * 8))
+    assert narration.against_ghost(evaluations([90.1] * 8), around(ghost=ghost)) is None
+    assert narration.against_ghost(evaluations([95.0] * 8), around(ghost=ghost)) is not None
+    assert narration.against_ghost(evaluations([95.0] * 9), around(ghost=ghost)) is None
+    assert narration.against_ghost(evaluations([95.0] * 8), AROUND) is None
 
 
 # --- all together
@@ -240,11 +249,14 @@ def test_errors_come_first_then_warnings_then_news():
     assert any("Speed fell by half" in note.text for note in notes)
 
 
-def test_an_ordinary_run_is_not_warned_about():
-    data = RunData()
-    data.extend(records(Plan(done=58)))
-    notes = narration.narrate(data, Surroundings(per_epoch=118, epochs=200))
-    assert not [note for note in notes if note.level in ("error", "warning")]
+@pytest.mark.parametrize("seed", range(6))
+def test_an_ordinary_noisy_run_is_never_warned_about(seed):
+    lines = records(Plan(done=58, seed=seed, lines_every=118))
+    for epoch in range(5, 58, 3):
+        data = RunData()
+        data.extend([line for line in lines if isinstance(line, TrainRecord | EvalRecord) and line.epoch <= epoch])
+        notes = narration.narrate(data, Surroundings(per_epoch=118, epochs=200))
+        assert not [note for note in notes if note.level in ("error", "warning")]
 
 
 def test_nothing_is_said_of_nothing():

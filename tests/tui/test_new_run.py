@@ -10,10 +10,11 @@ from typing import Any
 
 import psutil
 import pytest
-from synthetic import RunMaker, drawn, until, until_drawn, write_result
+from synthetic import RunMaker, drawn, write_result
 from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
+from typing_helpers import send, until, until_drawn
 
 from fmnist_tui import paths
 from fmnist_tui.config import MODEL_KINDS, RunConfig
@@ -28,7 +29,6 @@ from fmnist_tui.tui.messages import StartRequested
 from fmnist_tui.tui.screens.new_run import NewRunScreen
 from fmnist_tui.tui.screens.save_preset import SavePresetDialog
 from fmnist_tui.tui.surroundings import Surroundings, look_around
-from fmnist_tui.tui.widgets.field_row import TextRow
 from fmnist_tui.tui.widgets.form import ConfigForm
 from fmnist_tui.tui.widgets.outlook_panel import OutlookPanel
 from fmnist_tui.tui.widgets.panes import Panes
@@ -71,12 +71,18 @@ async def new_run(
         yield app, screen, pilot
 
 
-async def edit(pilot: Pilot[None], screen: NewRunScreen, key: str, *keys: str) -> None:
+async def type_into(pilot: Pilot[None], screen: NewRunScreen, key: str, *keys: str) -> None:
     """Go to a field and press keys there; into a text they replace what it held."""
     form = screen.query_one(ConfigForm)
     form.focus_field(key)
     await until(pilot, lambda: form.focused_key == key)
-    await pilot.press(*keys)
+    send(screen.app, *keys)
+
+
+async def edit(pilot: Pilot[None], screen: NewRunScreen, key: str, *keys: str) -> None:
+    """The same, and wait until all that follows from it has happened."""
+    await type_into(pilot, screen, key, *keys)
+    await pilot.pause()
 
 
 def difference(screen: NewRunScreen) -> str:
@@ -111,10 +117,15 @@ SPECIAL = {
 """What to type where half or a third of the preset's value is not valid, or to have another spelling."""
 
 
+def value_of(config: RunConfig, key: str) -> Any:
+    """The configuration's value of a field."""
+    section, _, name = key.rpartition(".")
+    return getattr(getattr(config, section) if section else config, name)
+
+
 def another_value(config: RunConfig, key: str) -> str:
     """Text of a valid value of a number that is not the configuration's."""
-    section, _, name = key.rpartition(".")
-    value = getattr(getattr(config, section), name)
+    value = value_of(config, key)
     if value is None:
         return "50"
     if isinstance(value, int):
@@ -125,46 +136,51 @@ def another_value(config: RunConfig, key: str) -> str:
 async def change(pilot: Pilot[None], screen: NewRunScreen, config: RunConfig, key: str) -> None:
     """Change a field with the keyboard as a person would."""
     spec = screen.draft.specs[key]
-    kind = input_kind(spec)
+    kind, before = input_kind(spec), screen.draft.raw(key)
     if kind == "switch":
-        await edit(pilot, screen, key, "space")
+        await type_into(pilot, screen, key, "space")
     elif kind == "choice":
         at = spec.choices.index(str(screen.draft.raw(key)))
-        await edit(pilot, screen, key, "right" if at + 1 < len(spec.choices) else "left")
+        await type_into(pilot, screen, key, "right" if at + 1 < len(spec.choices) else "left")
     else:
         depth = {"densenet": "40", "shake_shake": "14"}.get(config.model.kind, "16")
         text = depth if key == "model.depth" else SPECIAL.get(key) or another_value(config, key)
         if key == "model.growth_rate" and kind == "number":
             text = "6"
-        await edit(pilot, screen, key, text[0])  # what is selected goes with the first key
-        row = screen.query_one(ConfigForm).row(key)
-        assert isinstance(row, TextRow)
-        row.input.insert_text_at_cursor(text[1:])
+        await type_into(pilot, screen, key, *text)
+        await until(pilot, lambda: screen.draft.raw(key) == text)
+    await until(pilot, lambda: screen.draft.raw(key) != before)
 
 
-@pytest.mark.parametrize("kind", MODEL_KINDS)
-async def test_every_field_of_every_family_is_editable_and_reaches_the_run(kind: str) -> None:
-    base = with_changes(load_preset("wrn"), {"model.kind": kind})
-    keys = [spec.key for spec in fields_of(kind) if spec.key != "model.kind"]
-    if kind != "wide_resnet":  # the fields of all families once
-        keys = [key for key in keys if key.startswith("model.")]
+async def test_every_field_of_every_family_is_editable_and_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fmnist_tui.tui.screens.new_run.START_PAUSE_SECONDS", 0.0)
+    first, base = next(iter(MODEL_KINDS)), load_preset("wrn")
     async with new_run(base, size=(100, 60)) as (app, screen, pilot):
-        for key in keys:
-            await change(pilot, screen, base, key)
-        await pilot.pause()
-        draft = screen.draft
-        assert draft.problems == []
-        await pilot.press("ctrl+s")
-        await until(pilot, lambda: bool(app.started))
-        started = app.started[0].config
-        before, after = flatten(base), flatten(started)
-        for key in keys:
-            section, _, name = key.rpartition(".")
-            value = getattr(getattr(started, section) if section else started, name)
-            assert value == from_raw(draft.specs[key], draft.raw(key)), key
-            assert value != (getattr(base, name) if not section else before[key]), key
-        assert {key for key in before if before[key] != after[key]} == {key for key in keys if key in before}
-        assert (started.preset, started.reference) == (base.preset, base.reference)
+        for kind in MODEL_KINDS:
+            while screen.draft.kind != kind:
+                before = screen.draft.kind
+                await type_into(pilot, screen, "model.kind", "right")
+                await until(pilot, lambda before=before: screen.draft.kind != before)
+            family = with_changes(base, {"model.kind": kind})
+            keys = [spec.key for spec in fields_of(kind) if spec.key != "model.kind"]
+            if kind != first:  # the fields that all families have are changed by now
+                keys = [key for key in keys if key.startswith("model.")]
+            assert [row.key for row in screen.query_one(ConfigForm).rows] == [spec.key for spec in fields_of(kind)]
+            for key in keys:
+                await change(pilot, screen, family, key)
+            assert screen.draft.problems == []
+            app.started.clear()
+            await pilot.press("ctrl+s")
+            await until(pilot, lambda: bool(app.started))
+            started = app.started[0].config
+            for key in keys:
+                value, preset_value = value_of(started, key), value_of(family, key)
+                assert value == from_raw(screen.draft.specs[key], screen.draft.raw(key)), key
+                assert value != preset_value, key
+            changed = {key for key, value in flatten(family).items() if flatten(started)[key] != value}
+            shared = {spec.key for spec in fields_of(first) if not spec.key.startswith(("model.", "name", "desc"))}
+            assert changed == shared | {key for key in keys if key.startswith("model.")}
+            assert (started.preset, started.reference) == (base.preset, base.reference)
 
 
 def test_the_table_of_values_has_no_field_that_is_gone() -> None:
@@ -199,18 +215,18 @@ async def test_edits_stay_with_their_preset() -> None:
     async with new_run() as (app, screen, pilot):
         presets = screen.query_one(PresetList)
         first = screen._drafts.current
-        await edit(pilot, screen, "training.epochs", "7")
-        assert difference(screen).endswith("training.epochs 8 → 7")
+        await edit(pilot, screen, "training.epochs", "9", "9")
+        assert difference(screen).endswith("training.epochs 8 → 99")
         screen.action_next_pane()
         screen.action_next_pane()
         await until(pilot, lambda: app.focused is presets)
         await pilot.press("down")
         await until(pilot, lambda: "No changes" in difference(screen))
         assert f"* {first}" in "\n".join(drawn(app))
-        assert screen.query_one(ConfigForm).row("training.epochs").raw != "7"
+        assert screen.query_one(ConfigForm).row("training.epochs").raw != "99"
         await pilot.press("up")
-        await until(pilot, lambda: "8 → 7" in difference(screen))
-        assert screen.query_one(ConfigForm).row("training.epochs").raw == "7"
+        await until(pilot, lambda: "8 → 99" in difference(screen))
+        assert screen.query_one(ConfigForm).row("training.epochs").raw == "99"
 
 
 async def test_reset_one_field_and_all() -> None:
@@ -427,29 +443,6 @@ def measuring_with(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     monkeypatch.setattr(NewRunScreen, "calibration_command", (sys.executable, "-c", program))
 
 
-async def test_a_measurement_gives_speed_memory_duration_and_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    measuring_with(monkeypatch, FAST)
-    async with new_run(load_preset("wrn"), size=(120, 40)) as (app, screen, pilot):
-        await pilot.press("f6")
-        text = await until_drawn(pilot, "Measured", "9,870 img/s, peak memory 7.2 GiB, NVIDIA H200")
-        assert "about 13m 43s, until" in text
-        await edit(pilot, screen, "training.epochs", *"100")
-        await until_drawn(pilot, "about 7m 02s")
-        await edit(pilot, screen, "training.batch_size", *"64")
-        await until(pilot, lambda: "9,870" not in "\n".join(drawn(app)))
-        await pilot.press("ctrl+z")
-        await until_drawn(pilot, "9,870 img/s")
-
-
-async def test_a_measurement_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    measuring_with(monkeypatch, FAILING)
-    async with new_run(load_preset("wrn"), size=(120, 40)) as (_, screen, pilot):
-        screen.query_one(OutlookPanel).focus()
-        await pilot.press("m")
-        await until_drawn(pilot, "could not be measured: Out of")
-        assert screen.measuring == ""
-
-
 def pid_in(screen: NewRunScreen) -> int:
     return int(screen.measuring.removeprefix("pid "))
 
@@ -458,15 +451,40 @@ def gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-async def test_a_measurement_that_hangs_is_ended_by_the_same_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    measuring_with(monkeypatch, HANGING)
-    async with new_run(load_preset("wrn"), size=(120, 40)) as (_, screen, pilot):
-        await pilot.press("f6")
+async def test_a_measurement_gives_speed_memory_duration_and_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    measuring_with(monkeypatch, FAST)
+    async with new_run(load_preset("wrn"), size=(120, 40)) as (app, screen, pilot):
+        send(app, "f6")
+        text = await until_drawn(pilot, "Measured", "9,870 img/s, peak memory 7.2 GiB, NVIDIA H200")
+        assert "about 13m 43s, until" in text
+        await type_into(pilot, screen, "training.epochs", *"100")
+        await until_drawn(pilot, "about 7m 02s")
+        await type_into(pilot, screen, "training.batch_size", *"64")
+        await until(pilot, lambda: screen.draft.raw("training.batch_size") == "64")
+        await until(pilot, lambda: "9,870" not in "\n".join(drawn(app)))
+        send(app, "ctrl+z")
+        await until_drawn(pilot, "9,870 img/s")
+
+
+async def test_measurements_that_fail_hang_or_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    measuring_with(monkeypatch, FAILING)
+    async with new_run(load_preset("wrn"), size=(120, 40)) as (app, screen, pilot):
+        screen.query_one(OutlookPanel).focus()
+        await until(pilot, lambda: app.focused is screen.query_one(OutlookPanel))
+        send(app, "m")
+        await until_drawn(pilot, "could not be measured: Out of")
+        assert screen.measuring == ""
+        measuring_with(monkeypatch, HANGING)
+        send(app, "m")
         await until(pilot, lambda: screen.measuring.startswith("pid"))
         pid = pid_in(screen)
-        await pilot.press("f6")
+        send(app, "m")  # the same key ends it
         await until(pilot, lambda: screen.measuring == "" and gone(pid))
         await until_drawn(pilot, "not measured")
+        monkeypatch.setattr(NewRunScreen, "calibration_timeout", 1.0)
+        send(app, "f6")
+        await until_drawn(pilot, "no result after 1 s")
+        assert screen.measuring == ""
 
 
 async def test_leaving_the_screen_kills_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,15 +512,6 @@ async def test_a_screen_the_app_keeps_ends_its_measurement_when_left_but_not_for
         assert not gone(pid)
         await app.push_screen(NewRunScreen())
         await until(pilot, lambda: gone(pid))
-
-
-async def test_a_measurement_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    measuring_with(monkeypatch, HANGING)
-    monkeypatch.setattr(NewRunScreen, "calibration_timeout", 1.0)
-    async with new_run(load_preset("wrn"), size=(120, 40)) as (_, screen, pilot):
-        await pilot.press("f6")
-        await until_drawn(pilot, "no result after 1 s")
-        assert screen.measuring == ""
 
 
 # Layouts.

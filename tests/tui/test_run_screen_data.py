@@ -9,13 +9,14 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from synthetic_runs import NOW, RUN_ID, Plan, ghost, make_run, preset, records, stamp
+from synthetic_runs import NOW, RUN_ID, Plan, ghost, make_run, preset, records
 
 from fmnist_tui.runs.records import EvalRecord, EventRecord, GpuSample, HostSample, State, SystemRecord, TrainRecord
 from fmnist_tui.tui.eta import Remaining, evaluations_left, remaining
 from fmnist_tui.tui.format import ASCII
 from fmnist_tui.tui.ghost import find_ghost, load_ghost
 from fmnist_tui.tui.narration import Note
+from fmnist_tui.tui.reading import parse_metrics
 from fmnist_tui.tui.run_data import RunData, epoch_of, epoch_steps
 from fmnist_tui.tui.widgets.run_header import Standing, header_lines
 from fmnist_tui.tui.widgets.run_panels import narration_rows
@@ -92,20 +93,8 @@ def test_gpu_samples_are_those_of_the_device_of_the_run():
 
 
 def test_200_000_lines_are_taken_in():
-    lines = [
-        TrainRecord.model_construct(
-            kind="train",
-            time=stamp(NOW),
-            step=i,
-            epoch=i // 118 + 1,
-            loss=0.1,
-            loss_min=0.1,
-            loss_max=0.1,
-            lr=0.1,
-            images_per_second=1.0,
-        )
-        for i in range(1, 200_001)
-    ]
+    text = line(12345).to_json().replace("12345", "%d")
+    lines = parse_metrics([(text % step).encode() for step in range(1, 200_001)])
     lines[777] = lines[777].model_copy(update={"loss": math.nan})
     data = data_of(lines)
     assert len(data.loss) == 199_999 and data.loss.marks[0].x == 778

@@ -117,6 +117,7 @@ NEW_VALUES: dict[str, dict[str, str]] = {
     },
     "turbo": {
         "model.widths": "32,64,128",
+        "model.group_convs": "3",
         "model.whitening_filters": "16",
         "model.whitening_epsilon": "1e-3",
         "model.whitening_padding": "0",

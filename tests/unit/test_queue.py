@@ -1,4 +1,4 @@
-"""The device queue: turns, order, places, estimates, damage; what a worker expects of itself. One process, real locks."""
+"""The device queue: turns, order, places, estimates, damage; what a worker expects. One process, real locks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -109,7 +110,12 @@ def test_devices_have_queues_of_their_own() -> None:
 
 
 def test_a_run_for_any_gpu_takes_the_first_free_one_in_its_turn() -> None:
-    a, b, only0, either = Someone("a", *GPUS[:2]), Someone("b", *GPUS[:2]), Someone("only0", GPUS[0]), Someone("either", *GPUS[:2])
+    a, b, only0, either = (
+        Someone("a", *GPUS[:2]),
+        Someone("b", *GPUS[:2]),
+        Someone("only0", GPUS[0]),
+        Someone("either", *GPUS[:2]),
+    )
     assert (a.take(), b.take()) == (GPUS[0], GPUS[1])
     assert (only0.take(), either.take()) == (None, None)
     assert [entry.standing.place for entry in queue.snapshot()[0].waiting if entry.standing] == [1, 2]
@@ -132,7 +138,9 @@ def test_the_dead_block_nobody(who: str) -> None:
         assert c.take() == CPU
     else:
         assert (c.take(), b.take()) == (None, CPU)
-    assert len(list(queue_directory().glob("ticket-*"))) == (2 if who == "holder" else 1), "their locks are cleared away"
+    assert len(list(queue_directory().glob("ticket-*"))) == (2 if who == "holder" else 1), (
+        "their locks are cleared away"
+    )
 
 
 def test_now_runs_beside_and_the_queue_waits_for_all_on_the_device() -> None:
@@ -161,7 +169,7 @@ def test_now_on_a_free_device_is_an_ordinary_turn() -> None:
 
 def test_a_suspended_worker_is_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(place_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     a, _suspended, c = entered("a", "suspended", "c")
     a.leave()
     assert c.take() is None
@@ -172,7 +180,7 @@ def test_a_suspended_worker_is_overtaken(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_worker_that_looks_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(place_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     a, b, c = entered("a", "b", "c")
     for _ in range(3):
         clock[0] += place_module.STUCK_SECONDS + 1
@@ -294,7 +302,9 @@ def test_whatever_happens_a_device_has_one_and_the_order_holds(
 ) -> None:
     patch = pytest.MonkeyPatch()
     patch.setenv("FMNIST_TUI_STATE_DIR", str(tmp_path / os.urandom(4).hex()))
-    devices = {name: tuple(GPUS[:2]) if want == 2 else (GPUS[want],) for name, want in zip("abcdef", wants, strict=True)}
+    devices = {
+        name: tuple(GPUS[:2]) if want == 2 else (GPUS[want],) for name, want in zip("abcdef", wants, strict=True)
+    }
     there: dict[str, Someone] = {}
     has: dict[str, Device] = {}
     beside: set[str] = set()
@@ -362,7 +372,10 @@ def test_places_count_only_those_who_wait_for_the_same() -> None:
     assert waiting() == ["b", "d", "c"] and waiting(GPUS[0]) == ["y"]
 
 
-@pytest.mark.parametrize(("name", "place", "message"), [("b", 0, "--place 0: places begin at 1"), ("a", 1, "a: is not queued"), ("x", 1, "x: is not queued")])
+@pytest.mark.parametrize(
+    ("name", "place", "message"),
+    [("b", 0, "--place 0: places begin at 1"), ("a", 1, "a: is not queued"), ("x", 1, "x: is not queued")],
+)
 def test_what_cannot_be_moved(name: str, place: int, message: str) -> None:
     entered("a", "b")
     with pytest.raises(RunError, match=message):
@@ -464,7 +477,9 @@ def test_the_snapshot_tells_what_runs_say_of_themselves(runs_dir: Path) -> None:
         person.take()
     status = store.read_status(runs[0])
     assert status is not None
-    runs[0].status.write_text(status.model_copy(update={"state": State.RUNNING, "eta_seconds": 600.0, "heartbeat": utc_now()}).to_json())
+    runs[0].status.write_text(
+        status.model_copy(update={"state": State.RUNNING, "eta_seconds": 600.0, "heartbeat": utc_now()}).to_json()
+    )
     holder, waiter = queue_objects(queue.snapshot())
     assert (holder["id"], holder["device"], holder["place"], holder["eta_seconds"]) == (runs[0].id, "cpu", None, 600.0)
     assert (waiter["id"], waiter["place"], waiter["behind"]) == (runs[1].id, 1, runs[0].id)
@@ -535,17 +550,48 @@ def test_what_a_device_option_means(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [device.key for device in monitor_devices.devices_for("auto")] == ["mps"]
 
 
+PROVENANCE = Provenance(fmnist_tui="0", python="3", torch="2", platform="x")
+
+
 def finished(runs_dir: Path, config: RunConfig, **changes: Any) -> Run:
     """A finished run: 8 epochs of 100 steps in 400 s on the CPU."""
     run = store.create_run(runs_dir, config, "cpu")
-    values = dict(
-        id=run.id, name="quick", preset="quick", model="wide_resnet", parameters=1, seed=1, data_source="sample",
-        split="standard", train_images=1, test_images=1, epochs=8, steps=800, complete=True, test_accuracy=90.0,
-        test_loss=0.1, best_accuracy=90.0, best_epoch=8, train_accuracy=99.0, train_seconds=1.0, eval_seconds=1.0,
-        total_seconds=400.0, images_per_second=1.0, device="cpu", device_name="cpu", precision="fp32",
-        memory_format="contiguous", compile="off", deterministic=False, micro_batch=1, peak_memory_bytes=None, starts=1,
-        started=utc_now(), finished=utc_now(), provenance=Provenance(fmnist_tui="0", python="3", torch="2", platform="x"),
-    )  # fmt: skip
+    values: dict[str, Any] = {
+        "id": run.id,
+        "name": "quick",
+        "preset": "quick",
+        "model": "wide_resnet",
+        "parameters": 1,
+        "seed": 1,
+        "data_source": "sample",
+        "split": "standard",
+        "train_images": 1,
+        "test_images": 1,
+        "epochs": 8,
+        "steps": 800,
+        "complete": True,
+        "test_accuracy": 90.0,
+        "test_loss": 0.1,
+        "best_accuracy": 90.0,
+        "best_epoch": 8,
+        "train_accuracy": 99.0,
+        "train_seconds": 1.0,
+        "eval_seconds": 1.0,
+        "total_seconds": 400.0,
+        "images_per_second": 1.0,
+        "device": "cpu",
+        "device_name": "cpu",
+        "precision": "fp32",
+        "memory_format": "contiguous",
+        "compile": "off",
+        "deterministic": False,
+        "micro_batch": 1,
+        "peak_memory_bytes": None,
+        "starts": 1,
+        "started": utc_now(),
+        "finished": utc_now(),
+        "provenance": PROVENANCE,
+    }
     run.result.write_text(Result(**(values | changes)).to_json())
     return store.load_run(run)
 
@@ -572,7 +618,7 @@ def test_a_run_expects_what_one_like_it_took(runs_dir: Path) -> None:
 def test_a_resumed_run_expects_its_own_pace(runs_dir: Path) -> None:
     config = load_preset("quick")
     like = finished(runs_dir, config)
-    went = {"step": 200, "steps_per_epoch": 100, "active_seconds": 300.0, "epoch": 3}
+    went: dict[str, Any] = {"step": 200, "steps_per_epoch": 100, "active_seconds": 300.0, "epoch": 3}
     assert expected(config, [like], **went) == 600 * 1.5
     assert expected(config, [like], LaunchRequest(epochs=2), **went) == 0.0
 

@@ -168,11 +168,24 @@ print(store.create_run(Path("runs"), config).id)
     assert load_run(RunDirectory(runs_dir / done.stdout.strip())).name == "訓練"
 
 
-def test_a_run_can_be_made_for_a_queue(runs_dir: Path, config: RunConfig) -> None:
-    run = load_run(create_run(runs_dir, config, state=State.QUEUED))
+def test_a_queued_run_is_neither_resumed_nor_deleted(runs_dir: Path, config: RunConfig) -> None:
+    directory = create_run(runs_dir, config)
+    write_status(directory, state=State.QUEUED, **me())
+    run = load_run(directory)
     assert run.state is State.QUEUED
     assert "is queued" in refused(prepare_resume, run)
     assert "is queued; stop it first" in refused(delete_run, run)
+
+
+def test_a_start_that_does_not_wait_holds_once(runs_dir: Path, config: RunConfig) -> None:
+    run = create_run(runs_dir, config, now=True)
+    assert LaunchRequest.model_validate_json(run.launch.read_bytes()).now
+    finish(run, State.STOPPED, queue_place=2, queue_behind="x", starts_in_seconds=1.0, beside="y")
+    prepare_resume(load_run(run))
+    assert not LaunchRequest.model_validate_json(run.launch.read_bytes()).now
+    status = load_run(run).status
+    assert status is not None
+    assert (status.queue_place, status.queue_behind, status.starts_in_seconds, status.beside) == (None,) * 4
 
 
 @pytest.mark.parametrize("failing", ["write_text", "rename", "mkdir"])
@@ -617,3 +630,15 @@ def test_nothing_outside_the_runs_directory_is_touched(name: str, text: str, tmp
     for directory in run_directories(runs_dir):
         delete_run(load_run(directory))
     assert sorted(path.name for path in (tmp_path / "work").rglob("*")) == [".fmnist-tui-run", "outside", "runs"]
+
+
+def test_retries_reach_the_worker_and_begin_again_with_a_resume(runs_dir: Path, config: RunConfig) -> None:
+    run = create_run(runs_dir, config, retries=3)
+    launch = LaunchRequest.model_validate_json(run.launch.read_bytes())
+    assert launch.retries == 3
+    status = Status.model_validate_json(run.status.read_bytes())
+    ended = status.model_copy(update={"state": State.FAILED, "retries_used": 3})
+    replace_bytes(run.status, ended.to_json().encode())
+    prepare_resume(load_run(run), retries=2)
+    assert Status.model_validate_json(run.status.read_bytes()).retries_used == 0
+    assert LaunchRequest.model_validate_json(run.launch.read_bytes()).retries == 2

@@ -25,6 +25,8 @@ SIZES = [
     TurboConfig(widths=(5, 6, 8)),
     TurboConfig(widths=(5, 6), whitening_filters=16, whitening_padding=0),
     TurboConfig(widths=(30,), whitening_filters=2),
+    TurboConfig(widths=(5, 6), group_convs=3),
+    TurboConfig(widths=(5,), group_convs=4),
 ]
 
 
@@ -41,7 +43,7 @@ def turbo(config: TurboConfig = SMALL, seed: int = 0) -> Turbo:
     return model
 
 
-def reading(model: Turbo, images: Tensor, padding: int = 1) -> tuple[Tensor, Tensor]:
+def reading(model: Turbo, images: Tensor, padding: int = 1, convs_per_group: int = 2) -> tuple[Tensor, Tensor]:
     """The words of the issue in float64, from the weights in order of creation: logits, and the whitened image.
 
     Batch norm as in training: with the batch's own mean and variance, its weight 1.
@@ -65,25 +67,31 @@ def reading(model: Turbo, images: Tensor, padding: int = 1) -> tuple[Tensor, Ten
     x = gelu(whitened + weights["whitening.bias"].view(1, -1, 1, 1))
     convs = [name for name in names if "conv" in name]
     biases = [name for name in names if "norm" in name and name.endswith(".bias")]
+    skip = torch.zeros(())
     for index, (conv_name, bias_name) in enumerate(zip(convs, biases, strict=True)):
+        place = index % convs_per_group
         x = conv(x, weights[conv_name], 1)
-        if index % 2 == 0:
+        if place == 0:
             half = x.shape[2] // 2
             x = torch.stack([x[:, :, i : 2 * half : 2, j : 2 * half : 2] for i in (0, 1) for j in (0, 1)]).amax(0)
-        x = gelu(normed(x, weights[bias_name]))
+        x = normed(x, weights[bias_name])
+        x = gelu(x + skip if place == convs_per_group - 1 > 1 else x)
+        skip = x if place == 0 else skip
     return x.flatten(2).amax(2) @ weights["head.weight"].T * model.head_scale, whitened
 
 
-@pytest.mark.parametrize(("padding", "size"), [(1, 28), (0, 28), (1, 20), (0, 20), (1, 8)])
-def test_forward_is_an_independent_reading(pixels: Tensor, padding: int, size: int) -> None:
-    model = turbo(TurboConfig(widths=(20, 24), whitening_padding=padding))
+@pytest.mark.parametrize(
+    ("padding", "size", "convs"), [(1, 28, 2), (0, 28, 2), (1, 20, 2), (0, 20, 3), (1, 8, 2), (1, 28, 3), (1, 28, 4)]
+)
+def test_forward_is_an_independent_reading(pixels: Tensor, padding: int, size: int, convs: int) -> None:
+    model = turbo(TurboConfig(widths=(20, 24), whitening_padding=padding, group_convs=convs))
     initialise_from(model, pixels)
     with torch.no_grad():  # away from the initial values, where a wrong bias would not show
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter += 0.1 * torch.randn_like(parameter)
     images = augment.resize(normalize(pixels[:6]), size) if size != IMAGE_SIZE else normalize(pixels[:6])
-    expected, _ = reading(model, images, padding)
+    expected, _ = reading(model, images, padding, convs)
     torch.testing.assert_close(model(images).double(), expected, rtol=1e-4, atol=1e-4)
     spread = reading(turbo(), images)[0]
     assert not torch.allclose(expected, spread), "the reading tells one set of weights from another"
@@ -172,8 +180,8 @@ def test_first_filters_begin_as_the_identity() -> None:
     model = turbo(TurboConfig(widths=(20, 12), whitening_filters=16))
     x = torch.rand(2, 16, 6, 6)
     group = model.groups[0]
-    torch.testing.assert_close(group.conv1(x)[:, :16], x)  # type: ignore[operator, union-attr]
-    narrowing = model.groups[1].conv1  # 20 channels to 12: the first 12 pass
+    torch.testing.assert_close(group.convs[0](x)[:, :16], x)  # type: ignore[index, union-attr]
+    narrowing = model.groups[1].convs[0]  # type: ignore[index, union-attr]  # 20 channels to 12: the first 12 pass
     y = torch.rand(2, 20, 6, 6)
     torch.testing.assert_close(narrowing(y), y[:, :12])  # type: ignore[operator]
 

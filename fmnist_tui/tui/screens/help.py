@@ -39,7 +39,10 @@ def keys_of(screen: Screen[object]) -> tuple[list[Key], list[Key]]:
         key = app.get_key_display(binding)
         said = tooltip or binding.tooltip or binding.description
         before = group.get(binding.action)
-        group[binding.action] = Key(f"{before.keys} {key}" if before else key, before.said if before else said, enabled)
+        if before is None:
+            group[binding.action] = Key(key, said, enabled)
+        elif key not in before.keys.split():
+            group[binding.action] = before._replace(keys=f"{before.keys} {key}")
     return list(here.values()), list(everywhere.values())
 
 

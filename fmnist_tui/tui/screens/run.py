@@ -39,7 +39,9 @@ answered at once."""
 REDRAW_SHARE = 0.03
 """Share of the time that goes into redraws for new data: where one takes long, the next waits longer."""
 NARRATION_SECONDS = 1.0
-"""Between two looks for what stands out."""
+"""Between two looks for what stands out, unless the state changed."""
+TICK_SECONDS = 1.0
+"""Between two looks at what depends on the time."""
 SHORT = 16
 """A screen with fewer rows has two lines of header and one of narration."""
 HINT = narration.Note("info", 0, "Nothing stands out. Shift+arrows: cursor; up, down: zoom; 0: whole run.")
@@ -125,9 +127,9 @@ class RunScreen(FeedScreen):
         return self.query_one(RunPanes)
 
     def on_mount(self) -> None:
-        """Lay out for the size; tick once a second for what depends on the time."""
+        """Lay out for the size; tick for what depends on the time."""
         self._arrange()
-        self.set_interval(1.0, self._tick)
+        self.set_interval(TICK_SECONDS, self._tick)
 
     def on_resize(self) -> None:
         """Another size may show other panes."""
@@ -164,7 +166,6 @@ class RunScreen(FeedScreen):
     def run_vanished(self, run_id: str) -> None:
         """Say that the run is gone and keep showing what is known."""
         self._vanished = True
-        self._next_narration = 0.0
         self._changed()
 
     # --- what worker threads read
@@ -225,16 +226,16 @@ class RunScreen(FeedScreen):
         self._show_header()
         if self.run is not None:
             self.panes.show(Shown(self.run, self.data, self.ghost, self._log_tail))
-        if begun >= self._next_narration:
-            self._show_narration()
         key = (self.run.state if self.run else None, self._vanished)
+        if begun >= self._next_narration or key != self._bound_for:
+            self._show_narration()
         if key != self._bound_for:
             self._bound_for = key
             self.refresh_bindings()
         self._next_redraw = begun + max(REDRAW_SECONDS, (time.monotonic() - begun) / REDRAW_SHARE)
 
     def _tick(self) -> None:
-        """Once a second: the time left goes down and a silent run is told, also when nothing new comes."""
+        """The time left goes down and a silent run is told, also when nothing new comes."""
         self._show_header()
         self._show_narration()
         self._read_log_soon()

@@ -66,7 +66,13 @@ class RunsScreen(FeedScreen):
         Binding("e", "ask('edit')", "Edit", show=False, tooltip="more or fewer epochs, stop at an accuracy"),
         Binding("plus,equals_sign", "move(-1)", "Sooner", key_display="+", tooltip="one place forward in the queue"),
         Binding("minus", "move(1)", "Later", key_display="-", tooltip="one place back in the queue"),
-        Binding("slash", "filter", "Filter", key_display="/", tooltip=f"show only some: {HINT}"),
+        Binding(
+            "slash",
+            "filter",
+            "Filter",
+            key_display="/",
+            tooltip="show only some: by text, preset, state, accuracy, ...",
+        ),
         Binding("escape", "clear_filter", "Clear", tooltip="show all runs again"),
     ]
 

@@ -34,8 +34,8 @@ class SavePresetDialog(ModalScreen[str | None]):
     SavePresetDialog Static { height: auto; }
     SavePresetDialog #title { text-style: bold; margin-bottom: 1; }
     SavePresetDialog .label { color: $text-muted; }
-    SavePresetDialog Input { background: $boost; padding: 0 1; }
-    SavePresetDialog Input:focus { background: $primary 30%; }
+    SavePresetDialog Input.-textual-compact { background: $panel; padding: 0 1; }
+    SavePresetDialog Input.-textual-compact:focus { background: $primary-muted; background-tint: $foreground 0%; }
     SavePresetDialog #said { margin: 1 0; min-height: 2; color: $text-muted; }
     SavePresetDialog #said.-wrong { color: $text-error; }
     SavePresetDialog #said.-asks { color: $text-warning; }

@@ -24,16 +24,16 @@ class SystemScreen(FeedScreen):
     """Drawn by `machine.describe`; nothing is shown that the driver or the system did not tell."""
 
     HELP = (
-        "GPUs as the NVIDIA driver reports them, and the host. The blocks at the right are the last minutes, one for "
-        "each second since the app was opened. A run's own samples are on its screen."
+        "GPUs as the NVIDIA driver reports them, and the host. The blocks at the right are the last seconds, one each, "
+        "since the app was opened. A run's own samples, also of the time the app was closed, are on its screen."
     )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "app.back", "Back")]
 
-    def __init__(self, where: str, glyphs: Glyphs) -> None:
+    def __init__(self, history: History, where: str, glyphs: Glyphs) -> None:
         super().__init__()
+        self._history = history
         self._where = where
         self._glyphs = glyphs
-        self._history = History()
         self._problem = ""
         self._runs: list[Run] = []
 
@@ -61,9 +61,7 @@ class SystemScreen(FeedScreen):
         self._runs = runs
 
     def system_sampled(self, sample: SystemRecord, gpu_problem: str) -> None:
-        """A new sample; the same one may come twice."""
-        if self._history.newest is not sample:
-            self._history.add(sample)
+        """A new sample is in the history."""
         self._problem = gpu_problem
         if self.is_current:
             self._show()

@@ -39,11 +39,10 @@ def put_overlays(plot: Cells, content: Content, view: TimeView, limits: tuple[fl
     window = view.limits
     for level in content.levels:
         row = row_of(level.value, content.scale, limits, plot.height)
-        at = plot.width - len(level.label)
-        for near in (row - 1, row + 1):
-            if plot.is_free(near, at - 1, len(level.label) + 1):
-                plot.label(near, at, level.label, STYLE[level.style])
-                break
+        size = len(level.label)
+        spots = ((near, at) for at in range(plot.width - size, 0, -1) for near in (row - 1, row + 1))
+        if (spot := next((s for s in spots if _has_room(plot, *s, size)), None)) is not None:
+            plot.label(*spot, level.label, STYLE[level.style])
     for point in content.points:
         _put_point(plot, point, content.scale, window, limits, ascii_only)
     for curve in content.curves:
@@ -81,11 +80,18 @@ def _put_point(
         return
     plot.put(row, column, "@" if ascii_only else "◆", STYLE[point.style])
     size = len(point.label)
-    for near, at in ((row - 1, column - size // 2), (row, column + 2), (row - 1, column + 1), (row - 1, column - size),
-                     (row + 1, column + 2), (row - 2, column - size // 2)):  # fmt: skip
-        if plot.is_free(near, at, size):
-            plot.label(near, at, point.label, STYLE[point.style])
-            return
+    for near in (row - 1, row, row + 1, row - 2, row + 2, row - 3, row + 3):
+        for at in (column - size // 2, column + 2, column - size - 1):
+            at = min(max(0, at), plot.width - size)
+            if size and _has_room(plot, near, at, size):
+                plot.label(near, at, point.label, STYLE[point.style])
+                return
+
+
+def _has_room(plot: Cells, row: int, column: int, width: int) -> bool:
+    """Whether a label fits here without touching a curve on either side."""
+    left, right = max(0, column - 1), min(plot.width, column + width + 1)
+    return column >= 0 and column + width <= plot.width and plot.is_free(row, left, right - left)
 
 
 def put_grid(

@@ -35,8 +35,8 @@ class TimeView:
     def limits(self) -> tuple[float, float]:
         """First and last epoch shown."""
         if self.follow:
-            span = self.window[1] - self.window[0] if self.window else max(self.latest, MIN_SPAN)
-            right = max(self.latest, span)
+            right = max(self.latest, MIN_SPAN)
+            span = min(self.window[1] - self.window[0], right) if self.window else right
             return right - span, right
         return self.window or (0.0, self._extent())
 

@@ -1,8 +1,8 @@
 """The form of a configuration, made from the Pydantic models: a row a field, grouped by section.
 
 The New run screen shows it. Labels, inputs, units, bounds and help come from `fields.fields_of`; what was
-typed lives in a `Draft`. Every family's rows are mounted once and shown in turn, so nothing is rebuilt (and
-no focus lost) while one types.
+typed lives in a `Draft`. A family's rows are made when it is first chosen and then hidden and shown, so nothing
+is rebuilt (and no focus lost) while one types.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
         self._shown_kind = ""
 
     def compose(self) -> ComposeResult:
-        """Title and rows of each section; the model's has every family's rows, one family's of them shown."""
+        """Title and rows of each section, for the family chosen at first."""
         shared = fields_of(self.draft.kind)
         for section in ("", *SECTIONS):
             yield Static(section_title(section), classes="section-title" + ("" if section else " -first"))
@@ -63,10 +63,14 @@ class ConfigForm(VerticalScroll, can_focus=False):
                 if spec.key.rpartition(".")[0] == section and (section != "model" or spec.key == "model.kind"):
                     yield self._row("", spec)
             if section == "model":
-                for kind in MODEL_KINDS:
-                    own = (spec for spec in fields_of(kind) if spec.key.startswith("model."))
-                    yield from (self._row(kind, spec) for spec in own if spec.key != "model.kind")
+                yield from self._family_rows()
         self.refresh_marks()
+
+    def _family_rows(self) -> list[FieldRow]:
+        """New rows for the fields that only the chosen family has."""
+        kind = self._shown_kind = self.draft.kind
+        own = (spec for spec in fields_of(kind) if spec.key.startswith("model.") and spec.key != "model.kind")
+        return [self._row(kind, spec) for spec in own]
 
     def _row(self, kind: str, spec: FieldSpec) -> FieldRow:
         row = make_row(spec, kind, self.draft.raw(spec.key, kind or None), self.ascii_only)
@@ -80,7 +84,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
     @property
     def rows(self) -> list[FieldRow]:
         """The rows of the chosen family, from top to bottom."""
-        return [row for (kind, _), row in self._rows.items() if kind in ("", self.draft.kind)]
+        return [self.row(key) for key in self.draft.specs]
 
     def load(self, draft: Draft) -> None:
         """Show another draft, or the same after it was changed otherwise than by typing."""
@@ -92,13 +96,19 @@ class ConfigForm(VerticalScroll, can_focus=False):
     def refresh_marks(self) -> None:
         """Show the chosen family's rows, and on each what is changed or wrong."""
         if self._shown_kind != self.draft.kind:
-            self._shown_kind = self.draft.kind
-            for (kind, _), row in self._rows.items():
-                row.display = kind in ("", self.draft.kind)
+            self._show_family()
         involved = self.draft.involved
         for row in self.rows:
             error = self.draft.field_errors.get(row.key, "")
             row.mark(self.draft.changed(row.key), error, row.key in involved)
+
+    def _show_family(self) -> None:
+        """The chosen family's rows in the place of another's."""
+        kind = self._shown_kind = self.draft.kind
+        if not any(of == kind for of, _ in self._rows):
+            self.mount(*self._family_rows(), after=self._rows["", "model.kind"])
+        for (of, _), row in self._rows.items():
+            row.display = of in ("", kind)
 
     @property
     def focused_key(self) -> str:

@@ -23,6 +23,8 @@ class PresetList(OptionList):
     DEFAULT_CSS = """
     PresetList { border: none; padding: 0; background: transparent; scrollbar-size-vertical: 1; }
     PresetList:focus { border: none; background-tint: $foreground 0%; }
+    PresetList > .option-list--option-highlighted { background: $panel; color: $foreground; text-style: none; }
+    PresetList:focus > .option-list--option-highlighted { background: $primary-muted; color: $foreground; }
     """
 
     def __init__(self, entries: Sequence[PresetEntry], *, ascii_only: bool = False, id: str | None = None) -> None:

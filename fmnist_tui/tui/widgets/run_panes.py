@@ -73,9 +73,9 @@ class RunPanes(Grid):
         super().__init__()
         self.view = TimeView()
         self._ascii_only = ascii_only
-        self._charts = RunCharts()
+        self._charts = RunCharts(ascii_only)
         self._smoothing = DEFAULT_SMOOTHING
-        self._pages: list[Page] = [("loss",)]
+        self._pages: list[Page] = [()]
         self._page = 0
         self._shown: Shown | None = None
         self._pointed = False
@@ -95,7 +95,7 @@ class RunPanes(Grid):
     @property
     def page(self) -> Page:
         """The names of the panes on screen."""
-        return self._pages[self._page]
+        return self._pages[min(self._page, len(self._pages) - 1)]
 
     def chart(self, name: ChartName) -> Chart:
         """One of the charts."""
@@ -103,10 +103,10 @@ class RunPanes(Grid):
 
     def lay_out(self, width: int, height: int) -> None:
         """Display the panes of the page on a screen of this size; stays at what was shown where it can."""
-        showing = self.page[0]
+        before = self.page
         self._pages, columns = pages_of(width, height)
-        if self._page >= len(self._pages):
-            self._page = next(i for i, page in enumerate(self._pages) if showing in page)
+        if before and self.page != before:
+            self._page = next(i for i, page in enumerate(self._pages) if before[0] in page)
         page = self.page
         self.set_class(columns == 2 and len(page) > 1, "-columns")
         for name in CHARTS:

@@ -1,0 +1,549 @@
+"""The Run screen: what it draws for each kind of run, its keys, and what it asks the app to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from synthetic_runs import RUN_ID, Plan, ghost, make_run, preset, records
+from textual.app import App
+from textual.binding import Binding
+from textual.geometry import Offset
+from textual.pilot import Pilot
+
+from fmnist_tui.runs.records import EventRecord, State, TrainRecord
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui.messages import RunActionRequested
+from fmnist_tui.tui.run_charts import CHARTS
+from fmnist_tui.tui.screens import run as run_screen
+from fmnist_tui.tui.screens.run import RunScreen
+from fmnist_tui.tui.screens.run_config import RunConfigScreen
+from fmnist_tui.tui.widgets import run_panes
+from fmnist_tui.tui.widgets.chart import Chart
+from fmnist_tui.tui.widgets.footer import KeyBar
+from fmnist_tui.tui.widgets.run_panels import TextPanel
+from fmnist_tui.tui.widgets.run_panes import pages_of
+
+SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 60)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """The screen's times are a matter of taste; tests need not wait for them."""
+    monkeypatch.setattr(run_screen, "REDRAW_SECONDS", 0.02)
+    monkeypatch.setattr(run_screen, "REDRAW_SHARE", 1.0)
+    monkeypatch.setattr(run_screen, "TICK_SECONDS", 0.1)
+    monkeypatch.setattr(run_panes, "CHART_SECONDS", 0.02)
+
+
+class Host(App[None]):
+    """The least an app needs to be for the screen."""
+
+    BINDINGS = [Binding("question_mark", "help", "Keys"), Binding("q", "detach", "Detach")]  # noqa: RUF012
+
+    def __init__(self, ascii_only: bool = False) -> None:
+        super().__init__()
+        self.ascii_only = ascii_only
+        self.runs: list[Run] = []
+        self.asked: list[tuple[str, str]] = []
+        self.went_back = 0
+        self.shown = RunScreen(RUN_ID)
+
+    def on_mount(self) -> None:
+        self.push_screen(self.shown)
+
+    def on_run_action_requested(self, message: RunActionRequested) -> None:
+        self.asked.append((message.run_id, message.action))
+
+    def action_back(self) -> None:
+        self.went_back += 1
+
+    def action_help(self) -> None:
+        """For the key bar."""
+
+    def action_detach(self) -> None:
+        """For the key bar."""
+
+
+def live(**values) -> Plan:
+    """A plan whose newest record is of now."""
+    return Plan(now=datetime.now(UTC), **values)
+
+
+def screen_text(app: App[None]) -> str:
+    """Every row the terminal shows."""
+    width, height = app.size
+    rows = app.screen._compositor.render_strips()
+    assert len(rows) == height
+    assert all(row.cell_length == width for row in rows)
+    return "\n".join(row.text for row in rows)
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
+    """Wait, at most five seconds, until something is so."""
+    for _ in range(500):
+        await pilot.pause(0.01)
+        if condition():
+            return
+    raise AssertionError(screen_text(pilot.app))
+
+
+async def show(pilot: Pilot[None], run: Run, lines, runs: list[Run] | None = None) -> None:
+    """Hand the screen a run as the feed does, and wait until it is drawn."""
+    app = pilot.app
+    assert isinstance(app, Host)
+    await pilot.pause()
+    app.runs = [run, *(runs or [])]
+    app.shown.runs_listed(app.runs)
+    app.shown.run_advanced(run, lines, True)
+    name = run.name
+    await until(pilot, lambda: f" {name} " in screen_text(app) and app.shown._bound_for[0] is run.state)
+    await pilot.pause()
+
+
+# --- what is drawn
+
+
+@pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE])
+async def test_a_run_at_work(tmp_path: Path, size):
+    app = Host()
+    async with app.run_test(size=size) as pilot:
+        run, lines = make_run(tmp_path, live())
+        best, _ = ghost(tmp_path)
+        await show(pilot, run, lines, [best])
+        await until(pilot, lambda: "best wrn" in screen_text(app))
+        text = screen_text(app)
+        assert "running on cuda:0" in text and "epoch 37 of 200" in text and "82/118" in text and " left, " in text
+        assert "reference 93.28 %" in text and "Loss (log)" in text
+        assert text.splitlines()[-1].split()[:2] == ["s", "Stop"] and "q Detach" in text.splitlines()[-1]
+        titles = {SMALL: 1, MIDDLE: 2, LARGE: 4}[size]
+        charts = [name for name in CHARTS if app.shown.panes.chart(name).display]
+        assert charts == list(CHARTS[:titles])
+        for name in charts:
+            assert app.shown.panes.chart(name).drawn is not None
+            assert any(0x2800 <= ord(char) <= 0x28FF for char in _chart_text(app, name))
+        assert ("─ Events ─" in text) == ("─ Log ─" in text) == (size == LARGE)
+
+
+def _chart_text(app: Host, name) -> str:
+    chart = app.shown.panes.chart(name)
+    return "\n".join(chart.render_line(row).text for row in range(chart.size.height))
+
+
+async def test_the_curve_grows_and_the_header_follows(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        plan = live(done=30.0)
+        whole = records(replace(plan, done=31.5))
+        run, lines = make_run(tmp_path, plan)
+        await show(pilot, run, lines)
+        before = _chart_text(app, "loss")
+        more = whole[len(lines) :]
+        assert run.status is not None
+        status = run.status.model_copy(update={"epoch": 32, "step": 3717, "test_accuracy": 77.77})
+        app.shown.run_advanced(replace(run, status=status), more, False)
+        await until(pilot, lambda: "epoch 32 of 200" in screen_text(app) and _chart_text(app, "loss") != before)
+        assert "77.77 %" in screen_text(app)
+        assert app.shown.data.last_step == more[-1].step
+
+
+async def test_a_run_with_nothing_yet(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, _ = make_run(tmp_path, live(done=0.01), State.STARTING, phase="loading data", epoch=0, step=0)
+        await show(pilot, run, [])
+        text = screen_text(app)
+        assert "starting: loading data" in text and "Starting: loading data." in text
+        assert "starting on cuda:0, loading data" in text
+
+
+async def test_before_the_feed_has_spoken():
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        await until(pilot, lambda: RUN_ID in screen_text(app) and "loading" in screen_text(app))
+        await pilot.press("v", "y", "f", "plus", "up", "shift+left", "c", "s", "r")
+        assert app.asked == []
+
+
+async def test_a_nan_run_is_marked_and_says_what_to_press(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        error = "loss is NaN at step 812 (epoch 7); the last good checkpoint is of step 708"
+        run, lines = make_run(tmp_path, live(done=9, nan_at=812), State.FAILED, error=error, exit_code=4)
+        await show(pilot, run, lines)
+        text = screen_text(app)
+        assert "×" in _chart_text(app, "loss") and "train NaN" in _chart_text(app, "loss")
+        assert "Failed in epoch 7: loss is NaN at step 812" in text
+        assert "Press r to resume from the last checkpoint" in text
+        assert "r Resume" in text and "s Stop" not in text and " left, " not in text
+
+
+async def test_a_finished_run_opened_later(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=MIDDLE) as pilot:
+        plan = live(config=preset(training__epochs=60), done=60.0, resume_at=20)
+        run, lines = make_run(tmp_path, plan, State.FINISHED)
+        await show(pilot, run, lines)
+        text = screen_text(app)
+        assert "finished today" in text and "14m 53s at work" in text and "2 starts" in text
+        assert "Finished: " in text and " left, " not in text
+        assert "■↻" in _chart_text(app, "loss"), "the stop and the resume are on the time axis"
+        assert "best " in _chart_text(app, "accuracy") and "◆" in _chart_text(app, "accuracy")
+
+
+async def test_a_lost_run_says_so(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(done=12.0), State.LOST)
+        await show(pilot, run, lines)
+        text = screen_text(app)
+        assert "Lost: its process is gone" in text and "last heard of today" in text and "r Resume" in text
+
+
+async def test_a_run_deleted_under_the_screen(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(done=12.0))
+        await show(pilot, run, lines)
+        app.shown.run_vanished(run.id)
+        await until(pilot, lambda: "This run was deleted. Press esc to go back." in screen_text(app))
+        await pilot.press("s", "e", "l", "r", "d")
+        assert app.asked == [] and "Stop" not in screen_text(app).splitlines()[-1]
+        await pilot.press("escape")
+        assert app.went_back == 1
+
+
+async def test_lines_written_anew_replace_the_old(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(done=12.0))
+        await show(pilot, run, lines)
+        app.shown.run_advanced(run, lines[:40], True)
+        assert app.shown.data.last_step == max(r.step for r in lines[:40] if isinstance(r, TrainRecord))
+
+
+async def test_a_damaged_run_is_told(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, _ = make_run(tmp_path, live(done=2.0))
+        damaged = Run(run.directory, None, None, None, State.LOST, "config.json is missing")
+        await pilot.pause()
+        app.shown.run_advanced(damaged, [], True)
+        await until(pilot, lambda: "Config.json is missing." in screen_text(app) and "damaged" in screen_text(app))
+
+
+async def test_a_silent_run_without_new_lines_is_noticed(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(done=3.0), heartbeat="2026-01-01T00:00:00.000Z")
+        await show(pilot, run, lines)
+        assert "no heartbeat for" in screen_text(app) and " left, " not in screen_text(app)
+
+
+async def test_everything_is_ascii_where_the_terminal_is(tmp_path: Path):
+    app = Host(ascii_only=True)
+    async with app.run_test(size=MIDDLE) as pilot:
+        run, lines = make_run(tmp_path, live(done=20.0))
+        await show(pilot, run, lines)
+        assert "epoch 20 of 200" in screen_text(app) and "o" in _chart_text(app, "loss")
+        for view in (("Loss (log)", "Accuracy"), ("Learning rate", " W 61 C"), ("Events",)):
+            await until(pilot, lambda view=view: all(title in screen_text(app) for title in view))
+            # Textual's own borders and scroll bars pass through the app's filter.
+            drawn = "".join(char for char in screen_text(app) if char not in "─▁▂▃▄▅▆▇█")
+            assert drawn.isascii(), [char for char in drawn if not char.isascii()]
+            await pilot.press("v")
+
+
+async def test_no_colours_are_no_crash(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = Host()
+    async with app.run_test(size=LARGE) as pilot:
+        run, lines = make_run(tmp_path, live(done=20.0))
+        await show(pilot, run, lines)
+        await pilot.press("shift+left")
+        assert "Loss (log)" in screen_text(app)
+
+
+# --- sizes
+
+
+async def test_a_resize_to_40x10_and_back(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(done=20.0))
+        await show(pilot, run, lines)
+        before = _chart_text(app, "loss")
+        await pilot.resize_terminal(40, 10)
+        await until(pilot, lambda: app.shown.panes.chart("loss").size.width == 40)
+        await pilot.pause()
+        small = screen_text(app)
+        assert "epoch 20 of 200" in small and "Loss" in small and "running" in small
+        assert len(small.splitlines()) == 10
+        await pilot.resize_terminal(*SMALL)
+        await until(pilot, lambda: _chart_text(app, "loss") == before)
+        await pilot.resize_terminal(*LARGE)
+        await until(pilot, lambda: all(app.shown.panes.chart(name).display for name in CHARTS))
+        await pilot.press("v", "v")
+        await pilot.resize_terminal(*SMALL)
+        await until(pilot, lambda: app.shown.panes.chart("accuracy").display)
+
+
+def test_the_pages_of_each_size():
+    for size, charts in ((SMALL, 1), (MIDDLE, 2), (LARGE, 4), ((200, 24), 2), ((40, 10), 1)):
+        pages, _ = pages_of(*size)
+        assert len([name for name in pages[0] if name in CHARTS]) == charts
+        assert {name for page in pages for name in page} == {*CHARTS, "lists"}, "everything can be reached"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+async def test_the_keys_fit_on_one_line(tmp_path: Path, width):
+    app = Host()
+    async with app.run_test(size=(width, 24)) as pilot:
+        run, lines = make_run(tmp_path, live(done=2.0))
+        await show(pilot, run, lines)
+        bar = app.shown.query_one(KeyBar)
+        assert bar.size.height == 1
+        row = screen_text(app).splitlines()[-1]
+        assert row.rstrip().endswith("q Detach")
+        if width >= 80:
+            for key in ("s Stop", "e Edit", "l Log", "c Config", "v View", "y Scale", "f Follow", "? Keys"):
+                assert key.split()[1] in row
+
+
+# --- keys
+
+
+async def test_what_may_be_asked_of_a_run_at_work(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(done=2.0))
+        await show(pilot, run, lines)
+        await pilot.press("s", "e", "l", "C", "r", "d")
+        await pilot.pause()
+        assert app.asked == [(RUN_ID, "stop"), (RUN_ID, "edit"), (RUN_ID, "log"), (RUN_ID, "clone")]
+
+
+async def test_what_may_be_asked_of_a_run_that_has_ended(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(done=2.0), State.STOPPED)
+        await show(pilot, run, lines)
+        await pilot.press("s", "e", "r", "l", "d")
+        await pilot.pause()
+        assert app.asked == [(RUN_ID, "resume"), (RUN_ID, "log"), (RUN_ID, "delete")]
+
+
+async def test_v_goes_through_every_view(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(done=20.0, resume_at=5))
+        await show(pilot, run, lines)
+        for title in ("Accuracy %", "Learning rate (log)", "GPU, host %"):
+            await pilot.press("v")
+            await until(pilot, lambda title=title: title in screen_text(app))
+        assert "GPU " in screen_text(app) and " W" in screen_text(app)
+        await pilot.press("v")
+        await until(pilot, lambda: "going on from epoch 6" in screen_text(app))
+        await until(pilot, lambda: "epoch 20: test" in screen_text(app))
+        await pilot.press("v")
+        await until(pilot, lambda: "Loss (log)" in screen_text(app))
+
+
+async def test_new_lines_of_the_log_appear(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=LARGE) as pilot:
+        run, lines = make_run(tmp_path, live(done=2.0))
+        await show(pilot, run, lines)
+        await until(pilot, lambda: "epoch 2: test" in screen_text(app))
+        with run.directory.worker_log.open("a") as log:
+            log.write("something new [with brackets]\n")
+        await until(pilot, lambda: "something new [with brackets]" in screen_text(app))
+
+
+async def test_events_appear_as_they_happen(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=LARGE) as pilot:
+        run, lines = make_run(tmp_path, live(done=10.0))
+        await show(pilot, run, lines)
+        assert "◊" not in _chart_text(app, "loss")
+        event = EventRecord(event="edit", step=590, epoch=6, message="epochs 200 -> 300")
+        app.shown.run_advanced(run, [event], False)
+        await until(pilot, lambda: "epochs 200 -> 300" in screen_text(app) and "◊" in _chart_text(app, "loss"))
+        row = _chart_text(app, "loss").splitlines()[-2]
+        chart = app.shown.panes.chart("loss")
+        low, high = app.shown.panes.view.limits
+        assert abs(row.index("◊") - 8 - (5 - low) / (high - low) * chart.plot_width) <= 1
+
+
+async def test_y_changes_the_scale(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=MIDDLE) as pilot:
+        run, lines = make_run(tmp_path, live(done=20.0))
+        await show(pilot, run, lines)
+        await pilot.press("y")
+        await pilot.pause()
+        assert "Loss (log)" not in screen_text(app) and "Accuracy % (log error)" in screen_text(app)
+        await pilot.press("y")
+        await pilot.pause()
+        assert "Loss (log)" in screen_text(app)
+
+
+async def test_smoothing_is_changed_and_told(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=MIDDLE) as pilot:
+        run, lines = make_run(tmp_path, live(done=20.0))
+        await show(pilot, run, lines)
+        before = _chart_text(app, "loss")
+        assert "smoothed 0.6" in before
+        await pilot.press("+", "+", "+")
+        await pilot.pause()
+        assert "smoothed 0.95" in _chart_text(app, "loss")
+        assert _chart_text(app, "loss").splitlines()[1:] != before.splitlines()[1:]
+        await pilot.press(*"----------")
+        await pilot.pause()
+        assert "not smoothed" in _chart_text(app, "loss")
+
+
+async def test_the_cursor_shows_the_values_there_on_every_chart(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=MIDDLE) as pilot:
+        run, lines = make_run(tmp_path, live(done=40.0))
+        await show(pilot, run, lines)
+        await pilot.press(*["shift+left"] * 12)
+        await pilot.pause()
+        cursor = app.shown.panes.view.cursor
+        assert cursor is not None and cursor == round(cursor) and 20 < cursor < 40
+        record = next(r for r in app.shown.data.evaluations if r.epoch == cursor)
+        for name, value in (("loss", f"test {record.test_loss:.4f}"), ("accuracy", f"test {record.test_accuracy:.2f}")):
+            title = _chart_text(app, name).splitlines()[0]
+            assert f"epoch {cursor:.0f} " in title and value in title
+        columns = {name: _chart_text(app, name).splitlines()[-2].index("┴") for name in ("loss", "accuracy")}
+        assert columns["loss"] == columns["accuracy"]
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.shown.panes.view.cursor is None and app.went_back == 0
+        assert "┴" not in screen_text(app)
+
+
+async def test_zoom_pan_follow_and_the_way_back(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(done=40.0))
+        await show(pilot, run, lines)
+        view = app.shown.panes.view
+        assert view.limits == (0, 100)
+        await pilot.press("up", "up", "up")
+        assert view.limits[1] - view.limits[0] == pytest.approx(34.3)
+        await pilot.pause()
+        assert "zoomed" in screen_text(app)
+        before = view.limits
+        await pilot.press("right")
+        assert view.limits[0] > before[0]
+        await pilot.press("f")
+        assert view.limits[1] == pytest.approx(40.0, abs=0.01)
+        await pilot.press("left")
+        assert not view.follow and view.limits[1] < 40
+        await pilot.press("0")
+        assert view.limits == (0, 200)
+        await pilot.pause()
+        assert "whole run" in screen_text(app) and "epoch 200" in screen_text(app)
+        await pilot.press("escape")
+        assert view.limits == (0, 100) and app.went_back == 0
+        await pilot.press("escape")
+        assert app.went_back == 1
+
+
+async def test_the_mouse_moves_the_cursor_and_zooms(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=MIDDLE) as pilot:
+        run, lines = make_run(tmp_path, live(done=40.0))
+        await show(pilot, run, lines)
+        await pilot.hover("#chart-loss", Offset(40, 6))
+        await pilot.pause()
+        view = app.shown.panes.view
+        assert view.cursor is not None
+        column = app.shown.panes.chart("loss").plot_width
+        assert abs(view.cursor - (40 - 8 + 0.5) / column * 100) <= 1
+        await pilot.hover("TopBar", Offset(0, 0))
+        await pilot.pause()
+        assert view.cursor is None
+        chart = app.shown.panes.chart("loss")
+        chart.post_message(Chart.Zoomed(chart, 0.5, 20.0))
+        await until(pilot, lambda: view.window is not None)
+        assert view.limits == (10, 60)
+
+
+async def test_the_configuration_and_its_difference(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(config=preset(optimizer__lr=0.05, training__epochs=90), done=2.0))
+        await show(pilot, run, lines)
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, RunConfigScreen))
+        await until(pilot, lambda: "Different from the preset wrn" in screen_text(app))
+        text = screen_text(app)
+        assert "optimizer.lr" in text and "0.05" in text and "preset: 0.1" in text and "preset: 200" in text
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.shown)
+
+
+async def test_the_configuration_of_a_preset_unchanged_or_gone(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, _ = make_run(tmp_path, live(done=1.0))
+        app.push_screen(RunConfigScreen(run))
+        await until(pilot, lambda: "Exactly the preset wrn." in screen_text(app))
+        assert run.config is not None
+        gone = replace(run, config=run.config.model_copy(update={"preset": "my-own"}))
+        app.switch_screen(RunConfigScreen(gone))
+        await until(pilot, lambda: "The preset my-own it started from is no longer there." in screen_text(app))
+
+
+# --- many lines
+
+
+async def test_200_000_lines_arrive_in_parts_and_are_all_there(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(done=10.0), write=False)
+        await show(pilot, run, lines)
+        train = [record for record in lines if isinstance(record, TrainRecord)]
+        template = train[-1]
+        assert run.status is not None
+        status = run.status.model_copy(update={"epochs": 1800, "epoch": 1700})
+        for part in range(14):
+            batch = []
+            for nth in range(14_300):
+                record = TrainRecord.model_construct(**template.__dict__)
+                record.step = template.step + 1 + part * 14_300 + nth
+                batch.append(record)
+            if part == 7:
+                batch[5000].loss = math.nan
+                batch[6000].loss_max = 50.0
+            app.shown.run_advanced(replace(run, status=status), batch, False)
+            await pilot.pause()
+        await until(pilot, lambda: "epoch 1,700 of 1,800" in screen_text(app) and "×" in _chart_text(app, "loss"))
+        assert len(app.shown.data.loss) == len(train) + 14 * 14_300 - 1
+        top = _chart_text(app, "loss").splitlines()[1:4]
+        assert any(0x2800 < ord(char) <= 0x28FF for row in top for char in row[20:]), "the spike is drawn"
+
+
+async def test_a_panel_keeps_its_place_when_scrolled_up(tmp_path: Path):
+    app = Host()
+    async with app.run_test(size=LARGE) as pilot:
+        run, lines = make_run(tmp_path, live(done=30.0))
+        await show(pilot, run, lines)
+        panel = app.shown.query_one("#panel-log", TextPanel)
+        await until(pilot, lambda: panel.max_scroll_y > 0 and panel.scroll_offset.y == panel.max_scroll_y)
+        panel.scroll_to(y=0, animate=False)
+        await until(pilot, lambda: panel.scroll_offset.y == 0)
+        with run.directory.worker_log.open("a") as log:
+            log.write("one more line\n")
+        end = panel.max_scroll_y
+        await until(pilot, lambda: panel.max_scroll_y > end)
+        assert panel.scroll_offset.y == 0
