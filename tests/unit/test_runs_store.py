@@ -637,8 +637,8 @@ def test_retries_reach_the_worker_and_begin_again_with_a_resume(runs_dir: Path, 
     launch = LaunchRequest.model_validate_json(run.launch.read_bytes())
     assert launch.retries == 3
     status = Status.model_validate_json(run.status.read_bytes())
-    ended = status.model_copy(update={"state": State.FAILED, "retries_used": 3})
-    replace_bytes(run.status, ended.to_json().encode())
+    ended = status.model_copy(update={"state": State.FAILED, "retries_used": 3, "exit_code": 4})
+    run.status.write_text(ended.to_json())
     prepare_resume(load_run(run), retries=2)
     assert Status.model_validate_json(run.status.read_bytes()).retries_used == 0
     assert LaunchRequest.model_validate_json(run.launch.read_bytes()).retries == 2
