@@ -69,9 +69,9 @@ class OpenRun(Message):
 
 
 class StartRequested(Message):
-    """Start a new run of this configuration on a device; `queue` waits for what runs there."""
+    """Start a new run of this configuration on a device: in its turn, or without `queue` beside what runs there."""
 
-    def __init__(self, config: RunConfig, device: str = "auto", queue: bool = False) -> None:
+    def __init__(self, config: RunConfig, device: str = "auto", queue: bool = True) -> None:
         self.config = config
         self.device = device
         self.queue = queue

@@ -401,16 +401,23 @@ async def test_devices_and_what_runs_there(maker: RunMaker) -> None:
     async with new_run(load_preset("wrn"), runs=list_runs(maker.runs_dir)) as (app, screen, pilot):
         bar = screen.query_one(StartBar)
         await until(pilot, lambda: len(bar.gpus) == 1)
-        assert "densenet is at work on cuda:0" in reason(screen)
+        assert reason(screen) == "densenet is on cuda:0: Start waits its turn, ^n starts beside it"
         bar.query_one("#device").value = "cpu"
         await until(pilot, lambda: reason(screen) == "Ready")
         bar.query_one("#device").value = "cuda:0"
-        await until(pilot, lambda: "at work on cuda:0" in reason(screen))
+        await until(pilot, lambda: "densenet is on cuda:0" in reason(screen))
         screen.runs_listed([])
         assert reason(screen) == "Ready"
         await pilot.press("ctrl+s")
         await until(pilot, lambda: bool(app.started))
-        assert app.started[0].device == "cuda:0"
+        assert (app.started[0].device, app.started[0].queue) == ("cuda:0", True)
+
+
+async def test_start_beside_what_runs_on_the_device() -> None:
+    async with new_run(load_preset("wrn")) as (app, _, pilot):
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: bool(app.started))
+        assert app.started[0].queue is False
 
 
 async def test_last_time_is_shown_without_measuring(maker: RunMaker) -> None:

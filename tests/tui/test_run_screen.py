@@ -14,6 +14,7 @@ from textual.app import App
 from textual.binding import Binding
 from textual.geometry import Offset
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from fmnist_tui.runs.records import EventRecord, State, TrainRecord
 from fmnist_tui.runs.store import Run
@@ -502,6 +503,25 @@ async def test_the_configuration_of_a_preset_unchanged_or_gone(tmp_path: Path):
         gone = replace(run, config=run.config.model_copy(update={"preset": "my-own"}))
         app.switch_screen(RunConfigScreen(gone))
         await until(pilot, lambda: "The preset my-own it started from is no longer there." in screen_text(app))
+
+
+async def test_under_another_screen_it_takes_data_in_and_does_not_draw(tmp_path: Path, monkeypatch):
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        plan = live(done=30.0)
+        run, lines = make_run(tmp_path, plan)
+        await show(pilot, run, lines)
+        app.push_screen(Screen())
+        await pilot.pause()
+        drawn = []
+        monkeypatch.setattr(app.shown.panes, "show", drawn.append)
+        assert run.status is not None
+        newer = replace(run, status=run.status.model_copy(update={"epoch": 32}))
+        app.shown.run_advanced(newer, records(replace(plan, done=31.5))[len(lines) :], False)
+        await pilot.pause(0.3)
+        assert drawn == [] and app.shown.data.last_step > 31 * 118
+        app.pop_screen()
+        await until(pilot, lambda: "epoch 32 of 200" in screen_text(app) and bool(drawn))
 
 
 # --- many lines

@@ -57,6 +57,7 @@ class NewRunScreen(MeasuringScreen):
         Binding("f6", "measure", "Measure"),
         Binding("ctrl+o", "save", "Save preset"),
         Binding("f7", "reroll", "Another picture"),
+        Binding("ctrl+n", "start_beside", "Start beside", tooltip="start at once, beside the run on the device"),
         Binding("f8", "scale_schedule", "Scale schedule"),
         Binding("m", "measure", "Measure", show=False),
         Binding("a", "reroll", "Another picture", show=False),
@@ -250,7 +251,14 @@ class NewRunScreen(MeasuringScreen):
 
     @on(StartBar.Pressed)
     def action_start(self) -> None:
-        """Ask the app to start the run; where anything is wrong, go to it instead."""
+        """Ask the app to start the run in its turn on the device; where anything is wrong, go to it instead."""
+        self._start(queue=True)
+
+    def action_start_beside(self) -> None:
+        """Ask the app to start the run at once, beside whatever is on the device."""
+        self._start(queue=False)
+
+    def _start(self, queue: bool) -> None:
         draft, bar = self.draft, self.query_one(StartBar)
         if draft.config is None:
             self._refuse("Cannot start")
@@ -261,7 +269,7 @@ class NewRunScreen(MeasuringScreen):
             return
         if monotonic() - self._started_at >= START_PAUSE_SECONDS:
             self._started_at = monotonic()
-            self.post_message(StartRequested(draft.config, bar.device))
+            self.post_message(StartRequested(draft.config, bar.device, queue))
 
     def _refuse(self, what: str) -> None:
         self.notify(self.draft.problems[0], title=what, severity="error", markup=False)

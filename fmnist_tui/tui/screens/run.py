@@ -220,7 +220,7 @@ class RunScreen(FeedScreen):
 
     def _redraw(self) -> None:
         self._redraw_waits = False
-        if not self.is_mounted:
+        if not self.is_mounted or not self._is_seen:
             return
         begun = time.monotonic()
         self._show_header()
@@ -234,8 +234,20 @@ class RunScreen(FeedScreen):
             self.refresh_bindings()
         self._next_redraw = begun + max(REDRAW_SECONDS, (time.monotonic() - begun) / REDRAW_SHARE)
 
+    @property
+    def _is_seen(self) -> bool:
+        """Whether the screen is on top, or under a box that leaves it visible (is_current says so of any second)."""
+        return self.is_active or (self.app.screen.is_modal and self in self.app.screen_stack[-2:])
+
+    def on_screen_resume(self) -> None:
+        """Draw what came while another screen lay over this one."""
+        self._next_narration = 0.0
+        self.call_after_refresh(self._redraw)
+
     def _tick(self) -> None:
         """The time left goes down and a silent run is told, also when nothing new comes."""
+        if not self._is_seen:
+            return
         self._show_header()
         self._show_narration()
         self._read_log_soon()

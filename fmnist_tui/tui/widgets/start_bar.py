@@ -18,12 +18,13 @@ class DeviceSelect(Select[str]):
     """The devices there are."""
 
 
-def run_on(device: str, runs: Iterable[Run]) -> Run | None:
-    """A run that is at work on the device; for 'auto' on any GPU, since that is what auto takes first."""
+def run_on(device: str, runs: Iterable[Run], has_gpu: bool) -> Run | None:
+    """A run that is at work on the device; 'auto' is any GPU where there is one, else the CPU."""
     for run in runs:
-        if run.state.alive:
+        if run.state.at_work:
             at = run.status.device if run.status else ""
-            if at == device or (device == "auto" and at.startswith("cuda")):
+            automatic = at.startswith("cuda") if has_gpu else at == "cpu"
+            if at == device or (device == "auto" and automatic):
                 return run
     return None
 
@@ -95,11 +96,11 @@ class StartBar(Horizontal):
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             return f"Cannot start{more}: {problems[0]}"
-        busy = run_on(self.device, runs)
+        busy = run_on(self.device, runs, bool(self.gpus))
         if busy is None:
             return "Ready"
         where = busy.status.device if busy.status else self.device
-        return f"{busy.name} is at work on {where}; both would share it"
+        return f"{busy.name} is on {where}: Start waits its turn, ^n starts beside it"
 
     @on(Select.Changed, "#device")
     def _changed(self, event: Select.Changed) -> None:
