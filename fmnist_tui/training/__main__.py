@@ -1,7 +1,8 @@
 """The worker: `python -m fmnist_tui.training RUN_DIR` trains one run to its end.
 
-Every launcher starts this: the command line, the app, torchrun, Slurm. It says that it lives before it
-imports torch, holds the run's lock, and turns whatever happens into the final status and an exit code.
+Every launcher starts this: the command line, the app, torchrun, Slurm. It says that it lives and
+waits for its turn on the device before it imports torch, holds the run's lock, and turns whatever happens into
+the final status and an exit code.
 """
 
 from __future__ import annotations

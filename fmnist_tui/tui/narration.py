@@ -7,6 +7,7 @@ it is not there; the thresholds are the constants below, each with its reason.
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,6 +85,8 @@ class Surroundings:
     milestones: tuple[int, ...] = ()
     ghost: Ghost | None = None
     ended: bool = False
+    failed_on_loss: bool = False
+    """Whether the run's own error says already that a loss was not finite."""
 
     @property
     def news_epochs(self) -> float:
@@ -102,6 +105,7 @@ def surroundings(run: Run, ghost: Ghost | None) -> Surroundings:
         milestones=schedule.milestones if schedule and schedule.kind == "step" else (),
         ghost=ghost,
         ended=not run.state.alive,
+        failed_on_loss=bool(status and status.error and re.search(r"\b(nan|inf|finite)\b", status.error, re.I)),
     )
 
 
@@ -124,7 +128,7 @@ def narrate(data: RunData, around: Surroundings) -> list[Note]:
 def not_finite(data: RunData, around: Surroundings) -> Note | None:
     """A loss that is NaN or infinite: where it was first, and how many more."""
     marks = [*data.loss.marks, *data.test_loss.marks]
-    if not marks:
+    if not marks or around.failed_on_loss:
         return None
     first = min(marks)
     epoch = epoch_of(first.x, around.per_epoch)

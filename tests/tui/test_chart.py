@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from textual import events
 from textual.app import App, ComposeResult
 from textual.geometry import Offset
 
@@ -148,7 +149,16 @@ async def test_the_wheel_asks_to_zoom_at_its_place():
         assert inward.x == pytest.approx(35.5 / app.chart.plot_width * 100)
 
 
-def _wheel(direction):
-    from textual import events
+async def test_dragging_asks_to_pan():
+    app = ChartApp()
+    async with app.run_test(size=(80, 20)) as pilot:
+        await pilot.pause()
+        drag = events.MouseMove(app.chart, 40, 8, -7, 0, 1, False, False, False)
+        app.chart.post_message(drag)
+        await pilot.pause()
+        (panned,) = [message for message in app.heard if isinstance(message, Chart.Panned)]
+        assert panned.share == pytest.approx(7 / app.chart.plot_width), "to the left is later"
 
+
+def _wheel(direction):
     return {"up": events.MouseScrollUp, "down": events.MouseScrollDown}[direction]

@@ -283,6 +283,16 @@ def test_ascii_charts_have_the_curve_in_its_cells():
         assert "o" in plot.row_text(row)
 
 
+@pytest.mark.parametrize("scale", [Linear(), Log()])
+def test_ascii_curves_are_drawn_where_the_axis_says(scale):
+    content = Content("T", [Curve("c", series_of([0, 100], [0.1, 10.0]), "test")], scale)
+    for value, tick_row in y_tick_rows(drawn(content, ascii_only=True)).items():
+        flat = Content("T", [Curve("c", series_of([0, 100], [value, value]), "test", glyph="o")], scale)
+        flat.limits = scale.limits(0.1, 10.0)
+        plot = plot_of(drawn(flat, ascii_only=True))
+        assert [row for row in range(plot.height) if plot.row_text(row) == "o" * plot.width] == [tick_row]
+
+
 def test_200_000_points_are_drawn():
     steps = np.arange(1, 200_001)
     values = 0.2 + 0.1 * np.sin(steps / 3000)

@@ -68,6 +68,14 @@ def test_more_of_them_are_counted():
     assert note is not None and note.text.endswith("(inf) by step 10, epoch 1, and 2 times since.")
 
 
+def test_what_the_runs_error_says_is_not_said_twice(tmp_path):
+    run, _ = make_run(tmp_path, Plan(done=8, nan_at=812), State.FAILED, error="loss is NaN at step 812", write=False)
+    data = data_of(line(100), line(812, math.nan))
+    assert narration.not_finite(data, narration.surroundings(run, None)) is None
+    run, _ = make_run(tmp_path, Plan(done=8, nan_at=812), State.FAILED, error="out of memory", write=False)
+    assert narration.not_finite(data, narration.surroundings(run, None)) is not None
+
+
 def test_a_finite_loss_is_no_news():
     assert narration.not_finite(data_of(line(100), line(200)), AROUND) is None
 

@@ -266,9 +266,10 @@ class RunScreen(FeedScreen):
 
     def _show_narration(self) -> None:
         self._next_narration = time.monotonic() + NARRATION_SECONDS
-        ended = self.run is not None and self.run.state in ENDED
-        rows = (4 if ended else 2) if self.size.height < TALL else 5 if ended else 3
-        self.query_one(Narration).show(self._notes(), rows if self.size.height >= SHORT else 1)
+        state = self.run.state if self.run else None
+        rows = 4 if state in (State.FAILED, State.LOST) else 3 if state in ENDED else 2
+        rows = 1 if self.size.height < SHORT else rows if self.size.height < TALL else rows + 1
+        self.query_one(Narration).show(self._notes(), rows)
 
     def _notes(self) -> list[narration.Note]:
         run = self.run

@@ -12,7 +12,7 @@ from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.series import Floats
 from fmnist_tui.tui.widgets.chart_axis import Scale, Tick
 from fmnist_tui.tui.widgets.chart_content import GUTTER, STYLE, Content, Curve, Flag, Point
-from fmnist_tui.tui.widgets.chart_raster import BLANK, LEGEND, Cells, dot_row
+from fmnist_tui.tui.widgets.chart_raster import ASCII_DOTS, BLANK, BRAILLE_DOTS, LEGEND, Cells, dot_row
 from fmnist_tui.tui.widgets.chart_view import TimeView
 
 
@@ -28,17 +28,18 @@ def column_of(x: float, window: tuple[float, float], width: int) -> int | None:
     return min(int(share * width), width - 1) if 0.0 <= share <= 1.0 else None
 
 
-def row_of(value: float, scale: Scale, limits: tuple[float, float], rows: int) -> int:
-    """The cell row of a value; may lie outside."""
+def row_of(value: float, scale: Scale, limits: tuple[float, float], rows: int, ascii_only: bool) -> int:
+    """The cell row a curve has at a value; may lie outside."""
+    down = (ASCII_DOTS if ascii_only else BRAILLE_DOTS)[1]
     height = heights(scale, scale.position([value]), limits)
-    return int(dot_row(height, rows * 4)[0]) // 4
+    return int(dot_row(height, rows * down)[0]) // down
 
 
 def put_overlays(plot: Cells, content: Content, view: TimeView, limits: tuple[float, float], ascii_only: bool) -> None:
     """Marks that are not finite, marked points, and the labels of horizontal lines."""
     window = view.limits
     for level in content.levels:
-        row = row_of(level.value, content.scale, limits, plot.height)
+        row = row_of(level.value, content.scale, limits, plot.height, ascii_only)
         size = len(level.label)
         spots = ((near, at) for at in range(plot.width - size, 0, -1) for near in (row - 1, row + 1))
         if (spot := next((s for s in spots if _has_room(plot, *s, size)), None)) is not None:
@@ -75,7 +76,7 @@ def _put_point(
     ascii_only: bool,
 ) -> None:
     column = column_of(point.x, window, plot.width)
-    row = row_of(point.y, scale, limits, plot.height)
+    row = row_of(point.y, scale, limits, plot.height, ascii_only)
     if column is None or not 0 <= row < plot.height:
         return
     plot.put(row, column, "@" if ascii_only else "◆", STYLE[point.style])
@@ -105,7 +106,7 @@ def put_grid(
 ) -> None:
     """A faint point where a line from each x tick would cross one from each y tick."""
     for y_tick in y_ticks:
-        row = row_of(y_tick.value, scale, limits, plot.height)
+        row = row_of(y_tick.value, scale, limits, plot.height, ascii_only)
         for x_tick in x_ticks:
             column = column_of(x_tick.value, window, plot.width)
             if column:
@@ -128,7 +129,7 @@ def put_axes(
         cells.put(1 + row, GUTTER - 1, vertical, STYLE["axis"])
     last_row = -2
     for item in reversed(y_ticks):
-        row = row_of(item.value, content.scale, limits, rows)
+        row = row_of(item.value, content.scale, limits, rows, ascii_only)
         if row <= last_row or not 0 <= row < rows:
             continue
         last_row = row
