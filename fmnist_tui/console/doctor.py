@@ -25,7 +25,6 @@ PACKAGES = (
     "torchvision",
     "numpy",
     "textual",
-    "textual-plot",
     "rich",
     "typer",
     "pydantic",

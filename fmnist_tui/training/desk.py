@@ -99,21 +99,21 @@ class Desk:
             self.progress.micro_batch = micro_batch_size(config)
             self.progress.stop_at_accuracy = config.training.stop_at_accuracy
             self.progress.start_epoch(self.device)
+            self._tell_position()
             reporter.event(
                 "start",
                 f"{config.model.kind} with {count_parameters(self.model):,} parameters on {device_name(self.device)}",
             )
         else:
             self._restore(content)
+            self._tell_position()  # events carry the position: this one belongs where the run goes on
             where = f"epoch {self.progress.epoch}, step {self.progress.step}"
             reporter.event("resume", f"going on from {where} on {device_name(self.device)}")
         self.progress.starts += 1
         if self.job.launch.epochs is not None and self.job.launch.epochs != self.progress.epochs:
             self._edit_epochs(self.job.launch.epochs)
         for key, reason in execution.reasons.items():
-            value = {"precision": execution.precision, "memory_format": execution.layout, "compile": execution.compile}[
-                key
-            ]
+            value = execution.choices[key]
             reporter.event("choice", f"{key} {value}: {reason}", key=key, value=value)
         now = reporter.status.heartbeat
         reporter.update(

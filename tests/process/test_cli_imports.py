@@ -17,7 +17,7 @@ HEAVY = """
 import sys
 from fmnist_tui.cli import main
 code = main(sys.argv[1:])
-heavy = {"torch", "torchvision", "textual", "textual_plot"} & {name.partition(".")[0] for name in sys.modules}
+heavy = {"torch", "torchvision", "textual"} & {name.partition(".")[0] for name in sys.modules}
 sys.exit(f"imported {sorted(heavy)}" if heavy else code)
 """
 LEAN = HEAVY.replace('"torch", ', '"numpy", "psutil", "torch", ')

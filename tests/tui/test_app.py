@@ -368,7 +368,7 @@ async def main():
         while not app.runs:
             await pilot.pause(0.01)
 asyncio.run(main())
-heavy = ("torch", "numpy", "textual_plot", "fmnist_tui.data", "fmnist_tui.report")
+heavy = ("torch", "numpy", "fmnist_tui.data", "fmnist_tui.report")
 print([name for name in heavy if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
