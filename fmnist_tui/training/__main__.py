@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitCode.USAGE
     lock = FileLock(run.lock)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=2.0)  # whoever only asks whether it is held has it for an instant
     except Timeout:
         print(f"{run.id}: another worker trains this run; nothing was changed", file=sys.stderr)
         return ExitCode.USAGE
