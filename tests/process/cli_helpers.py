@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -53,9 +54,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """Start a command and leave it running."""
+    """Start a command and leave it running, with a terminal's SIGHUP even where the tests run under nohup."""
     return subprocess.Popen(
         command(*arguments),
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -120,7 +120,7 @@ def test_never_two_whoever_is_killed_when(crowd: Crowd) -> None:
     for n in range(10):
         crowd.add(f"first{n}", hold=chance.uniform(0.0, 0.03))
     kills = 0
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while kills < 40:
         assert time.monotonic() < until, "no progress"
         time.sleep(chance.uniform(0.0, 0.04))
@@ -186,7 +186,7 @@ place.leave()
         looks = 0
         os.set_blocking(again.stdout.fileno(), False)
         said = ""
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while not (said := again.stdout.readline()):
             assert time.monotonic() < until
             assert rival.take() is None
