@@ -345,7 +345,7 @@ WORKER = """
 import faulthandler, json, os, random, signal, sys
 print(json.dumps({
     "pid": os.getpid(), "session": os.getsid(0), "arguments": sys.argv[1:], "stdin": sys.stdin.read(),
-    "faulthandler": faulthandler.is_enabled(), "cwd": os.getcwd(), "given": os.environ.get("GIVEN"),
+    "faulthandler": faulthandler.is_enabled(), "cwd": os.getcwd(), "given": os.environ.get("GIVEN"), "waits": os.environ["OMP_WAIT_POLICY"],
     "random": random.__file__, "open": sorted(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else [],
 }))
 sys.stderr.write("to stderr\\n")
@@ -388,6 +388,7 @@ def test_a_worker_starts_detached_with_its_output_in_the_log(run: RunDirectory, 
     for facts in told:
         assert facts["session"] == facts["pid"], "a session of its own: no Ctrl-C, no hangup"
         assert facts["session"] != os.getsid(0)
+        assert facts["waits"] == "PASSIVE"
         assert facts["arguments"] == [str(run.path)]
         assert (facts["stdin"], facts["given"], facts["faulthandler"]) == ("", "yes", True)
         assert facts["cwd"] == str(tmp_path)
