@@ -345,7 +345,8 @@ WORKER = """
 import faulthandler, json, os, random, signal, sys
 print(json.dumps({
     "pid": os.getpid(), "session": os.getsid(0), "arguments": sys.argv[1:], "stdin": sys.stdin.read(),
-    "faulthandler": faulthandler.is_enabled(), "cwd": os.getcwd(), "given": os.environ.get("GIVEN"), "waits": os.environ["OMP_WAIT_POLICY"],
+    "faulthandler": faulthandler.is_enabled(), "cwd": os.getcwd(), "given": os.environ.get("GIVEN"),
+    "waits": os.environ["OMP_WAIT_POLICY"],
     "random": random.__file__, "open": sorted(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else [],
 }))
 sys.stderr.write("to stderr\\n")
