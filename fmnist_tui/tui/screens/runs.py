@@ -130,7 +130,7 @@ class RunsScreen(FeedScreen):
         """The list changed."""
         self._runs = runs
         self.problem = ""
-        if self.is_active:
+        if self.is_current:
             self._show()
 
     def watch_problem(self) -> None:
@@ -138,7 +138,7 @@ class RunsScreen(FeedScreen):
         self._show()
 
     def _tick(self) -> None:
-        if self.is_active and any(run.state.alive for run in self._runs or ()):
+        if self.is_current and any(run.state.alive for run in self._runs or ()):
             self._show()
 
     def _show(self) -> None:
