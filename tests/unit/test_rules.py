@@ -54,6 +54,7 @@ NO_TORCH = [
     "fmnist_tui.paths",
     "fmnist_tui.runs.store",
     "fmnist_tui.report",
+    "fmnist_tui.analysis.predictions",
     "fmnist_tui.monitor",
     "fmnist_tui.data.source",
     "fmnist_tui.models.count",
