@@ -1,9 +1,11 @@
 """Fill the benchmark table: `python benchmarks/campaign.py --device cuda:0 --slice-seconds 540`.
 
-Trains the presets on the full custom split, one after another, in an order that does the most with little time.
+Trains presets on the full data, one after another, in an order that does the most with little time: the plan
+`reference` has the five reference networks (for a GPU), `turbo` the two small ones (for any machine).
 Each call works for at most one slice, then stops the run at work with a checkpoint; the next call goes on
-there and skips what is done. Finished runs are archived below `benchmarks/archive`, one directory each:
-result.json, config.json and metrics.jsonl thinned to 2,000 lines. Checkpoints and predictions stay with the run.
+there and skips what is done. Finished runs are archived below `benchmarks/archive`, as run directories without
+checkpoints, predictions and log, their metrics thinned to 2,000 lines: `fmnist-tui report --runs-dir
+benchmarks/archive` prints the table, and `fmnist-tui --runs-dir benchmarks/archive` shows their curves.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from fmnist_tui.fields import parse_value, with_changes
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EvalRecord, EventRecord, State, TrainRecord, parse_metric
 
 ARCHIVE = Path(__file__).parent / "archive"
@@ -47,8 +50,8 @@ class Job:
         return with_changes(load_preset(self.preset), {**self.changes, **extra, "name": self.name})
 
 
-def jobs(shake_epochs: int) -> list[Job]:
-    """The campaign in order: each preset once, the cheap ones with two more seeds, the standard split last.
+def reference_jobs(shake_epochs: int) -> list[Job]:
+    """Each reference network once, the cheap ones with two more seeds, the standard split last.
 
     Shake-Shake's cosine runs over `shake_epochs` epochs; the table says that it is not the 1800-epoch row.
     """
@@ -63,19 +66,28 @@ def jobs(shake_epochs: int) -> list[Job]:
     ]
 
 
+def turbo_jobs(seeds: int, long_seeds: int) -> list[Job]:
+    """`turbo` with `seeds` seeds and `turbo-long` with `long_seeds`, each preset's own seed and those after it."""
+    counts = {"turbo": seeds, "turbo-long": long_seeds}
+    return [
+        Job(preset, {"seed": load_preset(preset).seed + index})
+        for preset, count in counts.items()
+        for index in range(count)
+    ]
+
+
 class Campaign:
     """One call: works through the jobs until the slice is over."""
 
-    def __init__(self, options: argparse.Namespace, extra: dict[str, Any]) -> None:
+    def __init__(self, jobs: list[Job], options: argparse.Namespace, extra: dict[str, Any]) -> None:
+        self.jobs = jobs
         self.options = options
         self.extra = extra
         self.until = time.monotonic() + options.slice_seconds - STOP_SECONDS
 
     def work(self) -> bool:
         """Do what fits; True once every job is finished."""
-        for job in jobs(self.options.shake_epochs):
-            if self.options.only and job.preset not in self.options.only:
-                continue
+        for job in self.jobs:
             run = self.find(job)
             if run is None or run.state is not State.FINISHED:
                 if time.monotonic() >= self.until:
@@ -125,14 +137,18 @@ class Campaign:
 
 
 def archive(run: store.Run, directory: Path) -> None:
-    """Keep what the table needs: the result, the configuration and a thinned course of the run."""
-    target = directory / run.id
-    if (target / "result.json").exists():
+    """Keep what the table and the curves need as a run directory; the result, written last, marks a whole one."""
+    source, target = run.directory, RunDirectory(directory / run.id)
+    if target.result.exists():
         return
-    target.mkdir(parents=True, exist_ok=True)
-    replace_bytes(target / "config.json", run.directory.config.read_bytes())
-    replace_bytes(target / "metrics.jsonl", thin(run.directory.metrics.read_bytes().splitlines(), MAX_LINES))
-    replace_bytes(target / "result.json", run.directory.result.read_bytes())
+    assert run.status is not None
+    target.path.mkdir(parents=True, exist_ok=True)
+    ended = run.status.model_copy(update={"pid": None, "pid_started": None, "host": ""})
+    replace_bytes(target.status, ended.to_json().encode())
+    replace_bytes(target.metrics, thin(source.metrics.read_bytes().splitlines(), MAX_LINES))
+    replace_bytes(target.marker, source.marker.read_bytes())
+    replace_bytes(target.config, source.config.read_bytes())
+    replace_bytes(target.result, source.result.read_bytes())
 
 
 def thin(lines: list[bytes], limit: int) -> bytes:
@@ -157,7 +173,10 @@ def main() -> int:
     parser.add_argument("--archive", type=Path, default=ARCHIVE)
     parser.add_argument("--slice-seconds", type=float, default=540.0)
     parser.add_argument("--shake-epochs", type=int, default=300)
-    parser.add_argument("--only", action="append", help="a preset; repeat for several")
+    parser.add_argument("--plan", choices=("reference", "turbo"), default="reference")
+    parser.add_argument("--seeds", type=int, default=5, help="of turbo")
+    parser.add_argument("--long-seeds", type=int, default=3, help="of turbo-long")
+    parser.add_argument("--only", action="append", help="a preset of the plan; repeat for several")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for trying the script out")
     options = parser.parse_args()
     extra = {}
@@ -165,8 +184,16 @@ def main() -> int:
         key, _, text = setting.partition("=")
         extra[key] = parse_value(text, key)
     options.runs_dir = options.runs_dir.absolute()
-    complete = Campaign(options, extra).work()
-    print(report.render(options.runs_dir, "markdown").split("## The results to beat")[0])
+    if options.plan == "turbo":
+        jobs = turbo_jobs(options.seeds, options.long_seeds)
+    else:
+        jobs = reference_jobs(options.shake_epochs)
+    if options.only:
+        if unknown := set(options.only) - {job.preset for job in jobs}:
+            parser.error(f"--only {unknown.pop()}: not in the plan {options.plan}")
+        jobs = [job for job in jobs if job.preset in options.only]
+    complete = Campaign(jobs, options, extra).work()
+    print(report.render(options.archive, "markdown").split("## The results to beat")[0])
     return 0 if complete else 75
 
 
