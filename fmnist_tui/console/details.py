@@ -15,7 +15,7 @@ from fmnist_tui.console.output import as_json
 from fmnist_tui.console.states import state_text
 from fmnist_tui.fields import differences, flatten
 from fmnist_tui.presets import shipped_preset
-from fmnist_tui.report.words import field_value, one_line
+from fmnist_tui.report.words import energy, field_value, one_line
 from fmnist_tui.runs.layout import CHECKPOINTS
 from fmnist_tui.runs.records import Result, State, Status
 from fmnist_tui.runs.store import Run
@@ -110,7 +110,7 @@ def _result_rows(result: Result) -> Rows:
         ("peak memory", words.size(result.peak_memory_bytes)),
     ]
     if result.energy_joules is not None:
-        rows.append(("energy", f"{result.energy_joules / 3.6e6:.3f} kWh"))
+        rows.append(("energy", f"{energy(result.energy_joules)} by the GPU's own counter"))
     return rows
 
 

@@ -132,7 +132,6 @@ class Driver:
         memory = self._ask(lambda: self._memory(handle))
         milliwatts = self._ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
         limit = self._ask(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle))
-        millijoules = self._ask(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
         compute = self._ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
         graphics = self._ask(lambda: nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)) or []
         return GpuSample(
@@ -148,9 +147,20 @@ class Driver:
             temperature=self._ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
             sm_clock=self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
             memory_clock=self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)),
-            energy=None if millijoules is None else millijoules / 1000,
+            energy=self._joules(device),
             pids=sorted({process.pid for process in (*compute, *graphics)}),
         )
+
+    def energy(self, device: Device) -> float | None:
+        """A device's energy counter in joule; None where it has none or tells nothing any more."""
+        try:
+            return self._joules(device)
+        except (DeviceProblem, GpuProblem):
+            return None
+
+    def _joules(self, device: Device) -> float | None:
+        millijoules = self._ask(lambda: self._nvml.nvmlDeviceGetTotalEnergyConsumption(device.handle))
+        return None if millijoules is None else millijoules / 1000
 
     def _ask(self, question: Callable[[], T]) -> T | None:
         """The answer, or None where the device does not tell this one thing.

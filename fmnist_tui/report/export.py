@@ -81,6 +81,7 @@ def _row(row: Row) -> dict[str, Any]:
         "tta_accuracy": _spread(row.tta_accuracy) if row.tta_accuracy else None,
         "total_seconds": row.spread("total_seconds").mean,
         "images_per_second": row.spread("images_per_second").mean,
+        "energy_joules": row.energy_joules.mean if row.energy_joules else None,
         "device": result.device_name or result.device,
         "devices": result.devices,
         "precision": result.precision,

@@ -129,6 +129,12 @@ class Row:
         values = [value for run in self.runs if (value := run.result.tta_accuracy) is not None]
         return Spread.of(values) if values else None
 
+    @property
+    def energy_joules(self) -> Spread | None:
+        """Energy over the runs whose GPU counted it; None where none did."""
+        values = [value for run in self.runs if (value := run.result.energy_joules) is not None]
+        return Spread.of(values) if values else None
+
     def above_reference(self, field: str) -> float | None:
         """Percentage points of a mean accuracy above the reference's; None where there is none to compare with."""
         reference = self.first.reference

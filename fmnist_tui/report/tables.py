@@ -6,7 +6,7 @@ from fmnist_tui import presets
 from fmnist_tui.report import describe
 from fmnist_tui.report.blocks import Block, Code, Column, Heading, Items, Paragraph, Table
 from fmnist_tui.report.rows import Benchmarks, FinishedRun, Row, Spread
-from fmnist_tui.report.words import duration, percent, signed, speed
+from fmnist_tui.report.words import duration, energy, percent, signed, speed
 
 NOTHING = "-"
 """What a cell without a value says."""
@@ -29,6 +29,8 @@ MEASURED = (
 )
 AVERAGED = (Column("With flip averaging", True),)
 """Test-time averaging's own column, where a row has it."""
+ENERGY = (Column("Energy", True),)
+"""By the GPU's own counter, where a row has it."""
 COMPARED = (
     Column("Reference", True),
     Column("Best - reference", True),
@@ -51,7 +53,8 @@ RECIPE = (
 LEGEND = (
     "Finished runs only. Accuracy is the test accuracy in % after the last epoch; best is the highest over the "
     "evaluated epochs, which is what the reference reports, so best - reference compares like with like. Time is "
-    "measured: all that a run was at work, from loading the data to saving the result. Runs that differ in nothing "
+    "measured: all that a run was at work, from loading the data to saving the result; energy is what its GPU's own "
+    "counter says, where it has one, other programs on that GPU included. Runs that differ in nothing "
     "but the seed share a row: mean ± sample standard deviation."
 )
 PUBLISHED = (
@@ -92,11 +95,14 @@ def report(benchmarks: Benchmarks) -> list[Block]:
 def results_table(rows: list[Row], compared: bool = False) -> Table:
     """One line a row; with the reference's columns where the table may be `compared` with it."""
     averaged = any(row.tta_accuracy for row in rows)
-    columns = HEADLINE + MEASURED + (AVERAGED if averaged else ()) + (COMPARED if compared else ()) + SAID
+    counted = any(row.energy_joules for row in rows)
+    optional = (AVERAGED if averaged else ()) + (ENERGY if counted else ()) + (COMPARED if compared else ())
+    columns = HEADLINE + MEASURED + optional + SAID
     cells = tuple(
         headline(row)
         + _measured(row)
         + (_averaged(row) if averaged else ())
+        + (_energy(row) if counted else ())
         + (_compared(row) if compared else ())
         + (row.first.label, notes(row))
         for row in rows
@@ -134,6 +140,10 @@ def _measured(row: Row) -> tuple[str, ...]:
 
 def _averaged(row: Row) -> tuple[str, ...]:
     return (NOTHING if row.tta_accuracy is None else _accuracy(row.tta_accuracy),)
+
+
+def _energy(row: Row) -> tuple[str, ...]:
+    return (NOTHING if row.energy_joules is None else energy(row.energy_joules.mean),)
 
 
 def _compared(row: Row) -> tuple[str, ...]:

@@ -35,6 +35,16 @@ def speed(images_per_second: float) -> str:
     return f"{images_per_second:,.1f}" if images_per_second < 99.95 else f"{images_per_second:,.0f}"
 
 
+def energy(joules: float) -> str:
+    """An energy as an electricity meter counts it, to three digits: '1.24 kWh', '310 Wh', '0.35 Wh'."""
+    watt_hours = joules / 3600
+    if watt_hours < 999.5:
+        decimals = 0 if watt_hours >= 99.95 else 1 if watt_hours >= 9.995 else 2
+        return f"{watt_hours:.{decimals}f} Wh"
+    kilo = watt_hours / 1000
+    return f"{kilo:,.{0 if kilo >= 99.95 else 1 if kilo >= 9.995 else 2}f} kWh"
+
+
 def field_value(value: Any) -> str:
     """A field's value as the user would type it in TOML, None as 'none'."""
     if value is None:

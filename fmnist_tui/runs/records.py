@@ -352,6 +352,8 @@ class Result(Record):
     starts: int
     """1, and 1 more for each resume."""
     energy_joules: float | None = None
+    """What the GPU took from the first start to the end by its own counter (NVML), over all starts; None where
+    there is no counter or a start was not counted. Other programs on that GPU are counted too."""
     started: Timestamp
     finished: Timestamp
     provenance: Provenance

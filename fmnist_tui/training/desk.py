@@ -21,6 +21,7 @@ from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import ControlRequest, EvalRecord, LaunchRequest, State
 from fmnist_tui.training import checkpoint
 from fmnist_tui.training.control import ControlReader, StopSignal
+from fmnist_tui.training.energy import RunEnergy, gpu_uuids
 from fmnist_tui.training.evaluate import Evaluation
 from fmnist_tui.training.losses import LossLog, NonFiniteLoss, first_non_finite_step
 from fmnist_tui.training.precision import Execution
@@ -77,6 +78,7 @@ class Desk:
         self.pace = Pace(self.config, test_images)
         self.control = ControlReader(self.run)
         self.writer = checkpoint.Writer(self.run)
+        self.energy = RunEnergy(gpu_uuids(self.device))
         self.stop: Literal["", "now", "epoch"] = ""
         self.stopped_by = ""
         self._asked_for_checkpoint = False
@@ -139,6 +141,7 @@ class Desk:
         self.losses.restore(content["losses"])
         self.predictions.restore(content["predictions"])
         self._active_before = self.progress.active_seconds
+        self.energy.go_on_from(self.progress.energy_joules)
         checkpoint.restore_random_states(content["random"], self.device)
         self.reporter.keep_until(self.progress.step)
 
@@ -337,6 +340,7 @@ class Desk:
         self.writer.wait()
         self._report_writer()
         self._tell_position()
+        self.progress.energy_joules = self.energy.total()
         self.reporter.sync()
         self.writer.save(self._state(), is_best)
         self._asked_for_checkpoint = False
@@ -374,6 +378,7 @@ class Desk:
         self.writer.wait()
         self._report_writer()
         self._tell_position()
+        self.progress.energy_joules = self.energy.total()
         made_with = provenance(self.job.launch, self.job.images)
         status = self.reporter.status
         result = build_result(

@@ -1,0 +1,207 @@
+"""Several runs side by side: what differs in their settings, who leads at equal epochs, and whether it is noise.
+
+Called by `runs compare` and the app's Compare screen, which show the same sentences. Reads runs, writes nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fmnist_tui.analysis.paired import PairedComparison, compare_right, holm
+from fmnist_tui.analysis.predictions import Predictions, PredictionsError, load_predictions, load_test_set
+from fmnist_tui.data.source import DataError
+from fmnist_tui.fields import flatten
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import EvalRecord, parse_metric
+from fmnist_tui.runs.store import Run
+
+LETTERS = "ABCDEFGH"
+"""What stands for each run, in the order given."""
+MOST = len(LETTERS)
+"""Runs in one comparison: more curves can't be told apart on one chart."""
+
+
+class Difference(NamedTuple):
+    """A hyperparameter whose value is not the same in all runs; None where a run has no such field."""
+
+    key: str
+    values: tuple[Any, ...]
+
+
+def differing(runs: Sequence[Run]) -> list[Difference]:
+    """The hyperparameters (dotted) in which the runs differ, in the order of the configuration.
+
+    A run whose configuration can't be read has None everywhere.
+    """
+    flat = [flatten(run.config) if run.config else {} for run in runs]
+    keys = list(dict.fromkeys(key for fields in flat for key in fields))
+    rows = [Difference(key, tuple(fields.get(key) for fields in flat)) for key in keys]
+    return [row for row in rows if any(value != row.values[0] for value in row.values[1:])]
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The runs at the last epoch that all of them have evaluated."""
+
+    epoch: int
+    accuracies: tuple[float, ...]
+    """Test accuracy of each run there, %."""
+    led: tuple[int, ...]
+    """At how many of the common epochs each run was ahead of all others."""
+    common: int
+    """Epochs that all have evaluated."""
+
+    @property
+    def leaders(self) -> list[int]:
+        """Index of the leader; of several where they are equal."""
+        best = max(self.accuracies)
+        return [at for at, value in enumerate(self.accuracies) if value == best]
+
+    @property
+    def margin(self) -> float:
+        """Points between the leader and the next; 0 where several lead."""
+        first, second = sorted(self.accuracies, reverse=True)[:2]
+        return first - second
+
+
+def lead(evaluations: Sequence[Sequence[EvalRecord]]) -> Lead | None:
+    """Who leads at equal epochs; None for fewer than two runs, or where no epoch was evaluated by all."""
+    by_epoch = [{record.epoch: record.test_accuracy for record in records} for records in evaluations]
+    if len(by_epoch) < 2:
+        return None
+    common = sorted(set.intersection(*(set(found) for found in by_epoch)))
+    if not common:
+        return None
+    led = [0] * len(by_epoch)
+    for epoch in common:
+        values = [found[epoch] for found in by_epoch]
+        if values.count(max(values)) == 1:
+            led[values.index(max(values))] += 1
+    return Lead(common[-1], tuple(found[common[-1]] for found in by_epoch), tuple(led), len(common))
+
+
+def lead_sentence(found: Lead | None, names: Sequence[str]) -> str:
+    """'At epoch 8, the last all have in common, A leads by 0.40 points (84.00 to 83.60); ahead at 5 of 8 epochs.'"""
+    if found is None:
+        return "No epoch has been evaluated by all of them yet: nothing to compare at equal epochs."
+    at = f"At epoch {found.epoch}, the last that all have evaluated,"
+    leaders = found.leaders
+    if len(leaders) > 1:
+        equal = " and ".join(names[i] for i in leaders)
+        return f"{at} {equal} are level at {found.accuracies[leaders[0]]:.2f} %."
+    first = leaders[0]
+    second = max((i for i in range(len(names)) if i != first), key=lambda i: found.accuracies[i])
+    share = f"ahead at {found.led[first]} of {found.common} epochs"
+    return (
+        f"{at} {names[first]} leads {names[second]} by {found.margin:.2f} points "
+        f"({found.accuracies[first]:.2f} to {found.accuracies[second]:.2f} %); {share}."
+    )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two of the runs (by index): their comparison on the same test images, or why there is none."""
+
+    first: int
+    second: int
+    comparison: PairedComparison | None
+    why_not: str = ""
+    epochs: tuple[int, int] = (0, 0)
+    """The epochs whose predictions were compared."""
+
+
+def pairs(runs: Sequence[Run], data_dir: Path | None = None) -> list[Pair]:
+    """Every pair of runs tested on the same images, at each run's last evaluation, p-values adjusted for their
+    number. Where that is not possible a pair says why. Reads predictions and labels: call it in a thread.
+    """
+    found, reasons = _predictions(runs, data_dir)
+    result = [_pair(i, j, runs, found, reasons) for i, j in itertools.combinations(range(len(runs)), 2)]
+    tested = [(at, pair.comparison) for at, pair in enumerate(result) if pair.comparison is not None]
+    for (at, comparison), p in zip(tested, holm([each.test.p for _, each in tested]), strict=True):
+        result[at] = replace(result[at], comparison=replace(comparison, adjusted_p=p))
+    return result
+
+
+def _predictions(runs: Sequence[Run], data_dir: Path | None) -> tuple[dict[int, Predictions], dict[int, str]]:
+    """The predictions at the last evaluation by index, and why others have none."""
+    found: dict[int, Predictions] = {}
+    reasons: dict[int, str] = {}
+    tests: dict[tuple[str, str], Any] = {}
+    for at, run in enumerate(runs):
+        if run.state.alive:
+            reasons[at] = f"{LETTERS[at]} is {run.state}; it is tested when it has ended, once, not until it looks good"
+            continue
+        try:
+            if run.config is None:
+                raise PredictionsError(run.problem)
+            key = (run.config.data.source, run.config.data.split)
+            if key not in tests:
+                tests[key] = load_test_set(run.config.data, data_dir)
+            found[at] = load_predictions(run, "last", tests[key])
+        except DataError as error:
+            reasons[at] = f"the true labels of {LETTERS[at]} can't be had: {error.problem}"
+        except PredictionsError as error:
+            reasons[at] = str(error)
+    return found, reasons
+
+
+def _pair(i: int, j: int, runs: Sequence[Run], found: Mapping[int, Predictions], reasons: Mapping[int, str]) -> Pair:
+    one, two = runs[i].config, runs[j].config
+    if one is not None and two is not None and one.data != two.data:
+        why = (
+            f"tested on different images ({LETTERS[i]}: {one.data.source}, {one.data.split} split; "
+            f"{LETTERS[j]}: {two.data.source}, {two.data.split} split)"
+        )
+        return Pair(i, j, None, why)
+    if why := "; ".join(reasons[at] for at in (i, j) if at in reasons):
+        return Pair(i, j, None, why)
+    first, second = found[i], found[j]
+    return Pair(i, j, compare_right(first.right, second.right), epochs=(first.epoch, second.epoch))
+
+
+def pair_sentences(pair: Pair, tests: int) -> list[str]:
+    """A pair in words: the difference with its interval, the test, and the verdict. `tests`: pairs tested at once."""
+    a, b = LETTERS[pair.first], LETTERS[pair.second]
+    if pair.comparison is None:
+        return [f"{a} and {b}: no paired test: {pair.why_not}."]
+    found = pair.comparison
+    low, high = found.interval
+    verdict = "within noise" if found.within_noise else f"{a if found.difference > 0 else b} is better beyond noise"
+    number = f", adjusted for {tests} pairs" if tests > 1 else ""
+    epochs = "" if pair.epochs[0] == pair.epochs[1] else f" ({a} at epoch {pair.epochs[0]}, {b} at {pair.epochs[1]})"
+    difference = (
+        f"{a} {found.accuracies[0]:.2f} % - {b} {found.accuracies[1]:.2f} % = {found.difference:+.2f} points "
+        f"(95 % interval {low:+.2f} to {high:+.2f}): {verdict}."
+    )
+    images = (
+        f"{found.images:,} test images{epochs}: {found.test.only_first:,} only {a} has right, "
+        f"{found.test.only_second:,} only {b}; "
+        f"McNemar ({found.test.method}) p {p_text(found.adjusted_p)}{number}."
+    )
+    return [difference, images]
+
+
+def p_text(p: float) -> str:
+    """A p-value to two digits with its sign: '= 0.43', '= 0.0012', '< 0.0001'."""
+    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}" if p < 0.995 else "= 1.0"
+
+
+CAVEAT = (
+    "This compares these trained networks on these images, not their settings: another seed moves the accuracy too. "
+    "For settings, train several seeds of each and compare the means in the report."
+)
+"""Said below every paired test."""
+
+
+def evaluations(directory: RunDirectory) -> list[EvalRecord]:
+    """A run's evaluations, oldest first; none where its metrics can't be read."""
+    try:
+        with directory.metrics.open("rb") as file:
+            records = (parse_metric(line) for line in file if b'"eval"' in line)
+            return [record for record in records if isinstance(record, EvalRecord)]
+    except OSError:
+        return []

@@ -1,0 +1,203 @@
+"""Comparing runs: what differs, who leads, paired tests on the same images, and what `runs compare` prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fmnist_tui.analysis import compare
+from fmnist_tui.cli import main
+from fmnist_tui.data.source import load_sample
+from fmnist_tui.fields import with_changes
+from fmnist_tui.presets import load_preset
+from fmnist_tui.runs import store
+from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import EvalRecord, State, Status
+
+TRUTH = load_sample().test_labels
+
+
+def make_run(
+    runs_dir: Path,
+    accuracies: list[float],
+    wrong: slice | None = slice(0, 200),
+    state: State = State.FINISHED,
+    **changes: Any,
+) -> RunDirectory:
+    """A run of `quick` with an evaluation an epoch, whose predictions have the images of `wrong` wrong."""
+    config = with_changes(load_preset("quick"), {key.replace("__", "."): v for key, v in changes.items()})
+    run = store.create_run(runs_dir, config, device="cpu")
+    status = Status.model_validate_json(run.status.read_bytes())
+    done = {"state": state, "epoch": len(accuracies), "epochs": 8}
+    replace_bytes(run.status, status.model_copy(update=done).to_json().encode())
+    run.metrics.write_text(
+        "".join(
+            EvalRecord(
+                epoch=epoch, step=47 * epoch, test_loss=0.5, test_accuracy=value, train_loss=0.4, train_accuracy=80.0,
+                seconds=1.0,
+            ).to_json() + "\n"
+            for epoch, value in enumerate(accuracies, 1)
+        )
+    )  # fmt: skip
+    if wrong is not None:
+        write_predictions(run, len(accuracies), wrong)
+    return run
+
+
+def write_predictions(run: RunDirectory, epoch: int, wrong: slice, images: int = len(TRUTH)) -> None:
+    """predictions.npz as a trainer writes it: right but for `wrong`, with a confidence of 0.9."""
+    classes = TRUTH[:images].copy()
+    classes[wrong] = (classes[wrong] + 1) % 10
+    probabilities = np.full((images, 10), 0.1 / 9, np.float16)
+    probabilities[np.arange(images), classes] = 0.9
+    arrays = {f"{which}_{key}": value for which in ("last", "best") for key, value in
+              {"classes": classes, "probabilities": probabilities, "epoch": np.asarray(epoch)}.items()}  # fmt: skip
+    np.savez(run.predictions, **arrays)
+
+
+def loaded(*runs: RunDirectory) -> list[store.Run]:
+    return [store.load_run(run) for run in runs]
+
+
+def test_only_what_differs_is_listed(runs_dir: Path) -> None:
+    runs = loaded(
+        make_run(runs_dir, [80.0]),
+        make_run(runs_dir, [80.0], optimizer__lr=0.05),
+        make_run(runs_dir, [80.0], seed=7, model__kind="densenet"),
+    )
+    found = dict(compare.differing(runs))
+    assert found["seed"] == (40000, 40000, 7) and found["optimizer.lr"] == (0.1, 0.05, 0.1)
+    assert found["model.kind"] == ("wide_resnet", "wide_resnet", "densenet")
+    assert found["model.widen_factor"] == (2, 2, None), "a field the family does not have"
+    assert "training.epochs" not in found and "name" not in found
+    assert compare.differing(runs[:1] * 2) == []
+
+
+def test_the_leader_at_the_last_common_epoch(runs_dir: Path) -> None:
+    records = [compare.evaluations(run) for run in (make_run(runs_dir, [70, 80, 85]), make_run(runs_dir, [75, 79]))]
+    found = compare.lead(records)
+    assert found is not None
+    assert (found.epoch, found.accuracies, found.leaders, found.led, found.common) == (2, (80, 79), [0], (1, 1), 2)
+    assert found.margin == 1.0
+    assert compare.lead_sentence(found, "AB") == (
+        "At epoch 2, the last that all have evaluated, A leads B by 1.00 points (80.00 to 79.00 %); "
+        "ahead at 1 of 2 epochs."
+    )
+
+
+def test_level_runs_and_nothing_in_common(runs_dir: Path) -> None:
+    one, two = (compare.evaluations(make_run(runs_dir, [70, 80])) for _ in range(2))
+    assert "A and B are level at 80.00 %" in compare.lead_sentence(compare.lead([one, two]), "AB")
+    assert compare.lead([one, []]) is None and compare.lead([one]) is None
+    assert "nothing to compare" in compare.lead_sentence(compare.lead([one[:1], two[1:]]), "AB")
+
+
+def test_pairs_on_the_same_images(runs_dir: Path) -> None:
+    runs = loaded(
+        make_run(runs_dir, [90.0] * 8, slice(0, 200)),
+        make_run(runs_dir, [89.5] * 8, slice(190, 400)),
+        make_run(runs_dir, [75.0] * 6, slice(0, 500), State.STOPPED),
+    )
+    found = compare.pairs(runs)
+    assert [(pair.first, pair.second) for pair in found] == [(0, 1), (0, 2), (1, 2)]
+    first = found[0].comparison
+    assert first is not None and first.images == 2000 and first.accuracies == (90.0, 89.5)
+    assert (first.test.only_first, first.test.only_second) == (200, 190)
+    assert first.within_noise and first.adjusted_p == first.test.p, "the largest of three is not raised"
+    said = compare.pair_sentences(found[0], 3)
+    assert "= +0.50 points" in said[0] and said[0].endswith("within noise.")
+    second = found[1].comparison
+    assert second is not None and not second.within_noise and second.adjusted_p > second.test.p
+    said = compare.pair_sentences(found[1], 3)
+    assert "A is better beyond noise" in said[0] and "(A at epoch 8, C at 6)" in said[1]
+    assert "p < 0.0001, adjusted for 3 pairs" in said[1]
+
+
+def test_what_cannot_be_tested_says_why(runs_dir: Path) -> None:
+    done = make_run(runs_dir, [90.0])
+    short = make_run(runs_dir, [90.0])
+    write_predictions(short, 1, slice(0, 10), images=1000)
+    damaged = make_run(runs_dir, [90.0])
+    damaged.predictions.write_bytes(b"PK half a file")
+    others = [
+        (make_run(runs_dir, [90.0], None), "has no predictions"),
+        (make_run(runs_dir, [90.0], data__split="custom"), "tested on different images (A: sample, standard split; B"),
+        (make_run(runs_dir, [90.0], data__source="full"), "A: sample, standard split; B: full, standard split"),
+        (short, "holds 1,000 images"),
+        (damaged, "is damaged"),
+    ]
+    for other, reason in others:
+        (pair,) = compare.pairs(loaded(done, other))
+        assert pair.comparison is None and reason in pair.why_not, reason
+        assert "no paired test" in compare.pair_sentences(pair, 0)[0]
+
+
+def test_a_run_at_work_is_not_tested(runs_dir: Path) -> None:
+    done, other = loaded(make_run(runs_dir, [90.0]), make_run(runs_dir, [90.0]))
+    training = store.Run(other.directory, other.config, other.status, None, State.RUNNING)
+    (pair,) = compare.pairs([done, training])
+    assert pair.comparison is None and "B is running; it is tested when it has ended" in pair.why_not
+
+
+def test_without_the_full_data_the_reason_is_given(runs_dir: Path, tmp_path: Path) -> None:
+    runs = loaded(*(make_run(runs_dir, [90.0], data__source="full") for _ in range(2)))
+    (pair,) = compare.pairs(runs, tmp_path)
+    assert "true labels of A can't be had: The Fashion-MNIST data set was not found" in pair.why_not
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.43, "= 0.43"), (1.0, "= 1.0"), (0.9961, "= 1.0"), (0.00123, "= 0.0012"), (1e-9, "< 0.0001")]
+)
+def test_p_values_in_words(p: float, text: str) -> None:
+    assert compare.p_text(p) == text
+
+
+# --- the command
+
+
+def test_runs_compare_prints_it_all(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = make_run(runs_dir, [70.0, 90.0], slice(0, 200))
+    b = make_run(runs_dir, [75.0, 89.5], slice(190, 400), optimizer__lr=0.05)
+    assert main(["runs", "compare", a.id, b.id]) == 0
+    shown = capsys.readouterr().out
+    for part in (
+        a.id, b.id, "optimizer.lr  0.1  0.05", "A leads B by 0.50 points", "within noise",
+        "2,000 test images: 200 only A has right, 190 only B", "McNemar (exact) p = 0.65.", "another seed",
+    ):  # fmt: skip
+        assert part in shown, part
+    assert "seed   " not in shown, "what is equal is not listed"
+
+
+def test_runs_compare_as_json(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = make_run(runs_dir, [70.0, 90.0], slice(0, 200))
+    b = make_run(runs_dir, [75.0, 89.5], None)
+    assert main(["runs", "compare", a.id, b.id, a.id[-4:] + "x"]) == 2
+    capsys.readouterr()
+    c = make_run(runs_dir, [75.0, 89.0], slice(190, 400), seed=3)
+    assert main(["runs", "compare", a.id, b.id, c.id, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [run["letter"] for run in found["runs"]] == ["A", "B", "C"]
+    assert found["differences"] == {"seed": [40000, 40000, 3]}
+    assert found["at_equal_epochs"]["margin"] == pytest.approx(0.5)
+    without, tested, _ = found["pairs"]
+    assert without["comparison"] is None and "has no predictions" in without["why_not"]
+    assert tested["comparison"]["within_noise"] is True
+    assert tested["comparison"]["test"]["only_first"] == 200
+
+
+def test_runs_compare_refuses_what_it_cannot_mean(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = make_run(runs_dir, [90.0]), make_run(runs_dir, [90.0])
+    for arguments, reason in (
+        ([a.id], "takes 2 to 8 runs, 1 given"),
+        ([a.id] * 9, "takes 2 to 8 runs, 9 given"),
+        ([a.id, b.id[:-1] + "!"], f"did you mean {b.id}?"),
+    ):
+        assert main(["runs", "compare", *arguments]) == 2
+        assert reason in capsys.readouterr().err
+    assert main(["runs", "compare", b.id, "last"]) == 2
+    assert "are the same run" in capsys.readouterr().err
