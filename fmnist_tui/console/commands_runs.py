@@ -1,4 +1,4 @@
-"""`fmnist-tui runs list|show|watch|logs|stop|delete|queue|move`: the runs in a directory. Registered by `cli`."""
+"""`fmnist-tui runs list|show|watch|compare|logs|stop|delete|queue|move`: what there is. Registered by `cli`."""
 
 from __future__ import annotations
 
@@ -77,6 +77,40 @@ def watch_command(run: o.RunArgument, runs_dir: o.RunsDirOption = None, json: o.
     if not json:
         print_summary(last)
     return exit_code(last)
+
+
+@app.command("compare")
+def compare_command(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN RUN...",
+            help="Two to eight runs: a unique part of each one's id, or 'last'.",
+            autocompletion=o.complete_runs,
+            show_default=False,
+        ),
+    ],
+    runs_dir: o.RunsDirOption = None,
+    data_dir: o.DataDirOption = None,
+    json: o.JsonOption = False,
+) -> int:
+    """Compare runs: settings that differ, who leads at equal epochs, and whether that is more than noise.
+
+    Runs that have ended are tested on the same test images, two by two: McNemar's test and a bootstrap interval.
+    """
+    from fmnist_tui import paths
+    from fmnist_tui.analysis import compare
+    from fmnist_tui.console.compare import comparison_object, comparison_text, find_runs
+    from fmnist_tui.console.output import console, print_json
+
+    found = find_runs(paths.runs_dir(runs_dir), runs)
+    evaluations = [compare.evaluations(run.directory) for run in found]
+    pairs = compare.pairs(found, paths.data_dir_override(data_dir))
+    if json:
+        print_json(comparison_object(found, evaluations, pairs))
+    else:
+        console().print(comparison_text(found, evaluations, pairs))
+    return 0
 
 
 @app.command("logs")

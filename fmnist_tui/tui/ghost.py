@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fmnist_tui.analysis.compare import evaluations
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, State, parse_metric
+from fmnist_tui.runs.records import EvalRecord, State
 from fmnist_tui.runs.store import Run
 
 
@@ -31,9 +32,4 @@ def find_ghost(run: Run, runs: Sequence[Run]) -> Run | None:
 
 def load_ghost(directory: RunDirectory) -> list[EvalRecord]:
     """The run's evaluations, oldest first; none where its metrics can't be read."""
-    try:
-        with directory.metrics.open("rb") as file:
-            records = (parse_metric(line) for line in file if b'"eval"' in line)
-            return [record for record in records if isinstance(record, EvalRecord)]
-    except OSError:
-        return []
+    return evaluations(directory)
