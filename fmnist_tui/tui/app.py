@@ -26,6 +26,7 @@ from fmnist_tui.tui import session, terminal
 from fmnist_tui.tui.feed import Feed, LogAdvanced, SystemFeed
 from fmnist_tui.tui.machine import History
 from fmnist_tui.tui.messages import (
+    CompareRequested,
     FeedProblem,
     OpenRun,
     RunActionRequested,
@@ -151,7 +152,7 @@ class FmnistApp(App[None]):
         """A watched run wrote something."""
         try:
             for screen in self.feed_screens():
-                if screen.watched_run == message.run.id:
+                if message.run.id in screen.watched_runs:
                     screen.run_advanced(message.run, message.records, message.restarted)
         finally:
             self.feed.taken(message.run.id)
@@ -159,7 +160,7 @@ class FmnistApp(App[None]):
     def on_run_vanished(self, message: RunVanished) -> None:
         """A watched run was deleted."""
         for screen in self.feed_screens():
-            if screen.watched_run == message.run_id:
+            if message.run_id in screen.watched_runs:
                 screen.run_vanished(message.run_id)
 
     def on_log_advanced(self, message: LogAdvanced) -> None:
@@ -191,9 +192,9 @@ class FmnistApp(App[None]):
     def _update_watch(self) -> None:
         """Tell the feed whose metrics and logs are on the stack of screens (but of no screen still being mounted)."""
         screens = [screen for screen in self.screen_stack if screen not in self._coming]
-        runs = {screen.watched_run for screen in screens if isinstance(screen, FeedScreen)}
+        runs = {run for screen in screens if isinstance(screen, FeedScreen) for run in screen.watched_runs}
         logs = {screen.watched_log for screen in screens if isinstance(screen, LogScreen)}
-        self.feed.watch([run for run in runs if run], logs)
+        self.feed.watch(runs, logs)
 
     # --- going places
 
@@ -243,6 +244,7 @@ class FmnistApp(App[None]):
         self._coming.discard(screen)
         screen.runs_listed(self.runs)
         self._deliver_sample(screen)
+        self.feed.read_again(screen.watched_runs)  # a screen below may have had their lines already
         self._update_watch()
 
     async def show_screen(self, screen: FeedScreen, instead_of: type[Screen[None]] | None = None) -> None:
@@ -264,6 +266,12 @@ class FmnistApp(App[None]):
             return
         while self.screen is not there:
             await self.pop_screen()
+
+    async def show_comparison(self, run_ids: Sequence[str]) -> None:
+        """Show several runs side by side."""
+        from fmnist_tui.tui.screens.compare import CompareScreen  # charts: not for the first frame
+
+        await self.show_screen(CompareScreen(run_ids, self.data_dir), CompareScreen)
 
     async def show_copy(self, config: RunConfig) -> None:
         """A form of its own for a run like another; the place's own form stays as it is."""
@@ -295,6 +303,10 @@ class FmnistApp(App[None]):
     async def on_open_run(self, message: OpenRun) -> None:
         """A run was chosen."""
         await self.show_run(message.run_id)
+
+    async def on_compare_requested(self, message: CompareRequested) -> None:
+        """Several runs were chosen."""
+        await self.show_comparison(message.run_ids)
 
     def on_start_requested(self, message: StartRequested) -> None:
         """A new run was asked for."""

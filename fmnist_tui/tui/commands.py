@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from textual.app import SystemCommand
 from textual.screen import Screen
 
-from fmnist_tui.tui.messages import OpenRun, RunActionRequested
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui.messages import CompareRequested, OpenRun, RunActionRequested
 from fmnist_tui.tui.widgets.header import TABS
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def commands(app: FmnistApp, screen: Screen[object]) -> Iterable[SystemCommand]:
     for tab in TABS:
         yield SystemCommand(f"Go to {tab.title}", _ABOUT[tab.place], partial(app.action_go, tab.place))
     yield from _run_commands(app, screen)
+    yield from _comparisons(app, screen)
     for run in app.runs:
         yield SystemCommand(
             f"Open {run.name} {run.id}", f"{run.state}", partial(app.post_message, OpenRun(run.id)), discover=False
@@ -47,16 +49,37 @@ def commands(app: FmnistApp, screen: Screen[object]) -> Iterable[SystemCommand]:
     yield SystemCommand("Detach", "leave the app; runs go on", app.action_detach)
 
 
-def _run_commands(app: FmnistApp, screen: Screen[object]) -> Iterable[SystemCommand]:
-    """What can be done to the run under the cursor, or to the one whose screen this is."""
+def _comparisons(app: FmnistApp, screen: Screen[object]) -> Iterable[SystemCommand]:
+    """The marked runs side by side; the run under the cursor (or on screen) beside the best of its preset."""
+    from fmnist_tui.tui.ghost import find_ghost
+    from fmnist_tui.tui.screens.runs import RunsScreen
+
+    if isinstance(screen, RunsScreen) and len(marked := screen.to_compare) >= 2:
+        ask = partial(app.post_message, CompareRequested(marked))
+        yield SystemCommand("Compare the marked runs", f"{len(marked)} of them side by side", ask)
+    run = _run_here(app, screen)
+    earlier = find_ghost(run, app.runs) if run is not None else None
+    if run is not None and earlier is not None:
+        ask = partial(app.post_message, CompareRequested([run.id, earlier.id]))
+        yield SystemCommand(f"Compare {run.name} with the best earlier run", f"{earlier.id}, same preset", ask)
+
+
+def _run_here(app: FmnistApp, screen: Screen[object]) -> Run | None:
+    """The run under the cursor, or the one whose screen this is."""
     from fmnist_tui.tui.screens.base import FeedScreen
-    from fmnist_tui.tui.screens.runs import NEEDS, RunsScreen
+    from fmnist_tui.tui.screens.runs import RunsScreen
 
     if isinstance(screen, RunsScreen):
-        run = screen.selected
-    else:
-        watched = screen.watched_run if isinstance(screen, FeedScreen) else None
-        run = next((run for run in app.runs if run.id == watched), None)
+        return screen.selected
+    watched = screen.watched_run if isinstance(screen, FeedScreen) else None
+    return next((run for run in app.runs if run.id == watched), None)
+
+
+def _run_commands(app: FmnistApp, screen: Screen[object]) -> Iterable[SystemCommand]:
+    """What can be done to the run under the cursor, or to the one whose screen this is."""
+    from fmnist_tui.tui.screens.runs import NEEDS
+
+    run = _run_here(app, screen)
     if run is None:
         return
     for action, about in _ACTIONS:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -65,6 +66,8 @@ class Feed(threading.Thread):
         self._watched: dict[str, _Watched] = {}
         self._logs: dict[str, LogReader] = {}
         self._vanished: set[str] = set()
+        self._again: deque[str] = deque()
+        """Runs to be read from the beginning once more; the app appends, this thread takes out."""
         self._problems: dict[str, str] = {}
         self._listed = False
         self._next_list = 0.0
@@ -77,6 +80,10 @@ class Feed(threading.Thread):
             self._wanted = wanted
             self._next_watch = 0.0
             self._wake.set()
+
+    def read_again(self, runs: Iterable[str]) -> None:
+        """Post these runs' metrics from their beginning once more: a new screen wants them, where another has them."""
+        self._again.extend(runs)
 
     def taken(self, run_id: str) -> None:
         """The app has handled a run's RunAdvanced: the next may be read. A slow screen gets fewer, larger ones."""
@@ -141,6 +148,8 @@ class Feed(threading.Thread):
     def _look_at_watched(self, now: float) -> bool:
         runs, logs = self._wanted
         self._forget(self._watched, runs)
+        while self._again:
+            self._watched.pop(self._again.popleft(), None)
         self._forget(self._logs, logs)
         self._vanished &= runs
         due = now >= self._next_watch

@@ -30,6 +30,8 @@ class Glyphs:
     dot: str
     """Between two facts on one line."""
     warning: str
+    mark: str
+    """Before what was chosen among others."""
     bar_full: str
     bar_half: str
     """The end of a bar that is half a cell longer; '' where there is no such character."""
@@ -54,6 +56,7 @@ UNICODE = Glyphs(
     ellipsis="…",
     dot="·",
     warning="▲",
+    mark="◆",
     bar_full="━",
     bar_half="╸",
     bar_rest="─",
@@ -75,6 +78,7 @@ ASCII = Glyphs(
     ellipsis="~",
     dot="|",
     warning="!",
+    mark=">",
     bar_full="=",
     bar_half="",
     bar_rest="-",

@@ -6,6 +6,7 @@ Screens post the second group to the app, which alone starts, stops and deletes 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from textual.message import Message
@@ -65,6 +66,14 @@ class OpenRun(Message):
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
+        super().__init__()
+
+
+class CompareRequested(Message):
+    """Show these runs side by side."""
+
+    def __init__(self, run_ids: Sequence[str]) -> None:
+        self.run_ids = tuple(run_ids)
         super().__init__()
 
 

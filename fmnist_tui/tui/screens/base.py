@@ -15,6 +15,11 @@ class FeedScreen(Screen[None]):
     watched_run: str | None = None
     """Id of the run whose metrics this screen wants; the app tells the feed."""
 
+    @property
+    def watched_runs(self) -> frozenset[str]:
+        """Ids of all runs whose metrics this screen wants: one, or of a screen that shows several, these."""
+        return frozenset({self.watched_run} if self.watched_run else ())
+
     def runs_listed(self, runs: list[Run]) -> None:
         """The list of runs changed (newest first)."""
 

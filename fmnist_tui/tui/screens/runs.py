@@ -21,13 +21,15 @@ from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.filter import HINT, RunFilter, parse_filter
-from fmnist_tui.tui.messages import OpenRun, RunActionRequested
+from fmnist_tui.tui.messages import CompareRequested, OpenRun, RunActionRequested
 from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
 from fmnist_tui.tui.widgets.run_detail import RunDetail
 from fmnist_tui.tui.widgets.runs_table import RunsTable
 
+MOST = 8
+"""Runs in one comparison (`analysis.compare.MOST`; that module is not for the first frame)."""
 SHORT = 16
 """On screens lower than this the panel under the table has one line."""
 NEEDS: dict[str, Callable[[Run], bool]] = {
@@ -54,7 +56,10 @@ class FilterInput(Input):
 class RunsScreen(FeedScreen):
     """A table of runs; what is under the cursor is described below it."""
 
-    HELP = "Every run of the runs directory: those at work first, then the queued, then by when they were last at work."
+    HELP = (
+        "Every run of the runs directory: those at work first, then the queued, then by when they were last at work. "
+        "Mark two or more with space, then p shows them side by side."
+    )
     AUTO_FOCUS = "RunsTable"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "app.go('new')", "New", tooltip="choose a preset, edit it, start it"),
@@ -63,6 +68,8 @@ class RunsScreen(FeedScreen):
         Binding("c", "ask('clone')", "Clone", tooltip="a new run of the same configuration, to be edited first"),
         Binding("l", "ask('log')", "Log", tooltip="what its worker printed"),
         Binding("d", "ask('delete')", "Delete", tooltip="delete the run and its checkpoints (asks)"),
+        Binding("space", "mark", "Mark", tooltip="mark the run for a comparison, or take the mark away"),
+        Binding("p", "compare", "Compare", tooltip="the marked runs side by side (or a marked one and this one)"),
         Binding("e", "ask('edit')", "Edit", show=False, tooltip="more or fewer epochs, stop at an accuracy"),
         Binding("plus,equals_sign", "move(-1)", "Sooner", key_display="+", tooltip="one place forward in the queue"),
         Binding("minus", "move(1)", "Later", key_display="-", tooltip="one place back in the queue"),
@@ -94,6 +101,7 @@ class RunsScreen(FeedScreen):
         self._now = now
         self._runs: list[Run] | None = None
         self._filter = RunFilter()
+        self._marked: list[str] = []
 
     def compose(self) -> ComposeResult:
         """Bar, filter, table (or what stands in its place), detail, keys."""
@@ -129,6 +137,8 @@ class RunsScreen(FeedScreen):
     def runs_listed(self, runs: list[Run]) -> None:
         """The list changed."""
         self._runs = runs
+        there = {run.id for run in runs}
+        self._marked = [run_id for run_id in self._marked if run_id in there]
         self.problem = ""
         if self.is_current:
             self._show()
@@ -151,7 +161,7 @@ class RunsScreen(FeedScreen):
         self.query_one(RunDetail).display = bool(runs)
         instead = self.query_one("#instead", Static)
         instead.display = not runs
-        table.show(runs)
+        table.show(runs, frozenset(self._marked))
         if runs:
             self._show_detail(len(runs))
         else:
@@ -165,6 +175,7 @@ class RunsScreen(FeedScreen):
         counts = f"{shown} of {counts}" if shown < len(runs) else counts
         counts += f", {at_work} at work" if at_work else ""
         counts += f", {queued} queued" if queued else ""
+        counts += f", {len(self._marked)} marked (p compares)" if self._marked else ""
         self.query_one(RunDetail).show(self.selected, self._now(), counts)
 
     def _nothing(self) -> Content:
@@ -208,6 +219,10 @@ class RunsScreen(FeedScreen):
         if action in ("ask", "move"):
             run, wanted = self.selected, "move" if action == "move" else str(parameters[0])
             return True if run is not None and NEEDS[wanted](run) else None
+        if action == "mark":
+            return True if self.selected is not None else None
+        if action == "compare":
+            return True if len(self.to_compare) >= 2 else None
         if action == "clear_filter":
             return self.query_one("#filter-line").display
         if action == "filter":
@@ -219,6 +234,34 @@ class RunsScreen(FeedScreen):
         run = self.selected
         if run is not None:
             self.post_message(RunActionRequested(run.id, action))  # type: ignore[arg-type]
+
+    @property
+    def to_compare(self) -> list[str]:
+        """The marked runs in the order they were marked; a single one with the run under the cursor."""
+        selected = self.selected
+        if len(self._marked) == 1 and selected is not None and selected.id not in self._marked:
+            return [*self._marked, selected.id]
+        return list(self._marked)
+
+    def action_mark(self) -> None:
+        """Mark the run under the cursor, or take its mark away, and go on to the next."""
+        run = self.selected
+        if run is None:
+            return
+        if run.id in self._marked:
+            self._marked.remove(run.id)
+        elif len(self._marked) == MOST:
+            self.notify(f"{MOST} runs at most can be told apart on one chart; take a mark away first.")
+            return
+        else:
+            self._marked.append(run.id)
+        self._show()
+        self.query_one(RunsTable).action_cursor_down()
+
+    def action_compare(self) -> None:
+        """Ask the app to show them side by side."""
+        if len(run_ids := self.to_compare) >= 2:
+            self.post_message(CompareRequested(run_ids))
 
     def action_move(self, by: int) -> None:
         """Ask the app to move a queued run."""

@@ -54,6 +54,14 @@ class Chart(Widget):
         & > .chart--event { color: $text-primary; text-style: bold; }
         & > .chart--cursor { color: $foreground; text-style: bold; }
         & > .chart--message { color: $foreground 70%; text-style: italic; }
+        & > .chart--run1 { color: $text-primary; text-style: bold; }
+        & > .chart--run2 { color: $text-accent; text-style: bold; }
+        & > .chart--run3 { color: $text-success; text-style: bold; }
+        & > .chart--run4 { color: $text-error; text-style: bold; }
+        & > .chart--run5 { color: $foreground; }
+        & > .chart--run6 { color: $text-warning; }
+        & > .chart--run7 { color: $text-secondary; }
+        & > .chart--run8 { color: $foreground 60%; }
     }
     """
 
@@ -102,7 +110,15 @@ class Chart(Widget):
         """Equal for equal pictures, without looking at the points."""
         content, view = self.content, self.view
         curves = tuple((curve.series.version, id(curve.series), curve.shown_until) for curve in content.curves)
-        fixed = (content.title, content.note, content.empty, content.scale.name, self.smoothing, self.size)
+        fixed = (
+            content.title,
+            content.note,
+            content.empty,
+            content.scale.name,
+            content.x_name,
+            self.smoothing,
+            self.size,
+        )
         marks = (tuple(content.flags), tuple(content.points), tuple(content.levels))
         return curves, marks, fixed, view.limits, view.words, view.cursor
 

@@ -35,6 +35,7 @@ STYLES = (
     "event",
     "cursor",
     "message",
+    *(f"run{number}" for number in range(1, 9)),
 )
 """Names of the styles; `chart.Chart` gives each its look (component class `chart--NAME`)."""
 STYLE = {name: number_of for number_of, name in enumerate(STYLES)}
@@ -54,6 +55,8 @@ class Curve:
     """Units of the series' x in an epoch."""
     smooth: bool = False
     """Draw the smoothed values, and what they are the mean of as a band behind them."""
+    band: bool = True
+    """False leaves the band out: of several runs they would cover each other."""
     text: Callable[[float], str] = number
     reach: float = 0.5
     """A value stands for this many epochs around it."""
@@ -90,6 +93,8 @@ class Point:
     y: float
     label: str
     style: str = "best"
+    glyph: str = ""
+    """What stands at the point; '' is a diamond."""
 
 
 @dataclass
@@ -109,3 +114,5 @@ class Content:
     empty: str = "no data yet"
     limits: tuple[float, float] | None = None
     """Fixed limits of the y axis."""
+    x_name: str = "epoch"
+    """What the time axis counts."""

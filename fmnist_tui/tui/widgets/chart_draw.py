@@ -86,7 +86,7 @@ def _reduce(curve: Curve, content: Content, window: tuple[float, float], columns
         return Columns(least, most)
 
     values = series.smoothed(weight)
-    band = columns_of(series.low, series.high) if curve.smooth else None
+    band = columns_of(series.low, series.high) if curve.smooth and curve.band else None
     return _Reduced(curve, columns_of(values, values), band)
 
 

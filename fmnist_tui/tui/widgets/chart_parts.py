@@ -79,7 +79,7 @@ def _put_point(
     row = row_of(point.y, scale, limits, plot.height, ascii_only)
     if column is None or not 0 <= row < plot.height:
         return
-    plot.put(row, column, "@" if ascii_only else "◆", STYLE[point.style])
+    plot.put(row, column, point.glyph or ("@" if ascii_only else "◆"), STYLE[point.style])
     size = len(point.label)
     for near in (row - 1, row, row + 1, row - 2, row + 2, row - 3, row + 3):
         for at in (column - size // 2, column + 2, column - size - 1):
@@ -143,7 +143,7 @@ def put_axes(
         if column is None:
             continue
         cells.put(rows + 1, GUTTER + column, down, STYLE["axis"])
-        label = f"epoch {labels[nth]}" if nth == len(x_ticks) - 1 else labels[nth]
+        label = f"{content.x_name} {labels[nth]}" if nth == len(x_ticks) - 1 else labels[nth]
         at = GUTTER + column - len(labels[nth]) // 2 - (len(label) - len(labels[nth]))
         at = max(GUTTER - 1, min(at, cells.width - len(label)))
         if at + len(label) < taken:
@@ -215,7 +215,8 @@ def put_title(cells: Cells, content: Content, view: TimeView, smoothing: float, 
     column = (high - low) / max(1, cells.width - GUTTER - 1)
     note = "  ".join(part for part in (content.note, view.words) if part)
     if view.cursor is not None:
-        note = f"epoch {view.cursor:.6g}" if view.cursor == round(view.cursor) else f"epoch {view.cursor:.2f}"
+        place = f"{view.cursor:.6g}" if view.cursor == round(view.cursor) else f"{view.cursor:.2f}"
+        note = f"{content.x_name} {place}"
     entries = []
     for curve in content.curves:
         value = value_at(curve, view.cursor, column, smoothing)

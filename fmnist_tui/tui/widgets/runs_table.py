@@ -31,6 +31,7 @@ class RunsTable(RowTable):
         self._now = now
         self._layout_now: Layout | None = None
         self._wanted: Sequence[Run] = ()
+        self._marked: frozenset[str] = frozenset()
         self._shown: dict[str, Run] = {}
         self._cells: dict[tuple[str, str], Cell] = {}
         self._colors: dict[str, str] = {}
@@ -53,15 +54,19 @@ class RunsTable(RowTable):
 
     def _redraw(self) -> None:
         self._layout_now = None
-        self.show(self._wanted)
+        self.show(self._wanted, self._marked)
 
     def on_resize(self, event: events.Resize) -> None:
         """Choose the columns anew where another set fits; the first time, draw what was to be shown before."""
-        self.show(self._wanted)
+        self.show(self._wanted, self._marked)
 
-    def show(self, runs: Sequence[Run]) -> None:
-        """Show these runs in this order; the cursor stays on its run, or where it was if that is gone."""
+    def show(self, runs: Sequence[Run], marked: frozenset[str] = frozenset()) -> None:
+        """Show these runs in this order; the cursor stays on its run, or where it was if that is gone.
+
+        The names of the `marked` (ids) bear a sign.
+        """
         self._wanted = runs
+        changed, self._marked = self._marked ^ marked, marked
         if not runs:
             self.clear()
             self._shown, self._cells = {}, {}
@@ -70,7 +75,7 @@ class RunsTable(RowTable):
         layout = columns.choose(self.size.width, max((len(columns.title(run)) for run in runs), default=0))
         same_rows = [run.id for run in runs] == list(self._shown)
         if layout == self._layout_now and same_rows:
-            self._update(runs)
+            self._update(runs, changed)
             return
         selected, row, top = self.selected, self.cursor_row, self.scroll_y
         with self.app.batch_update(), self.prevent(DataTable.RowHighlighted):
@@ -98,11 +103,14 @@ class RunsTable(RowTable):
                 Text(label, style=self._colors["foreground-muted"]), width=width + layout.gap, key=column.key
             )
 
-    def _update(self, runs: Sequence[Run]) -> None:
-        """Replace the cells that differ; runs that are the same object and not at work can't have any."""
+    def _update(self, runs: Sequence[Run], changed: frozenset[str]) -> None:
+        """Replace the cells that differ; runs that are the same object and not at work can't have any.
+
+        Those whose mark `changed` can.
+        """
         assert self._layout_now is not None
         for run in runs:
-            if self._shown[run.id] is run and not run.state.alive:
+            if self._shown[run.id] is run and not run.state.alive and run.id not in changed:
                 continue
             self._shown[run.id] = run
             for column, _ in self._layout_now.columns:
@@ -115,7 +123,11 @@ class RunsTable(RowTable):
         """A cell as the table draws it; remembered, to be compared with the next."""
         assert self._layout_now is not None
         column, width = next(item for item in self._layout_now.columns if item[0].key == key)
-        made = columns.cell(column, width, run, self._now(), self._glyphs)
+        if key == "name" and run.id in self._marked:
+            name = columns.cell(column, width - 2, run, self._now(), self._glyphs)
+            made = Cell(((f"{self._glyphs.mark} ", "primary"), *name.pieces))
+        else:
+            made = columns.cell(column, width, run, self._now(), self._glyphs)
         self._cells[run.id, key] = made
         return Text.assemble(
             *[(text, self._colors[color or "foreground"]) for text, color in made.pieces],

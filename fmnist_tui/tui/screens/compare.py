@@ -1,0 +1,352 @@
+"""The Compare screen: several runs on one chart, what differs in their settings, and whether that is more than noise.
+
+Opened by the app with the runs' ids; hears of every one of them from the feed, so it is live while they train.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from fmnist_tui.analysis.compare import LETTERS, Pair, pairs
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui.compare_data import AXES, COMPANIONS, METRICS, Look, RunCurves, Side, chart, extent
+from fmnist_tui.tui.compare_text import difference_parts, paired_parts, standing_parts
+from fmnist_tui.tui.format import ASCII, UNICODE
+from fmnist_tui.tui.messages import MetricRecord, OpenRun
+from fmnist_tui.tui.screens.base import FeedScreen
+from fmnist_tui.tui.widgets.chart import Chart
+from fmnist_tui.tui.widgets.chart_view import TimeView
+from fmnist_tui.tui.widgets.footer import KeyBar
+from fmnist_tui.tui.widgets.header import TopBar
+from fmnist_tui.tui.widgets.run_panes import DEFAULT_SMOOTHING, PAN_SHARE, SMOOTHINGS, ZOOM
+
+T = TypeVar("T")
+REDRAW_SECONDS = 0.5
+"""Between two redraws for new data, at the least; a key is answered at once."""
+REDRAW_SHARE = 0.05
+"""Share of the time that goes into redraws for new data: where one takes long, the next waits longer."""
+BROAD, HUGE = 100, 160
+"""From BROAD columns on the differing settings stand beside the verdicts, from HUGE on two charts side by side."""
+VIEWS = ("both", "chart", "words")
+
+
+class CompareScreen(FeedScreen):
+    """Watches several runs at once."""
+
+    AUTO_FOCUS = ""
+    HELP = (
+        "Two to eight runs side by side. Each has a letter, a colour and a pattern. The sentence below the chart says "
+        "who leads at equal epochs. Runs that have ended are tested on the same test images, two by two: McNemar's "
+        "test on the images that one has right and the other wrong, and a bootstrap interval of the difference. "
+        "'within noise' means that chance alone gives such a difference in more than one of twenty cases. The same in "
+        "a shell: fmnist-tui runs compare A B."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "metric", "Metric", tooltip="test accuracy, test loss, train loss, learning rate"),
+        Binding("x", "axis", "Axis", tooltip="by epoch, by step, by time at work"),
+        Binding("y", "scale", "Scale", tooltip="the other scale: logarithmic or linear"),
+        Binding("v", "view", "View", tooltip="chart and words, the chart alone, the words alone"),
+        Binding("enter", "open_leader", "Open best", tooltip="open the run with the highest test accuracy"),
+        Binding("0,home", "whole", "Whole runs", show=False, tooltip="the time axis to the end of the longest, or not"),
+        Binding("plus,equals_sign", "smooth(1)", "Smoother", show=False, tooltip="smooth the train loss more"),
+        Binding("minus", "smooth(-1)", "Less smooth", show=False, tooltip="smooth the train loss less"),
+        Binding("up", "zoom(1)", "Zoom in", show=False),
+        Binding("down", "zoom(-1)", "Zoom out", show=False),
+        Binding("left", "pan(-1)", "Earlier", show=False),
+        Binding("right", "pan(1)", "Later", show=False),
+        Binding("shift+left", "move_cursor(-1)", "Cursor left", show=False),
+        Binding("shift+right", "move_cursor(1)", "Cursor right", show=False),
+        Binding("pageup", "scroll_words(-1)", "Words up", show=False),
+        Binding("pagedown", "scroll_words(1)", "Words down", show=False),
+        Binding("escape", "back", "Back", tooltip="take the cursor or the zoom away, then leave"),
+    ]
+    DEFAULT_CSS = """
+    CompareScreen #charts { height: 1fr; }
+    CompareScreen #charts Chart { width: 1fr; height: 1fr; }
+    CompareScreen #words { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    CompareScreen #words.-beside { layout: horizontal; }
+    CompareScreen #verdicts { width: 1fr; height: auto; }
+    CompareScreen #differences { width: 1fr; height: auto; padding: 0 0 0 0; }
+    CompareScreen #words.-beside #differences { width: 2fr; padding: 0 0 0 2; }
+    CompareScreen #words.-beside #verdicts { width: 3fr; }
+    """
+
+    class Tested(Message):
+        """The paired tests, computed by a worker thread."""
+
+        def __init__(self, key: tuple[object, ...], found: list[Pair]) -> None:
+            self.key, self.found = key, found
+            super().__init__()
+
+    def __init__(self, run_ids: Sequence[str], data_dir: Path | None) -> None:
+        super().__init__()
+        self._ids = tuple(run_ids)[: len(LETTERS)]
+        self._data_dir = data_dir
+        self.view = TimeView()
+        self.look = Look(smoothing=SMOOTHINGS[DEFAULT_SMOOTHING])
+        self.sides: dict[str, Side] = {}
+        self._gone: set[str] = set()
+        self._pairs: list[Pair] | None = None
+        self._tested_for: tuple[object, ...] = ()
+        self._shown = "both"
+        self._smoothing = DEFAULT_SMOOTHING
+        self._next_redraw = 0.0
+        self._redraw_waits = self._pointed = False
+
+    @property
+    def watched_runs(self) -> frozenset[str]:
+        """All that are compared, but for those that are gone."""
+        return frozenset(self._ids) - self._gone
+
+    def compose(self) -> ComposeResult:
+        """Bar, one or two charts, words, keys."""
+        ascii_only = bool(getattr(self.app, "ascii_only", False))
+        yield TopBar("runs")
+        with Horizontal(id="charts"):
+            yield Chart(self.view, ascii_only, id="first")
+            yield Chart(self.view, ascii_only, id="second")
+        with VerticalScroll(id="words", can_focus=False):
+            yield Static("Reading the runs ...", id="verdicts", markup=False)
+            yield Static("", id="differences", markup=False)
+        yield KeyBar()
+
+    def on_resize(self) -> None:
+        """Another size may show another arrangement."""
+        self._arrange()
+
+    def _arrange(self) -> None:
+        width, height = self.size
+        if not width:
+            return
+        self.query_one("#charts").display = self._shown != "words"
+        words = self.query_one("#words")
+        words.display = self._shown != "chart"
+        words.set_class(width >= BROAD, "-beside")
+        self.query_one("#second").display = width >= HUGE
+        # Of a low screen the chart gets half, of a higher one more: the words need no more than they need.
+        self.query_one("#charts").styles.height = "1fr" if height < 32 else "3fr"
+        words.styles.height = "1fr" if height < 32 else "2fr"
+        self.call_after_refresh(self._redraw)
+
+    # --- what the feed says
+
+    def runs_listed(self, runs: list[Run]) -> None:
+        """Runs whose lines have not come yet are known by their names."""
+        for run in runs:
+            if run.id in self._ids and run.id not in self.sides:
+                self.sides[run.id] = Side(run, RunCurves())
+        self._changed()
+
+    def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
+        """Take in what is new; drawn soon after."""
+        known = self.sides.get(run.id)
+        curves = RunCurves() if known is None or restarted else known.curves
+        curves.extend(records)
+        self.sides[run.id] = Side(run, curves)
+        self._changed()
+
+    def run_vanished(self, run_id: str) -> None:
+        """Keep showing what is known of it."""
+        self._gone.add(run_id)
+        self._changed()
+
+    @property
+    def ordered(self) -> list[Side]:
+        """The runs in the order of their letters, once all are known."""
+        found = [self.sides[run_id] for run_id in self._ids if run_id in self.sides]
+        return found if len(found) == len(self._ids) else []
+
+    # --- the paired tests
+
+    def _test_when_due(self, sides: Sequence[Side]) -> None:
+        """Test again where a run has ended, has another last evaluation, or went to work again."""
+        key = tuple((side.run.id, side.run.state.alive, side.run.status and side.run.status.ended) for side in sides)
+        if key != self._tested_for and not self._gone:
+            self._tested_for = key
+            self._test(key, [side.run for side in sides])
+
+    @work(thread=True, exclusive=True, group="tests")
+    def _test(self, key: tuple[object, ...], runs: list[Run]) -> None:
+        self.post_message(self.Tested(key, pairs(runs, self._data_dir)))
+
+    @on(Tested)
+    def _have_tests(self, message: Tested) -> None:
+        if message.key == self._tested_for:
+            self._pairs = message.found
+            self._redraw()
+
+    # --- drawing
+
+    def _changed(self) -> None:
+        """Redraw for new data, as soon as the time for it has come."""
+        wait = self._next_redraw - time.monotonic()
+        if wait <= 0:
+            self._redraw()
+        elif not self._redraw_waits:
+            self._redraw_waits = True
+            self.set_timer(wait, self._redraw)
+
+    def on_screen_resume(self) -> None:
+        """Draw what came while another screen lay over this one."""
+        self.call_after_refresh(self._redraw)
+
+    def _redraw(self) -> None:
+        self._redraw_waits = False
+        sides = self.ordered
+        if not self.is_mounted or not self.is_current or not sides:
+            return
+        begun = time.monotonic()
+        self._test_when_due(sides)
+        self._draw_charts(sides)
+        self._write_words(sides)
+        self._next_redraw = begun + max(REDRAW_SECONDS, (time.monotonic() - begun) / REDRAW_SHARE)
+
+    def _draw_charts(self, sides: Sequence[Side]) -> None:
+        found = extent(sides, self.look.axis)
+        self.view.total, self.view.latest, self.view.ended = found.total, found.latest, found.ended
+        for chart_id, metric in (("#first", self.look.metric), ("#second", COMPANIONS[self.look.metric])):
+            widget = self.query_one(chart_id, Chart)
+            if widget.display and self._shown != "words":
+                widget.show(chart(sides, metric, self.look), self.look.smoothing)
+
+    def _write_words(self, sides: Sequence[Side]) -> None:
+        if self._shown == "chart":
+            return
+        glyphs = ASCII if getattr(self.app, "ascii_only", False) else UNICODE
+        width = self.size.width - 3
+        beside = self.size.width >= BROAD
+        left = width * 3 // 5 if beside else width
+        settings = difference_parts(sides, width - left - 2 if beside else width)
+        parts = standing_parts(sides, left, glyphs, sorted(self._gone))
+        if not beside:  # what differs is short: it comes before the tests, which scroll
+            parts += [*settings, ("\n", "")]
+        self.query_one("#verdicts", Static).update(Content.assemble(*parts, *paired_parts(self._pairs, left)))
+        differences = self.query_one("#differences", Static)
+        differences.display = beside
+        if beside:
+            differences.update(Content.assemble(*settings))
+
+    def _draw_again(self) -> None:
+        if sides := self.ordered:
+            self._draw_charts(sides)
+
+    def _move(self) -> None:
+        """The view changed: draw the same contents over it."""
+        for widget in self.query(Chart):
+            if widget.display:
+                widget.redraw()
+
+    # --- keys
+
+    def action_metric(self) -> None:
+        """The next of the four values."""
+        self.look.metric = _after(METRICS, self.look.metric)
+        self._draw_again()
+
+    def action_axis(self) -> None:
+        """The next of the three axes; what was zoomed to on one means nothing on another."""
+        self.look.axis = _after(AXES, self.look.axis)
+        self.view.reset()
+        self.view.cursor = None
+        self._draw_again()
+
+    def action_scale(self) -> None:
+        """The other scale."""
+        self.look.other_scale = not self.look.other_scale
+        self._draw_again()
+
+    def action_view(self) -> None:
+        """More of the chart, or more of the words."""
+        self._shown = _after(VIEWS, self._shown)
+        self._arrange()
+
+    def action_smooth(self, by: int) -> None:
+        """More or less smoothing of the train loss."""
+        self._smoothing = min(max(self._smoothing + by, 0), len(SMOOTHINGS) - 1)
+        self.look.smoothing = SMOOTHINGS[self._smoothing]
+        self._draw_again()
+
+    def action_open_leader(self) -> None:
+        """Open the run whose newest test accuracy is the highest."""
+        sides = [side for side in self.ordered if side.curves.evaluations]
+        if sides:
+            best = max(sides, key=lambda side: side.curves.evaluations[-1].test_accuracy)
+            self.post_message(OpenRun(best.run.id))
+
+    def action_whole(self) -> None:
+        """The whole of the longest run, or what is usually shown."""
+        self.view.toggle_whole()
+        self._move()
+
+    def action_zoom(self, by: int) -> None:
+        """In or out around the cursor; where only words are shown, scroll them."""
+        if self._shown == "words":
+            self.query_one("#words").scroll_relative(y=-by, animate=False)
+            return
+        self.view.zoom(ZOOM if by > 0 else 1 / ZOOM)
+        self._move()
+
+    def action_pan(self, by: int) -> None:
+        """Earlier or later."""
+        self.view.pan(by * PAN_SHARE)
+        self._move()
+
+    def action_move_cursor(self, by: int) -> None:
+        """The cursor by a column."""
+        if width := self.query_one("#first", Chart).plot_width:
+            self.view.move_cursor(by, width)
+            self._move()
+
+    def action_scroll_words(self, by: int) -> None:
+        """The words by half of what is shown of them."""
+        words = self.query_one("#words")
+        words.scroll_relative(y=by * max(1, words.size.height // 2), animate=False)
+
+    async def action_back(self) -> None:
+        """Take away the cursor, then the zoom, then leave."""
+        if self.view.cursor is not None:
+            self.view.cursor = None
+        elif self.view.is_changed:
+            self.view.reset()
+        else:
+            await self.run_action("app.back")
+            return
+        self._move()
+
+    # --- mouse
+
+    @on(Chart.Pointed)
+    def _chart_pointed(self, message: Chart.Pointed) -> None:
+        if message.x is not None:
+            self._pointed = True
+            self.view.place_cursor(message.x, message.width)
+        elif self._pointed:
+            self._pointed = False
+            self.view.cursor = None
+        self._move()
+
+    @on(Chart.Zoomed)
+    def _chart_zoomed(self, message: Chart.Zoomed) -> None:
+        self.view.zoom(message.factor, message.x)
+        self._move()
+
+    @on(Chart.Panned)
+    def _chart_panned(self, message: Chart.Panned) -> None:
+        self.view.pan(message.share)
+        self._move()
+
+
+def _after(choices: Sequence[T], current: T) -> T:
+    """The choice after the current one."""
+    return choices[(list(choices).index(current) + 1) % len(choices)]

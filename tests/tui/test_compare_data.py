@@ -1,0 +1,116 @@
+"""The Compare screen's data and words: time without pauses, axes, letters, grouped settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import synthetic_runs as made
+
+from fmnist_tui.analysis import compare
+from fmnist_tui.runs.records import EventRecord, State, TrainRecord
+from fmnist_tui.tui.compare_data import AXES, METRICS, Look, RunCurves, Side, chart, extent, time_unit
+from fmnist_tui.tui.compare_text import difference_parts, paired_parts, standing_parts
+from fmnist_tui.tui.format import ASCII, UNICODE
+from fmnist_tui.tui.widgets.chart_draw import compose
+from fmnist_tui.tui.widgets.chart_view import TimeView
+
+
+def line(second: int, step: int) -> TrainRecord:
+    time = f"2026-11-23T10:{second // 60:02}:{second % 60:02}Z"
+    return TrainRecord(time=time, step=step, epoch=1, loss=1.0, loss_min=1.0, loss_max=1.0, lr=0.1, images_per_second=1)
+
+
+def event(second: int, name: str) -> EventRecord:
+    return EventRecord(time=f"2026-11-23T10:{second // 60:02}:{second % 60:02}Z", event=name)  # type: ignore[arg-type]
+
+
+def side(runs_dir: Path, run_id: str, state: State = State.FINISHED, done: float = 8.0, **changes: object) -> Side:
+    plan = made.Plan(config=made.preset("quick", **changes), done=done, gpu=False)
+    run, lines = made.make_run(runs_dir, plan, state, run_id, write=False)
+    curves = RunCurves()
+    curves.extend(lines)
+    return Side(run, curves)
+
+
+@pytest.fixture
+def sides(runs_dir: Path) -> list[Side]:
+    return [
+        side(runs_dir, "20261123-100000-quick-aaaa"),
+        side(runs_dir, "20261123-110000-quick-bbbb", optimizer__lr=0.05, training__batch_size=64),
+        side(runs_dir, "20261123-120000-quick-cccc", State.RUNNING, 4.5, seed=3),
+    ]
+
+
+def test_time_at_work_leaves_queues_and_pauses_out() -> None:
+    curves = RunCurves()
+    curves.extend([event(0, "queue"), event(100, "start"), line(110, 10), line(120, 20)])
+    assert curves.seconds == 20.0, "the wait of 100 seconds is not work"
+    curves.extend([event(125, "stop"), event(700, "resume"), line(710, 30)])
+    assert curves.seconds == 35.0
+    assert curves.by_time["train_loss"].x.tolist() == [10.0, 20.0, 35.0]
+    assert curves.by_step["train_loss"].x.tolist() == [10.0, 20.0, 30.0]
+
+
+def test_epochs_of_runs_with_other_batches_lie_over_each_other(sides: list[Side]) -> None:
+    by_epoch = chart(sides, "test_accuracy", Look())
+    ends = [curve.series.last_x / curve.per_epoch for curve in by_epoch.curves if curve.series.last_x]
+    assert ends == pytest.approx([8.0, 8.0, 4.0])
+    by_step = chart(sides, "test_accuracy", Look(axis="step"))
+    assert [curve.series.last_x / curve.per_epoch for curve in by_step.curves][:2] == [8 * 47, 8 * 94]
+    assert (by_epoch.x_name, by_step.x_name) == ("epoch", "step")
+    assert extent(sides, "epoch") == (8.0, 8.0, False)
+    assert extent(sides[:2], "step") == (752.0, 752.0, True)
+
+
+def test_every_metric_on_every_axis_draws_every_letter(sides: list[Side]) -> None:
+    for axis in AXES:
+        view = TimeView()
+        view.latest, view.total, view.ended = extent(sides, axis)
+        for metric in METRICS:
+            for ascii_only in (False, True):
+                content = chart(sides, metric, Look(metric, axis))
+                cells = compose(content, view, 100, 20, ascii_only, 0.6).cells
+                text = "\n".join(cells.row_text(row) for row in range(20))
+                body = text.split("\n", 1)[1]
+                assert all(letter in body for letter in "ABC"), (axis, metric, text)
+                assert content.x_name in text
+
+
+def test_the_time_axis_takes_a_unit_that_fits(sides: list[Side]) -> None:
+    for seconds, unit in ((100.0, "seconds"), (600.0, "minutes"), (9000.0, "hours"), (4e5, "days")):
+        sides[0].curves.seconds = seconds
+        assert time_unit(sides[:1])[1] == unit
+
+
+def test_curves_differ_without_colour(sides: list[Side]) -> None:
+    curves = chart(sides, "test_loss", Look()).curves
+    assert len({curve.pattern for curve in curves}) == len({curve.glyph for curve in curves}) == 3
+    assert len({curve.style for curve in curves}) == 3
+
+
+def text_of(parts: list[tuple[str, str]]) -> str:
+    return "".join(text for text, _ in parts)
+
+
+@pytest.mark.parametrize("width", [50, 77, 110])
+@pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
+def test_the_words_fit_and_name_every_run(sides: list[Side], width: int, glyphs: object) -> None:
+    shown = text_of(standing_parts(sides, width, glyphs, [sides[1].run.id]))  # type: ignore[arg-type]
+    assert max(map(len, shown.splitlines())) <= max(width, 60)
+    for part in ("aaaa", "bbbb", "cccc", "deleted", "At epoch 4, the last that all have"):
+        assert part in " ".join(shown.split()), part
+
+
+def test_settings_are_grouped_by_value(sides: list[Side]) -> None:
+    shown = text_of(difference_parts(sides, 77))
+    assert "optimizer.lr         A,C 0.1   B 0.05" in shown
+    assert "seed                 A,B 40000   C 3" in shown
+    assert "momentum" not in shown
+    assert "same configuration" in text_of(difference_parts(sides[:1] * 2, 77))
+
+
+def test_what_is_not_tested_yet_is_said() -> None:
+    assert "Testing" in text_of(paired_parts(None, 77))
+    pair = compare.Pair(0, 1, None, "B is running")
+    assert text_of(paired_parts([pair], 77)) == "A and B: no paired test: B is running.\n"
