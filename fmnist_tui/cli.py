@@ -15,6 +15,7 @@ import typer
 
 from fmnist_tui import __version__
 from fmnist_tui.console import (
+    commands_bench,
     commands_data,
     commands_presets,
     commands_report,
@@ -31,7 +32,7 @@ class CommandsInOrder(typer.core.TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names for the help."""
-        return ["run", "runs", "report", "presets", "data", "doctor"]
+        return ["run", "runs", "report", "presets", "data", "bench", "doctor"]
 
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ app.add_typer(commands_runs.app, name="runs", help="List, show, watch, stop, que
 app.add_typer(commands_presets.app, name="presets", help="The configurations that have a name.")
 app.add_typer(commands_data.app, name="data", help="The full Fashion-MNIST data set: where it is, get it, check it.")
 app.command("report")(commands_report.report_command)
+app.command("bench")(commands_bench.bench_command)
 app.command("doctor")(doctor.doctor_command)
 
 

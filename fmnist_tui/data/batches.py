@@ -7,6 +7,7 @@ uninterrupted one, on any device.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 
 import numpy as np
@@ -36,6 +37,12 @@ class DeviceDataset:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def first(self, count: int) -> DeviceDataset:
+        """The first `count` images, all there are at most, in the same memory."""
+        part = copy.copy(self)
+        part.images, part.labels = self.images[:count], self.labels[:count]
+        return part
 
 
 def step_seed(seed: int, stream: str, epoch: int, step: int) -> int:

@@ -1,0 +1,1 @@
+"""What `fmnist-tui bench` measures, in a process of its own: `python -m fmnist_tui.training.bench`."""
