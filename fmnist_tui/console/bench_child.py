@@ -31,7 +31,9 @@ class MeasuringFailed(Exception):
         self.code = code
 
 
-def measured(config: RunConfig, options: Sequence[str], label: str, command: Sequence[str] = COMMAND) -> BenchRecord:
+def measured(
+    config: RunConfig, options: Sequence[str], label: str, command: Sequence[str] | None = None
+) -> BenchRecord:
     """The record of one configuration; what the process is doing stands on stderr meanwhile, after `label`.
 
     Raises MeasuringFailed. An interrupt ends the process and goes on to the caller.
@@ -42,7 +44,7 @@ def measured(config: RunConfig, options: Sequence[str], label: str, command: Seq
     typed = ["fmnist-tui", *sys.argv[1:]]
     with (
         tempfile.TemporaryFile() as errors,
-        _child([*command, *options, "--command", *typed], config, errors) as child,
+        _child([*(command or COMMAND), *options, "--command", *typed], config, errors) as child,
         stderr.status(label) as status,  # shown on a terminal only
     ):
         assert child.stdout

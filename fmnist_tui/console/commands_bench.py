@@ -22,6 +22,8 @@ MOST_SECONDS = 60.0
 """For one preset, where few are asked for."""
 THOROUGH_SECONDS = 120.0
 """For each preset with --thorough."""
+LEAST_SECONDS = 5.0
+"""For a preset that comes last after others took longer than they should have."""
 ROUNDS = 3
 
 
@@ -48,6 +50,16 @@ ThoroughOption = Annotated[
     bool,
     typer.Option(
         "--thorough", help="Take two minutes for each preset instead of under five for all.", show_default=False
+    ),
+]
+SecondsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--seconds",
+        metavar="S",
+        parser=o.seconds,
+        help="Take about S seconds for each preset.",
+        show_default=False,
     ),
 ]
 CompareOption = Annotated[
@@ -89,6 +101,7 @@ OutputOption = Annotated[
 def bench_command(
     presets: PresetsArgument = None,
     thorough: ThoroughOption = False,
+    seconds: SecondsOption = None,
     compare: CompareOption = False,
     rounds: RoundsOption = None,
     settings: o.SetOption = None,
@@ -112,6 +125,10 @@ def bench_command(
         raise UsageError("--json and --markdown exclude each other; choose one")
     if rounds is not None and not compare:
         raise UsageError(f"--rounds {rounds}: is of the comparison; add --compare")
+    if thorough and seconds is not None:
+        raise UsageError(f"--seconds {seconds:g}: --thorough says how long already; leave one of them out")
+    if thorough:
+        seconds = THOROUGH_SECONDS
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no directory {output.parent}; nothing was measured")
     form = "json" if json else "markdown" if markdown else "text"
@@ -124,7 +141,7 @@ def bench_command(
         return 0
     configs = _configurations(presets or [], settings or [], device, data, data_dir)
     options = _child_options(device, data_dir, data, (rounds or ROUNDS) if compare else 0)
-    return _measure(configs, options, thorough, form, output)
+    return _measure(configs, options, seconds, form, output)
 
 
 def _configurations(
@@ -152,8 +169,10 @@ def _child_options(device: str, data_dir: Path | None, data: str | None, rounds:
     return options + (["--data-dir", str(named)] if named else [])
 
 
-def _measure(configs: list[RunConfig], options: list[str], thorough: bool, form: str, output: Path | None) -> int:
-    """Measure one after the other; what can't be measured is an error in the end and stops none of the others."""
+def _measure(
+    configs: list[RunConfig], options: list[str], seconds: float | None, form: str, output: Path | None
+) -> int:
+    """Measure one after the other, each for this long; what can't be measured is said, and stops none of the others."""
     import time
 
     from fmnist_tui.console.bench_child import MeasuringFailed, measured
@@ -167,10 +186,10 @@ def _measure(configs: list[RunConfig], options: list[str], thorough: bool, form:
     try:
         for number, config in enumerate(configs):
             left = (until - time.monotonic()) / (len(configs) - number)
-            seconds = THOROUGH_SECONDS if thorough else min(MOST_SECONDS, left)
+            each = max(LEAST_SECONDS, min(MOST_SECONDS, left)) if seconds is None else seconds
             label = f"{config.preset} ({number + 1} of {len(configs)})"
             try:
-                record = measured(config, [*options, "--seconds", f"{seconds:.1f}"], label)
+                record = measured(config, [*options, "--seconds", f"{each:.1f}"], label)
             except MeasuringFailed as error:
                 print_error(f"{config.preset}: {error}")
                 code = error.code

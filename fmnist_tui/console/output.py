@@ -83,12 +83,13 @@ def report_error(error: Exception) -> int:
     if isinstance(error, ValueError):
         from fmnist_tui.config import ConfigError
         from fmnist_tui.data.source import DataError
+        from fmnist_tui.report.bench import BenchFileError
         from fmnist_tui.runs.store import RunError
 
         if isinstance(error, DataError):
             print_error(str(error))
             return ExitCode.DATA
-        if isinstance(error, ConfigError | RunError | UsageError):
+        if isinstance(error, ConfigError | RunError | UsageError | BenchFileError):
             print_error(str(error).lstrip("\n"))
             return ExitCode.USAGE
     print_error(f"{type(error).__name__}: {error}\nThis is a mistake in fmnist-tui; --debug shows where it happened.")

@@ -182,7 +182,7 @@ def notes(records: Iterable[BenchRecord]) -> list[str]:
         if record.batch_size != wanted:
             said.append(
                 f"{record.preset}: measured with batches of {record.batch_size:,} instead of the preset's {wanted:,}; "
-                "larger ones are as fast or faster, but take more memory."
+                "speed and memory are those of this size."
             )
         if record.micro_batch is not None:
             said.append(f"{record.preset}: batches split into {record.micro_batch:,} images at once.")

@@ -60,6 +60,18 @@ def test_no_torch_and_no_textual(line: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_bench_leaves_torch_to_the_process_that_measures() -> None:
+    """A whole measurement of a tiny network with the comparison: one JSON object on stdout, no torch in the command."""
+    options = ("--data", "sample", "--seconds", "8", "--compare", "--json")
+    done = imports(HEAVY, "bench", "quick", *options, *h.TINY)
+    assert done.returncode == 0, done.stderr
+    (record,) = h.json_lines(done.stdout)
+    assert record["preset"] == "quick" and record["images_per_second"] > 0 and record["ceiling_share"] > 0
+    assert len(record["comparison"]["training"]) == 3 and record["comparison"]["ratio"]["median"] > 0
+    assert record["provenance"]["command"][1:3] == ["bench", "quick"]
+    assert done.stderr == "measuring quick (1 of 1)\n"
+
+
 @pytest.mark.parametrize("line", ["--help", "--version", "run preset --help", "runs --help"])
 def test_help_needs_not_even_numpy(line: str) -> None:
     done = imports(LEAN, *line.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,15 @@ from fmnist_tui.data.batches import DeviceDataset, epoch_permutation, train_batc
 from fmnist_tui.data.source import Images
 from fmnist_tui.models import build_model
 from fmnist_tui.presets import load_preset
+from fmnist_tui.report.bench import BenchRecord
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.records import State
+from fmnist_tui.training.bench import __main__ as bench
 from fmnist_tui.training.losses import LossLog
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.progress import Progress
+from fmnist_tui.training.rig import STEPS_AT_ONCE, Rig
 from fmnist_tui.training.step import TrainStep
 from tests.training.conftest import tiny_config
 
@@ -82,3 +86,28 @@ def test_out_of_memory_finds_a_micro_batch_that_fits(images: Images) -> None:
         assert step.micro_batch < 2048 and bool(loss.isfinite())
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_bench_on_the_gpu_times_with_events_and_reports_the_tensors_memory() -> None:
+    config = tiny_config(training={"epochs": 2, "batch_size": 256, "deterministic": False, "precision": "auto"})
+    job = bench.Job(config, "cuda:0", None, None, 30.0, 3, [])
+    torch.cuda.reset_peak_memory_stats()
+    *_, last = bench.measure(job)
+    record = BenchRecord.model_validate(last["record"])
+    assert record.device == "cuda:0" and record.threads is None and record.batch_size == 256
+    assert record.step_seconds.steps % STEPS_AT_ONCE["cuda"] == 0
+    assert record.step_seconds.low <= record.step_seconds.median <= record.step_seconds.high
+    assert record.peak_memory_bytes and record.peak_memory_bytes < torch.cuda.get_device_properties(0).total_memory
+    assert 0 < record.ceiling_share < 1
+    assert record.comparison is not None and record.comparison.ratio.median > 0
+
+
+def test_event_times_add_up_to_the_clock(images: Images) -> None:
+    """Steps handed over without waiting, each timed by its event: together what the host sees, or a little less."""
+    config = tiny_config(training={"batch_size": 32, "deterministic": False, "precision": "auto"})
+    rig = Rig(config, choose(config.training, torch.device("cuda", 0)), images)
+    rig.warm_up()
+    started = time.perf_counter()
+    times = rig.time_steps(20)
+    clock = time.perf_counter() - started
+    assert len(times) == 20 and 0.5 * clock < sum(times) <= 1.01 * clock

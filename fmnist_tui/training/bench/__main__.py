@@ -32,7 +32,8 @@ TRAIN_SHARE, LOW_SHARE, EVAL_SHARE, CEILING_SHARE, COMPARE_SHARE = 0.4, 0.15, 0.
 """Of the time that is left when each of them begins, so that one that overran shortens the others; comparing
 begins last and leaves some for what can't be foreseen."""
 TRIAL_IMAGES = 8
-"""In the step that tells how long the others would take; also the smallest batch."""
+"""In the step that tells how long the others would take."""
+SMALLEST_BATCH = 4
 MIN_STEPS = 4
 MAX_STEPS = 1000
 EVAL_FASTER = 2.5
@@ -66,7 +67,7 @@ class Job:
         return max(0.0, self.seconds - self.elapsed) * part
 
 
-def fitting_batch(batch_size: int, seconds_per_image: float, seconds: float, smallest: int = TRIAL_IMAGES) -> int:
+def fitting_batch(batch_size: int, seconds_per_image: float, seconds: float, smallest: int = SMALLEST_BATCH) -> int:
     """The largest halving of `batch_size`, not under `smallest`, of which MIN_STEPS steps and one more fit."""
     while batch_size // 2 >= smallest and batch_size * seconds_per_image * (MIN_STEPS + 1) > seconds:
         batch_size //= 2
@@ -127,7 +128,8 @@ def _first_steps(rig: Rig, job: Job) -> dict[str, Any]:
         # the plain loop takes two or three times as long, and gets at least a step to warm up and two to count
         share = TRAIN_SHARE if not job.rounds else min(TRAIN_SHARE, COMPARE_SHARE / job.rounds / 4)
         rig.batch_size = fitting_batch(wanted, each, job.share(share))
-    spent += rig.warm_up()
+    if not trial or rig.batch_size != min(wanted, TRIAL_IMAGES):
+        spent += rig.warm_up()
     return {"startup_seconds": startup, "spent_first": spent, "steps_first": rig.steps_done}
 
 

@@ -26,7 +26,6 @@ def compare(rig: Rig, plain: PlainLoop, seconds: float, rounds: int) -> Generato
     """
     for_steps = seconds * (1 - DATA_SHARE) / rounds / 2
     limit = MAX_COUNT.get(rig.device.type, 100)
-    rig.run_steps(1)
     ours_count = _count(rig.run_steps(1), for_steps, limit)
     plain_count = _count(plain.train(1)[0], for_steps, limit)
     training: list[Round] = []
