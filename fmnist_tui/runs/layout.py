@@ -63,6 +63,11 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
+    def confusions(self) -> Path:
+        """The confusion matrix of every evaluation, one ConfusionRecord a line, appended by the trainer."""
+        return self.path / "confusions.jsonl"
+
+    @property
     def control(self) -> Path:
         """Requests to the trainer, replaced atomically by the app or the command line."""
         return self.path / "control.json"
@@ -84,7 +89,10 @@ class RunDirectory:
 
     @property
     def predictions(self) -> Path:
-        """Predicted class and probabilities of every test image, at the best and the last evaluation."""
+        """Predicted class and probabilities of every test image, at the best and the last evaluation.
+
+        And the classes alone of the evaluation before the last.
+        """
         return self.path / "predictions.npz"
 
     @property

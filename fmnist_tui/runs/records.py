@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from fmnist_tui.config import CLASSES
+
 SCHEMA_VERSION = 1
 """Raised when a change makes older readers wrong; readers refuse a newer one and say so."""
 
@@ -244,6 +246,26 @@ def parse_metric(line: bytes | str) -> TrainRecord | EvalRecord | SystemRecord |
     """The record in a metric line; None for a damaged line or a kind of a newer version."""
     try:
         return _METRIC.validate_json(line)
+    except ValidationError:
+        return None
+
+
+CLASS_PAIRS = len(CLASSES) ** 2
+
+
+class ConfusionRecord(Record):
+    """A line of confusions.jsonl: which classes an evaluation took for which."""
+
+    epoch: int = Field(ge=0)
+    step: int = Field(ge=0)
+    counts: list[Annotated[int, Field(ge=0)]] = Field(min_length=CLASS_PAIRS, max_length=CLASS_PAIRS)
+    """Test images, row by row: entry 10 t + p counts those of class t that were predicted as p."""
+
+
+def parse_confusion(line: bytes | str) -> ConfusionRecord | None:
+    """The matrix in a line; None for a damaged line."""
+    try:
+        return ConfusionRecord.model_validate_json(line)
     except ValidationError:
         return None
 

@@ -20,6 +20,7 @@ from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import ControlRequest, EvalRecord, LaunchRequest, State
 from fmnist_tui.training import checkpoint
+from fmnist_tui.training.confusions import ConfusionLog
 from fmnist_tui.training.control import ControlReader, StopSignal
 from fmnist_tui.training.energy import RunEnergy, gpu_uuids
 from fmnist_tui.training.evaluate import Evaluation
@@ -75,6 +76,7 @@ class Desk:
         self.train_images = train_images
         self.losses = LossLog(self.device, progress.steps_per_epoch)
         self.predictions = Predictions()
+        self.confusions = ConfusionLog(self.run)
         self.pace = Pace(self.config, test_images)
         self.control = ControlReader(self.run)
         self.writer = checkpoint.Writer(self.run)
@@ -98,6 +100,7 @@ class Desk:
         self.run.result.unlink(missing_ok=True)
         if content is None:
             reporter.keep_until(0)
+            self.confusions.keep_until(0)
             self.progress.micro_batch = micro_batch_size(config)
             self.progress.stop_at_accuracy = config.training.stop_at_accuracy
             self.progress.start_epoch(self.device)
@@ -144,6 +147,7 @@ class Desk:
         self.energy.go_on_from(self.progress.energy_joules)
         checkpoint.restore_random_states(content["random"], self.device)
         self.reporter.keep_until(self.progress.step)
+        self.confusions.keep_until(self.progress.step)
 
     # --- between steps
 
@@ -299,6 +303,10 @@ class Desk:
         if is_best:
             progress.best_accuracy, progress.best_epoch = evaluation.accuracy, progress.epoch
         self.predictions.add(evaluation, progress.epoch, is_best)
+        try:
+            self.confusions.add(progress.epoch, progress.step, evaluation.confusion)
+        except OSError as error:
+            self._warn_unwritten("the confusion matrix", error)
 
     def end_epoch(self) -> None:
         """Move on to the next epoch, with a checkpoint; leave the loop where a stop was asked for."""
@@ -323,7 +331,10 @@ class Desk:
         try:
             self.predictions.save(self.run)
         except OSError as error:
-            self.reporter.event("warning", f"predictions could not be written: {error.strerror}; training goes on")
+            self._warn_unwritten("predictions", error)
+
+    def _warn_unwritten(self, what: str, error: OSError) -> None:
+        self.reporter.event("warning", f"{what} could not be written: {error.strerror}; training goes on")
 
     def save_checkpoint(self, is_best: bool = False) -> None:
         """Copy everything to the host and have it written. A failed write is a warning; training goes on.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fmnist_tui.analysis.confusion import confusion_matrix
 from fmnist_tui.data.batches import DeviceDataset, normalize
 from fmnist_tui.training.precision import Execution
 
@@ -31,6 +32,8 @@ class Evaluation:
     """(N,) predicted class."""
     probabilities: NDArray[np.float16]
     """(N, 10) softmax."""
+    confusion: NDArray[np.int64]
+    """(10, 10) numbers of images: row the true class, column the predicted one."""
     tta_accuracy: float | None = None
     """Prec@1, %, with test-time averaging; None without. Nothing above is averaged."""
 
@@ -88,5 +91,6 @@ def _evaluate(
         accuracy,
         predicted,
         torch.cat(probabilities).cpu().numpy(),
+        confusion_matrix(truth, predicted),
         tta_accuracy,
     )

@@ -33,14 +33,18 @@ class Predictions:
     """The predictions at the last and at the best evaluation, kept in the checkpoint and in predictions.npz.
 
     The file holds, for `last` and `best`: `{which}_classes` (N,) uint8, `{which}_probabilities` (N, 10)
-    float16 and `{which}_epoch` () int64, in the order of the test set (`data.split`).
+    float16 and `{which}_epoch` () int64, in the order of the test set (`data.split`). Of the evaluation before the
+    last it holds the classes alone, `previous_classes` and `previous_epoch`: they tell which images flipped.
     """
 
     def __init__(self) -> None:
         self._arrays: dict[str, np.ndarray] = {}
 
     def add(self, evaluation: Evaluation, epoch: int, is_best: bool) -> None:
-        """An epoch's evaluation: the last one, and perhaps the best."""
+        """An epoch's evaluation: the last one, and perhaps the best. What was the last is the previous one."""
+        if "last_classes" in self._arrays:
+            self._arrays["previous_classes"] = self._arrays["last_classes"]
+            self._arrays["previous_epoch"] = self._arrays["last_epoch"]
         for which in ("last", "best") if is_best else ("last",):
             self._arrays[f"{which}_classes"] = evaluation.classes
             self._arrays[f"{which}_probabilities"] = evaluation.probabilities

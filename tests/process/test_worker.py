@@ -119,6 +119,7 @@ def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start
     assert steps_of(whole) == steps_of(killed)
     left, right = np.load(whole.predictions), np.load(killed.predictions)
     assert all(np.array_equal(left[key], right[key]) for key in left.files)
+    assert whole.confusions.read_bytes() == killed.confusions.read_bytes()
     results = [store.load_run(run).result for run in (whole, killed)]
     assert results[0] is not None and results[1] is not None
     assert results[0].test_accuracy == results[1].test_accuracy

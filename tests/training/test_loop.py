@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from fmnist_tui.analysis.confusion import read_history
 from fmnist_tui.models.count import parameter_count
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import send_request
@@ -61,6 +62,15 @@ def test_result_equals_the_predictions_and_the_labels(trainer: Trainer) -> None:
     assert (int(saved["last_epoch"]), int(saved["best_epoch"])) == (3, result.best_epoch)
     evaluations = [record for record in trainer.steps(run) if isinstance(record, EvalRecord)]
     assert [record.epoch for record in evaluations] == [1, 2, 3]
+    history = read_history(run)
+    assert list(zip(history.epochs, history.steps, strict=True)) == [(1, 5), (2, 10), (3, 15)]
+    assert [np.trace(matrix) for matrix in history.matrices] == [record.test_accuracy for record in evaluations]
+    classes = {2: saved["last_classes"], 1: saved["previous_classes"], result.best_epoch - 1: saved["best_classes"]}
+    assert int(saved["previous_epoch"]) == 2
+    for at, predicted in classes.items():
+        for true in range(10):
+            of_class = predicted[labels == true].tolist()
+            assert history.matrices[at][true].tolist() == [of_class.count(k) for k in range(10)]
     assert result.test_accuracy == evaluations[-1].test_accuracy
     assert result.best_accuracy == max(record.test_accuracy for record in evaluations)
     assert result.parameters == parameter_count(tiny_config().model) and result.steps == 15 and result.complete
@@ -112,7 +122,9 @@ def test_stopped_and_resumed_equals_uninterrupted(
     assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
     assert without_clock(trainer.steps(whole)) == without_clock(trainer.steps(parted))
     left, right = np.load(whole.predictions), np.load(parted.predictions)
+    assert "previous_classes" in left and left.files == right.files
     assert all(np.array_equal(left[key], right[key]) for key in left.files)
+    assert whole.confusions.read_bytes() == parted.confusions.read_bytes()
     assert result_of(parted).starts == 2
     assert [event.step for event in events(parted, "resume")] == [stop_step]
 
