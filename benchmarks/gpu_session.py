@@ -1,0 +1,225 @@
+"""What is owed on a GPU, in one call of under ten minutes:
+
+    PYTHONPATH=. python benchmarks/gpu_session.py --output "$OUT"
+
+One after the other, each in a process of its own with a limit, so that one that hangs or fails takes nothing
+from the others: the tests marked `gpu`; `fmnist-tui bench --compare` of the presets; a profiler trace of a few
+steps of each. Everything is written to the output directory (gpu-tests.txt, bench.jsonl, bench.md, profile.json,
+trace.json.gz of the first preset); a short table comes last on stdout. `--device cpu` with few seconds tries it out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fmnist_tui.data import source
+from fmnist_tui.report import markdown
+from fmnist_tui.report.bench import BenchFileError, BenchRecord, read_records
+from fmnist_tui.report.bench_tables import markdown_page, times
+from fmnist_tui.report.words import speed
+
+PRESETS = ("wrn", "densenet", "dpn", "shake-shake-96", "shake-shake-64", "turbo", "turbo-long")
+TEST_SHARE, BENCH_SHARE = 0.3, 0.8
+"""Of the time that is left when each begins; what then remains is the profiler's."""
+PROFILED_STEPS = 5
+TOP = 12
+"""Operations of a preset that are kept, by their own time on the device."""
+SYNCHRONISING = {
+    "cudaStreamSynchronize",
+    "cudaDeviceSynchronize",
+    "cudaEventSynchronize",
+    "cudaMemcpy",
+    "aten::_local_scalar_dense",
+}
+"""Calls in which the host waits for the device; the last is what .item() does."""
+
+
+def main() -> int:
+    """Run the session, or one profile of it; 0 where every part gave its result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("presets", nargs="*", default=list(PRESETS))
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--output", type=Path, required=True, help="a directory")
+    parser.add_argument("--seconds", type=float, default=570.0, help="for everything")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for trying the script out")
+    parser.add_argument("--profile", action="store_true", help="only profile the presets, in this process")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    if options.profile:
+        for preset in options.presets:
+            print(json.dumps(profile(preset, options.device, options.set, options.output)), flush=True)
+        return 0
+    return session(options)
+
+
+def session(options: argparse.Namespace) -> int:
+    """The three parts and the table."""
+    until = time.monotonic() + options.seconds
+    failed = []
+
+    def left(share: float) -> float:
+        return max(1.0, (until - time.monotonic()) * share)
+
+    tests = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/training/test_gpu.py"]
+    said, code = run(tests, left(TEST_SHARE))
+    (options.output / "gpu-tests.txt").write_text(said)
+    failed += ["tests"] if code else []
+
+    records = bench(options, left(BENCH_SHARE))
+    failed += [f"bench of {name}" for name in options.presets if name not in {record.preset for record in records}]
+
+    profiles = []
+    for number, preset in enumerate(options.presets):
+        own = [sys.executable, __file__, "--profile", preset, "--device", options.device]
+        own += ["--output", str(options.output), *(f"--set={setting}" for setting in options.set)]
+        said, code = run(own, left(1 / (len(options.presets) - number)))
+        lines = [line for line in said.splitlines() if line.startswith("{")]
+        if code or not lines:
+            failed.append(f"profile of {preset}")
+            print(said[-2000:])
+        else:
+            profiles.append(json.loads(lines[-1]))
+    (options.output / "profile.json").write_text(json.dumps(profiles, indent=1) + "\n")
+    for trace in sorted(options.output.glob("trace-*.json.gz")):
+        if trace.name != f"trace-{options.presets[0]}.json.gz":
+            trace.unlink()
+    print((options.output / "gpu-tests.txt").read_text()[-600:])
+    print(table(records, profiles))
+    print("failed: " + ", ".join(failed) if failed else "every part gave its result")
+    return int(bool(failed))
+
+
+def run(command: Sequence[str], seconds: float) -> tuple[str, int]:
+    """A command's stdout and stderr, and its exit code: 124 where it was ended after `seconds`."""
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=seconds
+        )
+    except subprocess.TimeoutExpired as error:
+        said = error.stdout or b""
+        return (said.decode(errors="replace") if isinstance(said, bytes) else said) + "\nended: took too long\n", 124
+    return done.stdout, done.returncode
+
+
+def bench(options: argparse.Namespace, seconds: float) -> list[BenchRecord]:
+    """Measure the presets, each by its own call, so that what was measured before a limit is kept."""
+    records: list[BenchRecord] = []
+    until = time.monotonic() + seconds
+    for number, preset in enumerate(options.presets):
+        each = max(1.0, (until - time.monotonic()) / (len(options.presets) - number))
+        file = options.output / "bench-one.jsonl"
+        command = [sys.executable, "-m", "fmnist_tui", "bench", preset, "--compare", "--json", "--output", str(file)]
+        command += ["--device", options.device, "--seconds", f"{0.8 * each:.0f}", "--data", data_source()]
+        said, code = run([*command, *(f"--set={setting}" for setting in options.set)], 2 * each)
+        if code:
+            print(f"bench of {preset}:\n{said[-2000:]}")
+            continue
+        try:
+            records += read_records([file])
+        except BenchFileError as error:
+            print(error)
+        file.unlink(missing_ok=True)
+    (options.output / "bench.jsonl").write_text("".join(record.to_json() + "\n" for record in records))
+    (options.output / "bench.md").write_text(markdown.write(markdown_page(records)))
+    return records
+
+
+def data_source() -> str:
+    """The full data set where this machine has it, else the sample: a step's time does not depend on the images."""
+    try:
+        source.find()
+    except source.DataError:
+        return "sample"
+    return "full"
+
+
+def profile(preset: str, device: str, settings: list[str], output: Path) -> dict[str, Any]:
+    """A few steps under the profiler: where the time goes, and how often the host waits for the device."""
+    import torch
+    from torch.profiler import ProfilerActivity, record_function
+
+    from fmnist_tui.console.configure import parse_settings
+    from fmnist_tui.fields import with_changes
+    from fmnist_tui.presets import load_preset
+    from fmnist_tui.training.precision import choose, resolve_device
+    from fmnist_tui.training.rig import Rig
+
+    config = with_changes(load_preset(preset), parse_settings(settings))
+    config = config.model_copy(update={"data": config.data.model_copy(update={"source": data_source()})})
+    execution = choose(config.training, resolve_device(device))
+    rig = Rig(config, execution, source.load(config.data))
+    rig.begin(config.training.epochs)
+    rig.warm_up()
+    plain_seconds = rig.run_steps(PROFILED_STEPS) / PROFILED_STEPS
+    on_gpu = execution.device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with torch.profiler.profile(activities=activities) as profiler:
+        with record_function("the steps"):
+            for _ in range(PROFILED_STEPS):
+                rig.take_step()
+        rig.synchronize()
+    events = profiler.events() or []
+    steps = next(event.time_range for event in events if event.name == "the steps")
+    waits = [
+        event.name
+        for event in events
+        if event.name in SYNCHRONISING and steps.start <= event.time_range.start <= steps.end
+    ]
+    profiler.export_chrome_trace(str(output / f"trace-{preset}.json.gz"))
+    where = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    kernels = [
+        average
+        for average in profiler.key_averages()
+        if average.key != "the steps" and (not on_gpu or average.device_type is torch.autograd.DeviceType.CUDA)
+    ]
+    kernels.sort(key=lambda average: getattr(average, where), reverse=True)
+    busy = sum(getattr(average, where) for average in kernels) / PROFILED_STEPS / 1e6
+    return {
+        "preset": preset,
+        "device": str(execution.device),
+        "step_seconds": plain_seconds,
+        "busy_seconds": busy,
+        "launches": sum(average.count for average in kernels) / PROFILED_STEPS,
+        "waits": {name: waits.count(name) / PROFILED_STEPS for name in sorted(set(waits))},
+        "top": [
+            {
+                "name": average.key[:120],
+                "calls": average.count / PROFILED_STEPS,
+                "milliseconds": getattr(average, where) / PROFILED_STEPS / 1000,
+            }
+            for average in kernels[:TOP]
+        ],
+    }
+
+
+def table(records: Sequence[BenchRecord], profiles: Sequence[dict[str, Any]]) -> str:
+    """One line a preset; per step where a number has no unit of its own."""
+    head = f"{'preset':<16}{'img/s':>9}{'eval':>9}{'GFLOP/s':>9}{'share':>7}{'compile':>9}{'ratio':>7}"
+    lines = [head + f"{'ms/step':>9}{'busy ms':>9}{'kernels':>9}{'waits':>7}  longest"]
+    for name in dict.fromkeys([record.preset for record in records] + [one["preset"] for one in profiles]):
+        line = f"{name:<16}"
+        record = next((record for record in records if record.preset == name), None)
+        if record is None:
+            line += " " * 50
+        else:
+            line += f"{speed(record.images_per_second):>9}{speed(record.eval_images_per_second):>9}"
+            line += f"{record.flops_per_second / 1e9:>9,.0f}{100 * record.ceiling_share:>6.0f}%"
+            line += f"{record.compile_seconds or 0:>8.0f}s"
+            line += f"{times(record.comparison.ratio.median) if record.comparison else '-':>7}"
+        found = next((one for one in profiles if one["preset"] == name), None)
+        if found is not None:
+            line += f"{1000 * found['step_seconds']:>9.2f}{1000 * found['busy_seconds']:>9.2f}{found['launches']:>9.0f}"
+            line += f"{sum(found['waits'].values()):>7.1f}  {found['top'][0]['name'][:40]}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

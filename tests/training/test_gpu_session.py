@@ -1,0 +1,57 @@
+"""The script for a lent GPU, tried on the CPU: a trace is read, waits are counted, and the table says both."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fmnist_tui.training.rig import Rig
+from tests.unit.bench_records import bench_record, comparison
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu_session.py"
+SETTINGS = ["model.widen_factor=1", "training.batch_size=16"]
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    if not SCRIPT.is_file():
+        pytest.skip("the benchmarks are not part of the installed package")
+    spec = importlib.util.spec_from_file_location("gpu_session", SCRIPT)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_profile_names_the_longest_operations_and_no_step_waits(script: Any, tmp_path: Path) -> None:
+    found = script.profile("quick", "cpu", SETTINGS, tmp_path)
+    names = [one["name"] for one in found["top"]]
+    assert "aten::convolution_backward" in names[:4]
+    assert found["waits"] == {}
+    assert found["top"][0]["milliseconds"] > 0 and found["busy_seconds"] > 0
+    assert (tmp_path / "trace-quick.json.gz").is_file()
+    text = script.table([bench_record("quick", comparison=comparison(2.0, 2.5, 2.1))], [found])
+    row = text.splitlines()[1].split()
+    assert row[:6] == ["quick", "100", "400", "1,000", "50%", "0s"] and row[6] == "2.10" and row[-2] == "0.0"
+
+
+def test_a_step_that_waits_is_counted(script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_step = Rig.take_step
+
+    def waiting(rig: Rig) -> torch.Tensor:
+        loss = take_step(rig)
+        loss.item()
+        return loss
+
+    monkeypatch.setattr(Rig, "take_step", waiting)
+    assert script.profile("quick", "cpu", SETTINGS, tmp_path)["waits"] == {"aten::_local_scalar_dense": 1.0}
+
+
+def test_a_command_that_takes_too_long_is_ended(script: Any) -> None:
+    said, code = script.run(["sh", "-c", "echo begun; sleep 600"], 1.0)
+    assert code == 124 and "begun" in said and "took too long" in said
+    assert script.run(["sh", "-c", "echo ill >&2; exit 3"], 60.0) == ("ill\n", 3)
