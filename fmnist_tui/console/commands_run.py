@@ -1,4 +1,4 @@
-"""`fmnist-tui run preset|config|resume`: from options to a worker that trains. Registered by `cli`."""
+"""`fmnist-tui run preset|config|resume|repeat`: from options to a worker that trains. Registered by `cli`."""
 
 from __future__ import annotations
 
@@ -123,6 +123,35 @@ def run_resume(
         data_dir = Path(before.data_dir)
     start = _start(device or before.device, gpus, runs_dir, data_dir, now, retries, detach, json)
     return resume(found, start, checkpoint, epochs)
+
+
+@app.command("repeat", epilog=EXIT_CODES)
+def run_repeat(
+    run: o.RunArgument,
+    device: o.ResumeDeviceOption = None,
+    gpus: o.GpusOption = 1,
+    runs_dir: o.RunsDirOption = None,
+    data_dir: o.DataDirOption = None,
+    now: o.NowOption = False,
+    retries: o.RetriesOption = 0,
+    detach: o.DetachOption = False,
+    json: o.JsonOption = False,
+) -> int:
+    """Train a run once more: a new run with exactly its configuration and seed.
+
+    Says where versions, device or data are not what they were. On one CPU with training.deterministic = true and
+    nothing different the weights come out the same, bit for bit.
+    """
+    from fmnist_tui import paths
+    from fmnist_tui.console.launch import last_launch
+    from fmnist_tui.console.repeat import repeat
+    from fmnist_tui.runs.store import find_run
+
+    found = find_run(paths.runs_dir(runs_dir), run)
+    before = last_launch(found.directory)
+    if data_dir is None and before.data_dir is not None:
+        data_dir = Path(before.data_dir)
+    return repeat(found, _start(device or before.device, gpus, runs_dir, data_dir, now, retries, detach, json))
 
 
 def _changes(

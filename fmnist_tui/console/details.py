@@ -17,6 +17,7 @@ from fmnist_tui.fields import differences, flatten
 from fmnist_tui.presets import shipped_preset
 from fmnist_tui.report.words import energy, field_value, one_line
 from fmnist_tui.runs.layout import CHECKPOINTS
+from fmnist_tui.runs.provenance import described, recorded
 from fmnist_tui.runs.records import Result, State, Status
 from fmnist_tui.runs.store import Run
 
@@ -37,8 +38,7 @@ def run_details(run: Run) -> RenderableType:
         parts += _section("Result", _result_rows(run.result))
     if run.config is not None:
         parts += _section("Configuration", _config_rows(run.config))
-    if run.result is not None:
-        parts += _section("Made with", _provenance_rows(run.result))
+    parts += _section("Made with", _provenance_rows(run))
     parts += _section("Files", _file_rows(run))
     return Group(*parts)
 
@@ -125,24 +125,9 @@ def _config_rows(config: RunConfig) -> Rows:
     return rows
 
 
-def _provenance_rows(result: Result) -> Rows:
-    made = result.provenance
-    commit = f"{made.git_commit}{' with changes' if made.git_dirty else ''}" if made.git_commit else words.NOTHING
-    rows = [
-        ("fmnist-tui", made.fmnist_tui),
-        ("commit", commit),
-        ("python", made.python),
-        ("torch", made.torch),
-        ("torchvision", made.torchvision),
-        ("cuda", made.cuda or ""),
-        ("cudnn", made.cudnn or ""),
-        ("driver", made.driver or ""),
-        ("platform", made.platform),
-        ("cpu", made.cpu),
-        ("command", one_line(" ".join(made.command))),
-        *((name, f"sha256 {digest}") for name, digest in made.data_sha256.items()),
-    ]
-    return [(label, value) for label, value in rows if value]
+def _provenance_rows(run: Run) -> Rows:
+    made = recorded(run)
+    return [] if made is None else [(label, one_line(text)) for label, text in described(made).items()]
 
 
 def _file_rows(run: Run) -> Rows:
@@ -169,4 +154,5 @@ def run_details_object(run: Run) -> dict[str, Any]:
         "launch": as_json(last_launch(run.directory)),
         "status": as_json(run.status),
         "result": as_json(run.result),
+        "provenance": as_json(recorded(run)),
     }

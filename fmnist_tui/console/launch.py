@@ -28,7 +28,7 @@ from fmnist_tui.runs.store import Run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fmnist_tui.data.source import Progress
+    from fmnist_tui.data.source import Images, Progress
 
 
 @dataclass(frozen=True)
@@ -110,18 +110,17 @@ def _announce(directory: RunDirectory, as_json: bool) -> None:
         say(f"It goes on in the background. Watch it: fmnist-tui runs watch {directory.id}")
 
 
-def get_data(config: DataConfig, data_dir: Path | None) -> None:
-    """Make sure that the images can be had and are whole; downloads them where no searched place has them.
+def get_data(config: DataConfig, data_dir: Path | None) -> Images:
+    """The images, which are then sure to be whole; downloads them where no searched place has them.
 
     Raises DataError.
     """
     from fmnist_tui.data import source
 
     if config.source == "sample" or paths.data_dir_override(data_dir) is not None:
-        source.load(config, data_dir)
-        return
+        return source.load(config, data_dir)
     with download_progress() as progress:
-        source.load(config, None, download=True, progress=progress)
+        return source.load(config, None, download=True, progress=progress)
 
 
 @contextmanager

@@ -308,20 +308,31 @@ class LaunchRequest(Record):
 
 
 class Provenance(Record):
-    """What a result was made with."""
+    """What a result was made with. Versions as each package tells its own."""
 
     fmnist_tui: str
     python: str
     torch: str
     torchvision: str = ""
+    numpy: str = ""
     cuda: str | None = None
+    """What torch was built for; None where it sees no GPU. So is `cudnn`."""
     cudnn: str | None = None
     driver: str | None = None
+    """Of the NVIDIA GPUs, also where the run was on the CPU."""
     platform: str
+    """Kernel and architecture."""
+    system: str = ""
+    """The operating system's name and version."""
     cpu: str = ""
+    threads: int | None = None
+    """CPU threads torch computed with: another number adds up in another order."""
     git_commit: str | None = None
+    """Of the checkout the program ran from; None where it was installed."""
     git_dirty: bool | None = None
+    """Whether the program's own files in it were changed."""
     command: list[str] = Field(default_factory=list)
+    """The command line that started the run."""
     data_sha256: dict[str, str] = Field(default_factory=dict)
 
 

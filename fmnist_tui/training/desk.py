@@ -27,8 +27,9 @@ from fmnist_tui.training.evaluate import Evaluation
 from fmnist_tui.training.losses import LossLog, NonFiniteLoss, first_non_finite_step
 from fmnist_tui.training.precision import Execution
 from fmnist_tui.training.progress import Pace, Progress
+from fmnist_tui.training.provenance import provenance
 from fmnist_tui.training.reporter import Reporter
-from fmnist_tui.training.result import Predictions, build_result, device_name, provenance
+from fmnist_tui.training.result import Predictions, build_result, device_name
 from fmnist_tui.training.step import TrainStep, micro_batch_size
 
 SLOW_RUN_SECONDS = 3600.0
@@ -81,6 +82,8 @@ class Desk:
         self.control = ControlReader(self.run)
         self.writer = checkpoint.Writer(self.run)
         self.energy = RunEnergy(gpu_uuids(self.device))
+        # Asked at the start: the checkout may have changed by the end of a long run, and a failed run has no end.
+        self.made_with = provenance(job.launch, job.images)
         self.stop: Literal["", "now", "epoch"] = ""
         self.stopped_by = ""
         self._asked_for_checkpoint = False
@@ -108,12 +111,14 @@ class Desk:
             reporter.event(
                 "start",
                 f"{config.model.kind} with {count_parameters(self.model):,} parameters on {device_name(self.device)}",
+                provenance=self.made_with.model_dump(mode="json"),
             )
         else:
             self._restore(content)
             self._tell_position()  # events carry the position: this one belongs where the run goes on
             where = f"epoch {self.progress.epoch}, step {self.progress.step}"
-            reporter.event("resume", f"going on from {where} on {device_name(self.device)}")
+            made_with = self.made_with.model_dump(mode="json")
+            reporter.event("resume", f"going on from {where} on {device_name(self.device)}", provenance=made_with)
         self.progress.starts += 1
         if self.job.launch.epochs is not None and self.job.launch.epochs != self.progress.epochs:
             self._edit_epochs(self.job.launch.epochs)
@@ -390,10 +395,9 @@ class Desk:
         self._report_writer()
         self._tell_position()
         self.progress.energy_joules = self.energy.total()
-        made_with = provenance(self.job.launch, self.job.images)
         status = self.reporter.status
         result = build_result(
-            self.run, self.config, self.progress, status, self.model, split, self.job.execution, made_with
+            self.run, self.config, self.progress, status, self.model, split, self.job.execution, self.made_with
         )
         self.predictions.save(self.run)
         replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)

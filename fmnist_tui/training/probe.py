@@ -1,6 +1,7 @@
 """What torch sees on this machine, as one JSON object on stdout: `python -m fmnist_tui.training.probe`.
 
-Started by `doctor` as a process of its own, so that a driver that hangs or crashes can't take the command down.
+Started by `doctor` and `run repeat` as a process of its own, so that a driver that hangs or crashes can't take the
+command down.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 
 from fmnist_tui.config import TrainingConfig
 from fmnist_tui.training.precision import choose, resolve_device
+from fmnist_tui.training.provenance import environment
 
 
 def probe() -> dict[str, Any]:
@@ -30,6 +32,7 @@ def probe() -> dict[str, Any]:
             "compile": execution.compile,
             "reasons": execution.reasons,
         },
+        "environment": environment().model_dump(mode="json"),
     }
 
 

@@ -1,31 +1,26 @@
-"""What a run leaves behind at its end: predictions.npz, result.json and what they were made with."""
+"""What a run leaves behind at its end: predictions.npz and result.json."""
 
 from __future__ import annotations
 
 import io
-import platform
 import resource
-import subprocess
 import sys
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-import fmnist_tui
 from fmnist_tui.config import RunConfig
 from fmnist_tui.models import count_parameters
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import LaunchRequest, Provenance, Result, Status, utc_now
+from fmnist_tui.runs.records import Provenance, Result, Status, utc_now
 from fmnist_tui.training.evaluate import Evaluation
 from fmnist_tui.training.precision import Execution
 from fmnist_tui.training.progress import Progress
+from fmnist_tui.training.provenance import cpu_name
 
 if TYPE_CHECKING:
-    from fmnist_tui.data.source import Images
     from fmnist_tui.data.split import Split
 
 
@@ -65,28 +60,6 @@ class Predictions:
         self._arrays = {key: tensor.cpu().numpy() for key, tensor in state.items()}
 
 
-def _git(*arguments: str) -> str | None:
-    """What git says of the checkout this package lies in; None where it is not one or there is no git."""
-    here = Path(fmnist_tui.__file__).parent
-    if not (here.parent / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def cpu_name() -> str:
-    """The processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def device_name(device: torch.device) -> str:
     """What people call the device: the GPU's name, or the processor's with its cores in use."""
     if device.type == "cuda":
@@ -94,40 +67,6 @@ def device_name(device: torch.device) -> str:
     if device.type == "mps":
         return f"Apple GPU ({cpu_name()})"
     return f"{cpu_name()}, {torch.get_num_threads()} threads"
-
-
-def provenance(launch: LaunchRequest, images: Images) -> Provenance:
-    """Versions, machine, source and data of this start."""
-    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
-    changed = _git("status", "--porcelain")
-    return Provenance(
-        fmnist_tui=fmnist_tui.__version__,
-        python=platform.python_version(),
-        torch=torch.__version__,
-        torchvision=metadata.version("torchvision"),
-        cuda=torch.version.cuda if torch.cuda.is_available() else None,
-        cudnn=str(cudnn) if cudnn else None,
-        driver=_nvidia_driver(),
-        platform=platform.platform(),
-        cpu=cpu_name(),
-        git_commit=_git("rev-parse", "HEAD"),
-        git_dirty=bool(changed) if changed is not None else None,
-        command=launch.command,
-        data_sha256=dict(images.sha256),
-    )
-
-
-def _nvidia_driver() -> str | None:
-    """The NVIDIA driver's version as NVML tells it; None where there is none."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        version = pynvml.nvmlSystemGetDriverVersion()
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        return None
-    return version if isinstance(version, str) else version.decode()
 
 
 def peak_memory_bytes(device: torch.device) -> int | None:

@@ -1,0 +1,62 @@
+"""`run repeat`: a new run with an older one's configuration and seed, and what is not as it was then, in words.
+
+Called by `commands_run`. The environment is asked for in a process that imports torch, as a worker would see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fmnist_tui.config import RunConfig
+from fmnist_tui.console.doctor import probe_torch
+from fmnist_tui.console.launch import Start, get_data, last_launch, start_new
+from fmnist_tui.console.output import console
+from fmnist_tui.fields import notes
+from fmnist_tui.monitor.devices import devices_for
+from fmnist_tui.runs.provenance import differences, recorded
+from fmnist_tui.runs.records import Provenance
+from fmnist_tui.runs.store import Run, RunError
+
+
+def repeat(run: Run, start: Start) -> int:
+    """Start the run again as a new one; returns the exit code. Raises RunError or DataError."""
+    if run.config is None:
+        raise RunError(f"{run.id}: cannot be repeated: {run.problem}")
+    images = get_data(run.config.data, start.data_dir)
+    with console(stderr=True).status("comparing with what is here ..."):  # shown on a terminal only
+        torch_sees, problem = probe_torch()
+    if problem:
+        raise RunError(f"{run.id}: cannot be repeated: {problem}")
+    now = Provenance.model_validate(torch_sees["environment"] | {"data_sha256": images.sha256})
+    names = {device["device"]: device["name"] for device in torch_sees["cuda_devices"]}
+    said = [*_what_differs(run, now, devices_for(start.device)[0].name, names), *_what_to_expect(run.config, run)]
+    return start_new(run.config, [*notes(run.config), f"repeats {run.id} with seed {run.config.seed}", *said], start)
+
+
+def _what_differs(run: Run, now: Provenance, device: str, gpu_names: Mapping[str, str]) -> list[str]:
+    """What is not as it was, in words; `device` is where the repeat goes to, `gpu_names` what GPUs are called."""
+    then = recorded(run)
+    if then is None:
+        return ["what it was made with was not recorded, so nothing could be compared"]
+    said = differences(then, now)
+    if run.status is not None and run.status.device_name:  # else it never came to its device
+        before, after = (run.status.device, run.status.device_name), (device, gpu_names.get(device, ""))
+        if before[0].partition(":")[0] != device.partition(":")[0]:
+            said.append(f"device: {before[0]} then, {device} now")
+        elif after[1] and before[1] != after[1]:
+            said.append(f"device: {before[1]} then, {after[1]} now")
+    return said
+
+
+def _what_to_expect(config: RunConfig, run: Run) -> Sequence[str]:
+    """Why the repeat may come out differently even where nothing differs."""
+    said = []
+    epochs = last_launch(run.directory).epochs or (run.result.epochs if run.result else config.training.epochs)
+    if epochs != config.training.epochs and config.training.max_steps is None:
+        said.append(
+            f"{run.id} was changed on the way to {epochs} epochs; this one trains for the {config.training.epochs} "
+            "of its configuration"
+        )
+    if not config.training.deterministic:
+        said.append("training.deterministic is false: expect results that are close, not the same weights")
+    return said
