@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from fmnist_tui.analysis.axis import Linear, Log, LogError, Scale
 from fmnist_tui.analysis.compare import LETTERS
+from fmnist_tui.analysis.series import Series
 from fmnist_tui.runs.records import EvalRecord, EventRecord, SystemRecord, TrainRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import number, percent
 from fmnist_tui.tui.messages import MetricRecord
 from fmnist_tui.tui.run_data import epoch_steps, seconds_between
-from fmnist_tui.tui.series import Series
-from fmnist_tui.tui.widgets.chart_axis import Linear, Log, LogError, Scale
 from fmnist_tui.tui.widgets.chart_content import Content, Curve, Point
 from fmnist_tui.tui.widgets.chart_raster import Pattern
 

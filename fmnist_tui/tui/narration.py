@@ -16,11 +16,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from fmnist_tui.analysis.series import Floats
 from fmnist_tui.runs.records import EvalRecord, State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import first_line, moment, percent, speed
 from fmnist_tui.tui.run_data import RunData, epoch_of, epoch_steps
-from fmnist_tui.tui.series import Floats
 
 Level = Literal["error", "warning", "good", "info"]
 _ORDER: tuple[Level, ...] = ("error", "warning", "good", "info")

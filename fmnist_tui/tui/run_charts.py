@@ -12,13 +12,13 @@ from typing import Literal
 
 import numpy as np
 
+from fmnist_tui.analysis.axis import Linear, Log, LogError
+from fmnist_tui.analysis.series import Series
 from fmnist_tui.runs.records import EvalRecord, State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import learning_rate
 from fmnist_tui.tui.format import ASCII, UNICODE, percent
 from fmnist_tui.tui.run_data import RunData, epoch_steps
-from fmnist_tui.tui.series import Series
-from fmnist_tui.tui.widgets.chart_axis import Linear, Log, LogError
 from fmnist_tui.tui.widgets.chart_content import Content, Curve, Flag, Level, Point
 from fmnist_tui.tui.widgets.chart_raster import Pattern
 

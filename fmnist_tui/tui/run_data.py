@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fmnist_tui.analysis.series import Series
 from fmnist_tui.config import RunConfig
 from fmnist_tui.data.split import split_sizes
 from fmnist_tui.fields import steps_per_epoch
 from fmnist_tui.runs.records import EvalRecord, EventRecord, GpuSample, Status, SystemRecord, TrainRecord
 from fmnist_tui.tui.messages import MetricRecord
-from fmnist_tui.tui.series import Series
 
 RATE_STEP = 1.5
 """A step of the learning rate is a fall by this factor between two lines, from a flat stretch to a flat stretch:

@@ -8,9 +8,9 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.geometry import Offset
 
-from fmnist_tui.tui.series import Series
+from fmnist_tui.analysis.axis import Log
+from fmnist_tui.analysis.series import Series
 from fmnist_tui.tui.widgets.chart import Chart
-from fmnist_tui.tui.widgets.chart_axis import Log
 from fmnist_tui.tui.widgets.chart_content import GUTTER, Content, Curve
 from fmnist_tui.tui.widgets.chart_draw import compose
 from fmnist_tui.tui.widgets.chart_view import TimeView

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from fmnist_tui.tui.series import Series
-from fmnist_tui.tui.widgets.chart_axis import Linear, Log, LogError
+from fmnist_tui.analysis.axis import Linear, Log, LogError
+from fmnist_tui.analysis.series import Series
 from fmnist_tui.tui.widgets.chart_content import GUTTER, STYLE, Content, Curve, Flag, Level, Point
 from fmnist_tui.tui.widgets.chart_draw import compose
 from fmnist_tui.tui.widgets.chart_raster import BRAILLE_DOTS, Cells, Layer, Pattern, draw

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from fmnist_tui.analysis.axis import Linear, Scale
+from fmnist_tui.analysis.series import Series
 from fmnist_tui.tui.format import number
-from fmnist_tui.tui.series import Series
-from fmnist_tui.tui.widgets.chart_axis import Linear, Scale
 from fmnist_tui.tui.widgets.chart_raster import Pattern
 
 GUTTER = 8

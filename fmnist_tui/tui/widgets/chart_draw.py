@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmnist_tui.tui.series import Columns, Floats, between, decimate
+from fmnist_tui.analysis.axis import Scale, epoch_ticks
+from fmnist_tui.analysis.series import Columns, Floats, between, decimate
 from fmnist_tui.tui.widgets import chart_parts as parts
-from fmnist_tui.tui.widgets.chart_axis import Scale, epoch_ticks
 from fmnist_tui.tui.widgets.chart_content import GUTTER, STYLE, Content, Curve
 from fmnist_tui.tui.widgets.chart_raster import ASCII_DOTS, BRAILLE_DOTS, Cells, Layer, Pattern, draw
 from fmnist_tui.tui.widgets.chart_view import TimeView

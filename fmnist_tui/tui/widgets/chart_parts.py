@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from fmnist_tui.analysis.axis import Scale, Tick
+from fmnist_tui.analysis.series import Floats
 from fmnist_tui.tui.format import ASCII, UNICODE
-from fmnist_tui.tui.series import Floats
-from fmnist_tui.tui.widgets.chart_axis import Scale, Tick
 from fmnist_tui.tui.widgets.chart_content import GUTTER, STYLE, Content, Curve, Flag, Point
 from fmnist_tui.tui.widgets.chart_raster import ASCII_DOTS, BLANK, BRAILLE_DOTS, LEGEND, Cells, dot_row
 from fmnist_tui.tui.widgets.chart_view import TimeView

@@ -13,7 +13,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_tui.tui.series import Floats
+from fmnist_tui.analysis.series import Floats
 
 Bools = NDArray[np.bool_]
 BRAILLE_DOTS = (2, 4)

@@ -5,7 +5,7 @@ Pure; x is in epochs. The Run screen changes it from keys and mouse, the charts 
 
 from __future__ import annotations
 
-from fmnist_tui.tui.widgets.chart_axis import nice_ceiling
+from fmnist_tui.analysis.axis import nice_ceiling
 
 MIN_SPAN = 0.02
 """Epochs; no zoom goes further in."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmnist_tui.tui.series import Mark, Series, between, decimate, log10, smooth
+from fmnist_tui.analysis.series import Mark, Series, between, decimate, log10, smooth
 
 
 def identity(values):

@@ -1,6 +1,6 @@
 """Series of measured values: append what is new, smooth it, and reduce it to the columns of a chart.
 
-Used by `run_data` (filling) and the charts (drawing). Pure NumPy: no Textual, no files. Nothing is lost on the
+Used by the app's charts and the HTML report's. Pure NumPy: no Textual, no files. Nothing is lost on the
 way to the screen: a column shows the least and the greatest of all its points, so a spike of one step survives,
 and a value that is not finite becomes a mark with its place on the x axis.
 """
@@ -205,7 +205,8 @@ def smooth(values: ArrayLike, weight: float, before: float = 0.0, count: int = 0
 def log10(values: ArrayLike) -> Floats:
     """Decimal logarithm, -inf for 0 and below (which a log axis shows at its lower end)."""
     data = np.asarray(values, float)
-    return np.log10(data, out=np.full(data.shape, -np.inf), where=data > 0)
+    result: Floats = np.log10(data, out=np.full(data.shape, -np.inf), where=data > 0)
+    return result
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The y scales of a chart and the round ticks of both axes. Pure functions and small classes; used by `chart`.
+"""The y scales of a chart and the round ticks of both axes: of the app's charts and of the HTML report's.
 
 A scale maps values to positions by a rising function; limits and ticks are kept in values, positions are only
 for drawing. NumPy only.
@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fmnist_tui.tui.series import Floats, log10
+from fmnist_tui.analysis.series import Floats, log10
 
 MIN_ERROR = 0.01
 """The error scale ends at 99.99 %: a logarithm has no place for an error of 0."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_tui.tui.widgets.chart_axis import Linear, Log, LogError, epoch_ticks, linear_ticks, nice_ceiling
+from fmnist_tui.analysis.axis import Linear, Log, LogError, epoch_ticks, linear_ticks, nice_ceiling
 from fmnist_tui.tui.widgets.chart_view import MIN_SPAN, TimeView
 
 
