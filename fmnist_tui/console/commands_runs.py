@@ -1,8 +1,12 @@
-"""`fmnist-tui runs list|show|watch|compare|logs|stop|delete|queue|move`: what there is. Registered by `cli`."""
+"""`fmnist-tui runs ...`: list, show, watch, compare, export, stop, queue and delete the runs in a directory.
+
+Registered by `cli`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -166,6 +170,52 @@ def stop_command(
     if now:
         return kill(found)
     return stop(found, after_epoch, timeout if wait and not after_epoch else None)
+
+
+@app.command("export")
+def export_command(
+    run: o.RunArgument,
+    to: Annotated[
+        Literal["csv", "tensorboard", "onnx", "safetensors"],
+        typer.Option("--to", help="csv, tensorboard: the metrics. onnx, safetensors: the network.", show_default=False),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="Where to: a directory for csv and tensorboard, else a file. Else here, named after the run.",
+            show_default=False,
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Literal["last", "best"] | None,
+        typer.Option("--checkpoint", help="The weights to export; else the last.", show_default=False),
+    ] = None,
+    runs_dir: o.RunsDirOption = None,
+) -> int:
+    """Write a run in the form of another program.
+
+    csv: train.csv, eval.csv, system.csv and event.csv. tensorboard: an event file; open its directory, or one of many
+    such, with 'tensorboard --logdir'.
+
+    onnx: takes (B, 1, 28, 28) float32 pixels from 0 to 1 and normalises them itself, gives (B, 10) logits.
+    safetensors: the network's state dict, with the normalisation in its metadata.
+    """
+    from fmnist_tui import paths
+    from fmnist_tui.console.exporting import export
+    from fmnist_tui.console.output import print_error
+    from fmnist_tui.console.torch_process import TorchFailed
+    from fmnist_tui.runs.records import ExitCode
+    from fmnist_tui.runs.store import find_run
+
+    try:
+        print(export(find_run(paths.runs_dir(runs_dir), run), to, output, checkpoint))
+    except TorchFailed as error:
+        print_error(str(error))
+        return ExitCode.FAILED
+    return 0
 
 
 @app.command("delete")

@@ -23,6 +23,7 @@ PROBE_SECONDS = 120.0
 PACKAGES = (
     "torch",
     "torchvision",
+    "pillow",
     "numpy",
     "textual",
     "rich",
@@ -35,7 +36,7 @@ PACKAGES = (
     "tomli-w",
 )
 """What pyproject.toml asks for."""
-EXTRAS = ("tensorboard", "onnx", "onnxruntime", "submitit")
+EXTRAS = ("tensorboard", "onnx", "onnxscript", "onnxruntime", "safetensors", "submitit")
 MIN_COLUMNS, MIN_LINES = 80, 24
 LITTLE_DISK = 2_000_000_000
 """Bytes; a wrn run keeps three checkpoints of about 300 MB."""

@@ -1,0 +1,83 @@
+"""`runs export`: what a run measured or learned in the forms of other programs. Called by `commands_runs`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from fmnist_tui.console.output import UsageError
+from fmnist_tui.console.torch_process import run_module
+from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.metrics import read_metrics
+from fmnist_tui.runs.store import Run, RunError
+
+Form = Literal["csv", "tensorboard", "onnx", "safetensors"]
+Which = Literal["last", "best"]
+
+NEEDS = {
+    "tensorboard": ("tensorboard",),
+    "onnx": ("onnx", "onnxscript"),
+    "safetensors": ("safetensors",),
+}
+"""The packages of the extra that has the form's name."""
+
+
+def export(run: Run, form: Form, output: Path | None, checkpoint: Which | None) -> Path:
+    """Write the run in this form and return where it is: a directory for csv and tensorboard, else a file.
+
+    Without `output` that is in the current directory and named after the run. What an earlier export wrote there is
+    replaced. Raises UsageError, RunError or TorchFailed.
+    """
+    if form in ("csv", "tensorboard"):
+        if checkpoint is not None:
+            raise UsageError(f"--checkpoint {checkpoint}: the {form} export holds metrics, not weights; leave it out")
+        _check_extra(form)
+        return _export_metrics(run, form, output or Path(f"{run.id}-{form}"))
+    which = checkpoint or "last"
+    path = output or Path(f"{run.id}-{which}.{form}")
+    _check_extra(form)
+    _check_file(path)
+    if not run.directory.checkpoint(which).is_file():
+        raise RunError(f"{run.id}: has no {which} checkpoint to export; a run writes one after its first epoch")
+    arguments = (str(run.directory.path), "--to", form, "--checkpoint", which, "--output", str(path.absolute()))
+    run_module("fmnist_tui.training.export", *arguments)
+    return path
+
+
+def _check_extra(form: Form) -> None:
+    missing = [package for package in NEEDS.get(form, ()) if find_spec(package) is None]
+    if missing:
+        raise UsageError(
+            f"--to {form}: {' and '.join(missing)} is not installed; get it with: pip install 'fmnist-tui[{form}]'"
+        )
+
+
+def _check_file(path: Path) -> None:
+    """What can be known before torch is started."""
+    if path.is_dir():
+        raise UsageError(f"--output {path}: is a directory; name a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"--output {path}: {path.parent} is no directory; make it first, or name another place")
+
+
+def _export_metrics(run: Run, form: Form, directory: Path) -> Path:
+    metrics = read_metrics(run.directory)
+    if not (metrics.train or metrics.eval or metrics.system or metrics.event):
+        raise RunError(f"{run.id}: has no metrics yet")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if form == "csv":
+            from fmnist_tui.report.metrics_csv import write_metrics
+
+            for name, text in write_metrics(metrics).items():
+                replace_bytes(directory / name, text.encode())
+        else:
+            from fmnist_tui.report.tensorboard_events import write_events
+
+            write_events(run, metrics, directory)
+    except FileExistsError:
+        raise UsageError(f"--output {directory}: is a file; name a directory") from None
+    except OSError as error:
+        raise UsageError(f"--output {directory}: cannot be written: {error.strerror or error}") from None
+    return directory

@@ -1,0 +1,42 @@
+"""Work that needs torch, done by a module of `training` in a process of its own: the command line never imports it.
+
+Called by `exporting`, `predicting` and others; each module writes its answer to stdout or to a file, and what is
+wrong to stderr, with an exit code of DESIGN section 3.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+from fmnist_tui.console.output import UsageError
+from fmnist_tui.runs.records import ExitCode
+
+
+class TorchFailed(RuntimeError):
+    """The process failed for no fault of the user's; the text says how (exit code 4)."""
+
+
+def run_module(module: str, *arguments: str, stdin: bytes = b"") -> bytes:
+    """Run `python -m module` to its end and return its stdout; shows on a terminal that torch is at work.
+
+    Raises UsageError with the module's own words where it exits with 2, else TorchFailed.
+    """
+    from fmnist_tui.console.output import console
+
+    environment = os.environ | {"PYTHONSAFEPATH": "1"}  # as `runs.process.start_worker` says
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with console(stderr=True).status("working with torch ..."):
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments], input=stdin, capture_output=True, env=environment
+        )
+    if done.returncode == ExitCode.DONE:
+        return done.stdout
+    said = done.stderr.decode(errors="replace").strip()
+    if done.returncode == ExitCode.USAGE:
+        raise UsageError(said)
+    if done.returncode < 0:
+        raise TorchFailed(f"{module} was ended by {signal.Signals(-done.returncode).name}")
+    raise TorchFailed(f"{module} failed: {(said.splitlines() or ['no message'])[-1]}")
