@@ -23,6 +23,7 @@ from fmnist_tui.console import (
     commands_runs,
     doctor,
     output,
+    predicting,
 )
 from fmnist_tui.console.options import DataDirOption, RunsDirOption
 
@@ -32,7 +33,7 @@ class CommandsInOrder(typer.core.TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names for the help."""
-        return ["run", "runs", "report", "presets", "data", "bench", "doctor"]
+        return ["run", "runs", "report", "predict", "presets", "data", "bench", "doctor"]
 
 
 app = typer.Typer(
@@ -43,10 +44,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.add_typer(commands_run.app, name="run", help="Train: a preset, a TOML file, or a run that was stopped.")
-app.add_typer(commands_runs.app, name="runs", help="List, show, watch, stop, queue and delete runs.")
+app.add_typer(commands_runs.app, name="runs", help="List, show, watch, stop, queue, export and delete runs.")
 app.add_typer(commands_presets.app, name="presets", help="The configurations that have a name.")
 app.add_typer(commands_data.app, name="data", help="The full Fashion-MNIST data set: where it is, get it, check it.")
 app.command("report")(commands_report.report_command)
+app.command("predict")(predicting.predict_command)
 app.command("bench")(commands_bench.bench_command)
 app.command("doctor")(doctor.doctor_command)
 

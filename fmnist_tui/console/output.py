@@ -82,6 +82,7 @@ def report_error(error: Exception) -> int:
         return _report_usage(error)
     if isinstance(error, ValueError):
         from fmnist_tui.config import ConfigError
+        from fmnist_tui.data.pictures import PictureError
         from fmnist_tui.data.source import DataError
         from fmnist_tui.report.bench import BenchFileError
         from fmnist_tui.runs.store import RunError
@@ -89,7 +90,7 @@ def report_error(error: Exception) -> int:
         if isinstance(error, DataError):
             print_error(str(error))
             return ExitCode.DATA
-        if isinstance(error, ConfigError | RunError | UsageError | BenchFileError):
+        if isinstance(error, ConfigError | RunError | UsageError | BenchFileError | PictureError):
             print_error(str(error).lstrip("\n"))
             return ExitCode.USAGE
     print_error(f"{type(error).__name__}: {error}\nThis is a mistake in fmnist-tui; --debug shows where it happened.")
