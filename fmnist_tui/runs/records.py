@@ -137,13 +137,18 @@ NOT_QUEUED: dict[str, Any] = {"queue_place": None, "queue_behind": None, "starts
 """The Status fields of a run that waits for nothing (any more)."""
 
 
+LARGEST_COUNT = 2**53
+"""Of steps and epochs: the last whole number that a float64 holds exactly, and far above any run."""
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+
+
 class TrainRecord(Record):
     """A metric line: the steps since the line before it."""
 
     kind: Literal["train"] = "train"
     time: Timestamp = Field(default_factory=utc_now)
-    step: int
-    epoch: int
+    step: Count
+    epoch: Count
     loss: float
     """Mean over the steps of this line."""
     loss_min: float
@@ -158,8 +163,8 @@ class EvalRecord(Record):
 
     kind: Literal["eval"] = "eval"
     time: Timestamp = Field(default_factory=utc_now)
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     test_loss: float
     test_accuracy: float
     train_loss: float
@@ -231,8 +236,8 @@ class EventRecord(Record):
     kind: Literal["event"] = "event"
     time: Timestamp = Field(default_factory=utc_now)
     event: Literal["start", "choice", "checkpoint", "resume", "stop", "warning", "edit", "finish", "error", "queue"]
-    step: int = 0
-    epoch: int = 0
+    step: Count = 0
+    epoch: Count = 0
     message: str = ""
     """One sentence in words."""
     data: dict[str, Any] = Field(default_factory=dict)

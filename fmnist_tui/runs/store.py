@@ -73,9 +73,13 @@ def read_status(run: RunDirectory) -> Status | None:
     return _read(run.status, Status)[0]
 
 
-def load_run(directory: RunDirectory) -> Run:
-    """A run as it stands. Never raises for what is in the directory: see `Run.problem`."""
-    config, wrong_config = _read(directory.config, RunConfig)
+def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
+    """A run as it stands. Never raises for what is in the directory: see `Run.problem`.
+
+    `config` is the run's configuration where it was read before: the file is written once, and reading it is a
+    quarter of the work.
+    """
+    config, wrong_config = (config, "") if config else _read(directory.config, RunConfig)
     status, wrong_status = _read(directory.status, Status)
     result, wrong_result = _read(directory.result, Result)
     problem = wrong_config or wrong_status or wrong_result

@@ -107,7 +107,7 @@ class FmnistApp(App[None]):
 
     def on_mount(self) -> None:
         """Start the threads and listen for the signals that end a session."""
-        self.screen_change_signal.subscribe(self, lambda _: self._update_watch())
+        self.screen_change_signal.subscribe(self, lambda _: self._screen_changed())
         session.leave_on_signals(self)
         self.feed.start()
         self._system_feed.start()
@@ -170,11 +170,12 @@ class FmnistApp(App[None]):
                 screen.log_advanced(message.lines, message.restarted)
 
     def on_system_sampled(self, message: SystemSampled) -> None:
-        """GPU and host, for the bars of all screens and those that show more."""
+        """GPU and host, for the bar of the screen that is seen and those that show more."""
         self._sample = message
         self._history.add(message.sample)
         for screen in self.feed_screens():
-            self._deliver_sample(screen)
+            if screen.is_seen:
+                self._deliver_sample(screen)
 
     def on_feed_problem(self, message: FeedProblem) -> None:
         """Something can't be read."""
@@ -188,6 +189,12 @@ class FmnistApp(App[None]):
             for bar in screen.query(TopBar):
                 bar.show_system(self._sample.sample, self._sample.gpu_problem)
             screen.system_sampled(self._sample.sample, self._sample.gpu_problem)
+
+    def _screen_changed(self) -> None:
+        """Another screen is on top: it may not have heard of the machine for a while."""
+        self._update_watch()
+        if isinstance(self.screen, FeedScreen) and self.screen not in self._coming:
+            self._deliver_sample(self.screen)
 
     def _update_watch(self) -> None:
         """Tell the feed whose metrics and logs are on the stack of screens (but of no screen still being mounted)."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, NamedTuple
+
+import numpy as np
 
 from fmnist_tui.analysis.axis import Linear, Log, LogError, Scale
 from fmnist_tui.analysis.compare import LETTERS
@@ -16,7 +19,7 @@ from fmnist_tui.analysis.series import Series
 from fmnist_tui.runs.records import EvalRecord, EventRecord, SystemRecord, TrainRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import number, percent
-from fmnist_tui.tui.messages import MetricRecord
+from fmnist_tui.tui.metric_lines import COLUMNS, MetricRecord, TrainLines
 from fmnist_tui.tui.run_data import epoch_steps, seconds_between
 from fmnist_tui.tui.widgets.chart_content import Content, Curve, Point
 from fmnist_tui.tui.widgets.chart_raster import Pattern
@@ -45,6 +48,7 @@ TIME_UNITS = ((2 * 86_400.0, 86_400.0, "days"), (2 * 3600.0, 3600.0, "hours"), (
 """From which length of the longest run on the time axis counts in which unit; below in seconds."""
 
 
+_TRAIN_ROWS: dict[Metric, int] = {"train_loss": COLUMNS.index("loss"), "lr": COLUMNS.index("lr")}
 _TEXTS: dict[Metric, Callable[[float], str]] = {
     "test_accuracy": percent,
     "test_loss": number,
@@ -67,22 +71,32 @@ class RunCurves:
     def extend(self, records: Sequence[MetricRecord]) -> None:
         """Take in new lines in the order they were written."""
         for record in records:
+            if isinstance(record, TrainLines | TrainRecord):
+                self._train(record if isinstance(record, TrainLines) else TrainLines.of([record]))
+                continue
             self._pass_time(record)
-            if isinstance(record, TrainRecord):
-                self._add("train_loss", record.step, record.loss)
-                self._add("lr", record.step, record.lr)
-            elif isinstance(record, EvalRecord):
+            if isinstance(record, EvalRecord):
                 self.evaluations = [kept for kept in self.evaluations if kept.step < record.step] + [record]
                 self._add("test_accuracy", record.step, record.test_accuracy)
                 self._add("test_loss", record.step, record.test_loss)
 
-    def _pass_time(self, record: MetricRecord) -> None:
+    def _train(self, lines: TrainLines) -> None:
+        """Training lines that follow each other; nothing but work lies between them."""
+        times = [self._last_time or lines.times[0], *lines.times]
+        written = np.array([datetime.fromisoformat(time).timestamp() for time in times])
+        seconds = self.seconds + np.cumsum(np.maximum(np.diff(written), 0.0))
+        for metric, row in _TRAIN_ROWS.items():
+            self.by_time[metric].extend(seconds, lines.columns[row])
+            for part in lines.rising():
+                self.by_step[metric].extend(part.steps, part.columns[row])
+        self.seconds, self._last_time = float(seconds[-1]), lines.times[-1]
+
+    def _pass_time(self, record: EvalRecord | SystemRecord | EventRecord) -> None:
         """The seconds since the line before count, unless nothing was at work between: a wait in a queue, a pause."""
-        if isinstance(record, TrainRecord | EvalRecord | SystemRecord | EventRecord):
-            begins = isinstance(record, EventRecord) and record.event in ("start", "resume", "queue")
-            if self._last_time and not begins:
-                self.seconds += max(0.0, seconds_between(self._last_time, record.time))
-            self._last_time = record.time
+        begins = isinstance(record, EventRecord) and record.event in ("start", "resume", "queue")
+        if self._last_time and not begins:
+            self.seconds += max(0.0, seconds_between(self._last_time, record.time))
+        self._last_time = record.time
 
     def _add(self, metric: Metric, step: int, value: float) -> None:
         self.by_step[metric].append(step, value)

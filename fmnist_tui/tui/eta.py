@@ -67,7 +67,7 @@ def remaining(run: Run, data: RunData, now: datetime) -> Remaining | None:
     besides = _besides(data, per_epoch, train_images, (fast + slow) / 2) * max(0, total - step) / per_epoch
     low = images * fast + evaluations * quick + besides
     high = images * slow + evaluations * long + besides
-    age = max(0.0, seconds_since(data.last_train.time, now.astimezone(UTC))) if data.last_train else 0.0
+    age = max(0.0, seconds_since(data.last_train_time, now.astimezone(UTC))) if data.last_train_time else 0.0
     age = min(age, slow * train_images)  # a long evaluation must not eat the whole estimate
     return Remaining(max(0.0, low - age), max(0.0, high - age))
 

@@ -7,15 +7,16 @@ Screens post the second group to the app, which alone starts, stops and deletes 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from textual.message import Message
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs.records import EvalRecord, EventRecord, SystemRecord, TrainRecord
+from fmnist_tui.runs.records import SystemRecord
 from fmnist_tui.runs.store import Run
 
-MetricRecord = TrainRecord | EvalRecord | SystemRecord | EventRecord
+if TYPE_CHECKING:
+    from fmnist_tui.tui.metric_lines import MetricRecord
 
 
 class RunsListed(Message):

@@ -11,28 +11,24 @@ import time
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING
 
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.files import Tail
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import Metric, parse_metric
 from fmnist_tui.runs.store import Run
-from fmnist_tui.tui.messages import MetricRecord
+
+if TYPE_CHECKING:
+    from fmnist_tui.tui.metric_lines import MetricRecord
 
 CLOCK_GRAIN_NS = 100_000_000
 """A directory changed less than this before it was read may change again without a new time: file systems
 count in ticks of several milliseconds, network ones are coarser."""
 READ_BYTES = 1 << 21
 """Of metrics in one message, about 14,000 lines: 200,000 records at once would take 200 MB."""
-PARSED_TOGETHER = 256
-"""Lines handed to pydantic in one call, which holds the interpreter for about a millisecond; the event loop
-runs in between. One by one costs twice the time."""
 LOG_LINES = 5_000
 """Lines of a log that are kept."""
 
-_METRICS: TypeAdapter[list[MetricRecord]] = TypeAdapter(list[Metric])
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -69,15 +65,18 @@ class RunList:
         gone = [run_id for run_id in self._runs if run_id not in times]
         for run_id in gone:
             del self._runs[run_id], self._seen[run_id]
-        changed = [self._look(run_id, modified) for run_id, modified in times.items()]
+        changed = [self._look(run_id, modified, liveness=True) for run_id, modified in times.items()]
         return bool(gone) or any(changed)
 
-    def _look(self, run_id: str, modified: int) -> bool:
-        """Load a run where its directory changed, else only see whether its process lives; True where it differs."""
+    def _look(self, run_id: str, modified: int, liveness: bool) -> bool:
+        """Load a run where its directory changed, else only see (`liveness`) whether its process lives.
+
+        True where it differs from before.
+        """
         before = self._runs.get(run_id)
         seen = self._seen.get(run_id)
         if before is not None and seen == (modified, True):
-            if before.status is None or not before.status.state.alive:
+            if not liveness or before.status is None or not before.status.state.alive:
                 return False
             state = process.actual_state(before.status)
             if state is before.state:
@@ -88,7 +87,7 @@ class RunList:
         if before is None and not directory.marker.is_file():
             return False
         read_at = time.time_ns()
-        run = store.load_run(directory)
+        run = store.load_run(directory, before.config if before else None)
         self._seen[run_id] = (modified, read_at - modified > CLOCK_GRAIN_NS)
         if run == before:
             return False
@@ -96,12 +95,15 @@ class RunList:
         return True
 
     def refresh(self, run_id: str) -> Run | None:
-        """One run as it stands, the same object where nothing changed; None where it is gone."""
+        """One run as it stands, the same object where nothing changed; None where it is gone.
+
+        Called five times a second for a run on screen: whether a process died without a word is left to `scan`.
+        """
         try:
             modified = os.stat(self.run_directory(run_id).path).st_mtime_ns  # noqa: PTH116
         except OSError:
             return None
-        self._look(run_id, modified)
+        self._look(run_id, modified, liveness=False)
         return self._runs.get(run_id)
 
     def run_directory(self, run_id: str) -> RunDirectory:
@@ -136,20 +138,10 @@ class MetricsReader:
             return [], first
         self._stat = stat
         lines = self._tail.read(READ_BYTES)
+        from fmnist_tui.tui.metric_lines import parse_lines  # NumPy: not on the way to the first frame
+
         self.more = sum(map(len, lines)) + len(lines) > READ_BYTES - 65_536
-        return parse_metrics(lines), first or self._tail.restarted
-
-
-def parse_metrics(lines: list[bytes]) -> list[MetricRecord]:
-    """The records in metric lines; damaged ones and kinds of a newer version are left out."""
-    records: list[MetricRecord] = []
-    for start in range(0, len(lines), PARSED_TOGETHER):
-        some = lines[start : start + PARSED_TOGETHER]
-        try:
-            records += _METRICS.validate_json(b"[" + b",".join(some) + b"]")
-        except ValidationError:
-            records += [record for line in some if (record := parse_metric(line)) is not None]
-    return records
+        return parse_lines(lines), first or self._tail.restarted
 
 
 class LogReader:

@@ -19,7 +19,7 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.data.split import split_sizes
 from fmnist_tui.fields import steps_per_epoch
 from fmnist_tui.runs.records import EvalRecord, EventRecord, GpuSample, Status, SystemRecord, TrainRecord
-from fmnist_tui.tui.messages import MetricRecord
+from fmnist_tui.tui.metric_lines import MetricRecord, TrainLines
 
 RATE_STEP = 1.5
 """A step of the learning rate is a fall by this factor between two lines, from a flat stretch to a flat stretch:
@@ -67,7 +67,8 @@ class RunData:
         """The newest sample."""
         self._rate_steps: list[RateStep] = []
         self._rates_scanned = 2
-        self.last_train: TrainRecord | None = None
+        self.last_train_time: str | None = None
+        """When the newest training line was written."""
 
     @property
     def last_step(self) -> float:
@@ -85,17 +86,19 @@ class RunData:
         A training line whose step is not after the one before it means that the run went back to a checkpoint:
         what the abandoned branch had written after that step is forgotten, its events are not.
         """
-        train: list[TrainRecord] = []
+        train: list[TrainLines] = []
         system: list[tuple[float, SystemRecord]] = []
         last = self.loss.last_x
         step = -1.0 if last is None else last
         for record in records:
-            if isinstance(record, TrainRecord):
-                if record.step <= step:
-                    self._flush(train, system)
-                    self._rewind(record.step - 1)
-                step = record.step
-                train.append(record)
+            if isinstance(record, TrainLines | TrainRecord):
+                lines = record if isinstance(record, TrainLines) else TrainLines.of([record])
+                for part in lines.rising():
+                    if part.steps[0] <= step:
+                        self._flush(train, system)
+                        self._rewind(float(part.steps[0]) - 1)
+                    step = float(part.steps[-1])
+                    train.append(part)
             elif isinstance(record, SystemRecord):
                 system.append((max(step, 0.0), record))
             elif isinstance(record, EvalRecord):
@@ -105,15 +108,13 @@ class RunData:
                 self._event(record)
         self._flush(train, system)
 
-    def _flush(self, train: list[TrainRecord], system: list[tuple[float, SystemRecord]]) -> None:
+    def _flush(self, train: list[TrainLines], system: list[tuple[float, SystemRecord]]) -> None:
         if train:
-            x = [float(record.step) for record in train]
-            self.loss.extend(
-                x, [r.loss for r in train], [r.loss_min for r in train], [r.loss_max for r in train]
-            )  # fmt: skip
-            self.lr.extend(x, [r.lr for r in train])
-            self.speed.extend(x, [r.images_per_second for r in train])
-            self.last_train = train[-1]
+            step, _, loss, low, high, lr, speed = np.concatenate([lines.columns for lines in train], axis=1)
+            self.loss.extend(step, loss, low, high)
+            self.lr.extend(step, lr)
+            self.speed.extend(step, speed)
+            self.last_train_time = train[-1].times[-1]
             train.clear()
         if system:
             picks: list[tuple[Series, Callable[[SystemRecord], float | None]]] = [

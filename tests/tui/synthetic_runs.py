@@ -37,7 +37,7 @@ from fmnist_tui.runs.records import (
 )
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import learning_rate
-from fmnist_tui.tui.messages import MetricRecord
+from fmnist_tui.tui.metric_lines import MetricRecord
 
 NOW = datetime(2026, 11, 23, 14, 28, 0, tzinfo=UTC)
 RUN_ID = "20261123-142501-wrn-k3f9"

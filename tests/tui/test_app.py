@@ -16,13 +16,15 @@ from typing import Any
 
 import pytest
 from synthetic import RunMaker, drawn, until, until_drawn, wait_for
+from textual._compositor import Compositor, LayoutUpdate
 from textual.app import ComposeResult
 from textual.widgets import Static
 
 from fmnist_tui.runs.records import GpuSample, HostSample, State, SystemRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.app import FmnistApp
-from fmnist_tui.tui.messages import MetricRecord, SystemSampled
+from fmnist_tui.tui.messages import OpenRun, SystemSampled
+from fmnist_tui.tui.metric_lines import MetricRecord, TrainLines
 from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.screens.help import HelpScreen
 from fmnist_tui.tui.screens.log import LogScreen
@@ -197,7 +199,7 @@ class Watcher(FeedScreen):
 
     def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
         self.restarts += restarted
-        self.steps += [record.step for record in records if record.kind == "train"]
+        self.steps += [int(step) for record in records if isinstance(record, TrainLines) for step in record.steps]
 
     def run_vanished(self, run_id: str) -> None:
         self.gone = True
@@ -236,6 +238,34 @@ class Slow(Watcher):
     def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
         assert self.ready
         super().run_advanced(run, records, restarted)
+
+
+async def test_a_covered_screen_draws_nothing(app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change under the run on screen would have all of it drawn anew; it is drawn when it is seen again."""
+    run, other = maker.make("wrn", State.RUNNING, epoch=3), maker.make("quick", State.RUNNING, epoch=1)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "2 runs")
+        app.post_message(OpenRun(run.id))
+        await until_drawn(pilot, "epoch 3 of 200")
+        await pilot.pause()
+        whole: list[int] = []
+        draw = Compositor.render_full_update
+
+        def note(compositor: Compositor, simplify: bool = False) -> LayoutUpdate:
+            whole.append(1)
+            return draw(compositor, simplify)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Compositor, "render_full_update", note)
+            maker.write_status(other, epoch=2, test_accuracy=77.77)
+            app.post_message(SystemSampled(SystemRecord(host=HostSample(cpu_percent=42.0)), "no GPU"))
+            await until_drawn(pilot, "CPU 42%")
+            await until(pilot, lambda: any(run.status and run.status.epoch == 2 for run in app.runs))
+            maker.write_status(run, epoch=4)
+            await until_drawn(pilot, "epoch 4 of 200")
+        assert not whole
+        await pilot.press("escape")
+        await until_drawn(pilot, "77.77")
 
 
 async def test_a_screen_that_takes_time_misses_nothing(app: FmnistApp, maker: RunMaker) -> None:

@@ -16,13 +16,15 @@ from synthetic import RunMaker, wait_for
 from textual.message import Message
 
 from fmnist_tui import monitor
+from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import HostSample, State, SystemRecord, TrainRecord
+from fmnist_tui.runs.records import HostSample, State, SystemRecord
 from fmnist_tui.tui import feed as feeds
 from fmnist_tui.tui import reading
 from fmnist_tui.tui.feed import Feed, LogAdvanced, SystemFeed
 from fmnist_tui.tui.messages import FeedProblem, RunAdvanced, RunsListed, RunVanished, SystemSampled
+from fmnist_tui.tui.metric_lines import MetricRecord, TrainLines
 from fmnist_tui.tui.reading import LogReader, MetricsReader, RunList, plain
 
 
@@ -32,9 +34,9 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     loaded: list[str] = []
     load = store.load_run
 
-    def note(directory: RunDirectory) -> store.Run:
+    def note(directory: RunDirectory, config: RunConfig | None = None) -> store.Run:
         loaded.append(directory.id)
-        return load(directory)
+        return load(directory, config)
 
     monkeypatch.setattr(store, "load_run", note)
     return loaded
@@ -139,6 +141,14 @@ class TestRunList:
         assert sorted(times)[4] < 0.02
 
 
+def kinds(records: list[MetricRecord]) -> list[str]:
+    """The kind of each line."""
+    found: list[str] = []
+    for record in records:
+        found += ["train"] * record.steps.size if isinstance(record, TrainLines) else [record.kind]
+    return found
+
+
 class TestReaders:
     def test_metrics_are_read_once_and_whole(self, maker: RunMaker) -> None:
         run = maker.make("wrn", State.RUNNING, epoch=3)
@@ -146,7 +156,7 @@ class TestReaders:
         assert reader.read() == ([], True), "no file yet"
         maker.write_metrics(run, 3)
         records, restarted = reader.read()
-        assert [record.kind for record in records] == ["train", "eval"] * 3
+        assert kinds(records) == ["train", "eval"] * 3
         assert not restarted
         assert reader.read() == ([], False)
         with run.metrics.open("ab") as file:
@@ -156,7 +166,7 @@ class TestReaders:
             file.write(b': 1}\nrubbish\n{"kind":"of-tomorrow"}\n')
         maker.write_metrics(run, 1, first=4)
         records, _ = reader.read()
-        assert [record.kind for record in records] == ["train", "eval"], "damaged and unknown lines are passed over"
+        assert kinds(records) == ["train", "eval"], "damaged and unknown lines are passed over"
 
     def test_a_replaced_file_starts_anew(self, maker: RunMaker) -> None:
         run = maker.make("wrn", State.RUNNING, epoch=3)
@@ -178,7 +188,7 @@ class TestReaders:
         while reader.more:
             parts.append(reader.read()[0])
         assert len(parts) > 1
-        assert [r.step for part in parts for r in part if isinstance(r, TrainRecord)] == [
+        assert [step for part in parts for r in part if isinstance(r, TrainLines) for step in r.steps] == [
             118 * n for n in range(1, 501)
         ]
         assert reader.read() == ([], False)

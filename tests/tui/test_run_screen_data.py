@@ -15,8 +15,8 @@ from fmnist_tui.runs.records import EvalRecord, EventRecord, GpuSample, HostSamp
 from fmnist_tui.tui.eta import Remaining, evaluations_left, remaining
 from fmnist_tui.tui.format import ASCII
 from fmnist_tui.tui.ghost import find_ghost, load_ghost
+from fmnist_tui.tui.metric_lines import parse_lines
 from fmnist_tui.tui.narration import Note
-from fmnist_tui.tui.reading import parse_metrics
 from fmnist_tui.tui.run_data import RunData, epoch_of, epoch_steps
 from fmnist_tui.tui.widgets.run_header import Standing, header_lines
 from fmnist_tui.tui.widgets.run_panels import narration_rows
@@ -94,9 +94,9 @@ def test_gpu_samples_are_those_of_the_device_of_the_run():
 
 def test_200_000_lines_are_taken_in():
     text = line(12345).to_json().replace("12345", "%d")
-    lines = parse_metrics([(text % step).encode() for step in range(1, 200_001)])
-    lines[777] = lines[777].model_copy(update={"loss": math.nan})
-    data = data_of(lines)
+    lines = [(text % step).encode() for step in range(1, 200_001)]
+    lines[777] = line(778, loss=math.nan).to_json().encode()
+    data = data_of(parse_lines(lines))
     assert len(data.loss) == 199_999 and data.loss.marks[0].x == 778
     assert data.last_step == 200_000
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.screen import Screen
 
 from fmnist_tui.runs.records import SystemRecord
 from fmnist_tui.runs.store import Run
-from fmnist_tui.tui.messages import MetricRecord
+
+if TYPE_CHECKING:
+    from fmnist_tui.tui.metric_lines import MetricRecord
 
 
 class FeedScreen(Screen[None]):
@@ -20,6 +24,15 @@ class FeedScreen(Screen[None]):
         """Ids of all runs whose metrics this screen wants: one, or of a screen that shows several, these."""
         return frozenset({self.watched_run} if self.watched_run else ())
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether the screen is on top, or under a box that leaves it visible (is_current says so of any second).
+
+        One that is not must not change its widgets: Textual would draw everything above it anew each time, a
+        third of what watching a run costs.
+        """
+        return self.is_active or (self.app.screen.is_modal and self in self.app.screen_stack[-2:])
+
     def runs_listed(self, runs: list[Run]) -> None:
         """The list of runs changed (newest first)."""
 
@@ -30,4 +43,4 @@ class FeedScreen(Screen[None]):
         """`watched_run`'s directory is gone."""
 
     def system_sampled(self, sample: SystemRecord, gpu_problem: str) -> None:
-        """GPU and host now."""
+        """GPU and host now; told while the screen is seen, and when it comes on top."""

@@ -23,7 +23,8 @@ from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.compare_data import AXES, COMPANIONS, METRICS, Look, RunCurves, Side, chart, extent
 from fmnist_tui.tui.compare_text import difference_parts, paired_parts, standing_parts
 from fmnist_tui.tui.format import ASCII, UNICODE
-from fmnist_tui.tui.messages import MetricRecord, OpenRun
+from fmnist_tui.tui.messages import OpenRun
+from fmnist_tui.tui.metric_lines import MetricRecord
 from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.widgets.chart import Chart
 from fmnist_tui.tui.widgets.chart_view import TimeView
@@ -204,7 +205,7 @@ class CompareScreen(FeedScreen):
     def _redraw(self) -> None:
         self._redraw_waits = False
         sides = self.ordered
-        if not self.is_mounted or not self.is_current or not sides:
+        if not self.is_mounted or not self.is_seen or not sides:
             return
         begun = time.monotonic()
         self._test_when_due(sides)

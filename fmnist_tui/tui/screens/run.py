@@ -21,7 +21,8 @@ from fmnist_tui.tui import narration
 from fmnist_tui.tui.eta import remaining
 from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.ghost import find_ghost, load_ghost
-from fmnist_tui.tui.messages import MetricRecord, RunActionRequested
+from fmnist_tui.tui.messages import RunActionRequested
+from fmnist_tui.tui.metric_lines import MetricRecord
 from fmnist_tui.tui.reading import LogReader
 from fmnist_tui.tui.run_charts import GhostCurves
 from fmnist_tui.tui.run_data import RunData, epoch_steps
@@ -220,7 +221,7 @@ class RunScreen(FeedScreen):
 
     def _redraw(self) -> None:
         self._redraw_waits = False
-        if not self.is_mounted or not self._is_seen:
+        if not self.is_mounted or not self.is_seen:
             return
         begun = time.monotonic()
         self._show_header()
@@ -234,11 +235,6 @@ class RunScreen(FeedScreen):
             self.refresh_bindings()
         self._next_redraw = begun + max(REDRAW_SECONDS, (time.monotonic() - begun) / REDRAW_SHARE)
 
-    @property
-    def _is_seen(self) -> bool:
-        """Whether the screen is on top, or under a box that leaves it visible (is_current says so of any second)."""
-        return self.is_active or (self.app.screen.is_modal and self in self.app.screen_stack[-2:])
-
     def on_screen_resume(self) -> None:
         """Draw what came while another screen lay over this one."""
         self._next_narration = 0.0
@@ -246,7 +242,7 @@ class RunScreen(FeedScreen):
 
     def _tick(self) -> None:
         """The time left goes down and a silent run is told, also when nothing new comes."""
-        if not self._is_seen:
+        if not self.is_seen:
             return
         self._show_header()
         self._show_narration()

@@ -140,7 +140,7 @@ class RunsScreen(FeedScreen):
         there = {run.id for run in runs}
         self._marked = [run_id for run_id in self._marked if run_id in there]
         self.problem = ""
-        if self.is_current:
+        if self.is_seen:
             self._show()
 
     def watch_problem(self) -> None:
@@ -148,7 +148,7 @@ class RunsScreen(FeedScreen):
         self._show()
 
     def _tick(self) -> None:
-        if self.is_current and any(run.state.alive for run in self._runs or ()):
+        if self.is_seen and any(run.state.alive for run in self._runs or ()):
             self._show()
 
     def _show(self) -> None:
@@ -202,6 +202,7 @@ class RunsScreen(FeedScreen):
         )
 
     @on(DataTable.RowHighlighted)
+    @on(RunsTable.Filled)
     def _moved(self) -> None:
         self._show_detail(self.query_one(RunsTable).row_count)
         self.refresh_bindings()

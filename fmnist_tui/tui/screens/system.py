@@ -36,12 +36,13 @@ class SystemScreen(FeedScreen):
         self._glyphs = glyphs
         self._problem = ""
         self._runs: list[Run] = []
+        self._text = Static(id="system-text")
 
     def compose(self) -> ComposeResult:
         """Bar, text that scrolls, keys."""
         yield TopBar("system")
         with VerticalScroll(id="system"):
-            yield Static(id="system-text")
+            yield self._text
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -63,8 +64,7 @@ class SystemScreen(FeedScreen):
     def system_sampled(self, sample: SystemRecord, gpu_problem: str) -> None:
         """A new sample is in the history."""
         self._problem = gpu_problem
-        if self.is_current:
-            self._show()
+        self._show()
 
     def _show(self) -> None:
         width = max(20, self.size.width - 3)
@@ -73,4 +73,4 @@ class SystemScreen(FeedScreen):
         for line in lines:
             parts += [(text, color if color in ("", "bold") else f"${color}") for text, color in line]
             parts.append(("\n", ""))
-        self.query_one("#system-text", Static).update(Content.assemble(*parts))
+        self._text.update(Content.assemble(*parts))

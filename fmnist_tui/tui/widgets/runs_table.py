@@ -10,6 +10,7 @@ from datetime import datetime
 
 from rich.text import Text
 from textual import events
+from textual.message import Message
 from textual.widgets import DataTable
 
 from fmnist_tui.runs.store import Run
@@ -24,6 +25,9 @@ COLORS = ("primary", "success", "warning", "error", "foreground", "foreground-mu
 
 class RunsTable(RowTable):
     """Rows are runs, keyed by their ids."""
+
+    class Filled(Message):
+        """The rows are there now that the table has a size: another run may be under the cursor."""
 
     def __init__(self, glyphs: Glyphs, now: Callable[[], datetime]) -> None:
         super().__init__()
@@ -59,6 +63,7 @@ class RunsTable(RowTable):
     def on_resize(self, event: events.Resize) -> None:
         """Choose the columns anew where another set fits; the first time, draw what was to be shown before."""
         self.show(self._wanted, self._marked)
+        self.post_message(self.Filled())
 
     def show(self, runs: Sequence[Run], marked: frozenset[str] = frozenset()) -> None:
         """Show these runs in this order; the cursor stays on its run, or where it was if that is gone.
