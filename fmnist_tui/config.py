@@ -497,7 +497,28 @@ class TrainingConfig(Section):
         "auto", description="Layout of image tensors; auto takes what was measured faster on the device."
     )
     compile: Literal["auto", "off", "default", "reduce-overhead", "max-autotune"] = Field(
-        "auto", description="torch.compile mode; auto compiles where the run is long enough to pay for it."
+        "auto",
+        description="torch.compile mode; auto tries on a GPU what is faster, where the run is long enough for it.",
+    )
+    tf32: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="TensorFloat-32 on a GPU for what is computed in fp32: faster, 10 bits of mantissa. auto is on but "
+        "where deterministic.",
+    )
+    cudnn_benchmark: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Let cuDNN time its algorithms for each shape and keep the fastest (GPU). auto is on but where "
+        "deterministic.",
+    )
+    fused: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Update all parameters of SGD in one operation; auto is on where torch has it for the device.",
+    )
+    threads: Literal["auto"] | Annotated[int, Field(strict=True, ge=1, le=1024)] = Field(
+        "auto",
+        description="CPU threads; auto takes what other processes leave free and follows it while a run on a CPU is at "
+        "work (a deterministic run keeps its number).",
+        json_schema_extra=_unit("threads"),
     )
     deterministic: bool = Field(
         False,

@@ -94,7 +94,7 @@ def _device_rows(devices: dict[str, Any]) -> Rows:
     auto = torch_sees["auto"]
     reasons = auto["reasons"]
     rows.append(("auto chooses", auto["device"]))
-    for choice in ("precision", "memory_format", "compile"):
+    for choice in (key for key in auto if key not in ("device", "reasons")):
         why = reasons.get(choice)
         rows.append(("", f"{choice} {auto[choice]}" + (f": {why}" if why else "")))
     return rows

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 
@@ -83,7 +83,11 @@ def _share(before: tuple[float, float] | None, now: tuple[float, float]) -> tupl
 
 def _machine_seconds() -> tuple[float, float]:
     """Busy and elapsed CPU seconds of all cores since the machine started."""
-    times = psutil.cpu_times()
+    return busy_and_elapsed(psutil.cpu_times())
+
+
+def busy_and_elapsed(times: Any) -> tuple[float, float]:
+    """Busy and elapsed seconds in psutil's CPU times of a core or of all."""
     fields = times._asdict()
     # Linux counts a guest's time in user time too.
     total = sum(times) - fields.get("guest", 0.0) - fields.get("guest_nice", 0.0)

@@ -383,6 +383,10 @@ class Result(Record):
     precision: str
     memory_format: str
     compile: str
+    threads: int | None = None
+    """CPU threads at the end of the run."""
+    choices: dict[str, str] = Field(default_factory=dict)
+    """What `auto` came to at the last start, and why: by field of the configuration's training section."""
     deterministic: bool
     micro_batch: int
     peak_memory_bytes: int | None

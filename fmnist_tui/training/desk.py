@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -25,12 +25,13 @@ from fmnist_tui.training.control import ControlReader, StopSignal
 from fmnist_tui.training.energy import RunEnergy, gpu_uuids
 from fmnist_tui.training.evaluate import Evaluation
 from fmnist_tui.training.losses import LossLog, NonFiniteLoss, first_non_finite_step
-from fmnist_tui.training.precision import Execution
+from fmnist_tui.training.precision import TORCH_THREADS, Execution
 from fmnist_tui.training.progress import Pace, Progress
 from fmnist_tui.training.provenance import provenance
 from fmnist_tui.training.reporter import Reporter
 from fmnist_tui.training.result import Predictions, build_result, device_name
 from fmnist_tui.training.step import TrainStep, micro_batch_size
+from fmnist_tui.training.threads import ThreadKeeper
 
 SLOW_RUN_SECONDS = 3600.0
 """A run that is going to take longer than this says so once its first steps are measured."""
@@ -72,7 +73,10 @@ class Desk:
     ) -> None:
         self.job, self.model, self.optimizer, self.step = job, model, optimizer, step
         self.config, self.reporter, self.run = job.config, job.reporter, job.run
+        self.execution = job.execution
+        """How the run computes: the job's, with what a checkpoint or a trial changes."""
         self.device = job.execution.device
+        self.keeper: ThreadKeeper | None = None
         self.progress = progress
         self.train_images = train_images
         self.losses = LossLog(self.device, progress.steps_per_epoch)
@@ -96,7 +100,7 @@ class Desk:
 
     def begin(self) -> bool:
         """Start anew, or go on from the run's checkpoint; returns whether it is a new start."""
-        config, reporter, execution = self.config, self.reporter, self.job.execution
+        config, reporter = self.config, self.reporter
         content, problems = checkpoint.load_newest(self.run, self.job.launch.checkpoint)
         for problem in problems:
             reporter.event("warning", f"{problem}; going on from the one before it")
@@ -122,9 +126,9 @@ class Desk:
         self.progress.starts += 1
         if self.job.launch.epochs is not None and self.job.launch.epochs != self.progress.epochs:
             self._edit_epochs(self.job.launch.epochs)
-        for key, reason in execution.reasons.items():
-            value = execution.choices[key]
-            reporter.event("choice", f"{key} {value}: {reason}", key=key, value=value)
+        self._begin_with_threads(resumed=content is not None)
+        for key, value in self.execution.choices.items():
+            reporter.event("choice", f"{key} {value}: {self.execution.reasons[key]}", key=key, value=value)
         now = reporter.status.heartbeat
         reporter.update(
             now=True,
@@ -153,6 +157,18 @@ class Desk:
         checkpoint.restore_random_states(content["random"], self.device)
         self.reporter.keep_until(self.progress.step)
         self.confusions.keep_until(self.progress.step)
+
+    def _begin_with_threads(self, resumed: bool) -> None:
+        """The execution's number of CPU threads, but the checkpoint's where a deterministic run goes on."""
+        execution, training = self.execution, self.config.training
+        before = self.progress.threads
+        if resumed and training.deterministic and training.threads == "auto" and before:
+            reason = "as before the run was resumed, so that it goes on bit for bit"
+            self.execution = replace(execution, threads=before, reasons=execution.reasons | {"threads": reason})
+            torch.set_num_threads(before)
+        self.progress.threads = self.execution.threads
+        if execution.follow_load:
+            self.keeper = ThreadKeeper(execution.threads, TORCH_THREADS, torch.set_num_threads)
 
     # --- between steps
 
@@ -185,6 +201,25 @@ class Desk:
                 "batch-norm statistics are of those, not of the whole batch",
                 micro_batch=self.step.micro_batch,
             )
+
+    def restart_clocks(self) -> None:
+        """Leave the time until now (an evaluation, a checkpoint) out of the measured speeds."""
+        self.losses.restart_clock()
+        if self.keeper is not None:
+            self.keeper.restart()
+
+    def follow_load(self, pixels: int) -> None:
+        """After a step on so many pixels: keep the number of threads that is faster beside the machine's other work."""
+        if self.keeper is None or (change := self.keeper.after_step(pixels)) is None:
+            return
+        self.progress.threads = change.after
+        self.reporter.event(
+            "choice",
+            f"threads {change.after}: {change.gain:.2f} times the speed with {change.before}; "
+            f"others use {change.others:.1f} cores",
+            key="threads",
+            value=str(change.after),
+        )
 
     def collect_losses(self, wait: bool = False) -> None:
         """Write the loss lines that reached the host. Raises NonFiniteLoss."""
@@ -397,7 +432,7 @@ class Desk:
         self.progress.energy_joules = self.energy.total()
         status = self.reporter.status
         result = build_result(
-            self.run, self.config, self.progress, status, self.model, split, self.job.execution, self.made_with
+            self.run, self.config, self.progress, status, self.model, split, self.execution, self.made_with
         )
         self.predictions.save(self.run)
         replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)

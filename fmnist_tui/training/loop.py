@@ -11,6 +11,7 @@ import time
 
 import torch
 
+from fmnist_tui.config import IMAGE_SIZE
 from fmnist_tui.data.augment import epoch_flips
 from fmnist_tui.data.batches import DeviceDataset, batch_indices, epoch_permutation, step_seed, train_batch
 from fmnist_tui.data.split import split as split_images
@@ -41,7 +42,7 @@ def train(job: Job) -> None:
 
     torch.manual_seed(step_seed(config.seed, "weights", 0, 0))
     model = build_model(config.model).to(device).to(memory_format=execution.memory_format)
-    optimizer = build_optimizer(model, config.optimizer, execution.dtype)
+    optimizer = build_optimizer(model, config.optimizer, execution.dtype, execution.fused)
     step = TrainStep(model, optimizer, config, execution)
     desk = Desk(job, model, optimizer, step, Progress(config.training.epochs, per_epoch), len(train_set), len(test_set))
     if desk.begin():
@@ -55,7 +56,7 @@ def train(job: Job) -> None:
         size = train_resolution(progress.epoch, config, progress.epochs)
         begin_epoch(model, progress.epoch, progress.epochs)
         started = time.perf_counter()
-        desk.losses.restart_clock()
+        desk.restart_clocks()
         while progress.batch < per_epoch and not desk.at_step_limit:
             images, labels = train_batch(train_set, permutation, progress.batch, config.training.batch_size)
             lr = learning_rate(progress.step, config, per_epoch, progress.epochs)
@@ -65,12 +66,13 @@ def train(job: Job) -> None:
             progress.count(loss, correct, len(labels))
             desk.losses.add(loss, len(labels), progress.step, progress.epoch, progress.batch, lr)
             desk.after_step()
+            desk.follow_load(len(labels) * (size or IMAGE_SIZE) ** 2)
             if desk.checkpoint_due:
                 progress.train_seconds += time.perf_counter() - started
                 desk.save_checkpoint()
                 desk.stop_if_asked()
                 started = time.perf_counter()
-                desk.losses.restart_clock()
+                desk.restart_clocks()
         desk.losses.end_line()
         desk.collect_losses(wait=True)
         progress.train_seconds += time.perf_counter() - started

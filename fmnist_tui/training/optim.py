@@ -13,12 +13,12 @@ FUSED_DEVICES = ("cpu", "cuda", "mps")
 
 
 def build_optimizer(
-    model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32
+    model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32, fused: bool = True
 ) -> torch.optim.Optimizer:
     """The optimizer over every parameter of `model` that is trained.
 
-    SGD has weight decay on all of them (batch-norm included, as in REFERENCE.md). `dtype` is what Muon
-    orthogonalises in.
+    SGD has weight decay on all of them (batch-norm included, as in REFERENCE.md); `fused` asks for its fused
+    form. `dtype` is what Muon orthogonalises in.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if config.kind == "muon":
@@ -29,7 +29,7 @@ def build_optimizer(
         momentum=config.momentum,
         nesterov=config.nesterov,
         weight_decay=config.weight_decay,
-        fused=parameters[0].device.type in FUSED_DEVICES,
+        fused=fused and parameters[0].device.type in FUSED_DEVICES,
     )
 
 

@@ -1,7 +1,8 @@
-"""How the arithmetic is done on a device: precision, memory format, compilation, and why.
+"""How the arithmetic is done on a device: precision, memory format, threads, torch's switches, and why.
 
 `choose` turns the configuration's "auto" into what was measured faster on that kind of device. Called once
-by the worker (and by calibration and doctor); what it chose is written into the run's events and result.
+by the worker (and by calibration, bench and doctor); what it chose is written into the run's events and result.
+Whether compiling pays is the one thing it leaves open on a GPU: `compiling` finds out by trying.
 """
 
 from __future__ import annotations
@@ -13,8 +14,14 @@ from dataclasses import dataclass, field
 import torch
 
 from fmnist_tui.config import ConfigError, FieldError, TrainingConfig
+from fmnist_tui.training.optim import FUSED_DEVICES
+from fmnist_tui.training.threads import choose_threads
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+TORCH_THREADS = torch.get_num_threads()
+"""Threads torch itself would use, before anything here changed it."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,16 @@ class Execution:
     precision: str
     memory_format: torch.memory_format
     compile: str
+    """A mode of torch.compile, or 'off'."""
+    threads: int = 1
+    """CPU threads at the start."""
+    follow_load: bool = False
+    """Whether the number of threads may change with the load while the run is at work."""
+    try_compile: bool = False
+    """Whether `compiling` shall try what is faster; `compile` is 'off' until then."""
+    fused: bool = False
+    tf32: bool = False
+    cudnn_benchmark: bool = False
     reasons: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -40,7 +57,21 @@ class Execution:
     @property
     def choices(self) -> dict[str, str]:
         """Each choice by the name of its field in the configuration's training section."""
-        return {"precision": self.precision, "memory_format": self.layout, "compile": self.compile}
+        values = {
+            "precision": self.precision,
+            "memory_format": self.layout,
+            "compile": self.compile,
+            "threads": str(self.threads),
+            "fused": _on_off(self.fused),
+            "tf32": _on_off(self.tf32),
+            "cudnn_benchmark": _on_off(self.cudnn_benchmark),
+        }
+        return {key: values[key] for key in self.reasons}
+
+    @property
+    def choices_in_words(self) -> dict[str, str]:
+        """Each choice with its reason, as the result keeps it."""
+        return {key: f"{value}: {self.reasons[key]}" for key, value in self.choices.items()}
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context the network runs in: weights stay float32, convolutions and products run in `dtype`."""
@@ -88,7 +119,10 @@ def cpu_has_bf16() -> bool:
 
 
 def choose(config: TrainingConfig, device: torch.device) -> Execution:
-    """What 'auto' means on this device, and what was set by the user as it stands."""
+    """What 'auto' means on this device, and what was set by the user as it stands.
+
+    Looks at the load for a moment where the number of threads depends on it.
+    """
     reasons: dict[str, str] = {}
     precision: str = config.precision
     if precision == "auto":
@@ -105,13 +139,45 @@ def choose(config: TrainingConfig, device: torch.device) -> Execution:
         reasons["memory_format"] = gain if faster else f"channels_last was not measured faster with {precision} here"
     else:
         reasons["memory_format"] = "set"
-    mode: str = config.compile
-    if mode == "auto":
-        mode, reasons["compile"] = "off", _why_eager(device)
-    else:
-        reasons["compile"] = "set"
-    memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-    return Execution(device, precision, memory_format, mode, reasons)
+    mode, reasons["compile"] = (
+        (config.compile, "set") if config.compile != "auto" else ("off", _why_eager(config, device))
+    )
+    threads = choose_threads(config, device.type == "cpu", TORCH_THREADS)
+    reasons["threads"] = threads.reason
+    switches = _switches(config, device, reasons)
+    return Execution(
+        device,
+        precision,
+        torch.channels_last if layout == "channels_last" else torch.contiguous_format,
+        mode,
+        threads=threads.number,
+        follow_load=threads.follows_load,
+        try_compile=config.compile == "auto" and device.type == "cuda" and not config.deterministic,
+        reasons=reasons,
+        **switches,
+    )
+
+
+def _switches(config: TrainingConfig, device: torch.device, reasons: dict[str, str]) -> dict[str, bool]:
+    """The settings that are on or off. Those of a GPU have no reason, and so no line, on other devices."""
+    exact = "off where deterministic" if config.deterministic else "faster"
+    available = device.type in FUSED_DEVICES
+    automatic = {
+        "fused": (available, "one operation for all parameters" if available else f"torch has none on {device.type}"),
+        "tf32": (device.type == "cuda" and not config.deterministic, exact),
+        "cudnn_benchmark": (device.type == "cuda" and not config.deterministic, exact),
+    }
+    switches = {}
+    for key, (value, why) in automatic.items():
+        setting = getattr(config, key)
+        switches[key] = value if setting == "auto" else setting == "on"
+        if key == "fused" or device.type == "cuda":
+            reasons[key] = why if setting == "auto" else "set"
+    return switches
+
+
+def _on_off(value: bool) -> str:
+    return "on" if value else "off"
 
 
 def _auto_precision(device: torch.device) -> tuple[str, str]:
@@ -129,21 +195,25 @@ def _auto_precision(device: torch.device) -> tuple[str, str]:
     return "fp32", f"lower precision was not measured on {device.type}"
 
 
-def _why_eager(device: torch.device) -> str:
+def _why_eager(config: TrainingConfig, device: torch.device) -> str:
+    if config.deterministic:
+        return "a deterministic run is not compiled"
     if device.type == "cpu":
         return "compiling was measured to bring nothing on a CPU"
-    return f"compiling was not measured on {device.type} yet; set training.compile to try it"
+    if device.type == "cuda":
+        return "until a trial shows what is faster"
+    return f"compiling was not measured on {device.type}; set training.compile to try it"
 
 
 def apply_global_settings(execution: Execution, deterministic: bool) -> None:
-    """Process-wide switches of torch: TF32 for what stays float32, cudnn's search, deterministic algorithms.
+    """Process-wide switches of torch: threads, TF32 for what stays float32, cudnn's search, deterministic algorithms.
 
     CUBLAS_WORKSPACE_CONFIG must be set before CUDA starts; `training.__main__` does that.
     """
-    torch.backends.cudnn.benchmark = not deterministic
+    torch.set_num_threads(execution.threads)
+    torch.backends.cudnn.benchmark = execution.cudnn_benchmark
     torch.use_deterministic_algorithms(deterministic)
     # Uninitialised memory is never read here; filling it would cost a pass over every new tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if execution.device.type == "cuda" and not deterministic:
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = execution.tf32
+    torch.backends.cudnn.allow_tf32 = execution.tf32

@@ -27,9 +27,7 @@ def probe() -> dict[str, Any]:
         "cpu_threads": torch.get_num_threads(),
         "auto": {
             "device": str(execution.device),
-            "precision": execution.precision,
-            "memory_format": execution.layout,
-            "compile": execution.compile,
+            **execution.choices,
             "reasons": execution.reasons,
         },
         "environment": environment().model_dump(mode="json"),

@@ -41,6 +41,8 @@ class Progress:
     images_trained: int = 0
     starts: int = 0
     micro_batch: int = 0
+    threads: int = 0
+    """CPU threads at work; a deterministic run goes on with as many, on any machine."""
     done: bool = False
     """No epoch is left: the accuracy asked for was reached, or the last epoch or step limit is behind."""
     energy_joules: float | None = None

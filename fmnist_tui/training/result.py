@@ -121,6 +121,8 @@ def build_result(
         "precision": execution.precision,
         "memory_format": execution.layout,
         "compile": execution.compile,
+        "threads": progress.threads,
+        "choices": execution.choices_in_words,
         "deterministic": config.training.deterministic,
         "micro_batch": progress.micro_batch,
         "peak_memory_bytes": peak_memory_bytes(execution.device),

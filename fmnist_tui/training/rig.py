@@ -67,7 +67,7 @@ class Rig:
         torch.manual_seed(step_seed(config.seed, "weights", 0, 0))
         self.model = build_model(config.model).to(self.device).to(memory_format=execution.memory_format)
         initialise_from(self.model, self.train_set.images)
-        optimizer = build_optimizer(self.model, config.optimizer, execution.dtype)
+        optimizer = build_optimizer(self.model, config.optimizer, execution.dtype, execution.fused)
         self.step = TrainStep(self.model, optimizer, config, execution)
         self.batch_size = min(config.training.batch_size, len(self.train_set))
         self.steps_done = 0

@@ -56,8 +56,9 @@ def images() -> Images:
 
 
 @pytest.fixture(autouse=True)
-def torch_as_before() -> Any:
+def torch_as_before(monkeypatch: pytest.MonkeyPatch) -> Any:
     """One thread, and none of a run's global settings left behind."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

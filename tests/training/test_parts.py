@@ -134,7 +134,7 @@ def test_auto_on_a_cpu_goes_by_what_it_can(
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: has_bf16)
     execution = choose(TrainingConfig(), CPU)
     assert (execution.precision, execution.layout) == expected and execution.compile == "off"
-    assert set(execution.reasons) == {"precision", "memory_format", "compile"}
+    assert set(execution.reasons) == {"precision", "memory_format", "compile", "threads", "fused"}
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,23 @@ def test_auto_on_cuda_goes_by_its_capability(
 
 
 def test_what_is_set_is_taken() -> None:
-    execution = choose(TrainingConfig(precision="fp32", memory_format="channels_last", compile="default"), CPU)
-    assert execution.choices == {"precision": "fp32", "memory_format": "channels_last", "compile": "default"}
+    settings = {"precision": "fp32", "memory_format": "channels_last", "compile": "default", "fused": "off"}
+    execution = choose(TrainingConfig(**settings, threads=3, tf32="on"), CPU)
+    assert execution.choices == settings | {"threads": "3"}, "a GPU's switches are nothing to tell of on a CPU"
     assert set(execution.reasons.values()) == {"set"}
+
+
+@pytest.mark.parametrize(("deterministic", "expected"), [(False, "on"), (True, "off")])
+def test_a_gpus_switches(monkeypatch: pytest.MonkeyPatch, deterministic: bool, expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    device = torch.device("cuda", 0)
+    chosen = choose(TrainingConfig(deterministic=deterministic), device).choices
+    assert (chosen["tf32"], chosen["cudnn_benchmark"], chosen["fused"]) == (expected, expected, "on")
+    other = {"on": "off", "off": "on"}[expected]
+    config = TrainingConfig(deterministic=deterministic, tf32=other, cudnn_benchmark=other)
+    execution = choose(config, device)
+    assert (execution.tf32, execution.cudnn_benchmark) == (other == "on",) * 2
+    assert execution.reasons["tf32"] == "set"
 
 
 @pytest.mark.parametrize("name", ["cuda:7", "cuda", "tpu", "cpu:x", "meta", ""])

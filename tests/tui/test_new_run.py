@@ -112,6 +112,7 @@ SPECIAL = {
     "schedule.min_lr": ".001",
     "schedule.warmup_epochs": "1",
     "training.micro_batch": "auto",
+    "training.threads": "3",
     "training.epochs": "9",
 }
 """What to type where half or a third of the preset's value is not valid, or to have another spelling."""

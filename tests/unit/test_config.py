@@ -200,7 +200,7 @@ def test_types_are_strict(kind: str, spec: FieldSpec) -> None:
         wrong += [1, 0, "true", "yes", None]
     elif is_list(spec):
         wrong += [5, "5", [True], ["5"], [5.0], [5.5], [None], {"4": 4}]
-    elif not isinstance(good, str) or spec.key == "training.micro_batch":
+    elif not isinstance(good, str) or spec.key in ("training.micro_batch", "training.threads"):
         wrong += ["20", True, False, math.nan, math.inf, -math.inf, "many"]
         if not isinstance(good, float) and spec.key != "training.stop_at_accuracy":
             wrong += [1.5, 28.0]
