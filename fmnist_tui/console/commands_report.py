@@ -21,11 +21,26 @@ OutputOption = Annotated[
 
 
 def report_command(
-    format: FormatOption = "markdown", output: OutputOption = None, runs_dir: o.RunsDirOption = None
+    format: FormatOption = "markdown",
+    run: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help="Report on this run alone; repeatable.",
+            autocompletion=o.complete_runs,
+            show_default=False,
+        ),
+    ] = None,
+    output: OutputOption = None,
+    runs_dir: o.RunsDirOption = None,
 ) -> int:
     """Print the benchmark table: every finished run beside the reference results.
 
     Runs on the sample have a table of their own.
+
+    html is one file that needs nothing else, to send to somebody: the table, and of each run its curves, confusion
+    matrix, most confident mistakes as pictures, configuration and versions.
 
     BENCHMARKS.md in the runs directory holds the same, rewritten whenever a run finishes.
     """
@@ -35,8 +50,11 @@ def report_command(
     from fmnist_tui.console.output import UsageError, say
     from fmnist_tui.report import render
     from fmnist_tui.runs.files import replace_bytes
+    from fmnist_tui.runs.store import find_run
 
-    text = render(paths.runs_dir(runs_dir), format)
+    directory = paths.runs_dir(runs_dir)
+    only = list({found.id: found for name in run or [] if (found := find_run(directory, name))}.values())
+    text = render(directory, format, only)
     if output is None:
         sys.stdout.write(text)
         return 0

@@ -114,8 +114,8 @@ def run_resume(
     The run keeps its configuration; for another one start a new run.
     """
     from fmnist_tui import paths
-    from fmnist_tui.console.launch import last_launch, resume
-    from fmnist_tui.runs.store import find_run
+    from fmnist_tui.console.launch import resume
+    from fmnist_tui.runs.store import find_run, last_launch
 
     found = find_run(paths.runs_dir(runs_dir), run)
     before = last_launch(found.directory)
@@ -143,9 +143,8 @@ def run_repeat(
     nothing different the weights come out the same, bit for bit.
     """
     from fmnist_tui import paths
-    from fmnist_tui.console.launch import last_launch
     from fmnist_tui.console.repeat import repeat
-    from fmnist_tui.runs.store import find_run
+    from fmnist_tui.runs.store import find_run, last_launch
 
     found = find_run(paths.runs_dir(runs_dir), run)
     before = last_launch(found.directory)

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console import words
-from fmnist_tui.console.launch import last_launch
 from fmnist_tui.console.output import as_json
 from fmnist_tui.console.states import state_text
 from fmnist_tui.fields import differences, flatten
@@ -19,7 +18,7 @@ from fmnist_tui.report.words import energy, field_value, one_line
 from fmnist_tui.runs.layout import CHECKPOINTS
 from fmnist_tui.runs.provenance import described, recorded
 from fmnist_tui.runs.records import Result, State, Status
-from fmnist_tui.runs.store import Run
+from fmnist_tui.runs.store import Run, last_launch
 
 Rows = list[tuple[str, str]]
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import ValidationError
-
 from fmnist_tui import paths
 from fmnist_tui.config import DataConfig, RunConfig
 from fmnist_tui.console.output import console, print_json, print_notes, say
@@ -22,7 +20,7 @@ from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_vi
 from fmnist_tui.monitor.devices import devices_for
 from fmnist_tui.runs import process, queue, store
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import ExitCode, LaunchRequest, utc_now
+from fmnist_tui.runs.records import ExitCode, utc_now
 from fmnist_tui.runs.store import Run
 
 if TYPE_CHECKING:
@@ -68,14 +66,6 @@ def resume(
         since = utc_now()
         store.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, start.now, start.retries)
         return _run(run.directory, start, interrupts, since)
-
-
-def last_launch(directory: RunDirectory) -> LaunchRequest:
-    """How a run was last started; a request with nothing set where that is not on disk."""
-    try:
-        return LaunchRequest.model_validate_json(directory.launch.read_bytes())
-    except (OSError, ValidationError):  # says nothing that the defaults can't
-        return LaunchRequest()
 
 
 def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: str = "") -> int:

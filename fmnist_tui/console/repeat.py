@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console.doctor import probe_torch
-from fmnist_tui.console.launch import Start, get_data, last_launch, start_new
+from fmnist_tui.console.launch import Start, get_data, start_new
 from fmnist_tui.console.output import console
 from fmnist_tui.fields import notes
 from fmnist_tui.monitor.devices import devices_for
 from fmnist_tui.runs.provenance import differences, recorded
 from fmnist_tui.runs.records import Provenance
-from fmnist_tui.runs.store import Run, RunError
+from fmnist_tui.runs.store import Run, RunError, last_launch
 
 
 def repeat(run: Run, start: Start) -> int:

@@ -5,6 +5,7 @@ Called by the command line (`report`, the end of `run`), the trainer (BENCHMARKS
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -15,6 +16,7 @@ from fmnist_tui.report.summary import summary_row
 from fmnist_tui.report.tables import report
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import BENCHMARKS
+from fmnist_tui.runs.store import Run, list_runs
 
 __all__ = ["FORMATS", "collect", "render", "summary_row", "write_benchmarks"]
 
@@ -23,16 +25,18 @@ LOCK_SECONDS = 60.0
 """A writer holds the lock for as long as reading the runs takes; far longer than that means something is wrong."""
 
 
-def render(runs_dir: Path, format: str = "markdown") -> str:
-    """The report on a directory of runs as text in one of FORMATS, ending in a newline.
+def render(runs_dir: Path, format: str = "markdown", only: Sequence[Run] = ()) -> str:
+    """The report on a directory of runs, or on some of them alone, as text in one of FORMATS, ending in a newline.
 
     Raises ValueError for another format and RunError where `runs_dir` is not a directory.
     """
-    benchmarks = collect(runs_dir)
+    benchmarks = collect(runs_dir, frozenset(run.id for run in only))
     if format == "markdown":
         return markdown.write(report(benchmarks))
     if format == "html":
-        return page.write(report(benchmarks))
+        from fmnist_tui.report import run_page  # with NumPy, which the other forms need not wait for
+
+        return page.write(report(benchmarks), run_page.sections(only or list_runs(runs_dir)))
     if format == "csv":
         return export.write_csv(benchmarks)
     if format == "json":

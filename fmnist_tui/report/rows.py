@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,12 +153,17 @@ class Benchmarks:
     """(id, why) of runs that have finished, by what lies there, but whose result can't be used."""
 
 
-def collect(runs_dir: Path) -> Benchmarks:
-    """The finished runs of a directory, grouped into rows. Raises RunError where `runs_dir` is no directory."""
+def collect(runs_dir: Path, only: Set[str] = frozenset()) -> Benchmarks:
+    """The finished runs of a directory, or those of the ids in `only`, grouped into rows.
+
+    Raises RunError where `runs_dir` is no directory.
+    """
     finished: list[FinishedRun] = []
     skipped: list[tuple[str, str]] = []
     base_of = functools.cache(preset_base)  # many runs, few presets
     for run in store.list_runs(runs_dir):
+        if only and run.id not in only:
+            continue
         if problem := _unusable(run):
             skipped.append((run.id, problem))
         elif run.state is State.FINISHED:

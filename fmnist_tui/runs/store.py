@@ -73,6 +73,14 @@ def read_status(run: RunDirectory) -> Status | None:
     return _read(run.status, Status)[0]
 
 
+def last_launch(directory: RunDirectory) -> LaunchRequest:
+    """How a run was last started; a request with nothing set where that is not on disk."""
+    try:
+        return LaunchRequest.model_validate_json(directory.launch.read_bytes())
+    except (OSError, ValidationError):  # says nothing that the defaults can't
+        return LaunchRequest()
+
+
 def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     """A run as it stands. Never raises for what is in the directory: see `Run.problem`.
 
