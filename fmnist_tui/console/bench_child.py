@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console.output import console, say
@@ -67,6 +67,7 @@ def _child(command: Sequence[str], config: RunConfig, errors: IO[bytes]) -> Iter
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
     )
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         assert child.stdin
         with contextlib.suppress(BrokenPipeError):  # it died at once: its exit is reported instead
@@ -78,6 +79,13 @@ def _child(command: Sequence[str], config: RunConfig, errors: IO[bytes]) -> Iter
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """A signal that would end this process: the measuring one, in a session of its own, must not go on alone."""
+    raise KeyboardInterrupt
 
 
 def _reason(code: int, errors: IO[bytes]) -> str:

@@ -64,6 +64,7 @@ def measure(config: RunConfig, device_name: str, data_dir: Path | None, seconds:
         "startup_seconds": startup,
         "micro_batch": rig.step.micro_batch,
         **chosen,
+        "device_name": name_of(device),  # again: now the threads in use are set
     }
 
 

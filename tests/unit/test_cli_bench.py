@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -133,16 +134,17 @@ time.sleep(600)
 """
 
 
-def test_an_interrupt_ends_the_process_and_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The interrupt comes while the first line is looked at."""
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_process_and_its_workers(
+    sent: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal comes while the first line is looked at."""
     (tmp_path / "hanging.py").write_text(HANGING)
-
-    def interrupted(line: bytes) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(bench_child.json, "loads", interrupted)
+    monkeypatch.setattr(bench_child.json, "loads", lambda line: signal.raise_signal(sent))
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
         measured(load_preset("quick"), [], "quick", (sys.executable, str(tmp_path / "hanging.py")))
+    assert signal.getsignal(signal.SIGTERM) is before
     pids = list(map(int, (tmp_path / "pids").read_text().split()))
     _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=10)
     assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)

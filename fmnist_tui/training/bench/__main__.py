@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 TRAIN_SHARE, LOW_SHARE, EVAL_SHARE, CEILING_SHARE, COMPARE_SHARE = 0.4, 0.15, 0.15, 0.1, 0.6
 """Of the time that is left when each of them begins, so that one that overran shortens the others; comparing
 begins last and leaves some for what can't be foreseen."""
+COMPARED_TRAIN_SHARE = 0.2
+"""Of training by itself where the comparison follows, which trains too."""
+ROUND_SHARE = 0.2
+"""For five steps of ours, over the number of rounds: a round has three of ours and three of the plain loop, which
+take two or three times as long."""
 TRIAL_IMAGES = 8
 """In the step that tells how long the others would take."""
 SMALLEST_BATCH = 4
@@ -96,7 +101,7 @@ def measure(job: Job) -> Iterator[dict[str, Any]]:
     yield {"phase": "first steps"}
     values = _first_steps(rig, job)
     yield {"phase": "training"}
-    values |= _training(rig, job.share(TRAIN_SHARE))
+    values |= _training(rig, job.share(COMPARED_TRAIN_SHARE if job.rounds else TRAIN_SHARE))
     spent, steps = values.pop("spent_first"), values.pop("steps_first")
     if execution.compile != "off":
         values["compile_seconds"] = max(0.0, spent - steps * values["step_seconds"].median)
@@ -125,8 +130,7 @@ def _first_steps(rig: Rig, job: Job) -> dict[str, Any]:
     startup = job.elapsed
     if trial:
         each = rig.run_steps(1) / rig.batch_size
-        # the plain loop takes two or three times as long, and gets at least a step to warm up and two to count
-        share = TRAIN_SHARE if not job.rounds else min(TRAIN_SHARE, COMPARE_SHARE / job.rounds / 4)
+        share = TRAIN_SHARE if not job.rounds else ROUND_SHARE / job.rounds
         rig.batch_size = fitting_batch(wanted, each, job.share(share))
     if not trial or rig.batch_size != min(wanted, TRIAL_IMAGES):
         spent += rig.warm_up()
