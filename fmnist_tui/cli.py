@@ -17,6 +17,7 @@ from fmnist_tui import __version__
 from fmnist_tui.console import (
     commands_bench,
     commands_data,
+    commands_evaluate,
     commands_presets,
     commands_report,
     commands_run,
@@ -33,7 +34,7 @@ class CommandsInOrder(typer.core.TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names for the help."""
-        return ["run", "runs", "report", "predict", "presets", "data", "bench", "doctor"]
+        return ["run", "runs", "report", "evaluate", "predict", "presets", "data", "bench", "doctor"]
 
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ app.add_typer(commands_data.app, name="data", help="The full Fashion-MNIST data 
 app.command("report")(commands_report.report_command)
 app.command("predict")(predicting.predict_command)
 app.command("bench")(commands_bench.bench_command)
+app.command("evaluate")(commands_evaluate.evaluate_command)
 app.command("doctor")(doctor.doctor_command)
 
 

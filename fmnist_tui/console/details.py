@@ -8,10 +8,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fmnist_tui.analysis.calibration import BINS, Calibration, calibration
+from fmnist_tui.analysis.predictions import PredictionsError, load_predictions
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console import words
 from fmnist_tui.console.output import as_json
 from fmnist_tui.console.states import state_text
+from fmnist_tui.data.source import DataError
 from fmnist_tui.fields import differences, flatten
 from fmnist_tui.presets import shipped_preset
 from fmnist_tui.report.words import energy, field_value, one_line
@@ -35,6 +38,7 @@ def run_details(run: Run) -> RenderableType:
             parts += [Text("\nError", style="bold"), Text(run.status.error, style="red")]
     if run.result is not None:
         parts += _section("Result", _result_rows(run.result))
+    parts += _section("Calibration", _calibration_rows(run))
     if run.config is not None:
         parts += _section("Configuration", _config_rows(run.config))
     parts += _section("Made with", _provenance_rows(run))
@@ -113,6 +117,32 @@ def _result_rows(result: Result) -> Rows:
     return rows
 
 
+def calibration_of(run: Run) -> tuple[Calibration | None, int | None, str]:
+    """How sure a run was at its last evaluation, and that epoch; or why it can't be told ('' without predictions).
+
+    Computed from predictions.npz and the true labels at each reading, so that it can't disagree with them.
+    """
+    if run.config is None or not run.directory.predictions.is_file():
+        return None, None, ""
+    try:
+        found = load_predictions(run)
+    except PredictionsError as error:
+        return None, None, str(error)
+    except DataError as error:
+        return None, None, f"needs the true labels: {error.problem}"
+    return calibration(found.probabilities, found.labels, found.classes), found.epoch, ""
+
+
+def _calibration_rows(run: Run) -> Rows:
+    found, epoch, why_not = calibration_of(run)
+    if found is None:
+        return [("ECE", why_not)] if why_not else []
+    return [
+        ("ECE", f"{found.ece:.2f} points over {BINS} bins, at epoch {epoch}"),
+        ("confidence", f"{words.percent(found.confidence)} on average: {found.in_words}"),
+    ]
+
+
 def _config_rows(config: RunConfig) -> Rows:
     """Every field; what differs from the shipped preset says what it was there."""
     base = shipped_preset(config.preset) if config.preset else None
@@ -142,6 +172,7 @@ def _file_rows(run: Run) -> Rows:
 
 def run_details_object(run: Run) -> dict[str, Any]:
     """Everything about a run as one JSON object; what could not be read is null."""
+    calibrated, epoch, why_not = calibration_of(run)
     return {
         "id": run.id,
         "name": run.name,
@@ -154,4 +185,13 @@ def run_details_object(run: Run) -> dict[str, Any]:
         "status": as_json(run.status),
         "result": as_json(run.result),
         "provenance": as_json(recorded(run)),
+        "calibration": calibrated
+        and {
+            "ece": calibrated.ece,
+            "bins": BINS,
+            "confidence": calibrated.confidence,
+            "accuracy": calibrated.accuracy,
+            "epoch": epoch,
+        },
+        "calibration_problem": why_not,
     }

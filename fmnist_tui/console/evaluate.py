@@ -1,0 +1,248 @@
+"""Evaluate runs for the `evaluate` command: from their checkpoints, or from their saved predictions; print it.
+
+Checkpoints are evaluated by `training.evaluate_run` in a process of its own, which alone imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from fmnist_tui.analysis import scores as scoring
+from fmnist_tui.analysis.paired import PairedComparison, compare_right
+from fmnist_tui.analysis.predictions import (
+    PredictionsError,
+    TestSet,
+    Which,
+    load_predictions,
+    load_test_set,
+    read_stored,
+)
+from fmnist_tui.analysis.scores import Scores
+from fmnist_tui.console.evaluate_text import evaluation_object, evaluation_text
+from fmnist_tui.console.output import UsageError, console, print_error, print_json, say
+from fmnist_tui.runs.records import ExitCode
+from fmnist_tui.runs.store import Run, RunError, find_run
+
+COMMAND = (sys.executable, "-m", "fmnist_tui.training.evaluate_run")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run's predictions and what they amount to."""
+
+    run: Run
+    epoch: int
+    probabilities: np.ndarray
+    classes: np.ndarray
+    labels: np.ndarray
+    scores: Scores
+    agreement: str
+    """In words: how these predictions agree with the saved ones."""
+    figures: dict[str, Any]
+    """What the evaluating process said; {} of saved predictions."""
+
+    @property
+    def right(self) -> np.ndarray:
+        """(N,) bool: which images are right."""
+        return np.equal(self.classes, self.labels)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Runs whose probabilities were averaged."""
+
+    members: tuple[str, ...]
+    scores: Scores
+    against_best: PairedComparison
+    """The ensemble and its member of the highest accuracy, on the same images."""
+    best: str
+
+
+class EvaluationFailed(Exception):
+    """A run could not be evaluated; with the exit code for it."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def check(runs_dir: Path, texts: Sequence[str], ensemble: bool, saved: bool, tta: str) -> list[Run]:
+    """The runs a user means. Raises RunError and UsageError for what can't be evaluated so."""
+    if saved and tta != "none":
+        raise UsageError(f"--saved and --tta {tta}: the mirror images were not saved; leave one of the two out")
+    runs: list[Run] = []
+    for text in texts:
+        run = find_run(runs_dir, text)
+        if run.id in {other.id for other in runs}:
+            raise UsageError(f"RUN...: {run.id} is named twice; give each run once")
+        if run.config is None:
+            raise RunError(f"{run.id}: cannot be evaluated: {run.problem}")
+        runs.append(run)
+    if ensemble:
+        _check_members(runs)
+    return runs
+
+
+def _check_members(runs: Sequence[Run]) -> None:
+    if len(runs) < 2:
+        raise UsageError("--ensemble: takes two runs or more; name those to be averaged")
+    first = runs[0].config
+    for run in runs[1:]:
+        assert first is not None and run.config is not None
+        if run.config.data != first.data:
+            raise UsageError(
+                f"--ensemble: {run.id} was tested on other images ({run.config.data.source}, {run.config.data.split} "
+                f"split) than {runs[0].id} ({first.data.source}, {first.data.split} split); only runs of one split "
+                "can be averaged"
+            )
+
+
+def evaluate(
+    runs: Sequence[Run],
+    data_dir: Path | None,
+    checkpoint: Which,
+    tta: str,
+    device: str,
+    ensemble: bool,
+    saved: bool,
+    as_json: bool,
+) -> int:
+    """Evaluate and print; returns the exit code. Raises RunError and DataError."""
+    try:
+        if saved:
+            found = [_from_saved(run, checkpoint, data_dir) for run in runs]
+        else:
+            found = list(_from_checkpoints(runs, data_dir, checkpoint, tta, device))
+    except EvaluationFailed as error:
+        print_error(str(error))
+        return error.code
+    together = _together(found) if ensemble else None
+    if as_json:
+        for record in evaluation_object(found, together, checkpoint, saved):
+            print_json(record)
+    else:
+        console().print(evaluation_text(found, together, checkpoint, saved))
+    return ExitCode.DONE
+
+
+def _from_saved(run: Run, which: Which, data_dir: Path | None) -> Evaluated:
+    found = load_predictions(run, which, data_dir=data_dir)
+    figures = scoring.scores(found.probabilities, found.labels, found.classes)
+    said = "these are the saved predictions"
+    return Evaluated(run, found.epoch, found.probabilities, found.classes, found.labels, figures, said, {})
+
+
+def _from_checkpoints(
+    runs: Sequence[Run], data_dir: Path | None, checkpoint: Which, tta: str, device: str
+) -> Iterator[Evaluated]:
+    """Each run's evaluation, in the order given. Raises EvaluationFailed, RunError and DataError."""
+    tests: dict[str, TestSet] = {}
+    for run in runs:
+        assert run.config is not None
+        key = run.config.data.model_dump_json()
+        tests[key] = tests.get(key) or load_test_set(run.config.data, data_dir)
+    with tempfile.TemporaryDirectory(prefix="fmnist-tui-") as directory:
+        request = {
+            "runs": [str(run.directory.path.absolute()) for run in runs],
+            "output": directory,
+            "checkpoint": checkpoint,
+            "tta": tta,
+            "device": device,
+            "data_dir": str(data_dir.absolute()) if data_dir else None,
+        }
+        told = _run_child(request)
+        for run in runs:
+            assert run.config is not None
+            test = tests[run.config.data.model_dump_json()]
+            yield _evaluated(run, told[run.id], Path(directory), test, checkpoint)
+
+
+def _run_child(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Have the process evaluate; its last line on each run. Raises EvaluationFailed for the first that fails."""
+    told: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            assert child.stdin is not None and child.stdout is not None
+            child.stdin.write(json.dumps(request))
+            child.stdin.close()
+            for line in child.stdout:
+                record = json.loads(line)
+                if "error" in record:
+                    raise EvaluationFailed(f"{record['run']}: {record['error']}", record["code"])
+                if record.get("phase") == "evaluating":
+                    where = told[record["run"]]
+                    say(f"evaluating {record['run']} on {record['images']:,} images, {where['device_name']}")
+                told[record["run"]] = record
+            child.wait()
+        finally:
+            child.kill()
+            child.wait()
+        if child.returncode or not all(record.get("done") for record in told.values()) or not told:
+            raise EvaluationFailed(_reason(child.returncode, errors), ExitCode.FAILED)
+    return told
+
+
+def _reason(returncode: int, errors: IO[bytes]) -> str:
+    errors.seek(0)
+    lines = errors.read()[-4096:].decode(errors="replace").strip().splitlines()
+    said = f": {lines[-1].strip()}" if lines else ""
+    return f"the evaluating process ended without a result (exit code {returncode}){said}"
+
+
+def _evaluated(run: Run, figures: dict[str, Any], directory: Path, test: TestSet, which: Which) -> Evaluated:
+    with np.load(directory / f"{run.id}.npz") as file:
+        classes, probabilities = file["classes"], file["probabilities"]
+    found = scoring.scores(probabilities, test.labels, classes, figures["loss"])
+    agreement = _agreement(run, classes, figures, which)
+    return Evaluated(run, figures["epoch"], probabilities, classes, test.labels, found, agreement, figures)
+
+
+def _agreement(run: Run, classes: np.ndarray, figures: dict[str, Any], which: Which) -> str:
+    """How the classes agree with the saved ones, and where they do not, what may be the reason."""
+    try:
+        stored = read_stored(run.directory, which)
+    except PredictionsError as error:
+        return f"nothing to compare with: {error}"
+    if not figures["epoch_ended"] or stored.epoch != figures["epoch"]:
+        place = "the end of" if figures["epoch_ended"] else "the middle of"
+        return (
+            f"not comparable: the checkpoint is of {place} epoch {figures['epoch']}, "
+            f"the saved predictions are of epoch {stored.epoch}"
+        )
+    if len(stored.classes) != len(classes):
+        return f"not comparable: {len(stored.classes):,} saved predictions for {len(classes):,} images"
+    differ = int((stored.classes != classes).sum())
+    if not differ:
+        return f"all {len(classes):,} predictions are the saved ones"
+    return f"{differ:,} of {len(classes):,} predictions differ from the saved ones{_changed(run, figures)}"
+
+
+def _changed(run: Run, figures: dict[str, Any]) -> str:
+    """What is not as it was when the run was evaluated: device or precision; '' where neither is."""
+    if run.result is None:
+        return ""
+    was = {"device_name": run.result.device_name, "precision": run.result.precision}
+    changes = [f"{was[key]} then, {figures[key]} now" for key in was if was[key] != figures[key]]
+    return f" ({'; '.join(changes)})" if changes else " (same device and precision)"
+
+
+def _together(found: Sequence[Evaluated]) -> Ensemble:
+    probabilities, classes = scoring.average([each.probabilities for each in found])
+    labels = found[0].labels
+    best = max(found, key=lambda each: each.scores.accuracy)
+    return Ensemble(
+        members=tuple(each.run.id for each in found),
+        scores=scoring.scores(probabilities, labels, classes),
+        against_best=compare_right(np.equal(classes, labels), best.right),
+        best=best.run.id,
+    )

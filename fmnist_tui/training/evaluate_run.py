@@ -1,0 +1,122 @@
+"""Evaluation of checkpoints in a process of its own: `python -m fmnist_tui.training.evaluate_run`.
+
+Reads a Request as JSON on stdin and prints JSON lines on stdout: for each run one for each phase as it begins and a
+last one with `done` true, or one with `error` and its exit `code`. Probabilities go into one .npz file for each run
+in the request's directory. Started by `fmnist-tui evaluate`; it writes nothing into a run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import ExitCode
+
+
+class Request(BaseModel):
+    """What to evaluate."""
+
+    runs: list[Path] = Field(min_length=1)
+    """Run directories."""
+    output: Path
+    """The directory the predictions are written to."""
+    checkpoint: Literal["last", "best"] = "last"
+    tta: Literal["none", "flip"] = "none"
+    device: str = "auto"
+    data_dir: Path | None = None
+
+
+def predictions_path(output: Path, run_id: str) -> Path:
+    """Where a run's predictions are written: `classes` (N,) uint8 and `probabilities` (N, 10) float16."""
+    return output / f"{run_id}.npz"
+
+
+def evaluate_run(run: RunDirectory, request: Request, tell: Any) -> dict[str, Any]:
+    """Evaluate a run's checkpoint on its test set; returns the figures.
+
+    Raises ConfigError for a device that is not there, DataError, CheckpointError, RuntimeError of the device.
+    """
+    import numpy as np
+
+    from fmnist_tui.data import source
+    from fmnist_tui.data.batches import DeviceDataset
+    from fmnist_tui.data.split import split
+    from fmnist_tui.models import build_model
+    from fmnist_tui.training import checkpoint
+    from fmnist_tui.training.evaluate import evaluate
+    from fmnist_tui.training.precision import apply_global_settings, choose, resolve_device
+    from fmnist_tui.training.result import device_name
+
+    config = RunConfig.model_validate_json(run.config.read_bytes())
+    execution = choose(config.training, resolve_device(request.device))
+    apply_global_settings(execution, config.training.deterministic)
+    path = run.checkpoint(request.checkpoint)
+    content = checkpoint.read(path)
+    checkpoint.check_model(content, config, str(path))
+    tell(phase="loading data", device=str(execution.device), device_name=device_name(execution.device))
+    parts = split(source.load(config.data, request.data_dir), config.data.split)
+    dataset = DeviceDataset(parts.test_images, parts.test_labels, execution.device)
+    model = build_model(config.model).to(execution.device).to(memory_format=execution.memory_format)
+    model.load_state_dict(content["model"])
+    tell(phase="evaluating", images=len(dataset))
+    started = time.perf_counter()
+    found = evaluate(model, model, dataset, execution, request.tta)
+    seconds = time.perf_counter() - started
+    with predictions_path(request.output, run.id).open("wb") as file:
+        np.savez(file, classes=found.classes, probabilities=found.probabilities)
+    progress = content["progress"]
+    return {
+        "loss": found.loss,
+        "tta_accuracy": found.tta_accuracy,
+        "step": progress["step"],
+        "epoch": progress["epoch"] - 1 if progress["batch"] == 0 else progress["epoch"],
+        "epoch_ended": progress["batch"] == 0,
+        "images": len(dataset),
+        "seconds": seconds,
+        "device": str(execution.device),
+        "device_name": device_name(execution.device),
+        "precision": execution.precision,
+    }
+
+
+def main() -> int:
+    """Evaluate what the request on stdin names; returns the exit code of DESIGN section 3, of the first error."""
+    try:
+        request = Request.model_validate_json(sys.stdin.read())
+    except ValidationError as error:
+        print(f"evaluate_run: not a request: {error.errors()[0]['msg']}", file=sys.stderr)
+        return ExitCode.USAGE
+    first = 0
+    for path in request.runs:
+        run = RunDirectory(path)
+
+        def tell(_run: RunDirectory = run, **values: Any) -> None:
+            print(json.dumps({"run": _run.id, **values}), flush=True)
+
+        tell(phase="loading torch")
+        code, problem = 0, ""
+        try:
+            tell(done=True, **evaluate_run(run, request, tell))
+        except ConfigError as error:
+            code, problem = ExitCode.USAGE, str(error)
+        except ValueError as error:  # DataError, CheckpointError, a configuration that is not one
+            from fmnist_tui.data.source import DataError
+
+            code, problem = (ExitCode.DATA if isinstance(error, DataError) else ExitCode.USAGE), str(error)
+        except (OSError, RuntimeError) as error:  # the run is gone, the device failed or is out of memory
+            code, problem = ExitCode.FAILED, (str(error).splitlines() or [type(error).__name__])[0]
+        if problem:
+            tell(error=problem, code=code)
+            first = first or code
+    return first
+
+
+if __name__ == "__main__":
+    sys.exit(main())
