@@ -20,6 +20,16 @@ OutputOption = Annotated[
 ]
 
 
+GroupOption = Annotated[
+    Literal["settings", "preset", "seed", "device"],
+    typer.Option(
+        "--group-by",
+        help="Runs that share a row: of the same settings whatever the seed; of a preset; of a preset and a seed; "
+        "of a preset and a device.",
+    ),
+]
+
+
 def report_command(
     format: FormatOption = "markdown",
     run: Annotated[
@@ -33,6 +43,7 @@ def report_command(
         ),
     ] = None,
     output: OutputOption = None,
+    group_by: GroupOption = "settings",
     runs_dir: o.RunsDirOption = None,
 ) -> int:
     """Print the benchmark table: every finished run beside the reference results.
@@ -54,7 +65,7 @@ def report_command(
 
     directory = paths.runs_dir(runs_dir)
     only = list({found.id: found for name in run or [] if (found := find_run(directory, name))}.values())
-    text = render(directory, format, only)
+    text = render(directory, format, only, group_by)
     if output is None:
         sys.stdout.write(text)
         return 0

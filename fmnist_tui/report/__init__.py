@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from fmnist_tui.report import export, markdown, page
-from fmnist_tui.report.rows import collect
+from fmnist_tui.report.rows import Grouping, collect
 from fmnist_tui.report.summary import summary_row
 from fmnist_tui.report.tables import report
 from fmnist_tui.runs.files import replace_bytes
@@ -25,12 +25,16 @@ LOCK_SECONDS = 60.0
 """A writer holds the lock for as long as reading the runs takes; far longer than that means something is wrong."""
 
 
-def render(runs_dir: Path, format: str = "markdown", only: Sequence[Run] = ()) -> str:
+def render(
+    runs_dir: Path, format: str = "markdown", only: Sequence[Run] = (), group_by: Grouping = "settings"
+) -> str:
     """The report on a directory of runs, or on some of them alone, as text in one of FORMATS, ending in a newline.
+
+    `group_by` says which runs share a row (`rows.GROUPINGS`); CSV has a line a run, or grouped otherwise a line a row.
 
     Raises ValueError for another format and RunError where `runs_dir` is not a directory.
     """
-    benchmarks = collect(runs_dir, frozenset(run.id for run in only))
+    benchmarks = collect(runs_dir, frozenset(run.id for run in only)).grouped(group_by)
     if format == "markdown":
         return markdown.write(report(benchmarks))
     if format == "html":
@@ -38,7 +42,7 @@ def render(runs_dir: Path, format: str = "markdown", only: Sequence[Run] = ()) -
 
         return page.write(report(benchmarks), run_page.sections(only or list_runs(runs_dir)))
     if format == "csv":
-        return export.write_csv(benchmarks)
+        return export.write_csv(benchmarks) if group_by == "settings" else export.write_groups_csv(benchmarks)
     if format == "json":
         return export.write_json(benchmarks)
     raise ValueError(f"--format {format}: must be one of {', '.join(FORMATS)}")

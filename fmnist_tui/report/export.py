@@ -35,6 +35,28 @@ def write_csv(benchmarks: Benchmarks) -> str:
     return text.getvalue()
 
 
+GROUP_COLUMNS = (
+    "label", "origin", "model_name", "parameters", "data_source", "split", "complete", "seeds", "device", "n",
+    "test_accuracy_mean", "test_accuracy_sd", "best_accuracy_mean", "best_accuracy_sd", "tta_accuracy_mean",
+    "tta_accuracy_sd", "reference_accuracy", "total_seconds", "images_per_second", "energy_joules", "settings", "runs",
+)  # fmt: skip
+"""The header of the grouped CSV; what differs within a group is empty."""
+
+
+def write_groups_csv(benchmarks: Benchmarks) -> str:
+    """One line a row: mean, sample standard deviation (empty for one run) and number of runs."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, GROUP_COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for row in benchmarks.rows:
+        fields = _row(row)
+        for name in ("test_accuracy", "best_accuracy", "tta_accuracy"):
+            spread = fields.pop(name) or {"mean": None, "sd": None}
+            fields |= {f"{name}_mean": spread["mean"], f"{name}_sd": spread["sd"]}
+        writer.writerow({name: _cell(value) for name, value in fields.items()})
+    return text.getvalue()
+
+
 def _cell(value: Any) -> Any:
     """Lists and mappings as JSON, true and false as JSON writes them, None as nothing."""
     return json.dumps(value) if isinstance(value, list | dict | bool) else value
@@ -64,16 +86,19 @@ def _fields(run: FinishedRun) -> dict[str, Any]:
 
 def _row(row: Row) -> dict[str, Any]:
     run, result = row.first, row.first.result
+    reference = row.common(lambda each: each.reference)
     return {
+        "grouped_by": row.by,
+        "n": len(row.runs),
         "label": run.label,
         "origin": run.origin,
-        "model_name": run.model_name,
-        "parameters": result.parameters,
+        "model_name": row.common(lambda each: each.model_name),
+        "parameters": row.common(lambda each: each.result.parameters),
         "data_source": result.data_source,
         "split": result.split,
         "train_images": result.train_images,
         "test_images": result.test_images,
-        "epochs": result.epochs,
+        "epochs": row.common(lambda each: each.result.epochs),
         "complete": result.complete,
         "test_accuracy": _spread(row.spread("test_accuracy")),
         "best_accuracy": _spread(row.spread("best_accuracy")),
@@ -82,13 +107,14 @@ def _row(row: Row) -> dict[str, Any]:
         "total_seconds": row.spread("total_seconds").mean,
         "images_per_second": row.spread("images_per_second").mean,
         "energy_joules": row.energy_joules.mean if row.energy_joules else None,
-        "device": result.device_name or result.device,
-        "devices": result.devices,
-        "precision": result.precision,
-        "reference_accuracy": run.reference.accuracy if run.reference else None,
+        "device": row.common(lambda each: each.result.device_name or each.result.device),
+        "devices": row.common(lambda each: each.result.devices),
+        "precision": row.common(lambda each: each.result.precision),
+        "reference_accuracy": reference.accuracy if reference else None,
         "best_minus_reference": row.above_reference("best_accuracy"),
         "final_minus_reference": row.above_reference("test_accuracy"),
-        "hyperparameters": run.hyperparameters,
+        "hyperparameters": row.common(lambda each: each.hyperparameters),
+        "settings": row.settings,
         "seeds": row.seeds,
         "notes": notes(row),
         "runs": [run.id for run in row.runs],

@@ -9,9 +9,9 @@ import functools
 import math
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from fmnist_tui import fields, presets
 from fmnist_tui.config import ConfigError, Reference, RunConfig
@@ -19,6 +19,7 @@ from fmnist_tui.report.describe import network_name
 from fmnist_tui.runs import store
 from fmnist_tui.runs.records import SCHEMA_VERSION, Result, State
 
+T = TypeVar("T")
 NOT_COMPARED = (
     "seed",
     "training.precision",
@@ -33,6 +34,17 @@ NOT_COMPARED = (
 )
 """Fields that make no other experiment: the seed, how the arithmetic is done, how often is looked. What they
 came to stands in the result, and `max_steps` in its `complete`. (So do `data.source` and `data.split`.)"""
+
+Grouping = Literal["settings", "preset", "seed", "device"]
+GROUPINGS: dict[Grouping, str] = {
+    "settings": "Runs that differ in nothing but the seed share a row: mean ± sample standard deviation.",
+    "preset": "All runs of a preset share a row, whatever was changed, on whatever device: mean ± sample standard "
+    "deviation (number of runs).",
+    "seed": "The runs of a preset with one seed share a row: mean ± sample standard deviation (number of runs).",
+    "device": "The runs of a preset on one kind of device share a row: mean ± sample standard deviation (number of "
+    "runs).",
+}
+"""Which runs share a row, and how that is said. Data, split and a step limit always keep rows apart."""
 
 SHOWN_NUMBERS = ("test_accuracy", "best_accuracy", "train_accuracy", "total_seconds", "images_per_second")
 
@@ -83,6 +95,16 @@ class FinishedRun:
         )
 
 
+def group_key(run: FinishedRun, by: Grouping) -> Hashable:
+    """Runs whose keys are equal share a row."""
+    if by == "settings":
+        return run.group
+    result = run.result
+    device = (result.device_name or result.device, result.devices)
+    of_its_own = {"preset": (), "seed": (result.seed,), "device": device}[by]
+    return (run.origin, run.label, result.data_source, result.split, result.complete, of_its_own)
+
+
 @dataclass(frozen=True)
 class Spread:
     """A measured value over the runs of a row."""
@@ -100,9 +122,25 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """Runs that differ in nothing but the seed, oldest first: one line of the table."""
+    """Runs of one group, oldest first: one line of the table. By default they differ in nothing but the seed."""
 
     runs: tuple[FinishedRun, ...]
+    by: Grouping = "settings"
+
+    def common(self, value: Callable[[FinishedRun], T]) -> T | None:
+        """What a value is in all runs of the row; None where they differ."""
+        first = value(self.runs[0])
+        return first if all(value(run) == first for run in self.runs[1:]) else None
+
+    @property
+    def settings(self) -> int:
+        """How many different sets of hyperparameters the runs have."""
+        return len({tuple(run.hyperparameters.items()) for run in self.runs})
+
+    @property
+    def epochs(self) -> list[int]:
+        """The different numbers of epochs trained, ascending."""
+        return sorted({run.result.epochs for run in self.runs})
 
     @property
     def first(self) -> FinishedRun:
@@ -137,7 +175,7 @@ class Row:
 
     def above_reference(self, field: str) -> float | None:
         """Percentage points of a mean accuracy above the reference's; None where there is none to compare with."""
-        reference = self.first.reference
+        reference = self.common(lambda run: run.reference)
         return None if reference is None else self.spread(field).mean - reference.accuracy
 
 
@@ -151,6 +189,11 @@ class Benchmarks:
     """The best final accuracy first, incomplete runs last."""
     skipped: list[tuple[str, str]]
     """(id, why) of runs that have finished, by what lies there, but whose result can't be used."""
+    by: Grouping = "settings"
+
+    def grouped(self, by: Grouping) -> Benchmarks:
+        """The same runs in other rows."""
+        return replace(self, rows=make_rows(reversed(self.runs), by), by=by)
 
 
 def collect(runs_dir: Path, only: Set[str] = frozenset()) -> Benchmarks:
@@ -186,12 +229,12 @@ def _unusable(run: store.Run) -> str:
     return f"result.json: {broken[0]} is not a finite number" if broken else ""
 
 
-def make_rows(runs: Iterable[FinishedRun]) -> list[Row]:
-    """Rows of the runs (oldest first) that differ in nothing but the seed, in the table's order."""
+def make_rows(runs: Iterable[FinishedRun], by: Grouping = "settings") -> list[Row]:
+    """Rows of the runs (oldest first), grouped, in the table's order."""
     groups: dict[Hashable, list[FinishedRun]] = {}
     for run in runs:
-        groups.setdefault(run.group, []).append(run)
-    rows = [Row(tuple(group)) for group in groups.values()]
+        groups.setdefault(group_key(run, by), []).append(run)
+    rows = [Row(tuple(group), by) for group in groups.values()]
     return sorted(rows, key=lambda row: (not row.first.result.complete, -row.spread("test_accuracy").mean))
 
 

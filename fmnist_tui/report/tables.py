@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fmnist_tui import presets
 from fmnist_tui.report import describe
 from fmnist_tui.report.blocks import Block, Code, Column, Heading, Items, Paragraph, Table
-from fmnist_tui.report.rows import Benchmarks, FinishedRun, Row, Spread
+from fmnist_tui.report.rows import GROUPINGS, Benchmarks, FinishedRun, Row, Spread
 from fmnist_tui.report.words import duration, energy, percent, signed, speed
 
+VARIOUS = "various"
+"""What a cell says where the runs of a row differ."""
 NOTHING = "-"
 """What a cell without a value says."""
 
@@ -54,8 +58,7 @@ LEGEND = (
     "Finished runs only. Accuracy is the test accuracy in % after the last epoch; best is the highest over the "
     "evaluated epochs, which is what the reference reports, so best - reference compares like with like. Time is "
     "measured: all that a run was at work, from loading the data to saving the result; energy is what its GPU's own "
-    "counter says, where it has one, other programs on that GPU included. Runs that differ in nothing "
-    "but the seed share a row: mean ± sample standard deviation."
+    "counter says, where it has one, other programs on that GPU included."
 )
 PUBLISHED = (
     "The reference's rows as published: custom split, one GTX 1080 Ti, 2018. The accuracy is the best over all "
@@ -67,7 +70,7 @@ def report(benchmarks: Benchmarks) -> list[Block]:
     """The whole report: the tables, the results to beat, the hyperparameters, and what was left out."""
     rows = benchmarks.rows
     if rows:
-        opening = Paragraph.of(LEGEND)
+        opening = Paragraph.of(LEGEND, GROUPINGS[benchmarks.by])
     else:
         start = Code("fmnist-tui run preset quick")
         opening = Paragraph.of("No run has finished yet. This one takes a minute or two:", start)
@@ -112,34 +115,32 @@ def results_table(rows: list[Row], compared: bool = False) -> Table:
 
 def headline(row: Row) -> tuple[str, ...]:
     """The cells below HEADLINE."""
-    result = row.first.result
+    parameters = row.common(lambda run: run.result.parameters)
     return (
-        row.first.model_name,
-        f"{result.parameters:,}",
-        _accuracy(row.spread("test_accuracy")),
+        model_name(row),
+        VARIOUS if parameters is None else f"{parameters:,}",
+        _accuracy(row, "test_accuracy"),
         duration(row.spread("total_seconds").mean),
-        f"{result.epochs:,}",
+        between(row.epochs),
     )
 
 
 def _measured(row: Row) -> tuple[str, ...]:
-    first, last = row.best_epochs[0], row.best_epochs[-1]
-    epochs = f"{first:,}" if first == last else f"{first:,}-{last:,}"
     runs = str(len(row.runs))
     if len(row.seeds) < len(row.runs):
         runs += f" ({len(row.seeds)} seed{'s' if len(row.seeds) > 1 else ''})"
     return (
-        f"{_accuracy(row.spread('best_accuracy'))} ({epochs})",
+        f"{_accuracy(row, 'best_accuracy')} ({between(row.best_epochs)})",
         speed(row.spread("images_per_second").mean),
-        device(row.first),
-        precision(row.first),
+        row.common(device) or VARIOUS,
+        row.common(precision) or VARIOUS,
         data(row.first),
         runs,
     )
 
 
 def _averaged(row: Row) -> tuple[str, ...]:
-    return (NOTHING if row.tta_accuracy is None else _accuracy(row.tta_accuracy),)
+    return (NOTHING if row.tta_accuracy is None else spread_text(row.tta_accuracy),)
 
 
 def _energy(row: Row) -> tuple[str, ...]:
@@ -147,15 +148,32 @@ def _energy(row: Row) -> tuple[str, ...]:
 
 
 def _compared(row: Row) -> tuple[str, ...]:
-    reference = row.first.reference
+    reference = row.common(lambda run: run.reference)
     best, final = row.above_reference("best_accuracy"), row.above_reference("test_accuracy")
     if reference is None or best is None or final is None:
         return (NOTHING, NOTHING, NOTHING)
     return (percent(reference.accuracy), signed(best), signed(final))
 
 
-def _accuracy(spread: Spread) -> str:
+def _accuracy(row: Row, field: str) -> str:
+    """'94.81 ± 0.12'; in a row of another grouping than the usual with the number of runs: '94.81 ± 0.12 (3)'."""
+    return spread_text(row.spread(field)) + (f" ({len(row.runs)})" if row.by != "settings" else "")
+
+
+def spread_text(spread: Spread) -> str:
+    """'94.81 ± 0.12', or of a single run '94.81'."""
     return percent(spread.mean) + ("" if spread.sd is None else f" ± {percent(spread.sd)}")
+
+
+def between(numbers: Sequence[int]) -> str:
+    """Ascending numbers as '200', or from the first to the last: '20-200'."""
+    first, last = numbers[0], numbers[-1]
+    return f"{first:,}" if first == last else f"{first:,}-{last:,}"
+
+
+def model_name(row: Row) -> str:
+    """The network's name; of several different ones that."""
+    return row.common(lambda run: run.model_name) or VARIOUS
 
 
 def device(run: FinishedRun) -> str:
@@ -180,7 +198,9 @@ def data(run: FinishedRun) -> str:
 def notes(row: Row) -> str:
     """What sets a row apart from its preset as shipped; NOTHING where nothing does."""
     run = row.first
-    said = []
+    said = [f"seed {run.result.seed}"] if row.by == "seed" else []
+    if row.settings > 1:
+        return "; ".join([*said, f"{row.settings} different settings"])
     if not run.result.complete:
         said.append(f"stopped at {run.result.steps:,} steps")
     if changed := describe.changes(run.changed):
@@ -215,7 +235,8 @@ def hyperparameter_table(rows: list[Row]) -> Table:
     """One line for each configuration of the rows, whatever it ran on, with all its seeds."""
     seeds: dict[tuple[str, ...], set[int]] = {}
     for row in rows:
-        seeds.setdefault(_recipe(row.first), set()).update(row.seeds)
+        for run in row.runs:
+            seeds.setdefault(_recipe(run), set()).add(run.result.seed)
     return Table(RECIPE, tuple((*cells, ", ".join(map(str, sorted(found)))) for cells, found in seeds.items()))
 
 

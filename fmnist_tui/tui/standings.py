@@ -5,7 +5,7 @@ Pure functions over `report.rows`; called by `screens.benchmarks`. The exported 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from fmnist_tui import presets
 from fmnist_tui.config import Reference
 from fmnist_tui.report import tables
 from fmnist_tui.report.rows import Benchmarks, Row
-from fmnist_tui.report.words import duration, percent, signed, speed
+from fmnist_tui.report.words import duration, energy, percent, signed, speed
 
 Kind = Literal["section", "row", "reference"]
 SECTIONS = (
@@ -57,6 +57,7 @@ COLUMNS = (
     Column("speed", "img/s", 7, 6),
     Column("device", "device", 14, 7, False),
     Column("precision", "precision", 14, 10, False),
+    Column("energy", "energy", 9, 10),
     Column("parameters", "parameters", 10, 8),
     Column("at", "best epoch", 10, 11),
     Column("notes", "notes", 20, 12, False),
@@ -64,12 +65,15 @@ COLUMNS = (
 WIDEST = {"model": 34, "device": 24, "notes": 60}
 
 
-def choose(width: int) -> list[tuple[Column, int]]:
-    """The columns that fit `width` cells, each with its width; one cell of gap (two on wide screens) not counted."""
+def choose(width: int, grouped: bool = False) -> list[tuple[Column, int]]:
+    """The columns that fit `width` cells, each with its width; one cell of gap (two on wide screens) not counted.
+
+    Where rows are `grouped` otherwise than usual, the number of runs is one of the first.
+    """
     gap = gap_of(width)
     room = width - 2
     chosen: set[str] = set()
-    for column in sorted(COLUMNS, key=lambda column: column.rank):
+    for column in sorted(COLUMNS, key=lambda column: 2.5 if grouped and column.key == "runs" else column.rank):
         if column.width + gap <= room:
             room -= column.width + gap
             chosen.add(column.key)
@@ -87,16 +91,45 @@ def gap_of(width: int) -> int:
     return 2 if width >= 100 else 1
 
 
-def lines(benchmarks: Benchmarks) -> list[Line]:
-    """Every line, section by section: our rows, the best first, then the reference's."""
+def lines(benchmarks: Benchmarks, sort: str = "last", reverse: bool = False) -> list[Line]:
+    """Every line, section by section: our rows by a column (SORT_KEYS), then the reference's.
+
+    Accuracies and speeds begin with the highest, all else with the lowest; `reverse` turns that round. Rows without
+    a value come last.
+    """
     found: list[Line] = []
     for source, split, title in SECTIONS:
-        ours = [_row(row) for row in benchmarks.rows if _in_section(row, source, split)]
+        rows = [row for row in benchmarks.rows if _in_section(row, source, split)]
+        ours = [_row(row) for row in _sorted(rows, sort, reverse)]
         if ours:
             found += [Line("section", {"model": title}), *ours]
         if (source, split) == ("full", "custom"):
             found += [Line("section", {"model": TO_BEAT}), *_references()]
     return found
+
+
+SORT_KEYS: dict[str, Callable[[Row], float | str | None]] = {
+    "last": lambda row: row.spread("test_accuracy").mean,
+    "best": lambda row: row.spread("best_accuracy").mean,
+    "ahead": lambda row: row.above_reference("best_accuracy"),
+    "model": lambda row: row.first.label.lower(),
+    "time": lambda row: row.spread("total_seconds").mean,
+    "epochs": lambda row: row.epochs[-1],
+    "runs": lambda row: len(row.runs),
+    "speed": lambda row: row.spread("images_per_second").mean,
+    "device": lambda row: (row.common(tables.device) or tables.VARIOUS).lower(),
+    "parameters": lambda row: row.first.result.parameters,
+    "energy": lambda row: row.energy_joules.mean if row.energy_joules else None,
+}
+"""What rows are sorted by, by column."""
+HIGHEST_FIRST = ("last", "best", "ahead", "runs", "speed")
+
+
+def _sorted(rows: list[Row], sort: str, reverse: bool) -> list[Row]:
+    key = SORT_KEYS[sort]
+    known = [row for row in rows if key(row) is not None]
+    known.sort(key=lambda row: key(row), reverse=(sort in HIGHEST_FIRST) != reverse)  # type: ignore[arg-type,return-value]
+    return known + [row for row in rows if key(row) is None]
 
 
 def _in_section(row: Row, source: str, split: str) -> bool:
@@ -105,25 +138,32 @@ def _in_section(row: Row, source: str, split: str) -> bool:
 
 
 def _row(row: Row) -> Line:
-    result = row.first.result
+    parameters = row.common(lambda run: run.result.parameters)
     ahead = row.above_reference("best_accuracy")
-    first, last = row.best_epochs[0], row.best_epochs[-1]
     cells = {
-        "model": row.first.model_name,
+        "model": _name(row),
         "last": _spread(row, "test_accuracy"),
         "best": _spread(row, "best_accuracy"),
         "ahead": "" if ahead is None else signed(ahead),
         "time": duration(row.spread("total_seconds").mean),
-        "epochs": f"{result.epochs:,}",
+        "epochs": tables.between(row.epochs),
         "runs": str(len(row.runs)),
         "speed": speed(row.spread("images_per_second").mean),
-        "device": tables.device(row.first),
-        "precision": tables.precision(row.first),
-        "parameters": f"{result.parameters:,}",
-        "at": f"{first:,}" if first == last else f"{first:,}-{last:,}",
+        "device": row.common(tables.device) or tables.VARIOUS,
+        "precision": row.common(tables.precision) or tables.VARIOUS,
+        "parameters": tables.VARIOUS if parameters is None else f"{parameters:,}",
+        "energy": "" if row.energy_joules is None else energy(row.energy_joules.mean),
+        "at": tables.between(row.best_epochs),
         "notes": tables.notes(row).removeprefix(tables.NOTHING),
     }
     return Line("row", cells, row.runs[-1].id, None if ahead is None else ahead > 0)
+
+
+def _name(row: Row) -> str:
+    """The network's name; in a row of another grouping than the usual what its runs have in common."""
+    if row.by == "settings":
+        return tables.model_name(row)
+    return f"{row.first.label}, seed {row.first.result.seed}" if row.by == "seed" else row.first.label
 
 
 def _spread(row: Row, field: str) -> str:

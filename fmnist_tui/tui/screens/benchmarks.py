@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Static
 
 from fmnist_tui import report
-from fmnist_tui.report.rows import Benchmarks, collect
+from fmnist_tui.report.rows import GROUPINGS, Benchmarks, Grouping, collect
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.records import State
 from fmnist_tui.runs.store import Run
@@ -30,15 +30,28 @@ SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".html": "html"}
 """What an exported file's name says about its format."""
 
 
+_GROUPED: dict[Grouping, str] = {
+    "settings": "a row a configuration",
+    "preset": "a row a preset",
+    "seed": "a row a preset and seed",
+    "device": "a row a preset and device",
+}
+
+
 class BenchmarksScreen(FeedScreen):
     """One table in sections; read again, in a thread, when another run has finished."""
 
     HELP = (
         "Finished runs. Those that differ in nothing but the seed share a line: mean ± standard deviation. "
         "'last epoch' is the test accuracy at the end, 'best' the highest over all epochs, which is what the "
-        "reference reports; 'best-ref' is the difference in points, where both had the same data and split."
+        "reference reports; 'best-ref' is the difference in points, where both had the same data and split. "
+        "g groups otherwise: all runs of a preset; of a preset and a seed; of a preset and a kind of device. Copy and "
+        "export write the table in the grouping shown."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "sort", "Sort", tooltip="by the next column (or click a column's title)"),
+        Binding("S", "reverse", "Reverse", show=False, tooltip="the other way round"),
+        Binding("g", "group", "Group", tooltip="by settings, preset, seed, device"),
         Binding("x", "export", "Export", tooltip="write it to a file: Markdown, CSV, JSON or HTML"),
         Binding("y", "copy", "Copy", tooltip="copy it as Markdown to the terminal's clipboard"),
         Binding("escape", "app.back", "Back"),
@@ -50,8 +63,10 @@ class BenchmarksScreen(FeedScreen):
         self._runs_dir = runs_dir
         self._glyphs = glyphs
         self._finished: frozenset[tuple[str, str]] | None = None
+        self._benchmarks: Benchmarks | None = None
         self._lines: list[standings.Line] = []
-        self._skipped = 0
+        self._by: Grouping = "settings"
+        self._sort, self._reverse = "last", False
 
     def compose(self) -> ComposeResult:
         """Bar, a line that counts, the table, keys."""
@@ -90,13 +105,24 @@ class BenchmarksScreen(FeedScreen):
         if isinstance(found, str):
             self.query_one("#benchmarks-title", Static).update(found)
             return
-        self._lines = standings.lines(found)
+        self._benchmarks = found
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Group, sort and say so."""
+        found = self._benchmarks
+        if found is None:
+            return
+        self._lines = standings.lines(found.grouped(self._by), self._sort, self._reverse)
         number = len(found.runs)
         text = (
             words.count(number, "finished run") if number else "No run has finished yet; these are the results to beat"
         )
         if found.skipped:
             text += f"; {words.count(len(found.skipped), 'result')} could not be read"
+        if number:
+            column = next(column.title for column in standings.COLUMNS if column.key == self._sort)
+            text += f"; {_GROUPED[self._by]}; by {column}" + (", reversed" if self._reverse else "")
         self.query_one("#benchmarks-title", Static).update(text)
         self._show()
 
@@ -106,13 +132,14 @@ class BenchmarksScreen(FeedScreen):
         if not width or not self._lines:
             return
         row, gap = table.cursor_row, standings.gap_of(width)
-        chosen = standings.choose(width)
+        chosen = standings.choose(width, self._by != "settings")
         muted = self._color("foreground-muted")
         with self.app.batch_update():
             table.clear(columns=True)
             for column, cells in chosen:
                 title = column.title.rjust(cells) if column.numeric else column.title
-                table.add_column(Text(title, style=muted), width=cells + gap, key=column.key)
+                style = f"bold {self._color('primary')}" if column.key == self._sort else muted
+                table.add_column(Text(title, style=style), width=cells + gap, key=column.key)
             for line in self._lines:
                 table.add_row(*self._cells(line, chosen, gap))
             table.move_cursor(row=min(row or 1, len(self._lines) - 1))
@@ -141,6 +168,34 @@ class BenchmarksScreen(FeedScreen):
         if line.run_id:
             self.post_message(OpenRun(line.run_id))
 
+    @on(DataTable.HeaderSelected)
+    def _title_clicked(self, event: DataTable.HeaderSelected) -> None:
+        """Sort by this column; once more turns it round."""
+        key = str(event.column_key.value)
+        if key in standings.SORT_KEYS:
+            self._reverse = key == self._sort and not self._reverse
+            self._sort = key
+            self._arrange()
+
+    def action_sort(self) -> None:
+        """By the next of the columns that are shown."""
+        shown = [column.key for column, _ in standings.choose(self.size.width, self._by != "settings")]
+        keys = [key for key in shown if key in standings.SORT_KEYS]
+        after = keys.index(self._sort) + 1 if self._sort in keys else 0
+        self._sort, self._reverse = keys[after % len(keys)], False
+        self._arrange()
+
+    def action_reverse(self) -> None:
+        """The other way round."""
+        self._reverse = not self._reverse
+        self._arrange()
+
+    def action_group(self) -> None:
+        """The next grouping."""
+        names = list(GROUPINGS)
+        self._by = names[(names.index(self._by) + 1) % len(names)]
+        self._arrange()
+
     def action_export(self) -> None:
         """Ask for a file's name, then write it."""
         self.app.push_screen(ExportDialog(Path("benchmarks.md"), tuple(SUFFIXES)), self._chosen)
@@ -152,7 +207,7 @@ class BenchmarksScreen(FeedScreen):
     @work(thread=True, group="export")
     def _export(self, path: Path) -> None:
         try:
-            replace_bytes(path, report.render(self._runs_dir, SUFFIXES[path.suffix]).encode())
+            replace_bytes(path, report.render(self._runs_dir, SUFFIXES[path.suffix], group_by=self._by).encode())
             text, severity = f"Written to {path.absolute()}", "information"
         except (ValueError, OSError) as error:
             text, severity = f"{path} was not written: {error}", "error"
@@ -162,7 +217,7 @@ class BenchmarksScreen(FeedScreen):
     def action_copy(self) -> None:
         """To the clipboard, by the terminal's own escape sequence."""
         try:
-            text = report.render(self._runs_dir, "markdown")
+            text = report.render(self._runs_dir, "markdown", group_by=self._by)
         except (ValueError, OSError) as error:
             self.app.call_from_thread(self.app.notify, str(error), severity="error", markup=False)
             return
