@@ -1,7 +1,8 @@
-"""Take README's pictures of the app: `python scripts/screenshots.py --runs-dir runs [--run RUN]`.
+"""Take README's pictures of the app: `python scripts/screenshots.py --runs-dir runs [--run RUN] [--compare RUN RUN]`.
 
 Opens the app on a directory of real runs without a terminal, goes to each main screen and saves it as SVG
-under docs/images, at 80x24 and 120x40. What is shown is what those runs wrote.
+under docs/images, at 80x24 and 120x40. What is shown is what those runs wrote. With --compare it takes the picture of
+these runs side by side, and no other.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from fmnist_tui.runs import store
 from fmnist_tui.tui.app import FmnistApp
-from fmnist_tui.tui.messages import OpenRun
+from fmnist_tui.tui.messages import CompareRequested, OpenRun
 
 SIZES = ((80, 24), (120, 40))
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
@@ -49,14 +50,30 @@ async def shoot(runs_dir: Path, data_dir: Path | None, run_id: str, size: tuple[
         save(app, "benchmarks")
 
 
+async def shoot_comparison(runs_dir: Path, data_dir: Path | None, run_ids: list[str], size: tuple[int, int]) -> None:
+    """The Compare screen at one size."""
+    app = FmnistApp(runs_dir, data_dir)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(2.0)
+        app.post_message(CompareRequested(run_ids))
+        await pilot.pause(5.0)
+        save(app, "compare")
+
+
 def main() -> None:
     """Take every picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs-dir", type=Path, required=True)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--run", default="last", help="the run to show (default: the newest)")
+    parser.add_argument("--compare", nargs="+", metavar="RUN", help="two runs or more, for the picture of Compare")
     options = parser.parse_args()
     IMAGES.mkdir(parents=True, exist_ok=True)
+    if options.compare:
+        run_ids = [store.find_run(options.runs_dir, text).id for text in options.compare]
+        for size in SIZES:
+            asyncio.run(shoot_comparison(options.runs_dir, options.data_dir, run_ids, size))
+        return
     run = store.find_run(options.runs_dir, options.run)
     for size in SIZES:
         asyncio.run(shoot(options.runs_dir, options.data_dir, run.id, size))

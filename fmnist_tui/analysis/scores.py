@@ -5,6 +5,7 @@ Called by `evaluate`. NumPy only; the predictions come from predictions.npz or f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_tui.analysis.calibration import Calibration, Mended, calibration, cross_entropy, mended_by_temperature
+from fmnist_tui.analysis.confusion import accuracy, class_scores, confusion_matrix
 from fmnist_tui.config import CLASSES
 
 
@@ -39,15 +41,14 @@ def scores(
     """Scores of (N, 10) probabilities and (N,) predicted classes. `loss` is the evaluation's own where it is known;
     else it is computed from the probabilities, which were rounded to float16.
     """
-    right = classes == labels
-    of_class = [right[labels == number] for number in range(len(CLASSES))]
+    matrix = confusion_matrix(labels, classes)
     return Scores(
         images=len(labels),
-        accuracy=100.0 * int(right.sum()) / len(labels),
+        accuracy=accuracy(matrix),
         loss=cross_entropy(probabilities, labels) if loss is None else loss,
         by_class={
-            name: 100.0 * float(found.mean()) if found.size else None
-            for name, found in zip(CLASSES, of_class, strict=True)
+            name: None if math.isnan(recall) else recall
+            for name, recall in zip(CLASSES, class_scores(matrix).recall.tolist(), strict=True)
         },
         calibration=calibration(probabilities, labels, classes),
         mended=mended_by_temperature(probabilities, labels),

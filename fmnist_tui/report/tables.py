@@ -119,7 +119,7 @@ def headline(row: Row) -> tuple[str, ...]:
     return (
         model_name(row),
         VARIOUS if parameters is None else f"{parameters:,}",
-        _accuracy(row, "test_accuracy"),
+        _accuracy(row),
         duration(row.spread("total_seconds").mean),
         between(row.epochs),
     )
@@ -130,7 +130,7 @@ def _measured(row: Row) -> tuple[str, ...]:
     if len(row.seeds) < len(row.runs):
         runs += f" ({len(row.seeds)} seed{'s' if len(row.seeds) > 1 else ''})"
     return (
-        f"{_accuracy(row, 'best_accuracy')} ({between(row.best_epochs)})",
+        f"{spread_text(row.spread('best_accuracy'))} ({between(row.best_epochs)})",
         speed(row.spread("images_per_second").mean),
         row.common(device) or VARIOUS,
         row.common(precision) or VARIOUS,
@@ -140,11 +140,18 @@ def _measured(row: Row) -> tuple[str, ...]:
 
 
 def _averaged(row: Row) -> tuple[str, ...]:
-    return (NOTHING if row.tta_accuracy is None else spread_text(row.tta_accuracy),)
+    measured = sum(run.result.tta_accuracy is not None for run in row.runs)
+    return (NOTHING if row.tta_accuracy is None else spread_text(row.tta_accuracy) + _of_fewer(row, measured),)
 
 
 def _energy(row: Row) -> tuple[str, ...]:
-    return (NOTHING if row.energy_joules is None else energy(row.energy_joules.mean),)
+    counted = sum(run.result.energy_joules is not None for run in row.runs)
+    return (NOTHING if row.energy_joules is None else energy(row.energy_joules.mean) + _of_fewer(row, counted),)
+
+
+def _of_fewer(row: Row, number: int) -> str:
+    """Of how many runs a mean is, where it is not of all."""
+    return "" if number == len(row.runs) else f" ({number} of {len(row.runs)})"
 
 
 def _compared(row: Row) -> tuple[str, ...]:
@@ -155,9 +162,9 @@ def _compared(row: Row) -> tuple[str, ...]:
     return (percent(reference.accuracy), signed(best), signed(final))
 
 
-def _accuracy(row: Row, field: str) -> str:
+def _accuracy(row: Row) -> str:
     """'94.81 ± 0.12'; in a row of another grouping than the usual with the number of runs: '94.81 ± 0.12 (3)'."""
-    return spread_text(row.spread(field)) + (f" ({len(row.runs)})" if row.by != "settings" else "")
+    return spread_text(row.spread("test_accuracy")) + (f" ({len(row.runs)})" if row.by != "settings" else "")
 
 
 def spread_text(spread: Spread) -> str:

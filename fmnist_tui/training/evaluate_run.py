@@ -8,6 +8,7 @@ in the request's directory. Started by `fmnist-tui evaluate`; it writes nothing 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -93,6 +94,7 @@ def main() -> int:
     except ValidationError as error:
         print(f"evaluate_run: not a request: {error.errors()[0]['msg']}", file=sys.stderr)
         return ExitCode.USAGE
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic runs; read when CUDA starts
     first = 0
     for path in request.runs:
         run = RunDirectory(path)

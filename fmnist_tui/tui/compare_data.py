@@ -76,7 +76,9 @@ class RunCurves:
                 continue
             self._pass_time(record)
             if isinstance(record, EvalRecord):
-                self.evaluations = [kept for kept in self.evaluations if kept.step < record.step] + [record]
+                while self.evaluations and self.evaluations[-1].step >= record.step:
+                    self.evaluations.pop()  # the run went back to a checkpoint
+                self.evaluations.append(record)
                 self._add("test_accuracy", record.step, record.test_accuracy)
                 self._add("test_loss", record.step, record.test_loss)
 

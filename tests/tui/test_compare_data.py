@@ -89,6 +89,12 @@ def test_curves_differ_without_colour(sides: list[Side]) -> None:
     assert len({curve.style for curve in curves}) == 3
 
 
+def test_a_run_that_went_back_to_a_checkpoint() -> None:
+    curves = RunCurves()
+    curves.extend([event(0, "start"), line(10, 10), line(20, 20), event(25, "resume"), line(35, 15), line(45, 25)])
+    assert curves.by_step["train_loss"].x.tolist() == [10.0, 15.0, 25.0]
+
+
 def text_of(parts: list[tuple[str, str]]) -> str:
     return "".join(text for text, _ in parts)
 

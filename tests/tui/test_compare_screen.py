@@ -12,6 +12,7 @@ import synthetic_runs as made
 from synthetic import drawn, until, until_drawn
 from textual.pilot import Pilot
 
+from fmnist_tui.analysis import compare
 from fmnist_tui.data.source import load_sample
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import HostSample, State, Status, SystemRecord
@@ -19,6 +20,7 @@ from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.feed import SystemFeed
 from fmnist_tui.tui.messages import SystemSampled
+from fmnist_tui.tui.screens import runs as runs_screen
 from fmnist_tui.tui.screens.compare import CompareScreen
 from fmnist_tui.tui.screens.run import RunScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
@@ -65,6 +67,10 @@ async def open_comparison(pilot: Pilot[Any], runs: int = 2) -> None:
     await until_drawn(pilot, f"{runs} marked (p compares)")
     await pilot.press("p")
     await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen))
+
+
+def test_as_many_can_be_marked_as_compared() -> None:
+    assert runs_screen.MOST == compare.MOST
 
 
 async def test_marks_are_shown_taken_away_and_compared_in_their_order(app: FmnistApp) -> None:

@@ -41,6 +41,7 @@ def test_by_preset(runs: Path) -> None:
     assert wrn["Accuracy (Prec@1)"] == f"94.40 ± {sd:.2f} (4)" and wrn["Runs"] == "4 (2 seeds)"
     assert (wrn["Device"], wrn["# of Epochs"], wrn["Notes"]) == ("various", "100-200", "2 different settings")
     assert wrn["# of Parameters"] == "36,478,906" and wrn["Preset"] == "wrn"
+    assert wrn["Best (epoch)"] == "94.93 ± 0.00 (187)"
     assert densenet["Accuracy (Prec@1)"] == "93.90 (1)"
     assert cut["Accuracy (Prec@1)"] == "10.00 (1)" and "stopped at" in cut["Notes"], "a cut run is never averaged"
 

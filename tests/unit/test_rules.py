@@ -59,6 +59,7 @@ NO_TORCH = [
     "fmnist_tui.data.source",
     "fmnist_tui.models.count",
     "fmnist_tui.training.schedule",
+    "fmnist_tui.console.evaluate",
     "fmnist_tui.tui.app",
 ]
 

@@ -103,6 +103,7 @@ class CompareScreen(FeedScreen):
         self._shown = "both"
         self._smoothing = DEFAULT_SMOOTHING
         self._next_redraw = 0.0
+        self._written: tuple[object, ...] = ()
         self._redraw_waits = self._pointed = False
 
     @property
@@ -232,7 +233,11 @@ class CompareScreen(FeedScreen):
         parts = standing_parts(sides, left, glyphs, sorted(self._gone))
         if not beside:  # what differs is short: it comes before the tests, which scroll
             parts += [*settings, ("\n", "")]
-        self.query_one("#verdicts", Static).update(Content.assemble(*parts, *paired_parts(self._pairs, left)))
+        parts += paired_parts(self._pairs, left)
+        if (written := (parts, settings, beside)) == self._written:
+            return  # updating a text lays the screen out anew
+        self._written = written
+        self.query_one("#verdicts", Static).update(Content.assemble(*parts))
         differences = self.query_one("#differences", Static)
         differences.display = beside
         if beside:
