@@ -25,9 +25,7 @@ LOCK_SECONDS = 60.0
 """A writer holds the lock for as long as reading the runs takes; far longer than that means something is wrong."""
 
 
-def render(
-    runs_dir: Path, format: str = "markdown", only: Sequence[Run] = (), group_by: Grouping = "settings"
-) -> str:
+def render(runs_dir: Path, format: str = "markdown", only: Sequence[Run] = (), group_by: Grouping = "settings") -> str:
     """The report on a directory of runs, or on some of them alone, as text in one of FORMATS, ending in a newline.
 
     `group_by` says which runs share a row (`rows.GROUPINGS`); CSV has a line a run, or grouped otherwise a line a row.
