@@ -151,9 +151,10 @@ def _print_pictures(stdout: Console, pictures: Sequence[Picture], answers: Seque
         if not stdout.is_terminal:
             stdout.print(text, soft_wrap=True)
             continue
-        grid = Table.grid(padding=(0, 2, 1, 0))
+        grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_row(half_blocks(picture.pixels, colours=stdout.color_system is not None), text)
         stdout.print(grid)
+        stdout.print()
 
 
 def half_blocks(pixels: NDArray[np.uint8], colours: bool = True) -> RenderableType:

@@ -11,7 +11,7 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.console.doctor import probe_torch
 from fmnist_tui.console.launch import Start, get_data, start_new
 from fmnist_tui.console.output import console
-from fmnist_tui.fields import notes
+from fmnist_tui.fields import notes, with_changes
 from fmnist_tui.monitor.devices import devices_for
 from fmnist_tui.runs.provenance import differences, recorded
 from fmnist_tui.runs.records import Provenance
@@ -28,9 +28,23 @@ def repeat(run: Run, start: Start) -> int:
     if problem:
         raise RunError(f"{run.id}: cannot be repeated: {problem}")
     now = Provenance.model_validate(torch_sees["environment"] | {"data_sha256": images.sha256})
+    config, pinned = _with_its_threads(run, run.config, now.threads)
     names = {device["device"]: device["name"] for device in torch_sees["cuda_devices"]}
-    said = [*_what_differs(run, now, devices_for(start.device)[0].name, names), *_what_to_expect(run.config, run)]
-    return start_new(run.config, [*notes(run.config), f"repeats {run.id} with seed {run.config.seed}", *said], start)
+    said = [*_what_differs(run, now, devices_for(start.device)[0].name, names), *_what_to_expect(config, run)]
+    return start_new(config, [*notes(config), f"repeats {run.id} with seed {config.seed}", *pinned, *said], start)
+
+
+def _with_its_threads(run: Run, config: RunConfig, here: int | None) -> tuple[RunConfig, list[str]]:
+    """The configuration, with the CPU threads the run had where a deterministic one would take another number here.
+
+    Another number adds up in another order, and so gives other weights.
+    """
+    made = recorded(run)
+    used = (run.result.threads if run.result else None) or (made.threads if made else None)
+    if not config.training.deterministic or config.training.threads != "auto" or used in (None, here):
+        return config, []
+    note = f"training.threads: set to {used}, as then; auto would take {here} here"
+    return with_changes(config, {"training.threads": used}), [note]
 
 
 def _what_differs(run: Run, now: Provenance, device: str, gpu_names: Mapping[str, str]) -> list[str]:
@@ -38,7 +52,8 @@ def _what_differs(run: Run, now: Provenance, device: str, gpu_names: Mapping[str
     then = recorded(run)
     if then is None:
         return ["what it was made with was not recorded, so nothing could be compared"]
-    said = differences(then, now)
+    # A deterministic run has its threads back (_with_its_threads), the others' follow the load.
+    said = differences(then, now.model_copy(update={"threads": then.threads}))
     if run.status is not None and run.status.device_name:  # else it never came to its device
         before, after = (run.status.device, run.status.device_name), (device, gpu_names.get(device, ""))
         if before[0].partition(":")[0] != device.partition(":")[0]:

@@ -17,7 +17,7 @@ _STYLE = """
 }
 * { box-sizing: border-box; }
 body { margin: 2rem; color: var(--text); background: var(--back); font: 15px/1.5 system-ui, sans-serif; }
-h2 { margin-top: 2.5rem; } h2, h3 { line-height: 1.25; } h3 { margin: 1.6rem 0 0.6rem; }
+h2 { margin-top: 2.5rem; } h2, h3 { line-height: 1.25; break-after: avoid; } h3 { margin: 1.6rem 0 0.6rem; }
 small { color: var(--soft); font-weight: normal; font-size: 0.85rem; overflow-wrap: anywhere; }
 p { max-width: 75ch; }
 a { color: var(--train); }
@@ -75,6 +75,7 @@ svg .mark .cross { stroke-dasharray: none; }
   :root { color-scheme: light; --text: #000; --soft: #444; --back: #fff; --line: #bbb; --head: #eee;
     --train: #1f6fb8; --test: #c2410c; --other: #15803d; --wrong: 200 40 20; --right: 30 100 180; --bad: #b91c1c; }
   body { margin: 0; font-size: 11px; } .run { break-before: page; border: 0; } .table { overflow: visible; }
+  .charts { grid-template-columns: 1fr 1fr; }
   table { font-size: 9px; } th, td { padding: 0.1rem 0.3rem; }
   td:last-child:not(.number), .matrix td, .matrix th { min-width: 0; }
   th { white-space: normal; } .matrix td:last-child:not(.number) { min-width: 0; }

@@ -26,6 +26,7 @@ NOT_COMPARED = (
     "training.memory_format",
     "training.compile",
     "training.deterministic",
+    "training.threads",
     "training.micro_batch",
     "training.eval_every",
     "training.tta",

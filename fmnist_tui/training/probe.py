@@ -30,8 +30,13 @@ def probe() -> dict[str, Any]:
             **execution.choices,
             "reasons": execution.reasons,
         },
-        "environment": environment().model_dump(mode="json"),
+        "environment": environment().model_dump(mode="json") | {"threads": _deterministic_threads()},
     }
+
+
+def _deterministic_threads() -> int:
+    """CPU threads of a run whose number may not depend on the load."""
+    return choose(TrainingConfig(deterministic=True), torch.device("cpu")).threads
 
 
 def _cuda_count() -> int:

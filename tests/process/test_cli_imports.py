@@ -30,6 +30,7 @@ def a_run(runs_dir: Path) -> None:
     """A run to look at."""
     directory = store.create_run(runs_dir, load_preset("quick"), device="cpu")
     directory.worker_log.write_text("hello\n")
+    directory.metrics.write_text('{"kind": "event", "event": "start"}\n')
     store.mark_failed(directory, "it was a test", 4)
 
 
@@ -52,6 +53,8 @@ def imports(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         "runs logs last",
         "runs stop last",
         "report",
+        "report --format html",
+        "runs export last --to csv",
         "data status",
     ],
 )

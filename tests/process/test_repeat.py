@@ -15,6 +15,7 @@ from fmnist_tui.cli import main
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console import repeat
 from fmnist_tui.data.source import load_sample
+from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import store
 from fmnist_tui.runs.files import replace_bytes
@@ -62,9 +63,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunConfig, str]]:
     return calls
 
 
-def stopped(runs_dir: Path, made: Provenance | None, **values: Any) -> RunDirectory:
+def stopped(runs_dir: Path, made: Provenance | None, config: RunConfig | None = None, **values: Any) -> RunDirectory:
     """A run that began with this provenance and was stopped."""
-    run = store.create_run(runs_dir, load_preset("quick"), device="cpu")
+    run = store.create_run(runs_dir, config or load_preset("quick"), device="cpu")
     status = Status(state="stopped", device="cpu", device_name="a processor")
     replace_bytes(run.status, status.model_copy(update=values).to_json().encode())
     if made is not None:
@@ -80,10 +81,9 @@ def test_what_is_not_as_it_was_is_said(runs_dir: Path, started: list[tuple[RunCo
     replace_bytes(run.launch, LaunchRequest(device="cpu", epochs=12).to_json().encode())
     assert main(["run", "repeat", "last"]) == 0
     ((config, notes),) = started
-    assert config == load_preset("quick")
+    assert config == load_preset("quick") and "threads" not in notes
     for said in (
         "torch: 2.13.0 then, 2.14.1 now",
-        "CPU threads: 8 then, 1 now",
         "had changes that commit",
         "train-images-idx3-ubyte has another content",
         "device: cuda:0 then, cpu now",
@@ -91,6 +91,17 @@ def test_what_is_not_as_it_was_is_said(runs_dir: Path, started: list[tuple[RunCo
         "deterministic is false",
     ):
         assert said in notes, said
+
+
+def test_a_deterministic_run_gets_its_threads_back(runs_dir: Path, started: list[tuple[RunConfig, str]]) -> None:
+    config = with_changes(load_preset("quick"), {"training.deterministic": True})
+    stopped(runs_dir, MADE.model_copy(update={"threads": 3}), config)
+    assert main(["run", "repeat", "last"]) == 0
+    assert started[0][0] == with_changes(config, {"training.threads": 3})
+    assert "training.threads: set to 3, as then; auto would take 1 here" in started[0][1]
+    stopped(runs_dir, MADE, config)
+    assert main(["run", "repeat", "last"]) == 0
+    assert started[1][0] == config and "threads" not in started[1][1]
 
 
 def test_where_nothing_differs_nothing_is_said(runs_dir: Path, started: list[tuple[RunConfig, str]]) -> None:
