@@ -48,7 +48,14 @@ def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
 
 
 def to_host(value: Any) -> Any:
-    """A copy of nested dicts, lists and tensors on the CPU that later training steps do not change."""
+    """A copy of nested dicts, lists and tensors on the CPU that later training steps do not change.
+
+    From a GPU the copies are only on their way, into pinned memory: `arrival` tells when they are whole. Steps
+    that follow in the stream change the weights after they were copied.
+    """
+    if isinstance(value, torch.Tensor) and value.is_cuda:
+        pinned = torch.empty_like(value, device="cpu", pin_memory=True)  # torch keeps such memory for the next time
+        return pinned.copy_(value.detach(), non_blocking=True)
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
@@ -56,6 +63,15 @@ def to_host(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(to_host(item) for item in value)
     return value
+
+
+def arrival(device: torch.device) -> torch.cuda.Event | None:
+    """The moment by which all copies begun so far are whole; None where copies are made at once."""
+    if device.type != "cuda":
+        return None
+    event = torch.cuda.Event()
+    event.record(torch.cuda.current_stream(device))
+    return event
 
 
 def all_finite(model: nn.Module) -> bool:
@@ -164,10 +180,18 @@ class Writer:
         self.told = ""
         """The problem the user was last told of."""
 
-    def save(self, state: dict[str, Any], is_best: bool) -> None:
-        """Begin to write a state that nothing changes any more; the one before must be done (`wait`)."""
+    def save(self, state: dict[str, Any], is_best: bool, arrived: torch.cuda.Event | None = None) -> None:
+        """Begin to write a state that nothing changes any more, once it has `arrived`.
+
+        The one before must be done (`wait`).
+        """
         assert self._pending is None
-        self._pending = self._pool.submit(save, self._run, state, is_best)
+        self._pending = self._pool.submit(self._save, state, is_best, arrived)
+
+    def _save(self, state: dict[str, Any], is_best: bool, arrived: torch.cuda.Event | None) -> None:
+        if arrived is not None:
+            arrived.synchronize()
+        save(self._run, state, is_best)
 
     def wait(self) -> None:
         """Until the write under way has ended; `problem` says how."""

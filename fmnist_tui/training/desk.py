@@ -20,6 +20,7 @@ from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import ControlRequest, EvalRecord, LaunchRequest, State
 from fmnist_tui.training import checkpoint
+from fmnist_tui.training.compiling import Choice
 from fmnist_tui.training.confusions import ConfusionLog
 from fmnist_tui.training.control import ControlReader, StopSignal
 from fmnist_tui.training.energy import RunEnergy, gpu_uuids
@@ -195,12 +196,23 @@ class Desk:
             raise RunDeleted(f"{self.run.path} is gone")
         if self.step.micro_batch < self.progress.micro_batch:
             self.progress.micro_batch = self.step.micro_batch
+            self.execution = replace(self.execution, compile=self.step.compile)
             self.reporter.event(
                 "warning",
                 f"out of memory: going on with {self.step.micro_batch} images at once, gradients accumulated; "
                 "batch-norm statistics are of those, not of the whole batch",
                 micro_batch=self.step.micro_batch,
             )
+
+    def chose(self, key: str, choice: Choice, where: str = "") -> None:
+        """Take in what a trial came to: an event, a warning for each failure, and the result's line."""
+        name = f"{key} of {where}" if where else key
+        for problem in choice.problems:
+            self.reporter.event("warning", f"{problem}; training goes on without", key=key)
+        self.reporter.event("choice", f"{name} {choice.mode}: {choice.reason}", key=name, value=choice.mode)
+        if not where:
+            reasons = self.execution.reasons | {key: choice.reason}
+            self.execution = replace(self.execution, compile=choice.mode, reasons=reasons)
 
     def restart_clocks(self) -> None:
         """Leave the time until now (an evaluation, a checkpoint) out of the measured speeds."""
@@ -393,7 +405,7 @@ class Desk:
         self._tell_position()
         self.progress.energy_joules = self.energy.total()
         self.reporter.sync()
-        self.writer.save(self._state(), is_best)
+        self.writer.save(self._state(), is_best, checkpoint.arrival(self.device))
         self._asked_for_checkpoint = False
         self._checkpoint_time = time.monotonic()
         self.reporter.update(phase="training")

@@ -20,6 +20,11 @@ EVAL_BATCH = {"cuda": 2000, "cpu": 250}
 """Images at once. On 2 CPU cores larger batches fall out of the cache; a GPU is busy from about 2,000 on."""
 
 
+def eval_batch(device: torch.device) -> int:
+    """Images at once, where memory allows it."""
+    return EVAL_BATCH.get(device.type, 1000)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Predictions for every image of a set, in its order, and what they amount to."""
@@ -48,14 +53,15 @@ def evaluate(
 ) -> Evaluation:
     """Predict the whole data set with `network`, which is `model` or its compiled form, in eval mode.
 
+    The compiled form is given whole batches only; the rest of the data set runs through `model`.
     `tta` = "flip" also averages each image's logits with those of its mirror image, for an accuracy of its own.
     Raises torch.OutOfMemoryError only where not even 50 images fit at once.
     """
     model.eval()
-    size = EVAL_BATCH.get(execution.device.type, 1000)
+    size = eval_batch(execution.device)
     while True:
         try:
-            return _evaluate(network, dataset, execution, size, tta)
+            return _evaluate(model, network, dataset, execution, size, tta)
         except torch.OutOfMemoryError:
             if size < 50:
                 raise
@@ -63,21 +69,27 @@ def evaluate(
 
 
 def _evaluate(
-    network: Callable[[Tensor], Tensor], dataset: DeviceDataset, execution: Execution, size: int, tta: str
+    model: nn.Module,
+    network: Callable[[Tensor], Tensor],
+    dataset: DeviceDataset,
+    execution: Execution,
+    size: int,
+    tta: str,
 ) -> Evaluation:
     losses, classes, probabilities, averaged = [], [], [], []
     for start in range(0, len(dataset), size):
         images, labels = dataset.images[start : start + size], dataset.labels[start : start + size]
         inputs = normalize(images, execution.dtype, execution.memory_format)
+        forward = network if len(images) == eval_batch(execution.device) else model
         with execution.autocast():
-            logits = network(inputs)
+            logits = forward(inputs)
         logits = logits.float()
         losses.append(F.cross_entropy(logits, labels, reduction="sum"))
         classes.append(logits.argmax(1).to(torch.uint8))
         probabilities.append(logits.softmax(1).half())
         if tta == "flip":
             with execution.autocast():
-                mirrored = network(inputs.flip(3))
+                mirrored = forward(inputs.flip(3))
             averaged.append((logits + mirrored.float()).argmax(1).to(torch.uint8))
     predicted = torch.cat(classes).cpu().numpy()
     truth = dataset.labels.cpu().numpy()

@@ -151,5 +151,5 @@ class Rig:
         """Seconds for evaluating the first `count` test images."""
         self.synchronize()
         started = time.perf_counter()
-        evaluate(self.model, self.step.network, self.test_set.first(count), self.execution)
+        evaluate(self.model, self.step.eval_network, self.test_set.first(count), self.execution)
         return time.perf_counter() - started

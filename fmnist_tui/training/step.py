@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from fmnist_tui.config import RunConfig
 from fmnist_tui.data import augment
 from fmnist_tui.data.batches import step_seed
+from fmnist_tui.training.compiling import GRAPH_MODES, compiled
 from fmnist_tui.training.optim import set_learning_rate
 from fmnist_tui.training.precision import Execution
 
@@ -41,8 +42,10 @@ class TrainStep:
         self, model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig, execution: Execution
     ) -> None:
         self.model = model
-        self.network: Callable[[Tensor], Tensor]
-        self.network = torch.compile(model, mode=execution.compile) if execution.compile != "off" else model
+        self.network: Callable[[Tensor], Tensor] = model
+        """What trains: the model, or its compiled form, which takes whole micro-batches only."""
+        self.eval_network: Callable[[Tensor], Tensor] = model
+        """What evaluates whole batches."""
         self.optimizer = optimizer
         self.config = config
         self.execution = execution
@@ -50,6 +53,17 @@ class TrainStep:
         self.generator = torch.Generator(execution.device)
         self.label_smoothing = config.training.label_smoothing
         self.scaler = torch.amp.GradScaler(execution.device.type, enabled=execution.precision == "fp16")
+        self.use(execution.compile)
+
+    def use(self, mode: str) -> None:
+        """Run the network from now on in this mode of torch.compile, or with 'off' as it is."""
+        self.compile = mode
+        self.network = self.model if mode == "off" else compiled(self.model, mode)
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether a whole batch takes more than one micro-batch."""
+        return self.micro_batch < self.config.training.batch_size
 
     def __call__(
         self,
@@ -68,14 +82,7 @@ class TrainStep:
         predictions () int64, on the device.
         Raises OutOfMemory where the batch does not fit and may not be split.
         """
-        seed = self.config.seed
-        self.generator.manual_seed(step_seed(seed, "augment", epoch, step))
-        torch.manual_seed(step_seed(seed, "network", epoch, step))  # dropout and Shake-Shake's branch weights
-        draws = augment.draw(len(labels), self.config.augment, self.generator, self.execution.device)
-        if flip is not None:
-            draws = draws._replace(flip=flip)
-        execution = self.execution
-        inputs = augment.apply(images, draws, self.config.augment, execution.dtype, execution.memory_format, size)
+        inputs = self.inputs(images, epoch, step, flip, size)
         set_learning_rate(self.optimizer, lr)
         while True:
             try:
@@ -87,14 +94,31 @@ class TrainStep:
         self.scaler.update()
         return loss, correct
 
+    def inputs(
+        self, images: Tensor, epoch: int, step: int, flip: Tensor | None = None, size: int | None = None
+    ) -> Tensor:
+        """The augmented and normalised batch (B, 1, size, size) of a step; seeds the network's noise for it too."""
+        seed = self.config.seed
+        self.generator.manual_seed(step_seed(seed, "augment", epoch, step))
+        torch.manual_seed(step_seed(seed, "network", epoch, step))  # dropout and Shake-Shake's branch weights
+        draws = augment.draw(len(images), self.config.augment, self.generator, self.execution.device)
+        if flip is not None:
+            draws = draws._replace(flip=flip)
+        execution = self.execution
+        return augment.apply(images, draws, self.config.augment, execution.dtype, execution.memory_format, size)
+
     def _forward_backward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         self.optimizer.zero_grad(set_to_none=True)
         self.model.train()
         total_loss = torch.zeros((), device=inputs.device)
         total_correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
         for part, target in zip(inputs.split(self.micro_batch), labels.split(self.micro_batch), strict=True):
+            # A short last batch would be compiled, and captured, for itself: 48 of 30,000 images aren't worth it.
+            whole = len(part) == self.micro_batch
+            if self.compile in GRAPH_MODES:
+                torch.compiler.cudagraph_mark_step_begin()
             with self.execution.autocast():
-                logits = self.network(part)
+                logits = self.network(part) if whole else self.model(part)
             mean = F.cross_entropy(logits.float(), target, label_smoothing=self.label_smoothing)
             loss = mean * (len(target) / len(labels))
             self.scaler.scale(loss).backward()
@@ -103,7 +127,11 @@ class TrainStep:
         return total_loss, total_correct
 
     def _halve_or_raise(self, error: torch.OutOfMemoryError, inputs: Tensor, labels: Tensor) -> None:
-        """Go on with half the micro-batch where the configuration allows it and half is at least 1."""
+        """Go on with half the micro-batch where the configuration allows it and half is at least 1.
+
+        And without compilation: each size would be compiled anew, and captured graphs hold memory of their own.
+        """
+        self.use("off")
         automatic = self.config.training.micro_batch == "auto"
         if automatic and self.micro_batch > 1:
             self._release()

@@ -10,12 +10,15 @@ import torch
 
 from fmnist_tui.data.batches import DeviceDataset, epoch_permutation, train_batch
 from fmnist_tui.data.source import Images
+from fmnist_tui.fields import with_changes
 from fmnist_tui.models import build_model
 from fmnist_tui.presets import load_preset
 from fmnist_tui.report.bench import BenchRecord
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.records import State
+from fmnist_tui.training import checkpoint
 from fmnist_tui.training.bench import __main__ as bench
+from fmnist_tui.training.compiling import choose_training
 from fmnist_tui.training.losses import LossLog
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
@@ -53,6 +56,66 @@ def test_no_step_waits_for_the_device(images: Images, name: str) -> None:
             if index == 7:
                 torch.cuda.set_sync_debug_mode("default")
     assert all(record.loss == record.loss for record in losses.collect(wait=True))
+
+
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+def test_compiled_steps_are_eager_ones_and_wait_for_nothing(images: Images, mode: str) -> None:
+    """Checked against eager steps, then trained with: finite losses, no synchronising call, no second capture."""
+    config = with_changes(load_preset("densenet"), {"training.batch_size": 32, "training.compile": mode})
+    device = torch.device("cuda", 0)
+    execution = choose(config.training, device)
+    dataset = DeviceDataset(images.train_images, images.train_labels, device)
+    model = build_model(config.model).to(device).to(memory_format=execution.memory_format)
+    step = TrainStep(model, build_optimizer(model, config.optimizer), config, execution)
+    permutation = epoch_permutation(len(dataset), config.seed, 1, device)
+    batches = []
+    for index in range(2):
+        pixels, labels = train_batch(dataset, permutation, index, 32)
+        batches.append((step.inputs(pixels, 1, index), labels))
+    choice = choose_training(step, batches, steps_left=100)
+    assert choice.mode == mode and not choice.problems, choice
+    losses = []
+    for index in range(12):
+        if index == 6:
+            torch.cuda.synchronize()
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            pixels, labels = train_batch(dataset, permutation, index % 5, 32)  # the fifth batch has 22 images
+            losses.append(step(pixels, labels, 0.01, 1, index)[0])
+        finally:
+            if index == 11:
+                torch.cuda.set_sync_debug_mode("default")
+    assert bool(torch.stack(losses).isfinite().all()) and len({float(loss) for loss in losses}) == 12
+
+
+def test_auto_tries_what_is_faster_and_leaves_no_trace(images: Images) -> None:
+    config = with_changes(load_preset("densenet"), {"training.batch_size": 32})
+    device = torch.device("cuda", 0)
+    execution = choose(config.training, device)
+    assert execution.try_compile
+    dataset = DeviceDataset(images.train_images, images.train_labels, device)
+    model = build_model(config.model).to(device).to(memory_format=execution.memory_format)
+    step = TrainStep(model, build_optimizer(model, config.optimizer), config, execution)
+    pixels, labels = train_batch(dataset, epoch_permutation(len(dataset), 1, 1, device), 0, 32)
+    batch = step.inputs(pixels, 1, 0), labels
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    random = torch.cuda.get_rng_state(device)
+    choice = choose_training(step, [batch], steps_left=10**6)
+    print(choice)  # the figures of this device, with -s
+    assert not choice.problems and "eager" in choice.reason and step.compile == choice.mode
+    assert torch.equal(torch.cuda.get_rng_state(device), random)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_a_checkpoint_holds_the_weights_of_its_moment() -> None:
+    """The copy is only on its way when the next step changes the weights."""
+    weights = torch.zeros(64 << 20, device="cuda")
+    kept = checkpoint.to_host({"a": [weights]})
+    arrived = checkpoint.arrival(weights.device)
+    weights.fill_(1.0)
+    assert arrived is not None
+    arrived.synchronize()
+    assert kept["a"][0].is_pinned() and not kept["a"][0].any()
 
 
 def test_a_worker_trains_on_the_gpu_and_resumes(runs_dir: Path) -> None:

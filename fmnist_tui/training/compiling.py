@@ -1,0 +1,216 @@
+"""Whether compiling the network pays on this device: found out by trying, on the spot.
+
+Called by the Desk before the first step. A trial leaves nothing behind: no weight moves, batch norm's statistics and
+the random generators are put back, and only the compiled network is kept where it turns out correct and
+faster. A compiler that fails costs a warning, never the run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmnist_tui.training.precision import Execution
+
+if TYPE_CHECKING:
+    from fmnist_tui.training.step import TrainStep
+
+Network = Callable[[Tensor], Tensor]
+
+BACKEND = "inductor"
+CANDIDATES = ("default", "reduce-overhead")
+"""What `auto` tries, the cheaper first: fused kernels, then the same from CUDA graphs."""
+GRAPH_MODES = ("reduce-overhead", "max-autotune")
+"""Modes that capture CUDA graphs, whose results are overwritten by their next call."""
+GUESSED_SECONDS = 90.0
+"""What compiling a network of this size may take, before it was tried. A guess: no GPU was at hand."""
+HOPED_SHARE = 0.4
+"""Share of the time left that compiling may save: a trial is made where this is more than it may take."""
+LEAST_GAIN = 1.03
+CHECKED_STEPS = 4
+"""Steps compared with eager ones. The first of a CUDA graph warms up, the second captures, the third replays."""
+WARM_UP_STEPS, TIMED_STEPS = 3, 20
+TOLERANCE = {"fp32": 0.02, "bf16": 0.1, "fp16": 0.05}
+"""Largest distance of all gradients from the eager ones, relative to their norm. TF32 and bf16 keep 10 and 7 bits
+of each factor, and fused kernels round elsewhere; a wrong kernel is off by the order of 1."""
+
+
+class Choice(NamedTuple):
+    """A mode of torch.compile, or 'off', why, and what went wrong on the way."""
+
+    mode: str
+    reason: str
+    problems: tuple[str, ...] = ()
+
+
+class Refused(Exception):
+    """A compiled network that does not compute what the eager one does; the text says by how much."""
+
+
+def compiled(model: nn.Module, mode: str) -> Network:
+    """`model` compiled for unchanging shapes; it compiles at its first call, once for each shape it is given."""
+    torch._inductor.config.fallback_random = True  # draws the same dropout and branch weights as the eager network
+    if BACKEND != "inductor":
+        return torch.compile(model, backend=BACKEND, dynamic=False)
+    return torch.compile(model, mode=mode, dynamic=False)
+
+
+def choose_training(step: TrainStep, batches: list[tuple[Tensor, Tensor]], steps_left: int) -> Choice:
+    """Settle how `step` runs its network, and have it run so: eager, or compiled in a mode that is right and pays.
+
+    `batches` are inputs (B, 1, H, W) and labels (B,) int64 as the step's network is going to see them.
+    """
+    execution = step.execution
+    if not execution.try_compile:
+        return _check_what_was_set(step, batches)
+    with _no_trace(step.model, execution.device):
+        eager = _seconds(partial(_forward_backward, step, step.model, *batches[0]), execution.device)
+        left = eager * steps_left
+        if left * HOPED_SHARE < GUESSED_SECONDS:
+            return Choice("off", f"the steps left take about {left:.0f} s, too few for compiling to pay")
+        best, found, problems = ("off", eager), [f"eager {1e3 * eager:.2f} ms"], []
+        for mode in CANDIDATES:
+            try:
+                began = time.perf_counter()
+                step.use(mode)
+                _compare(step, batches)
+                compile_seconds = time.perf_counter() - began
+                seconds = _seconds(partial(_forward_backward, step, step.network, *batches[0]), execution.device)
+            except Exception as error:  # a compiler may fail in any way; eager always works
+                problems.append(_in_words(mode, error))
+                continue
+            found.append(f"{mode} {1e3 * seconds:.2f} ms after {compile_seconds:.0f} s")
+            if best[1] >= seconds * LEAST_GAIN:
+                best = mode, seconds
+        _settle(step, best[0])
+    gain = f"; saves about {(eager - best[1]) * steps_left:.0f} s" if best[0] != "off" else "; nothing was faster"
+    return Choice(best[0], f"a step takes {', '.join(found)}{gain}", tuple(problems))
+
+
+def choose_evaluation(step: TrainStep, inputs: Tensor, batches_left: int) -> Choice:
+    """The same for evaluation, on inputs (B, 1, H, W): only where training is compiled, never with CUDA graphs."""
+    execution = step.execution
+    if step.compile == "off":
+        return Choice("off", "as training")
+    with _no_trace(step.model, execution.device), torch.inference_mode(), execution.autocast():
+        step.model.eval()
+        eager = _seconds(partial(step.model, inputs), execution.device)
+        if execution.try_compile and eager * batches_left * HOPED_SHARE < GUESSED_SECONDS:
+            return Choice("off", "too few evaluations are left for compiling to pay")
+        try:
+            network = compiled(step.model, "default")
+            _check(network(inputs).float(), step.model(inputs).float(), execution, "logits")
+            seconds = _seconds(partial(network, inputs), execution.device)
+        except Exception as error:  # as above
+            return Choice("off", "the compiler failed", (_in_words("default for evaluation", error),))
+    found = f"{len(inputs)} images take {1e3 * eager:.1f} ms eager, {1e3 * seconds:.1f} ms compiled"
+    if eager < seconds * LEAST_GAIN:
+        return Choice("off", found)
+    step.eval_network = network
+    return Choice("default", found)
+
+
+def _check_what_was_set(step: TrainStep, batches: list[tuple[Tensor, Tensor]]) -> Choice:
+    """A mode the user set is kept, where its first steps are right."""
+    mode = step.execution.compile
+    if mode == "off":
+        return Choice("off", step.execution.reasons["compile"])
+    if mode in GRAPH_MODES and step.accumulates:
+        # The gradients of one micro-batch would be overwritten by the next.
+        problem = f"{mode} can't accumulate gradients over micro-batches; compiling without CUDA graphs"
+        step.use("default")
+        return Choice("default", "micro-batches are accumulated", (problem,))
+    try:
+        with _no_trace(step.model, step.execution.device):
+            _compare(step, batches)
+    except Exception as error:  # a compiler may fail in any way; eager always works
+        step.use("off")
+        return Choice("off", "the network is not compiled correctly", (_in_words(mode, error),))
+    _settle(step, mode)
+    return Choice(mode, f"set; {CHECKED_STEPS} steps agree with eager ones")
+
+
+def _settle(step: TrainStep, mode: str) -> None:
+    """Go on in this mode and release what the others hold. A shape that fails to compile later runs eagerly."""
+    if step.compile != mode:
+        torch._dynamo.reset()  # the private memory of captured graphs; kernels stay in the compiler's cache
+        step.use(mode)
+    torch._dynamo.config.suppress_errors = mode != "off"
+
+
+@contextmanager
+def _no_trace(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Put buffers and random generators back, and drop the gradients, however the trial ends."""
+    saved = [buffer.clone() for buffer in model.buffers()]
+    training = model.training
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in zip(model.buffers(), saved, strict=True):
+                buffer.copy_(before)
+        model.zero_grad(set_to_none=True)
+        model.train(training)
+
+
+def _forward_backward(step: TrainStep, network: Network, inputs: Tensor, labels: Tensor) -> Tensor:
+    """A forward and backward pass as a step makes it, without the update: the loss, and gradients in the weights."""
+    if step.compile in GRAPH_MODES:
+        torch.compiler.cudagraph_mark_step_begin()
+    step.model.zero_grad(set_to_none=True)
+    step.model.train()
+    with step.execution.autocast():
+        logits = network(inputs)
+    loss = F.cross_entropy(logits.float(), labels, label_smoothing=step.label_smoothing)
+    (loss * (1024.0 if step.execution.precision == "fp16" else 1.0)).backward()
+    return loss.detach().clone()
+
+
+def _compare(step: TrainStep, batches: list[tuple[Tensor, Tensor]]) -> None:
+    """Raise Refused where loss or gradients of the step's network differ from the eager ones, or are not finite."""
+    for index in range(CHECKED_STEPS):
+        batch = batches[index % len(batches)]
+        results = []
+        for network in (step.model, step.network):
+            torch.manual_seed(index)
+            loss = _forward_backward(step, network, *batch)
+            gradients = [p.grad.detach().float().flatten() for p in step.model.parameters() if p.grad is not None]
+            results.append((loss.float(), torch.cat(gradients)))
+        for what, eager, other in zip(("loss", "gradients"), *results, strict=True):
+            _check(other, eager, step.execution, what)
+
+
+def _check(value: Tensor, eager: Tensor, execution: Execution, what: str) -> None:
+    distance = float((value - eager).norm() / eager.norm().clamp_min(1e-12))
+    if not distance <= TOLERANCE[execution.precision]:  # also where it is not a number
+        raise Refused(f"its {what} differ from the eager ones by {100 * distance:.3g} %")
+
+
+def _seconds(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds a call takes in the steady state."""
+    for _ in range(WARM_UP_STEPS):
+        run()
+    _synchronize(device)
+    began = time.perf_counter()
+    for _ in range(TIMED_STEPS):
+        run()
+    _synchronize(device)
+    return (time.perf_counter() - began) / TIMED_STEPS
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _in_words(mode: str, error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return f"training.compile = {mode} is not used: {' '.join(lines[:2])[:200]}"

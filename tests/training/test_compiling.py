@@ -1,0 +1,195 @@
+"""Compiling the network: what a trial decides, that it leaves nothing behind, and that no compiler can end a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fmnist_tui.data.source import Images
+from fmnist_tui.models import build_model
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import EventRecord, Result, parse_metric
+from fmnist_tui.training import compiling
+from fmnist_tui.training.compiling import choose_evaluation, choose_training
+from fmnist_tui.training.optim import build_optimizer
+from fmnist_tui.training.precision import choose
+from fmnist_tui.training.step import TrainStep
+from tests.training.conftest import Trainer, tiny_config
+
+Batches = list[tuple[Tensor, Tensor]]
+NOISY = {"kind": "shake_shake", "depth": 8, "base_channels": 4}
+
+
+@pytest.fixture(autouse=True)
+def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], None]]:
+    """Traces the network as a real compiler does, and runs what was traced; a test may put another in its place."""
+
+    def use(other: Any) -> None:
+        monkeypatch.setattr(compiling, "BACKEND", other)
+
+    use("aot_eager")
+    torch._dynamo.utils.counters.clear()
+    yield use
+    torch._dynamo.reset()
+    torch._dynamo.config.suppress_errors = False
+    torch._inductor.config.fallback_random = False
+
+
+def make_step(try_compile: bool = True, **training: Any) -> TrainStep:
+    config = tiny_config(model=NOISY, training={"deterministic": False, "batch_size": 8, **training})
+    torch.manual_seed(0)
+    model = build_model(config.model)
+    execution = replace(choose(config.training, torch.device("cpu")), try_compile=try_compile)
+    return TrainStep(model, build_optimizer(model, config.optimizer), config, execution)
+
+
+@pytest.fixture
+def batches(images: Images) -> Batches:
+    step = make_step()
+    pixels = torch.from_numpy(images.train_images[:16].copy())
+    labels = torch.from_numpy(images.train_labels[:16].copy()).long()
+    return [(step.inputs(pixels[i : i + 8], 1, 0), labels[i : i + 8]) for i in (0, 8)]
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Says how long a call takes, eager first, then each candidate."""
+
+    def set_seconds(*values: float) -> None:
+        answers = iter(values)
+        monkeypatch.setattr(compiling, "_seconds", lambda run, device: (run(), next(answers))[1])
+
+    return set_seconds
+
+
+def wrong(module: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+    """A compiler whose networks answer half of what they should."""
+    return lambda *values: [0.5 * value for value in module(*values)]
+
+
+def broken(module: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+    raise RuntimeError("no C++ compiler here")
+
+
+def test_the_faster_mode_is_kept_and_the_numbers_are_told(batches: Batches, seconds: Any) -> None:
+    step = make_step()
+    seconds(0.010, 0.008, 0.004)
+    choice = choose_training(step, batches, steps_left=100_000)
+    assert (choice.mode, step.compile, choice.problems) == ("reduce-overhead", "reduce-overhead", ())
+    assert "eager 10.00 ms, default 8.00 ms" in choice.reason and "saves about 600 s" in choice.reason
+    assert step.network is not step.model
+
+
+def test_what_is_hardly_faster_is_left(batches: Batches, seconds: Any) -> None:
+    step = make_step()
+    seconds(0.0100, 0.0099, 0.0120)
+    choice = choose_training(step, batches, steps_left=100_000)
+    assert (choice.mode, step.compile) == ("off", "off") and "nothing was faster" in choice.reason
+    assert step.network is step.model
+
+
+def test_a_short_run_makes_no_trial(batches: Batches, seconds: Any, backend: Any) -> None:
+    backend(broken)
+    step = make_step()
+    seconds(0.010)
+    choice = choose_training(step, batches, steps_left=1000)
+    assert choice.mode == "off" and "take about 10 s" in choice.reason and not choice.problems
+
+
+@pytest.mark.parametrize("outcome", [(0.01, 0.005, 0.02), (0.01, 0.02, 0.02)])
+def test_a_trial_leaves_nothing_behind(batches: Batches, seconds: Any, outcome: tuple[float, ...]) -> None:
+    """Weights, batch norm's statistics, gradients, random numbers: as if it had never been."""
+    step = make_step()
+    before = {key: value.clone() for key, value in step.model.state_dict().items()}
+    random = torch.get_rng_state()
+    seconds(*outcome)
+    choose_training(step, batches, steps_left=100_000)
+    assert torch.equal(torch.get_rng_state(), random)
+    after = step.model.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert all(parameter.grad is None for parameter in step.model.parameters())
+
+
+@pytest.mark.parametrize(("other", "words"), [(wrong, "differ from the eager ones"), (broken, "no C++ compiler")])
+@pytest.mark.parametrize("automatic", [True, False])
+def test_no_compiler_is_trusted(
+    batches: Batches, seconds: Any, backend: Any, other: Any, words: str, automatic: bool
+) -> None:
+    backend(other)
+    step = make_step(automatic, compile="auto" if automatic else "default")
+    seconds(0.01)
+    choice = choose_training(step, batches, steps_left=100_000)
+    assert choice.mode == step.compile == "off" and step.network is step.model
+    assert len(choice.problems) == (2 if automatic else 1)
+    assert all(words in problem for problem in choice.problems)
+
+
+def test_gradients_that_are_no_numbers_are_refused(batches: Batches, backend: Any) -> None:
+    """As Inductor once gave them, with a loss that was right."""
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+
+    def spoiled(module: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        return make_boxed_func(lambda *values: [None if v is None else v * float("nan") for v in module(*values)])
+
+    def plain(module: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        return make_boxed_func(module)
+
+    backend(aot_autograd(fw_compiler=plain, bw_compiler=spoiled))
+    step = make_step(False, compile="default")
+    choice = choose_training(step, batches, steps_left=10)
+    assert choice.mode == "off" and "gradients differ from the eager ones by nan" in choice.problems[0]
+
+
+def test_graphs_do_not_accumulate(batches: Batches) -> None:
+    step = make_step(False, compile="reduce-overhead", micro_batch=4)
+    choice = choose_training(step, batches, steps_left=10)
+    assert choice.mode == step.compile == "default" and "micro-batches" in choice.problems[0]
+
+
+def test_evaluation_has_its_own_network(batches: Batches, seconds: Any, backend: Any) -> None:
+    step = make_step()
+    inputs = batches[0][0]
+    assert choose_evaluation(step, inputs, 10**6).mode == "off", "training is not compiled"
+    step.use("default")
+    seconds(0.010, 0.005)
+    choice = choose_evaluation(step, inputs, 10**6)
+    assert choice.mode == "default" and step.eval_network is not step.model
+    step.eval_network = step.model
+    seconds(0.010)
+    backend(wrong)
+    assert choose_evaluation(step, inputs, 10**6).problems and step.eval_network is step.model
+
+
+def events(run: RunDirectory) -> list[EventRecord]:
+    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
+    return [record for record in records if isinstance(record, EventRecord)]
+
+
+def test_a_compiled_run_equals_an_eager_one(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise included. The short last batch of each epoch runs as it is: one shape is compiled, once."""
+    monkeypatch.setattr(compiling, "choose_evaluation", lambda *arguments: pytest.fail("its batch is never full"))
+    runs = []
+    for mode in ("off", "default"):
+        run = trainer.create(tiny_config(model=NOISY, training={"deterministic": False, "epochs": 2, "compile": mode}))
+        trainer.train(run)
+        runs.append(run)
+    eager, other = (trainer.weights(run) for run in runs)
+    assert all(torch.allclose(eager[key].float(), other[key].float(), rtol=1e-4, atol=1e-5) for key in eager)
+    result = Result.model_validate_json(runs[1].result.read_bytes())
+    assert result.compile == "default" and "agree with eager ones" in result.choices["compile"]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+def test_a_run_whose_compiler_fails_goes_on_without(trainer: Trainer, backend: Any) -> None:
+    backend(broken)
+    run = trainer.create(tiny_config(training={"deterministic": False, "epochs": 1, "compile": "default"}))
+    trainer.train(run)
+    warnings = [event.message for event in events(run) if event.event == "warning"]
+    assert len(warnings) == 1 and "no C++ compiler here" in warnings[0]
+    assert Result.model_validate_json(run.result.read_bytes()).compile == "off"
