@@ -50,8 +50,7 @@ def report_command(
 
     Runs on the sample have a table of their own.
 
-    html is one file that needs nothing else, to send to somebody: the table, and of each run its curves, confusion
-    matrix, most confident mistakes as pictures, configuration and versions.
+    html is one file that needs nothing else, and also shows each run's curves, confusion matrix and mistakes.
 
     BENCHMARKS.md in the runs directory holds the same, rewritten whenever a run finishes.
     """

@@ -139,8 +139,9 @@ def run_repeat(
 ) -> int:
     """Train a run once more: a new run with exactly its configuration and seed.
 
-    Says where versions, device or data are not what they were. On one CPU with training.deterministic = true and
-    nothing different the weights come out the same, bit for bit.
+    Says where versions, device or data are not what they were.
+
+    On one CPU, with training.deterministic = true and nothing different, it ends in the same weights bit for bit.
     """
     from fmnist_tui import paths
     from fmnist_tui.console.repeat import repeat

@@ -197,10 +197,12 @@ def export_command(
 ) -> int:
     """Write a run in the form of another program.
 
-    csv: train.csv, eval.csv, system.csv and event.csv. tensorboard: an event file; open its directory, or one of many
-    such, with 'tensorboard --logdir'.
+    csv: a directory with train.csv, eval.csv, system.csv and event.csv.
 
-    onnx: takes (B, 1, 28, 28) float32 pixels from 0 to 1 and normalises them itself, gives (B, 10) logits.
+    tensorboard: a directory with an event file, for 'tensorboard --logdir'.
+
+    onnx: takes (B, 1, 28, 28) float32 pixels from 0 to 1, normalises them itself, gives (B, 10) logits.
+
     safetensors: the network's state dict, with the normalisation in its metadata.
     """
     from fmnist_tui import paths

@@ -48,8 +48,9 @@ def predict_command(
 ) -> int:
     """Classify your own pictures with a run's network.
 
-    Any size and format: made grey and bright on black, trimmed, padded to a square and resized to 28x28, as the data
-    set was. On a terminal each is shown as the network saw it.
+    Any size and format; prepared as the data set was: grey, bright on black, trimmed, centred, 28x28.
+
+    On a terminal each is shown as the network saw it.
 
     Exit code 2 where a file is no picture; the others are classified all the same.
     """

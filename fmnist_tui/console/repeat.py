@@ -72,6 +72,8 @@ def _what_to_expect(config: RunConfig, run: Run) -> Sequence[str]:
             f"{run.id} was changed on the way to {epochs} epochs; this one trains for the {config.training.epochs} "
             "of its configuration"
         )
+    if run.result is not None and run.result.devices > 1:
+        said.append(f"{run.id} trained on {run.result.devices} GPUs; this one trains on as many as --gpus says")
     if not config.training.deterministic:
         said.append("training.deterministic is false: expect results that are close, not the same weights")
     return said
