@@ -1,29 +1,38 @@
-"""What the app costs on this machine: `python scripts/measure_app.py`.
+"""What the app costs on this machine: `python scripts/measure_app.py [start] [long] [watch] [beside] [beside-all]`.
 
-Opens the real app in a pseudo-terminal of 120x40 and measures
-- start-up: from exec until a directory of 200 runs is drawn;
-- watching: its processor time and memory while it shows a run at work;
-- slowdown: the speed of a training with the app open and without it, in turns (A B A B).
-Prints one line each, with the spread. Nothing else should be at work on the machine.
+Opens the real app in a pseudo-terminal and measures
+- start: from exec until a directory of 200 runs is drawn;
+- long: from Enter until all points of a run of 200,000 metric lines are drawn, and then what its new lines cost
+  beside those of a short run (both written by this script as a worker writes them);
+- watch: its processor time and memory while it shows a training at work, at three sizes of the terminal;
+- beside: the speed of a training on one thread, pinned to a core, with the app at work and with it halted
+  (SIGSTOP, so that nothing else differs), in many short turns: A B, B A, ...;
+- beside-all: the same with a training on all cores, which leaves none for the app.
+Prints one line each, with the spread. Nothing else should be at work on the machine. All take about eight minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
+import itertools
 import os
 import pty
+import random
 import re
 import select
 import shutil
 import signal
+import socket
 import statistics
 import struct
-import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -31,22 +40,31 @@ import psutil
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import process, store
+from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import State, TrainRecord, parse_metric
+from fmnist_tui.runs.records import EvalRecord, HostSample, State, SystemRecord, TrainRecord, parse_metric, utc_now
 
 CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()].|\x1b[=>]")
+
+
+LONG_LINES = 200_000
+LAST_ACCURACY = "66.66"
+"""Of the long run's last evaluation: when the chart's legend says it, the last line has been drawn."""
+SETTLE_SECONDS = 1.0
+"""After the app was halted or went on, before the speed counts."""
+SIZES = ((80, 24), (120, 40), (200, 60))
 
 
 class App:
     """The app in a pseudo-terminal."""
 
-    def __init__(self, runs_dir: Path) -> None:
+    def __init__(self, runs_dir: Path, size: tuple[int, int] = (120, 40)) -> None:
         self.began = time.perf_counter()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.environ |= {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
             os.execv(sys.executable, [sys.executable, "-m", "fmnist_tui", "--runs-dir", str(runs_dir)])
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.seen = b""
 
     def read(self, seconds: float) -> None:
@@ -59,19 +77,102 @@ class App:
                 except OSError:
                     return
 
-    def wait_for(self, text: bytes, limit: float = 30.0) -> float:
-        """Seconds from exec until the text was drawn."""
+    def wait_for(self, text: bytes, since: float | None = None, limit: float = 30.0) -> float:
+        """Seconds from exec (or a moment) until the text was drawn."""
+        since = self.began if since is None else since
         while text not in CONTROL.sub(b"", self.seen):
-            if time.perf_counter() - self.began > limit:
+            if time.perf_counter() - since > limit:
                 raise SystemExit(f"{text!r} was not drawn within {limit:g} s")
             self.read(0.005)
-        return time.perf_counter() - self.began
+        return time.perf_counter() - since
+
+    def open_run(self) -> float:
+        """Open the first run of the list; the moment of the key."""
+        self.read(1.0)
+        self.seen = b""
+        os.write(self.fd, b"\r")
+        return time.perf_counter()
+
+    def processor_seconds(self) -> float:
+        """Processor time so far."""
+        return float(sum(psutil.Process(self.pid).cpu_times()[:2]))
+
+    def share(self, seconds: float) -> float:
+        """Share of one core over a while, %."""
+        before, began = self.processor_seconds(), time.perf_counter()
+        self.read(seconds)
+        return 100 * (self.processor_seconds() - before) / (time.perf_counter() - began)
 
     def close(self) -> None:
         """Leave as a closed terminal does."""
         os.kill(self.pid, signal.SIGHUP)
         os.close(self.fd)
         os.waitpid(self.pid, 0)
+
+
+class Written:
+    """A run whose lines this script writes: a line of training four times a second, the status twice."""
+
+    def __init__(self, directory: Path, lines: int) -> None:
+        self.run = store.create_run(directory, load_preset("wrn"), device="cpu")
+        self._writer = LineWriter(self.run.metrics)
+        self._step, self._lines = 0, 0
+        self._ended = threading.Event()
+        text: list[str] = []
+        while self._lines < lines - 5:
+            text += self._epoch_lines("95.00")
+        text += self._epoch_lines(LAST_ACCURACY)[-2:]
+        self._writer.write("".join(text))
+        self._write_status()
+
+    def _train_line(self) -> str:
+        self._step += 2
+        self._lines += 1
+        loss = 0.1 + 1 / (1 + self._step / 5_000) + 0.01 * (self._step % 7)
+        return self._text(
+            TrainRecord(step=self._step, epoch=1 + (self._step - 1) // 118, loss=loss, loss_min=0.9 * loss,
+                        loss_max=1.1 * loss, lr=0.1, images_per_second=900.0)
+        )  # fmt: skip
+
+    def _epoch_lines(self, train_accuracy: str) -> list[str]:
+        lines = [self._train_line() for _ in range(59)]
+        sample = SystemRecord(host=HostSample(cpu_percent=50.0, ram_used=1 << 33, ram_total=1 << 35))
+        evaluation = EvalRecord(
+            epoch=self._step // 118, step=self._step, test_loss=0.3, test_accuracy=93.0, train_loss=0.2,
+            train_accuracy=float(train_accuracy), seconds=1.5,
+        )  # fmt: skip
+        self._lines += 4
+        return [*lines, *[self._text(sample)] * 3, self._text(evaluation)]
+
+    @staticmethod
+    def _text(record: TrainRecord | EvalRecord | SystemRecord) -> str:
+        return record.to_json() + "\n"
+
+    def _write_status(self) -> None:
+        before = store.read_status(self.run)
+        assert before is not None
+        changes = {
+            "state": State.RUNNING, "phase": "training", "pid": os.getpid(), "host": socket.gethostname(),
+            "pid_started": psutil.Process().create_time(), "step": self._step, "epoch": 1 + (self._step - 1) // 118,
+            "epochs": 5_000, "steps": 5_000 * 118, "steps_per_epoch": 118, "heartbeat": utc_now(),
+            "images_per_second": 900.0, "device": "cpu",
+        }  # fmt: skip
+        replace_bytes(self.run.status, before.model_copy(update=changes).to_json().encode())
+
+    def _write_on(self) -> None:
+        for nth in itertools.count():
+            if self._ended.wait(0.25):
+                return
+            self._writer.write(self._train_line())
+            if nth % 2:
+                self._write_status()
+
+    def __enter__(self) -> Written:
+        threading.Thread(target=self._write_on, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
 
 
 def measure_start(directory: Path, rounds: int) -> str:
@@ -89,60 +190,109 @@ def measure_start(directory: Path, rounds: int) -> str:
     return f"start-up with 200 runs: {spread(times[1:])} s ({rounds} starts)"
 
 
-def start_training(directory: Path) -> tuple[RunDirectory, subprocess.Popen[bytes]]:
-    """A long run of the quick preset."""
+def measure_long(directory: Path, rounds: int, seconds: float) -> list[str]:
+    """Opening a run of 200,000 lines, and what new lines cost."""
+    times, used, shares = [], [], {}
+    for lines in (LONG_LINES, 1_000):
+        place = directory / str(lines)
+        with Written(place, lines):
+            for nth in range(rounds + 1):  # the first one fills the caches
+                app = App(place)
+                app.wait_for(b"running")
+                before = app.processor_seconds()
+                drawn = app.wait_for(LAST_ACCURACY.encode(), app.open_run())
+                if lines == LONG_LINES and nth:
+                    times.append(drawn)
+                    used.append(app.processor_seconds() - before)
+                if nth == rounds:
+                    app.read(3.0)
+                    shares[lines] = app.share(seconds)
+                app.close()
+    long, short = shares[LONG_LINES], shares[1_000]
+    return [
+        f"all points of {LONG_LINES:,} lines drawn after {spread(times)} s ({rounds} times)",
+        f"processor time of that and a second of the list before: {spread(used)} s",
+        f"then watching it: {long:.1f} % of one core; a run of 1,000 lines: {short:.1f} % (once {seconds:g} s each)",
+    ]
+
+
+@contextlib.contextmanager
+def training(directory: Path, threads: int | None) -> Iterator[RunDirectory]:
+    """A long run of the quick preset; on one thread it is pinned to the first core."""
     config = with_changes(load_preset("quick"), {"training.epochs": 10_000, "training.eval_every": 10_000})
     run = store.create_run(directory, config, device="cpu", now=True)
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
     worker = process.start_worker(run)
-    while (status := store.read_status(run)) is None or status.step < 5:
-        if worker.poll() is not None:
-            raise SystemExit(run.worker_log.read_text())
-        time.sleep(0.1)
-    return run, worker
-
-
-def speed(run: RunDirectory, seconds: float) -> float:
-    """Training images a second over a while, from the metric lines."""
-    offset = run.metrics.stat().st_size
-    time.sleep(seconds)
-    with run.metrics.open("rb") as file:
-        file.seek(offset)
-        records = [parse_metric(line) for line in file.read().splitlines()[1:]]
-    speeds = [record.images_per_second for record in records if isinstance(record, TrainRecord)]
-    return statistics.median(speeds)
-
-
-def measure_watching(directory: Path, rounds: int, seconds: float) -> list[str]:
-    """Processor, memory and slowdown beside a training."""
-    run, worker = start_training(directory)
-    with_app, without, shares, memory = [], [], [], []
+    os.environ.pop("OMP_NUM_THREADS", None)
     try:
-        for _ in range(rounds):
-            without.append(speed(run, seconds))
-            app = App(directory)
-            app.wait_for(b"running")
-            os.write(app.fd, b"\r")
-            app.read(3.0)
-            one = psutil.Process(app.pid)
-            before, began = sum(one.cpu_times()[:2]), time.perf_counter()
-            offset = run.metrics.stat().st_size
-            app.read(seconds)
-            shares.append(100 * (sum(one.cpu_times()[:2]) - before) / (time.perf_counter() - began))
-            memory.append(one.memory_info().rss / 2**20)
-            with run.metrics.open("rb") as file:
-                file.seek(offset)
-                records = [parse_metric(line) for line in file.read().splitlines()[1:]]
-            with_app.append(statistics.median(r.images_per_second for r in records if isinstance(r, TrainRecord)))
-            app.close()
+        if threads == 1:
+            psutil.Process(worker.pid).cpu_affinity([0])
+        while (status := store.read_status(run)) is None or status.step < 5:
+            if worker.poll() is not None:
+                raise SystemExit(run.worker_log.read_text())
+            time.sleep(0.1)
+        yield run
     finally:
         worker.kill()
         worker.wait()
-    ratios = [a / b for a, b in zip(with_app, without, strict=True)]
-    return [
-        f"watching a run: {spread(shares)} % of one core, {max(memory):.0f} MiB ({rounds} times {seconds:g} s)",
-        f"training speed with the app / without: {spread(ratios, 3)} ({rounds} pairs)",
-        f"training speed without: {spread(without, 0)} images/s",
-    ]
+
+
+def measure_watching(directory: Path, rounds: int, seconds: float) -> list[str]:
+    """Processor time and memory while a training on one thread is on screen."""
+    found = []
+    with training(directory, 1):
+        for size in SIZES:
+            shares, memory = [], 0.0
+            for _ in range(rounds):
+                app = App(directory, size)
+                app.wait_for(b"running")
+                app.open_run()
+                app.read(4.0)
+                shares.append(app.share(seconds))
+                memory = max(memory, psutil.Process(app.pid).memory_info().rss / 2**20)
+                app.close()
+            found.append(
+                f"watching at {size[0]}x{size[1]}: {spread(shares)} % of one core, {memory:.0f} MiB "
+                f"({rounds} times {seconds:g} s)"
+            )
+    return found
+
+
+def speed(run: RunDirectory, app: App, seconds: float) -> float:
+    """Training images a second over a while, from the metric lines (their harmonic mean)."""
+    app.read(SETTLE_SECONDS)
+    offset = run.metrics.stat().st_size
+    app.read(seconds)
+    with run.metrics.open("rb") as file:
+        file.seek(offset)
+        records = [parse_metric(line) for line in file.read().splitlines()[1:]]
+    return statistics.harmonic_mean([r.images_per_second for r in records if isinstance(r, TrainRecord)])
+
+
+def measure_beside(directory: Path, pairs: int, seconds: float, threads: int | None) -> str:
+    """The speed of a training beside the app at work by that beside the halted app."""
+    ratios = []
+    with training(directory, threads) as run:
+        app = App(directory)
+        app.wait_for(b"running")
+        app.open_run()
+        app.read(4.0)
+        for nth in range(pairs):
+            found = {}
+            for halted in (False, True) if nth % 2 else (True, False):
+                os.kill(app.pid, signal.SIGSTOP if halted else signal.SIGCONT)
+                found[halted] = speed(run, app, seconds)
+            ratios.append(found[False] / found[True])
+        os.kill(app.pid, signal.SIGCONT)
+        app.close()
+    draws = [statistics.median(random.choices(ratios, k=pairs)) for _ in range(10_000)]
+    low, *_, high = statistics.quantiles(draws, n=40)
+    on = "one thread pinned to a core" if threads == 1 else "all cores"
+    return (
+        f"training on {on}, with the app / without: median {statistics.median(ratios):.4f}, "
+        f"95 % bootstrap interval {low:.4f} to {high:.4f} ({pairs} pairs of {seconds:g} s)"
+    )
 
 
 def spread(values: list[float], digits: int = 2) -> str:
@@ -153,15 +303,26 @@ def spread(values: list[float], digits: int = 2) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", help="what to measure (default: all)")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--seconds", type=float, default=12.0, help="of a look at processor time")
+    parser.add_argument("--pairs", type=int, default=20)
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="fmnist-measure-"))
     os.environ["FMNIST_TUI_STATE_DIR"] = str(place / "state")
+    parts: dict[str, Callable[[], str | list[str]]] = {
+        "start": lambda: measure_start(place / "many", options.rounds),
+        "long": lambda: measure_long(place / "long", options.rounds, options.seconds),
+        "watch": lambda: measure_watching(place / "watch", options.rounds, options.seconds),
+        "beside": lambda: measure_beside(place / "one", options.pairs, 4.0, 1),
+        "beside-all": lambda: measure_beside(place / "all", options.pairs, 4.0, None),
+    }
+    if unknown := set(options.what) - set(parts):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
     try:
-        print(measure_start(place / "many", options.rounds), flush=True)
-        for line in measure_watching(place / "one", options.rounds, options.seconds):
-            print(line, flush=True)
+        for name in options.what or parts:
+            found = parts[name]()
+            print(found if isinstance(found, str) else "\n".join(found), flush=True)
         print(f"load average now {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
     finally:
         shutil.rmtree(place)

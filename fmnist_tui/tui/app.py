@@ -154,6 +154,8 @@ class FmnistApp(App[None]):
             for screen in self.feed_screens():
                 if message.run.id in screen.watched_runs:
                     screen.run_advanced(message.run, message.records, message.restarted)
+                    if message.caught_up:
+                        screen.run_caught_up(message.run.id)
         finally:
             self.feed.taken(message.run.id)
 

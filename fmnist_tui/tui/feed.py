@@ -179,10 +179,12 @@ class Feed(threading.Thread):
             return
         if watched is None:
             watched = self._watched[run_id] = _Watched(run)
+        behind = watched.reader.more
         records, restarted = watched.reader.read()
-        if records or restarted or run is not watched.sent:
+        caught_up = behind and not watched.reader.more
+        if records or restarted or caught_up or run is not watched.sent:
             watched.sent, watched.untaken = run, True
-            self._post(RunAdvanced(run, records, restarted))
+            self._post(RunAdvanced(run, records, restarted, caught_up))
 
     def _look_at_log(self, run_id: str) -> None:
         reader = self._logs.get(run_id)

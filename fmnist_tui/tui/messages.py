@@ -28,12 +28,16 @@ class RunsListed(Message):
 
 
 class RunAdvanced(Message):
-    """What a watched run wrote since the last such message; `restarted` says to forget what came before."""
+    """What a watched run wrote since the last such message; `restarted` says to forget what came before.
 
-    def __init__(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
+    A long file comes in several messages; `caught_up` marks the last of them.
+    """
+
+    def __init__(self, run: Run, records: list[MetricRecord], restarted: bool, caught_up: bool = False) -> None:
         self.run = run
         self.records = records
         self.restarted = restarted
+        self.caught_up = caught_up
         super().__init__()
 
 

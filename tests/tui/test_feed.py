@@ -280,6 +280,25 @@ class TestFeed:
         inbox.wait(lambda: inbox.of(RunAdvanced)[-1].run.status.epoch == 4)  # type: ignore[union-attr]
         assert not any(message.restarted for message in inbox.of(RunAdvanced)[1:])
 
+    def test_the_last_part_of_a_long_file_is_marked(
+        self, feed: Feed, inbox: Inbox, maker: RunMaker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reading, "READ_BYTES", 100_000)
+        run = maker.make("wrn", State.RUNNING, epoch=3)
+        maker.write_metrics(run, 700)
+        feed.watch([run.id])
+        inbox.wait(lambda: len(inbox.of(RunAdvanced)) == 1)
+        while not inbox.of(RunAdvanced)[-1].caught_up:
+            count = len(inbox.of(RunAdvanced))
+            feed.taken(run.id)
+            inbox.wait(lambda count=count: len(inbox.of(RunAdvanced)) > count)
+        assert len(inbox.of(RunAdvanced)) >= 3
+        assert sum(len(message.records) for message in inbox.of(RunAdvanced)) == 1400
+        maker.write_metrics(run, 1, first=701)
+        feed.taken(run.id)
+        inbox.wait(lambda: len(inbox.of(RunAdvanced)[-1].records) == 2)
+        assert [message.caught_up for message in inbox.of(RunAdvanced)].count(True) == 1
+
     def test_nothing_more_is_read_before_the_app_has_taken_it(self, feed: Feed, inbox: Inbox, maker: RunMaker) -> None:
         run = maker.make("wrn", State.RUNNING, epoch=3)
         maker.write_metrics(run, 1)

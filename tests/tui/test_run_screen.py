@@ -219,6 +219,22 @@ async def test_a_run_deleted_under_the_screen(tmp_path: Path):
         assert app.went_back == 1
 
 
+async def test_the_last_points_of_a_long_run_are_drawn_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not when the next redraw for new data is due, which is never here."""
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(done=12.0))
+        await show(pilot, run, lines[:40])
+        monkeypatch.setattr(run_screen, "REDRAW_SECONDS", 1e6)
+        monkeypatch.setattr(run_panes, "CHART_SECONDS", 1e6)
+        app.shown._changed()  # takes note of the new times
+        await pilot.pause(0.05)
+        before = _chart_text(app, "loss")
+        app.shown.run_advanced(run, lines[40:], False)
+        app.shown.run_caught_up(run.id)
+        assert _chart_text(app, "loss") != before
+
+
 async def test_lines_written_anew_replace_the_old(tmp_path: Path):
     app = Host()
     async with app.run_test(size=SMALL) as pilot:

@@ -39,6 +39,9 @@ class FeedScreen(Screen[None]):
     def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
         """`watched_run` wrote new metric lines or its status changed; `restarted`: forget what came before."""
 
+    def run_caught_up(self, run_id: str) -> None:
+        """All that a run's long file of metric lines held has come; what follows comes as it is written."""
+
     def run_vanished(self, run_id: str) -> None:
         """`watched_run`'s directory is gone."""
 

@@ -164,6 +164,12 @@ class RunScreen(FeedScreen):
         self._look_for_ghost(getattr(self.app, "runs", []))
         self._changed()
 
+    def run_caught_up(self, run_id: str) -> None:
+        """All points of a long run are there: show them now, not when it is time again."""
+        self._next_redraw = 0.0
+        self.panes.draw_next()
+        self._changed()
+
     def run_vanished(self, run_id: str) -> None:
         """Say that the run is gone and keep showing what is known."""
         self._vanished = True
@@ -223,7 +229,7 @@ class RunScreen(FeedScreen):
         self._redraw_waits = False
         if not self.is_mounted or not self.is_seen:
             return
-        begun = time.monotonic()
+        begun, used = time.monotonic(), time.thread_time()
         self._show_header()
         if self.run is not None:
             self.panes.show(Shown(self.run, self.data, self.ghost, self._log_tail))
@@ -233,7 +239,8 @@ class RunScreen(FeedScreen):
         if key != self._bound_for:
             self._bound_for = key
             self.refresh_bindings()
-        self._next_redraw = begun + max(REDRAW_SECONDS, (time.monotonic() - begun) / REDRAW_SHARE)
+        # Processor time: on a busy machine a redraw takes long without costing more.
+        self._next_redraw = begun + max(REDRAW_SECONDS, (time.thread_time() - used) / REDRAW_SHARE)
 
     def on_screen_resume(self) -> None:
         """Draw what came while another screen lay over this one."""

@@ -116,6 +116,10 @@ class RunPanes(Grid):
         lists.set_class(width < STACK_BELOW, "-stacked")
         self.styles.grid_rows = "2fr 2fr 1fr" if len(page) == 5 else "1fr"
 
+    def draw_next(self) -> None:
+        """Draw the charts at the next `show`, whatever else it brings."""
+        self._charts_due = 0.0
+
     def show(self, shown: Shown) -> None:
         """Draw the run as it stands."""
         self._shown = shown
