@@ -271,7 +271,7 @@ class FmnistApp(App[None]):
 
         there = next((s for s in self.screen_stack if isinstance(s, RunScreen) and s.watched_run == run_id), None)
         if there is None:
-            await self.show_screen(RunScreen(run_id), instead_of)
+            await self.show_screen(RunScreen(run_id, self.now), instead_of)
             return
         while self.screen is not there:
             await self.pop_screen()

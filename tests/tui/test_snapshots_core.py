@@ -7,6 +7,7 @@ are skipped. Take them anew with `pytest tests/tui/test_snapshots_core.py --snap
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,12 +16,13 @@ from typing import Any
 
 import pytest
 from synthetic import NOW, RunMaker, until_drawn
+from synthetic_runs import RUN_ID, Plan, ghost, make_run
 from textual.pilot import Pilot
 
 from fmnist_tui.runs.records import GpuSample, HostSample, SystemRecord
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.feed import SystemFeed
-from fmnist_tui.tui.messages import SystemSampled
+from fmnist_tui.tui.messages import OpenRun, SystemSampled
 
 TAKEN_WITH = "8.2.8"
 pytest.importorskip("pytest_textual_snapshot")
@@ -51,6 +53,9 @@ class StillApp(FmnistApp):
         return NOW
 
 
+SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+
+
 @pytest.fixture
 def app(sleeper: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[StillApp]:
     """A run in every state, one sample of the machine, UTC; the directory's name is drawn, so it is relative."""
@@ -65,12 +70,37 @@ def app(sleeper: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[StillApp]:
     time.tzset()
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@SIZES
 def test_runs(snap_compare: Any, app: StillApp, size: tuple[int, int]) -> None:
     async def ready(pilot: Pilot[Any]) -> None:
         await until_drawn(pilot, "● running", "GPU 87%")
         await pilot.press(*["down"] * 4)
         await until_drawn(pilot, "CUDA out of memory: tried to allocate 2.4 GiB with 1.1 GiB free.")
+
+    assert snap_compare(app, terminal_size=size, run_before=ready)
+
+
+@SIZES
+def test_run(snap_compare: Any, app: StillApp, size: tuple[int, int]) -> None:
+    """A wrn run at work with its ghost, the reference, a step of the learning rate and a resume."""
+    shutil.rmtree(Path("runs") / RUN_ID)
+    make_run(Path("runs"), Plan(done=73.4, resume_at=40, now=NOW))
+    ghost(Path("runs"), NOW)
+
+    async def ready(pilot: Pilot[Any]) -> None:
+        await until_drawn(pilot, "● running", "GPU 87%")
+        app.post_message(OpenRun(RUN_ID))
+        await until_drawn(pilot, "epoch 74 of 200", "best wrn", "Test accuracy passed the reference", " left, ")
+
+    assert snap_compare(app, terminal_size=size, run_before=ready)
+
+
+@SIZES
+def test_new_run(snap_compare: Any, app: StillApp, size: tuple[int, int]) -> None:
+    async def ready(pilot: Pilot[Any]) -> None:
+        await until_drawn(pilot, "● running", "GPU 87%")
+        await pilot.press("n")
+        await until_drawn(pilot, *(("No changes from quick", "Ankle boot") if size[0] >= 120 else ("shake-shake-64",)))
 
     assert snap_compare(app, terminal_size=size, run_before=ready)
 

@@ -6,6 +6,7 @@ Opened by the app with a run's id; hears of the run from the feed and posts RunA
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
@@ -96,9 +97,10 @@ class RunScreen(FeedScreen):
             self.lines, self.restarted = lines, restarted
             super().__init__()
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, now: Callable[[], datetime] | None = None) -> None:
         super().__init__()
         self.watched_run = run_id
+        self._now = now or (lambda: datetime.now(UTC))
         self.run: Run | None = None
         self.data = RunData()
         self.ghost: GhostCurves | None = None
@@ -257,7 +259,7 @@ class RunScreen(FeedScreen):
         self._changed()
 
     def _show_header(self) -> None:
-        now = datetime.now(UTC)
+        now = self._now()
         run, data = self.run, self.data
         left = remaining(run, data, now) if run is not None and not self._vanished else None
         per_epoch = epoch_steps(run.status, run.config) if run else 1
@@ -284,7 +286,7 @@ class RunScreen(FeedScreen):
         if run.state.alive and not notes and self.data.is_empty:
             phase = run.status.phase if run.status else ""
             notes = [narration.Note("info", 0, f"Starting: {phase or 'loading data'}.")]
-        return [*narration.outcome(run, datetime.now(UTC)), *notes] or [HINT]
+        return [*narration.outcome(run, self._now()), *notes] or [HINT]
 
     @property
     def _narrated_ghost(self) -> narration.Ghost | None:
