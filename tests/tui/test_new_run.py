@@ -399,7 +399,7 @@ def test_looking_around_finds_pictures_of_every_class(tmp_path: Path) -> None:
 
 async def test_devices_and_what_runs_there(maker: RunMaker) -> None:
     maker.make("densenet", State.RUNNING, epoch=3, device="cuda:0")
-    async with new_run(load_preset("wrn"), runs=list_runs(maker.runs_dir)) as (app, screen, pilot):
+    async with new_run(load_preset("wrn"), size=(120, 40), runs=list_runs(maker.runs_dir)) as (app, screen, pilot):
         bar = screen.query_one(StartBar)
         await until(pilot, lambda: len(bar.gpus) == 1)
         assert reason(screen) == "densenet is on cuda:0: Start waits its turn, ^n starts beside it"
@@ -412,6 +412,13 @@ async def test_devices_and_what_runs_there(maker: RunMaker) -> None:
         await pilot.press("ctrl+s")
         await until(pilot, lambda: bool(app.started))
         assert (app.started[0].device, app.started[0].queue) == ("cuda:0", True)
+
+
+async def test_what_runs_on_the_device_is_said_in_full_on_a_small_screen(maker: RunMaker) -> None:
+    maker.make("shake-shake-64", State.RUNNING, epoch=3, device="cpu")
+    async with new_run(load_preset("wrn"), size=(80, 24), runs=list_runs(maker.runs_dir)) as (_, screen, pilot):
+        screen.query_one("#device").value = "cpu"
+        await until_drawn(pilot, "Start waits for shake-shake-64, ^n doesn't")
 
 
 async def test_start_beside_what_runs_on_the_device() -> None:
