@@ -100,7 +100,8 @@ class StartBar(Horizontal):
         if busy is None:
             return "Ready"
         where = busy.status.device if busy.status else self.device
-        whole = f"{busy.name} is on {where}: Start waits its turn, ^n starts beside it"
+        at = "starting" if where in ("", "auto") else f"on {where}"
+        whole = f"{busy.name} is {at}: Start waits its turn, ^n starts beside it"
         room = self.query_one("#reason").content_size.width
         return whole if len(whole) <= room else f"Start waits for {busy.name}, ^n doesn't"
 
