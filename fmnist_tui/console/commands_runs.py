@@ -1,4 +1,4 @@
-"""`fmnist-tui runs ...`: list, show, watch, compare, export, stop, queue and delete the runs in a directory.
+"""`fmnist-tui runs ...`: list, show, watch, compare, mistakes, export, stop, queue and delete runs in a directory.
 
 Registered by `cli`.
 """
@@ -114,6 +114,45 @@ def compare_command(
         print_json(comparison_object(found, evaluations, pairs))
     else:
         console().print(comparison_text(found, evaluations, pairs))
+    return 0
+
+
+@app.command("mistakes")
+def mistakes_command(
+    run: o.RunArgument,
+    pair: Annotated[
+        str | None,
+        typer.Option(
+            "--pair",
+            metavar="TRUE,PREDICTED",
+            help="List the images of this pair of classes instead, most confident first: --pair Shirt,Coat.",
+            show_default=False,
+        ),
+    ] = None,
+    top: Annotated[
+        int, typer.Option("--top", metavar="N", parser=o.positive_number, help="List this many pairs or images.")
+    ] = 10,
+    at: Annotated[
+        str, typer.Option("--at", metavar="WHICH", help="Which evaluation: last, best, or the number of an epoch.")
+    ] = "last",
+    runs_dir: o.RunsDirOption = None,
+    data_dir: o.DataDirOption = None,
+    json: o.JsonOption = False,
+) -> int:
+    """Show which classes a run takes for which, on its test images: matrix, scores by class, worst pairs."""
+    from fmnist_tui import paths
+    from fmnist_tui.console import mistakes
+    from fmnist_tui.console.output import console, print_json
+    from fmnist_tui.runs.store import find_run
+
+    wanted = mistakes.parse_pair(pair) if pair is not None else None
+    found = find_run(paths.runs_dir(runs_dir), run)
+    shown = mistakes.find_evaluation(found, at, paths.data_dir_override(data_dir), wanted is not None)
+    if json:
+        for record in mistakes.as_objects(shown, wanted, top):
+            print_json(record)
+    else:
+        console().print(mistakes.as_text(shown, wanted, top))
     return 0
 
 

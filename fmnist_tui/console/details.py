@@ -162,7 +162,7 @@ def _provenance_rows(run: Run) -> Rows:
 def _file_rows(run: Run) -> Rows:
     directory = run.directory
     files = [*(directory.checkpoint(which) for which in CHECKPOINTS)]
-    files += [directory.metrics, directory.predictions, directory.result, directory.worker_log]
+    files += [directory.metrics, directory.confusions, directory.predictions, directory.result, directory.worker_log]
     rows = [("directory", str(directory.path))]
     rows += [
         (str(path.relative_to(directory.path)), words.size(path.stat().st_size)) for path in files if path.is_file()

@@ -42,6 +42,14 @@ def whole_number(text: str) -> int:
         raise typer.BadParameter(f"{text!r} is not a whole number") from None
 
 
+def positive_number(text: str) -> int:
+    """An option's value as a whole number, 1 or more."""
+    number = whole_number(text)
+    if number < 1:
+        raise typer.BadParameter(f"{text!r} is not 1 or more")
+    return number
+
+
 def retries_number(text: str) -> int:
     """An option's value as a number of retries, 0 to 1000."""
     number = whole_number(text)

@@ -95,7 +95,9 @@ class StartRequested(Message):
 class RunActionRequested(Message):
     """Do something to an existing run; the app asks first where that is due."""
 
-    def __init__(self, run_id: str, action: Literal["stop", "resume", "delete", "clone", "log", "edit"]) -> None:
+    def __init__(
+        self, run_id: str, action: Literal["stop", "resume", "delete", "clone", "log", "edit", "mistakes"]
+    ) -> None:
         self.run_id = run_id
         self.action = action
         super().__init__()

@@ -59,6 +59,7 @@ class Steering:
             "delete": self._delete,
             "clone": self._clone,
             "log": self._log,
+            "mistakes": self._mistakes,
             "edit": self._edit,
         }
         self._work(actions[action](run))
@@ -150,6 +151,11 @@ class Steering:
 
     async def _log(self, run: Run) -> None:
         await self.app.show_screen(LogScreen(run.id))
+
+    async def _mistakes(self, run: Run) -> None:
+        from fmnist_tui.tui.screens.mistakes import MistakesScreen
+
+        await self.app.show_screen(MistakesScreen(run.id, self.app.data_dir, self.app.glyphs))
 
     async def _edit(self, run: Run) -> None:
         from fmnist_tui.tui.screens.dialogs import EditDialog

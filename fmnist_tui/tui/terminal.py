@@ -58,6 +58,17 @@ def toggle_light(app: App[None]) -> None:
     app.theme = LIGHT.name if app.current_theme.dark else DARK.name
 
 
+def shows_greys(app: App[None]) -> bool:
+    """Whether pictures can be drawn in shades of grey: a terminal of 256 colours or more that may use them.
+
+    With NO_COLOR Textual draws the app's own themes in greys, so pictures stay; only a theme of the terminal's own
+    16 colours is then drawn without any.
+    """
+    if app.no_color and app.native_ansi_color:
+        return False
+    return app.console.color_system in ("256", "truecolor")
+
+
 _KEY_NAMES = {
     "escape": "esc",
     "slash": "/",

@@ -9,7 +9,8 @@ from textual.app import App, ComposeResult
 
 from fmnist_tui.config import AugmentConfig
 from fmnist_tui.data.source import load_sample
-from fmnist_tui.tui.widgets.preview import MEAN_PIXEL, Draw, ImageGrid, Tile, augment, draw, image_cells, in_words
+from fmnist_tui.tui.widgets.image_grid import ImageGrid, Tile, image_cells
+from fmnist_tui.tui.widgets.preview import MEAN_PIXEL, Draw, augment, draw, in_words
 
 NOTHING = Draw(top=4, left=4, flip=False, cutout=False, cutout_row=0, cutout_column=0)
 """With a padding of 4: the image where it was."""

@@ -61,6 +61,7 @@ NO_TORCH = [
     "fmnist_tui.training.schedule",
     "fmnist_tui.console.evaluate",
     "fmnist_tui.tui.app",
+    "fmnist_tui.tui.screens.mistakes",
 ]
 
 

@@ -31,7 +31,8 @@ class FeedScreen(Screen[None]):
         One that is not must not change its widgets: Textual would draw everything above it anew each time, a
         third of what watching a run costs.
         """
-        return self.is_active or (self.app.screen.is_modal and self in self.app.screen_stack[-2:])
+        stack = self.app.screen_stack  # empty for a moment while the app closes
+        return self.is_active or (bool(stack) and stack[-1].is_modal and self in stack[-2:])
 
     def runs_listed(self, runs: list[Run]) -> None:
         """The list of runs changed (newest first)."""

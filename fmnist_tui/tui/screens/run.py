@@ -66,6 +66,7 @@ class RunScreen(FeedScreen):
         Binding("e", "steer('edit')", "Edit", tooltip="more or fewer epochs, stop at an accuracy"),
         Binding("l", "steer('log')", "Log", tooltip="everything the worker wrote"),
         Binding("c", "config", "Config", tooltip="the configuration and its difference from the preset"),
+        Binding("m", "steer('mistakes')", "Mistakes", tooltip="which classes it takes for which, and the images"),
         Binding("v", "view", "View", tooltip="the next charts, then events and log"),
         Binding("y", "panes('other_scale')", "Scale", tooltip="the other scale: logarithmic or linear"),
         Binding("f", "panes('follow')", "Follow", tooltip="keep the newest point at the right edge, or stop doing so"),
@@ -310,7 +311,7 @@ class RunScreen(FeedScreen):
         }
         return allowed.get(str(parameters[0]), True)
 
-    def action_steer(self, what: Literal["stop", "resume", "delete", "clone", "log", "edit"]) -> None:
+    def action_steer(self, what: Literal["stop", "resume", "delete", "clone", "log", "edit", "mistakes"]) -> None:
         """Ask the app to do something to the run."""
         self.post_message(RunActionRequested(self.watched_run or "", what))
 

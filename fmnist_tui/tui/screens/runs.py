@@ -40,6 +40,7 @@ NEEDS: dict[str, Callable[[Run], bool]] = {
     "delete": lambda run: not run.state.alive,
     "clone": lambda run: run.config is not None,
     "log": lambda run: True,
+    "mistakes": lambda run: True,
 }
 """Which runs an action is offered for."""
 
@@ -68,6 +69,7 @@ class RunsScreen(FeedScreen):
         Binding("c", "ask('clone')", "Clone", tooltip="a new run of the same configuration, to be edited first"),
         Binding("l", "ask('log')", "Log", tooltip="what its worker printed"),
         Binding("d", "ask('delete')", "Delete", tooltip="delete the run and its checkpoints (asks)"),
+        Binding("m", "ask('mistakes')", "Mistakes", tooltip="which classes it takes for which, and the images"),
         Binding("space", "mark", "Mark", tooltip="mark the run for a comparison, or take the mark away"),
         Binding("p", "compare", "Compare", tooltip="the marked runs side by side (or a marked one and this one)"),
         Binding("e", "ask('edit')", "Edit", show=False, tooltip="more or fewer epochs, stop at an accuracy"),

@@ -30,8 +30,9 @@ from fmnist_tui.tui.forecast import (
 )
 from fmnist_tui.tui.outlook import memory_estimate, plan, size
 from fmnist_tui.tui.widgets.facts import Facts
+from fmnist_tui.tui.widgets.image_grid import ImageGrid, Tile
 from fmnist_tui.tui.widgets.lr_curve import LrCurve
-from fmnist_tui.tui.widgets.preview import ImageGrid, Tile, augment, draw, in_words
+from fmnist_tui.tui.widgets.preview import augment, draw, in_words
 
 PREVIEW_CLASSES = (9, 5, 3, 1, 7, 0, 2, 4, 6, 8)
 """The class of the picture after each re-roll: first those that look least alike."""
@@ -162,7 +163,7 @@ class OutlookPanel(VerticalScroll):
             grid.show([])
             return
         columns = max(2, grid.columns(grid.size.width))
-        rows = max(1, min(MAX_ROWS, (self.size.height - grid.virtual_region.y) // grid.ROWS))
+        rows = max(1, min(MAX_ROWS, (self.size.height - grid.virtual_region.y) // grid.rows_each))
         if (config, self.roll, rows, columns) != self._shown:
             self._shown = (config, self.roll, rows, columns)
             grid.show([tile for row in range(rows) for tile in self._row_of_tiles(self.roll + row, columns)])

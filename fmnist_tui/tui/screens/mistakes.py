@@ -1,0 +1,368 @@
+"""The Mistakes screen: which classes a run takes for which, by epoch, and the images themselves, live and after.
+
+Opened by the app with a run's id. A worker thread reads the run's confusion matrices, predictions and test images
+(`mistakes_data`, `mistakes_lists`) and posts them; nothing here waits for the disk.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.message import Message
+from textual.widgets import Static
+from textual.worker import WorkerState
+
+from fmnist_tui.analysis.confusion import class_scores, worst_pairs
+from fmnist_tui.analysis.predictions import TestSet
+from fmnist_tui.runs.records import State
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui import format as words
+from fmnist_tui.tui import mistakes_words as say
+from fmnist_tui.tui.mistakes_data import MistakesReader, Reading
+from fmnist_tui.tui.mistakes_lists import (
+    Kind,
+    Listing,
+    Shared,
+    comparable,
+    flip_kinds,
+    flipped,
+    key_of,
+    kinds,
+    no_images,
+    of_epoch,
+    read_always_wrong,
+)
+from fmnist_tui.tui.screens.base import FeedScreen
+from fmnist_tui.tui.terminal import shows_greys
+from fmnist_tui.tui.widgets.footer import KeyBar
+from fmnist_tui.tui.widgets.header import TopBar
+from fmnist_tui.tui.widgets.matrix import MatrixView
+from fmnist_tui.tui.widgets.mistake_panels import SIDE, ImagePane, PairList, Room
+
+TICK_SECONDS = 1.0
+"""Between two looks whether there is another evaluation."""
+
+
+class MistakesScreen(FeedScreen):
+    """See the module."""
+
+    AUTO_FOCUS = ""
+    HELP = (
+        "What a run gets wrong on its test images. A row of the matrix is a true class, a column what was predicted; "
+        "cells are shares of the true class, '·' is no image at all. Scores are percentages: precision, of what was "
+        "called so, recall, of what is so, and F1. Matrices are kept of every evaluation, images of the last and the "
+        "best one. No test-time averaging is in any of this."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "images", "Images", tooltip="the images of the cell under the cursor, or the matrix again"),
+        Binding("left_square_bracket,comma", "step(-1)", "Earlier", key_display="[", tooltip="the evaluation before"),
+        Binding("right_square_bracket,full_stop", "step(1)", "Later", key_display="]", tooltip="the next evaluation"),
+        Binding("b", "show_epoch('best')", "Best", tooltip="the best evaluation"),
+        Binding("l", "show_epoch('last')", "Last", tooltip="the last evaluation, also when another one comes"),
+        Binding("w", "worst(1)", "Worst", tooltip="the next of the worst pairs"),
+        Binding("f", "flips", "Flips", tooltip="images learned or forgotten since the evaluation before, or the best"),
+        Binding("a", "list('always')", "All runs", tooltip="images that every finished run gets wrong"),
+        Binding("m", "list('mistakes')", "All mistakes", show=False, tooltip="all mistakes, most confident first"),
+        Binding("c", "list('cell')", "Cell", show=False, tooltip="the images of the cell under the cursor"),
+        Binding("v", "next_list", "Next list", show=False, tooltip="the next list of images"),
+        Binding("pagedown,space", "page(1)", "More", show=False, tooltip="more images of the list"),
+        Binding("pageup", "page(-1)", "Back", show=False, tooltip="the images before"),
+        Binding("t", "unit", "% or images", show=False, tooltip="cells as shares or as numbers of images"),
+        Binding("W", "worst(-1)", "Worse", show=False, tooltip="the pair before"),
+        Binding("up", "move(-1, 0)", "Up", show=False, tooltip="the class above"),
+        Binding("down", "move(1, 0)", "Down", show=False, tooltip="the class below"),
+        Binding("left", "move(0, -1)", "Left", show=False, tooltip="the prediction to the left, or images before"),
+        Binding("right", "move(0, 1)", "Right", show=False, tooltip="the prediction to the right, or more images"),
+        Binding("escape", "back", "Back", show=False, tooltip="the matrix again, then leave"),
+    ]
+
+    class Read(Message):
+        """The run's evaluations, read by a worker thread."""
+
+        def __init__(self, reading: Reading) -> None:
+            self.reading = reading
+            super().__init__()
+
+    class SharedRead(Message):
+        """What every run gets wrong, read by a worker thread."""
+
+        def __init__(self, shared: Shared) -> None:
+            self.shared = shared
+            super().__init__()
+
+    def __init__(self, run_id: str, data_dir: Path | None, glyphs: words.Glyphs) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.run: Run | None = None
+        self.reading: Reading | None = None
+        self.epoch: int | Literal["last", "best"] = "last"
+        """Which evaluation is shown; 'last' goes along with the run."""
+        self.kind: Kind = "cell"
+        self.images_only = False
+        """Whether the images stand in the matrix's place, where both do not fit."""
+        self.shared: Shared | None = None
+        self._glyphs = glyphs
+        self._reader = MistakesReader(data_dir)
+        self._runs: list[Run] = []
+        self._gone = False
+        self._cursor_set = False
+        self._read_in: State | None = None
+
+    def compose(self) -> ComposeResult:
+        """Bar, title, matrix with what it says in words, images, keys."""
+        yield TopBar("runs")
+        yield Static(id="mistakes-title", markup=False)
+        with Container(id="mistakes-upper"):
+            yield MatrixView(self._glyphs)
+            with Container(id="mistakes-words"):
+                yield PairList(id="pairs", markup=False)
+                yield Static(id="cell", markup=False)
+        yield ImagePane(self._glyphs, self._glyphs is words.ASCII or not shows_greys(self.app))
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Look at once, then every second."""
+        self.set_interval(TICK_SECONDS, self._tick)
+        self._lay_out()
+
+    def on_resize(self) -> None:
+        """What fits beside what may change."""
+        self._lay_out()
+
+    def on_screen_resume(self) -> None:
+        """See what came while another screen lay over this one."""
+        self._tick()
+        self._draw()
+
+    # --- what comes in
+
+    def runs_listed(self, runs: list[Run]) -> None:
+        """The run itself, and those to compare it with."""
+        self._runs = runs
+        found = next((run for run in runs if run.id == self.run_id), None)
+        self._gone = found is None and bool(runs or self.run)
+        self.run = found or self.run
+        self._tick()
+        self._compare_runs()
+        self._draw()
+
+    def run_vanished(self, run_id: str) -> None:
+        """Say so; what was read stays."""
+        self._gone = True
+        self._draw()
+
+    def _tick(self) -> None:
+        """Have the files looked at while they may change; one reader at a time."""
+        if self.run is None or self._gone or not self.is_seen:
+            return
+        if self._read_in is self.run.state and not self.run.state.alive:
+            return
+        busy = (WorkerState.PENDING, WorkerState.RUNNING)
+        if not any(worker.group == "mistakes" and worker.state in busy for worker in self.workers):
+            self._read_in = self.run.state
+            self._read(self.run)
+
+    @work(thread=True, group="mistakes")
+    def _read(self, run: Run) -> None:
+        reading = self._reader.read(run)
+        if reading is not None:
+            self.post_message(self.Read(reading))
+
+    @on(Read)
+    def _have_read(self, message: Read) -> None:
+        self.reading = message.reading
+        at = self.at
+        if at is not None and not self._cursor_set:
+            self._cursor_set = True
+            matrix_view = self.query_one(MatrixView)
+            matrix_view.true, matrix_view.predicted = say.first_cell(message.reading.matrices[at])
+        self._compare_runs()
+        self._draw()
+
+    def _compare_runs(self) -> None:
+        """Have what every run gets wrong read, where that is asked for and the runs are other ones than before."""
+        if self.kind != "always" or self.run is None or self.reading is None or self.reading.test is None:
+            return
+        runs = comparable(self.run, self._runs)
+        if self.shared is None or self.shared.key != key_of(runs):
+            self.shared = Shared(key_of(runs))
+            self._read_shared(runs, self.reading.test)
+
+    @work(thread=True, exclusive=True, group="shared")
+    def _read_shared(self, runs: list[Run], test: TestSet) -> None:
+        self.post_message(self.SharedRead(read_always_wrong(runs, test)))
+
+    @on(SharedRead)
+    def _have_shared(self, message: SharedRead) -> None:
+        if self.shared is not None and message.shared.key == self.shared.key:
+            self.shared = message.shared
+            self._draw()
+
+    # --- which evaluation, which images
+
+    @property
+    def at(self) -> int | None:
+        """The place of the evaluation shown among those known."""
+        if self.reading is None or not self.reading.epochs:
+            return None
+        epochs = self.reading.epochs
+        wanted = self.reading.best_epoch if self.epoch == "best" else self.epoch
+        return epochs.index(wanted) if isinstance(wanted, int) and wanted in epochs else len(epochs) - 1
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """The cell under the cursor, (true, predicted)."""
+        matrix_view = self.query_one(MatrixView)
+        return matrix_view.true, matrix_view.predicted
+
+    def listing(self) -> Listing:
+        """The images of the present list."""
+        reading, at, run = self.reading, self.at, self.run
+        if reading is None or at is None or run is None or reading.test is None:
+            return no_images(reading.problem if reading else "")
+        if self.kind == "always":
+            return (self.shared or Shared(())).listing(run)
+        if self.kind in ("cell", "mistakes"):
+            return of_epoch(reading, reading.epochs[at], self.cursor if self.kind == "cell" else None)
+        return flipped(reading, self.kind)
+
+    # --- drawing
+
+    @property
+    def _room(self) -> Room:
+        return Room(*self.size)
+
+    def _lay_out(self) -> None:
+        if not self.is_mounted or not self.size.width:
+            return
+        room = self._room
+        self.set_class(room.wide, "-wide")
+        beside = self.query_one("#mistakes-words").styles
+        beside.width = max(SIDE, room.width * 3 // 10) if room.wide else "100%"
+        beside.height = room.panel_lines
+        self.query_one("#cell").styles.margin = (room.gap, 0, 0, 0)
+        self.call_after_refresh(self._draw)
+
+    def _draw(self) -> None:
+        if not self.is_mounted or not self.size.width or not self.is_seen:
+            return
+        room, at, pane = self._room, self.at, self.query_one(ImagePane)
+        upper = self.query_one("#mistakes-upper")
+        upper.display = at is not None and (room.both or not self.images_only)
+        pane.display = at is not None and (room.both or self.images_only)
+        title = say.title(self.run_id, self.run, self._gone, self.reading, at, room.width - 2, self._glyphs)
+        self.query_one("#mistakes-title", Static).update(title)
+        if self.reading is not None and at is not None:
+            if upper.display:
+                self._draw_matrix(self.reading, at)
+            if pane.display:
+                pane.show(self.listing(), self.reading.test, room)
+        self.refresh_bindings()
+
+    def _draw_matrix(self, reading: Reading, at: int) -> None:
+        matrix_view = self.query_one(MatrixView)
+        matrix_view.show(reading.matrices[at], class_scores(np.stack(reading.matrices[: at + 1])).f1)
+        rows = self._room.pair_lines
+        self.query_one("#pairs", Static).update(say.pair_lines(reading.matrices[at], rows, self.cursor))
+        self.query_one("#cell", Static).update(say.cell_lines(reading, at, self.cursor, self._glyphs))
+
+    # --- keys and mouse
+
+    @on(MatrixView.CellMoved)
+    def _cell_moved(self) -> None:
+        self.query_one(ImagePane).first = 0
+        self.kind = "cell"
+        self._draw()
+
+    @on(MatrixView.CellChosen)
+    def _cell_chosen(self) -> None:
+        self.action_list("cell")
+
+    @on(PairList.Chosen)
+    def _pair_chosen(self, message: PairList.Chosen) -> None:
+        if self.reading is not None and self.at is not None:
+            pairs = worst_pairs(self.reading.matrices[self.at])
+            if message.place < len(pairs):
+                self.query_one(MatrixView).move_to(pairs[message.place].true, pairs[message.place].predicted)
+
+    def action_move(self, down: int, right: int) -> None:
+        """The cursor of the matrix; where only images are shown, their pages."""
+        if self.images_only and not self._room.both:
+            self.action_page(right or down)
+        else:
+            self.query_one(MatrixView).move(down, right)
+
+    def action_worst(self, by: int) -> None:
+        """Put the cursor on the next of the worst pairs, the first one where it is on none."""
+        if self.reading is None or self.at is None:
+            return
+        pairs = [(pair.true, pair.predicted) for pair in worst_pairs(self.reading.matrices[self.at])]
+        if pairs:
+            place = (pairs.index(self.cursor) + by) % len(pairs) if self.cursor in pairs else 0
+            self.kind = "cell"
+            self.query_one(MatrixView).move_to(*pairs[place])
+
+    def action_images(self) -> None:
+        """The images of the cell, or the matrix again."""
+        if self._room.both or not self.images_only:
+            self.action_list("cell")
+        else:
+            self.images_only = False
+            self._draw()
+
+    def action_list(self, kind: Kind) -> None:
+        """Show a list of images from its beginning."""
+        self.kind, self.images_only = kind, True
+        self.query_one(ImagePane).first = 0
+        self._compare_runs()
+        self._draw()
+
+    def action_flips(self) -> None:
+        """What was learned, then what was forgotten, since the evaluation before and since the best."""
+        if self.reading is not None:
+            flips = flip_kinds(self.reading)
+            self.action_list(flips[(flips.index(self.kind) + 1) % len(flips)] if self.kind in flips else flips[0])
+
+    def action_next_list(self) -> None:
+        """The next of all lists."""
+        if self.reading is not None:
+            found = kinds(self.reading)
+            self.action_list(found[(found.index(self.kind) + 1) % len(found)] if self.kind in found else found[0])
+
+    def action_page(self, by: int) -> None:
+        """Other images of the list."""
+        self.query_one(ImagePane).page(by)
+        self._draw()
+
+    def action_step(self, by: int) -> None:
+        """The evaluation before or after; the newest one goes along with the run."""
+        if self.reading is None or self.at is None:
+            return
+        at = min(max(self.at + by, 0), len(self.reading.epochs) - 1)
+        self.action_show_epoch("last" if at == len(self.reading.epochs) - 1 else self.reading.epochs[at])
+
+    def action_show_epoch(self, epoch: int | Literal["last", "best"]) -> None:
+        """Show an evaluation."""
+        self.epoch = epoch
+        self.query_one(ImagePane).first = 0
+        self._draw()
+
+    def action_unit(self) -> None:
+        """Cells as shares or as numbers."""
+        matrix_view = self.query_one(MatrixView)
+        matrix_view.unit = "images" if matrix_view.unit == "%" else "%"
+        matrix_view.refresh()
+
+    async def action_back(self) -> None:
+        """The matrix again where images took its place, else leave."""
+        if self.images_only and not self._room.both:
+            self.images_only = False
+            self._draw()
+        else:
+            await self.run_action("app.back")

@@ -1,0 +1,392 @@
+"""The Mistakes screen: what it draws is what the files hold, by every key, live, and where something is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import RunMaker, drawn, until, until_drawn
+from textual.pilot import Pilot
+
+from fmnist_tui.config import CLASSES, DataConfig
+from fmnist_tui.data.source import load_sample
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import State
+from fmnist_tui.tui.app import FmnistApp
+from fmnist_tui.tui.screens.mistakes import MistakesScreen
+from fmnist_tui.tui.screens.run import RunScreen
+from fmnist_tui.tui.screens.runs import RunsScreen
+from fmnist_tui.tui.widgets.image_grid import ImageGrid
+from fmnist_tui.tui.widgets.matrix import LABEL, NARROW, MatrixView
+from tests.predictions_maker import Evaluated, evaluate, write_evaluations
+
+SAMPLE = load_sample()
+LABELS, IMAGES = SAMPLE.test_labels, SAMPLE.test_images
+SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 60)
+DATA = {"data": DataConfig(source="sample", split="standard")}
+
+
+def make(
+    maker: RunMaker, epochs: int = 4, state: State = State.FINISHED, seed: int = 0, **changes: Any
+) -> RunDirectory:
+    run = maker.make(
+        "quick", state, changes=DATA | {"name": f"sample-{seed}"} | changes, epoch=epochs, epochs=max(1, epochs)
+    )
+    if epochs:
+        write_evaluations(run, LABELS, evaluate(LABELS, epochs, seed))
+    return run
+
+
+async def opened(pilot: Pilot[Any], run: RunDirectory) -> MistakesScreen:
+    """The screen of a run, with what its thread reads at first."""
+    app = pilot.app
+    assert isinstance(app, FmnistApp)
+    await until(pilot, lambda: any(known.id == run.id for known in app.runs))
+    app.steering.act(run.id, "mistakes")
+    await until(pilot, lambda: isinstance(app.screen, MistakesScreen) and app.screen.reading is not None)
+    assert isinstance(app.screen, MistakesScreen)
+    return app.screen
+
+
+def cell(evaluation: Evaluated, true: int, predicted: int) -> list[int]:
+    """The images of a cell, by hand: surest first, of equals the first."""
+    found = [i for i in range(2_000) if (LABELS[i], evaluation.classes[i]) == (true, predicted)]
+    return sorted(found, key=lambda i: (-evaluation.probabilities[i].max(), i))
+
+
+def shown_images(screen: MistakesScreen) -> list[int]:
+    """The indices in the captions of the images on screen; each must be drawn from that image's pixels."""
+    indices = []
+    for tile in screen.query_one(ImageGrid).tiles:
+        index = int(tile.caption.splitlines()[3].split()[1])
+        assert np.array_equal(tile.image, IMAGES[index])
+        indices.append(index)
+    return indices
+
+
+async def test_m_on_the_list_opens_the_matrix_of_the_last_evaluation(maker: RunMaker) -> None:
+    make(maker)
+    last = evaluate(LABELS, 4)[-1]
+    async with FmnistApp(maker.runs_dir, None).run_test(size=SMALL) as pilot:
+        await until_drawn(pilot, "finished")
+        await pilot.press("m")
+        accuracy = 100 * (last.classes == LABELS).mean()
+        text = await until_drawn(
+            pilot, "Mistakes of sample-0", f"Epoch 4 of 4 (last)  {accuracy:.2f} % right of 2,000 test images", "sample"
+        )
+        rows = [line for line in text.splitlines() if line.startswith(" Shirt ")]
+        counts = last.counts(LABELS)[60:70]
+        values = rows[0].split()[1:]
+        assert values[:10] == ["·" if count == 0 else f"{100 * count / 200:.1f}" for count in counts]
+        recall = 100 * counts[6] / 200
+        precision = 100 * counts[6] / sum(last.counts(LABELS)[10 * k + 6] for k in range(10))
+        f1 = 2 / (1 / precision + 1 / recall)
+        assert values[10:] == [f"{precision:.1f}", f"{recall:.1f}", f"{f1:.1f}"]
+        assert f"Shirt taken for T-shirt/top: {100 * counts[0] / 200:.0f} %" in text
+        assert f"{counts[0]} of 200 images of Shirt" in text
+        assert f"to {100 * counts[0] / 200:.1f} %" in text
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
+
+
+async def test_m_on_a_runs_screen_opens_it_and_escape_goes_back_there(maker: RunMaker) -> None:
+    run = make(maker)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=SMALL) as pilot:
+        await until_drawn(pilot, "finished")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen) and pilot.app.screen.run is not None)
+        await pilot.press("m")
+        await until_drawn(pilot, "Worst pairs", run.id)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+
+
+async def test_enter_shows_the_images_of_the_cell_most_confident_first_and_pages(maker: RunMaker) -> None:
+    run = make(maker)
+    last = evaluate(LABELS, 4)[-1]
+    wanted = cell(last, 6, 0)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=SMALL) as pilot:
+        screen = await opened(pilot, run)
+        assert screen.cursor == (6, 0), "the cursor begins on the worst pair"
+        await pilot.press("enter")
+        text = await until_drawn(pilot, f"Shirt taken for T-shirt/top, most confident first: 1-2 of {len(wanted)}")
+        assert "▀" * 28 + " " + "▀" * 28 in text
+        assert "true      predicted" not in text, "the matrix makes room"
+        assert shown_images(screen) == wanted[:2]
+        sure = 100 * float(last.probabilities[wanted[0]][0])
+        assert screen.query_one(ImageGrid).tiles[0].caption.splitlines()[:2] == [
+            "is Shirt", f"said T-shirt/top {sure:.1f} %",
+        ]  # fmt: skip
+        await pilot.press("right", "space")
+        await until_drawn(pilot, f"5-6 of {len(wanted)}")
+        assert shown_images(screen) == wanted[4:6]
+        await pilot.press("pageup")
+        await until_drawn(pilot, f"3-4 of {len(wanted)}")
+        await pilot.press(*["pagedown"] * (len(wanted) // 2 + 3))
+        await until_drawn(pilot, f"-{len(wanted)} of {len(wanted)}")
+        await pilot.press("escape")
+        await until_drawn(pilot, "true      predicted", "Worst pairs")
+
+
+async def test_arrows_choose_a_cell_and_the_diagonal_begins_with_the_least_confident(maker: RunMaker) -> None:
+    run = make(maker)
+    last = evaluate(LABELS, 4)[-1]
+    async with FmnistApp(maker.runs_dir, None).run_test(size=MIDDLE) as pilot:
+        screen = await opened(pilot, run)
+        await pilot.press(*["up"] * 20, *["left"] * 20, "down", "right")
+        right = cell(last, 1, 1)[::-1]
+        await until_drawn(pilot, "Trouser recognised", f"1-4 of {len(right)}", "Worst pairs")
+        first = [float(last.probabilities[index].max()) for index in shown_images(screen)]
+        assert first == sorted(float(last.probabilities[index].max()) for index in right)[:4]
+        assert "said so" in screen.query_one(ImageGrid).tiles[0].caption
+        await pilot.press("w")
+        await until_drawn(pilot, "Shirt taken for T-shirt/top, most confident first")
+        assert len(shown_images(screen)) == 4
+        await pilot.press("w")
+        await until(pilot, lambda: screen.cursor != (6, 0))
+        pair = f"{CLASSES[screen.cursor[0]]} taken for {CLASSES[screen.cursor[1]]}"
+        lines = [line for line in drawn(pilot.app) if f"{pair}:" in line]
+        assert len(lines) == 1, "the second of the worst pairs"
+
+
+async def test_a_click_chooses_a_cell_and_a_pair(maker: RunMaker) -> None:
+    run = make(maker)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=MIDDLE) as pilot:
+        screen = await opened(pilot, run)
+        await until_drawn(pilot, "Worst pairs")
+        await pilot.click(MatrixView, offset=(LABEL + 7 * NARROW + 1, 2 + 9))
+        await until_drawn(pilot, "Ankle boot taken for Sneaker, most")
+        assert screen.cursor == (9, 7)
+        await pilot.click("#pairs", offset=(3, 1))
+        await until(pilot, lambda: screen.cursor == (6, 0))
+
+
+async def test_every_evaluated_epoch_can_be_seen_and_says_which_images_are_kept(maker: RunMaker) -> None:
+    run = make(maker)
+    found = evaluate(LABELS, 4)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=MIDDLE) as pilot:
+        screen = await opened(pilot, run)
+
+        def line(epoch: int, tag: str) -> str:
+            accuracy = 100 * (found[epoch - 1].classes == LABELS).mean()
+            return f"Epoch {epoch} of 4{tag}  {accuracy:.2f} % right of 2,000 test images"
+
+        await until_drawn(pilot, line(4, " (last)"), "matrix 4 of 4")
+        await pilot.press("left_square_bracket")
+        await until_drawn(pilot, line(3, " (best)"))
+        assert shown_images(screen) == cell(found[2], 6, 0)[:4], "of the best evaluation the images are kept"
+        await pilot.press("left_square_bracket", "comma", "comma")
+        text = await until_drawn(
+            pilot,
+            line(1, ""),
+            "Of epoch 1 only the matrix is kept. Images are kept of the last evaluation (epoch 4) and of the best one",
+        )
+        assert shown_images(screen) == []
+        assert f"{100 * found[0].counts(LABELS)[60] / 200:.1f}" in text
+        await pilot.press("b")
+        await until_drawn(pilot, line(3, " (best)"))
+        await pilot.press("right_square_bracket")
+        await until_drawn(pilot, line(4, " (last)"))
+
+
+async def test_the_last_evaluation_is_followed_while_the_run_trains_and_a_chosen_one_stays(maker: RunMaker) -> None:
+    run = make(maker, 2, State.RUNNING)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=SMALL) as pilot:
+        screen = await opened(pilot, run)
+        await until_drawn(pilot, "Epoch 2 of", "running")
+        write_evaluations(run, LABELS, evaluate(LABELS, 3))
+        await until_drawn(pilot, "Epoch 3 of")
+        assert len(screen.reading.epochs) == 3
+        await pilot.press("left_square_bracket", "left_square_bracket")
+        await until_drawn(pilot, "Epoch 1 of")
+        write_evaluations(run, LABELS, evaluate(LABELS, 5))
+        await until(pilot, lambda: len(screen.reading.epochs) == 5)
+        await until_drawn(pilot, "Epoch 1 of")
+        await pilot.press("l")
+        await until_drawn(pilot, "Epoch 5 of")
+
+
+async def test_flips_are_what_was_learned_and_forgotten(maker: RunMaker) -> None:
+    run = make(maker, 5)
+    found = evaluate(LABELS, 5)
+    before, best, last = found[3], found[3], found[4]
+    assert best is before, "the best is the one before: only one pair of lists"
+    learned = {i for i in range(2_000) if before.classes[i] != LABELS[i] == last.classes[i]}
+    forgotten = {i for i in range(2_000) if before.classes[i] == LABELS[i] != last.classes[i]}
+    async with FmnistApp(maker.runs_dir, None).run_test(size=MIDDLE) as pilot:
+        screen = await opened(pilot, run)
+        await pilot.press("f")
+        await until_drawn(
+            pilot,
+            f"Learned from epoch 4 (the one before) to epoch 5, surest first: 1-4 of {len(learned)}",
+        )
+        shown = shown_images(screen)
+        assert set(shown) <= learned
+        assert (
+            screen.query_one(ImageGrid).tiles[0].caption.splitlines()[2]
+            == f"before: {CLASSES[before.classes[shown[0]]]}"
+        )
+        await pilot.press("f")
+        await until_drawn(pilot, "Forgotten from epoch 4 (the one before) to epoch 5", f"of {len(forgotten)}")
+        shown = shown_images(screen)
+        assert set(shown) <= forgotten
+        sure = [float(last.probabilities[i].max()) for i in forgotten]
+        assert [float(last.probabilities[i].max()) for i in shown] == sorted(sure, reverse=True)[:4]
+        await pilot.press("f")
+        await until_drawn(pilot, "Learned from epoch 4 (best)")
+        await pilot.press("m")
+        wrong = int((last.classes != LABELS).sum())
+        await until_drawn(pilot, f"All mistakes of epoch 5, most confident first: 1-4 of {wrong}")
+        assert all(last.classes[i] != LABELS[i] for i in shown_images(screen))
+
+
+async def test_images_that_every_finished_run_of_the_split_gets_wrong(maker: RunMaker) -> None:
+    runs = [make(maker, 3, seed=seed) for seed in (1, 2)]
+    make(maker, 3, State.STOPPED, seed=3)
+    other = make(maker, 0, seed=4, data=DataConfig(source="sample", split="custom"))
+    assert other.config.exists()
+    found = [evaluate(LABELS, 3, seed)[-1] for seed in (1, 2)]
+    wrong = [i for i in range(2_000) if all(one.classes[i] != LABELS[i] for one in found)]
+    async with FmnistApp(maker.runs_dir, None).run_test(size=MIDDLE) as pilot:
+        screen = await opened(pilot, runs[0])
+        await pilot.press("a")
+        await until_drawn(
+            pilot, "Wrong in all 2 finished runs of the standard split of the sample data", f"1-4 of {len(wrong)}"
+        )
+        shown = shown_images(screen)
+        assert set(shown) <= set(wrong)
+        first = screen.query_one(ImageGrid).tiles[0].caption.splitlines()
+        said = {int(one.classes[shown[0]]) for one in found}
+        assert len(said) == 1, "those first that the runs agree on"
+        assert first[:2] == [f"labelled {CLASSES[LABELS[shown[0]]]}", f"runs say {CLASSES[said.pop()]}"]
+        assert first[2].startswith("2 of 2 runs, mean ")
+
+
+async def test_one_finished_run_is_too_few_to_compare(maker: RunMaker) -> None:
+    run = make(maker)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=SMALL) as pilot:
+        screen = await opened(pilot, run)
+        await pilot.press("a")
+        await until_drawn(pilot, "This needs two or more finished runs of the standard split")
+        assert shown_images(screen) == []
+
+
+async def test_without_the_data_set_the_matrix_is_there_and_the_images_say_why_not(
+    maker: RunMaker, tmp_path: Path
+) -> None:
+    run = make(maker, data=DataConfig(source="full", split="standard"))
+    async with FmnistApp(maker.runs_dir, tmp_path / "nowhere").run_test(size=MIDDLE) as pilot:
+        await opened(pilot, run)
+        last = evaluate(LABELS, 4)[-1]
+        accuracy = 100 * (last.classes == LABELS).mean()
+        await until_drawn(
+            pilot,
+            f"Epoch 4 of 4 (last)  {accuracy:.2f} % right",
+            "The Fashion-MNIST data set was not found in the directory named",
+            "Worst pairs",
+        )
+        await pilot.press("b")
+        await until_drawn(pilot, "Epoch 3 of 4 (best)")
+
+
+async def test_a_run_of_before_the_history_shows_its_last_and_best_evaluation(maker: RunMaker) -> None:
+    run = make(maker)
+    run.confusions.unlink()
+    async with FmnistApp(maker.runs_dir, None).run_test(size=MIDDLE) as pilot:
+        screen = await opened(pilot, run)
+        await until_drawn(pilot, "Epoch 4 of 4 (last)", "matrix 2 of 2")
+        assert screen.reading.epochs == (3, 4)
+
+
+async def test_a_run_without_an_evaluation_says_when_it_comes(maker: RunMaker) -> None:
+    run = make(maker, 0, State.RUNNING)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=SMALL) as pilot:
+        screen = await opened(pilot, run)
+        await until_drawn(pilot, "No evaluation yet: the matrix comes with the first.")
+        await pilot.press("enter", "f", "a", "w", "v", "left_square_bracket", "pagedown", "t", "down")
+        await pilot.press("escape")
+        write_evaluations(run, LABELS, evaluate(LABELS, 1))
+        await until_drawn(pilot, "Epoch 1 (last, best)")
+        assert screen.cursor == (6, 0)
+
+
+async def test_damaged_predictions_are_told_and_the_matrix_stays(maker: RunMaker) -> None:
+    run = make(maker)
+    run.predictions.write_bytes(run.predictions.read_bytes()[:5_000])
+    async with FmnistApp(maker.runs_dir, None).run_test(size=LARGE) as pilot:
+        await opened(pilot, run)
+        await until_drawn(pilot, "Worst pairs", "predictions.npz: is damaged")
+
+
+async def test_cells_as_numbers_of_images(maker: RunMaker) -> None:
+    run = make(maker)
+    counts = evaluate(LABELS, 4)[-1].counts(LABELS)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=SMALL) as pilot:
+        await opened(pilot, run)
+        await pilot.press("t")
+        text = await until_drawn(pilot, "predicted, images")
+        row = next(line for line in text.splitlines() if line.startswith(" Shirt "))
+        assert row.split()[1:11] == ["·" if count == 0 else str(count) for count in counts[60:70]]
+
+
+@pytest.mark.parametrize(
+    ("variables", "plain"),
+    [({}, False), ({"NO_COLOR": "1"}, False), ({"FMNIST_TUI_ASCII": "1"}, True), ({"TERM": "xterm-16color"}, True)],
+)
+async def test_pictures_are_shades_where_the_terminal_has_them_else_characters(
+    maker: RunMaker, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], plain: bool
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    run = make(maker)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=MIDDLE) as pilot:
+        screen = await opened(pilot, run)
+        await until_drawn(pilot, "most confident first")
+        grid = screen.query_one(ImageGrid)
+        assert grid.ascii_only is plain
+        text = "".join(grid.render_line(7).text for _ in range(1))
+        assert ("▀" in text) is not plain
+        if "FMNIST_TUI_ASCII" in variables:
+            assert "\n".join(drawn(pilot.app)).isascii()
+
+
+@pytest.mark.parametrize("size", [(40, 12), (60, 20), (80, 60), (118, 24), LARGE])
+async def test_it_fits_every_size(maker: RunMaker, size: tuple[int, int]) -> None:
+    run = make(maker)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=size) as pilot:
+        screen = await opened(pilot, run)
+        await until_drawn(pilot, "Epoch 4")
+        for key in ("enter", "f", "a", "w"):
+            await pilot.press(key)
+            await pilot.pause()
+            for line in drawn(pilot.app):
+                assert len(line) <= size[0]
+        grid = screen.query_one(ImageGrid)
+        if size in ((80, 60), LARGE):
+            assert grid.display and grid.region.bottom <= size[1] - 1, "whole images above the keys"
+
+
+async def test_a_deleted_run_is_said_to_be_deleted(maker: RunMaker) -> None:
+    import shutil
+
+    run = make(maker)
+    make(maker, 1, seed=9)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=SMALL) as pilot:
+        await opened(pilot, run)
+        await until_drawn(pilot, "Worst pairs")
+        shutil.rmtree(run.path)
+        await until_drawn(pilot, "deleted", "Worst pairs")
+
+
+async def test_the_command_palette_and_the_help_know_it(maker: RunMaker) -> None:
+    run = make(maker)
+    app = FmnistApp(maker.runs_dir, None)
+    async with app.run_test(size=MIDDLE) as pilot:
+        await until_drawn(pilot, "finished")
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        assert "Mistakes sample-0" in titles
+        await opened(pilot, run)
+        await pilot.press("question_mark")
+        await until_drawn(pilot, "the evaluation before", "images that every finished run gets wrong")
