@@ -97,10 +97,20 @@ def report_error(error: Exception) -> int:
     return 1
 
 
+def _with_nearest_choice(message: str) -> str:
+    """The parser's "'presets' is not one of 'preset', 'seed'." with the choice that was likely meant."""
+    from fmnist_tui.wording import nearest
+
+    found = re.search(r"'([^']*)' is not one of ((?:'[^']*'(?:, )?)+)", message)
+    near = nearest(found[1], re.findall(r"'([^']*)'", found[2])) if found else ""
+    return f"{message.rstrip('.')}; did you mean {near}?" if near else message
+
+
 def _report_usage(error: Exception) -> int:
     """An option, command or argument the parser does not know or that lacks a value."""
     message = str(error.format_message()).replace("Value error, ", "")  # type: ignore[attr-defined]
     message = re.sub(r" \(Possible options: (.*)\)$", r"; did you mean \1?", message)
+    message = _with_nearest_choice(message)
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(message + "\n")

@@ -69,6 +69,7 @@ def test_the_best_checkpoint_is_called_what_it_is(runs_dir: Path, capsys: pytest
         (["--saved", "--tta", "flip"], "mirror images were not saved"),
         (["--tta", "mirror"], "'mirror'"),
         (["--checkpoint", "previous"], "'previous'"),
+        (["--checkpoint", "lasst"], "did you mean last?"),
         (["--ensembel"], "--ensemble"),
     ],
 )
