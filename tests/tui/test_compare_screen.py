@@ -113,7 +113,7 @@ async def test_it_shows_curves_words_settings_and_the_paired_test(app: FmnistApp
         await pilot.press("m", "x", "shift+left")
         await until_drawn(pilot, "Test accuracy %", "─ epoch ")
         await pilot.press("escape")
-        await until(pilot, lambda: screen_of(pilot).view.cursor is None)
+        await until(pilot, lambda: screen_of(pilot).charts.view.cursor is None)
         await pilot.press("v")
         await until(pilot, lambda: "within noise" not in "\n".join(drawn(app)))
         await pilot.press("v")

@@ -8,37 +8,34 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
 from fmnist_tui.analysis.compare import LETTERS, Pair, pairs
 from fmnist_tui.runs.store import Run
-from fmnist_tui.tui.compare_data import AXES, COMPANIONS, METRICS, Look, RunCurves, Side, chart, extent
+from fmnist_tui.tui.compare_data import RunCurves, Side
 from fmnist_tui.tui.compare_text import difference_parts, paired_parts, standing_parts
 from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.messages import OpenRun
 from fmnist_tui.tui.metric_lines import MetricRecord
 from fmnist_tui.tui.screens.base import FeedScreen
-from fmnist_tui.tui.widgets.chart import Chart
-from fmnist_tui.tui.widgets.chart_view import TimeView
+from fmnist_tui.tui.widgets.compare_charts import CompareCharts
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
-from fmnist_tui.tui.widgets.run_panes import DEFAULT_SMOOTHING, PAN_SHARE, SMOOTHINGS, ZOOM
 
-T = TypeVar("T")
 REDRAW_SECONDS = 0.5
 """Between two redraws for new data, at the least; a key is answered at once."""
 REDRAW_SHARE = 0.05
 """Share of the time that goes into redraws for new data: where one takes long, the next waits longer."""
-BROAD, HUGE = 100, 160
-"""From BROAD columns on the differing settings stand beside the verdicts, from HUGE on two charts side by side."""
+BROAD = 100
+"""Columns from which the differing settings stand beside the verdicts."""
 VIEWS = ("both", "chart", "words")
 
 
@@ -54,27 +51,33 @@ class CompareScreen(FeedScreen):
         "a shell: fmnist-tui runs compare A B."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "metric", "Metric", tooltip="test accuracy, test loss, train loss, learning rate"),
-        Binding("x", "axis", "Axis", tooltip="by epoch, by step, by time at work"),
-        Binding("y", "scale", "Scale", tooltip="the other scale: logarithmic or linear"),
+        Binding("m", "charts('next_metric')", "Metric", tooltip="test accuracy, test loss, train loss, learning rate"),
+        Binding("x", "charts('next_axis')", "Axis", tooltip="by epoch, by step, by time at work"),
+        Binding("y", "charts('other_scale')", "Scale", tooltip="the other scale: logarithmic or linear"),
         Binding("v", "view", "View", tooltip="chart and words, the chart alone, the words alone"),
         Binding("enter", "open_leader", "Open best", tooltip="open the run with the highest test accuracy"),
-        Binding("0,home", "whole", "Whole runs", show=False, tooltip="the time axis to the end of the longest, or not"),
-        Binding("plus,equals_sign", "smooth(1)", "Smoother", show=False, tooltip="smooth the train loss more"),
-        Binding("minus", "smooth(-1)", "Less smooth", show=False, tooltip="smooth the train loss less"),
-        Binding("up", "zoom(1)", "Zoom in", show=False),
-        Binding("down", "zoom(-1)", "Zoom out", show=False),
-        Binding("left", "pan(-1)", "Earlier", show=False),
-        Binding("right", "pan(1)", "Later", show=False),
-        Binding("shift+left", "move_cursor(-1)", "Cursor left", show=False),
-        Binding("shift+right", "move_cursor(1)", "Cursor right", show=False),
+        Binding(
+            "0,home",
+            "charts('whole')",
+            "Whole runs",
+            show=False,
+            tooltip="the time axis to the end of the longest, or not",
+        ),
+        Binding(
+            "plus,equals_sign", "charts('smooth', 1)", "Smoother", show=False, tooltip="smooth the train loss more"
+        ),
+        Binding("minus", "charts('smooth', -1)", "Less smooth", show=False, tooltip="smooth the train loss less"),
+        Binding("up", "charts('zoom', 1)", "Zoom in", show=False),
+        Binding("down", "charts('zoom', -1)", "Zoom out", show=False),
+        Binding("left", "charts('pan', -1)", "Earlier", show=False),
+        Binding("right", "charts('pan', 1)", "Later", show=False),
+        Binding("shift+left", "charts('move_cursor', -1)", "Cursor left", show=False),
+        Binding("shift+right", "charts('move_cursor', 1)", "Cursor right", show=False),
         Binding("pageup", "scroll_words(-1)", "Words up", show=False),
         Binding("pagedown", "scroll_words(1)", "Words down", show=False),
         Binding("escape", "back", "Back", tooltip="take the cursor or the zoom away, then leave"),
     ]
     DEFAULT_CSS = """
-    CompareScreen #charts { height: 1fr; }
-    CompareScreen #charts Chart { width: 1fr; height: 1fr; }
     CompareScreen #words { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     CompareScreen #words.-beside { layout: horizontal; }
     CompareScreen #verdicts { width: 1fr; height: auto; }
@@ -94,17 +97,14 @@ class CompareScreen(FeedScreen):
         super().__init__()
         self._ids = tuple(run_ids)[: len(LETTERS)]
         self._data_dir = data_dir
-        self.view = TimeView()
-        self.look = Look(smoothing=SMOOTHINGS[DEFAULT_SMOOTHING])
         self.sides: dict[str, Side] = {}
         self._gone: set[str] = set()
         self._pairs: list[Pair] | None = None
         self._tested_for: tuple[object, ...] = ()
         self._shown = "both"
-        self._smoothing = DEFAULT_SMOOTHING
         self._next_redraw = 0.0
         self._written: tuple[object, ...] = ()
-        self._redraw_waits = self._pointed = False
+        self._redraw_waits = False
 
     @property
     def watched_runs(self) -> frozenset[str]:
@@ -112,16 +112,19 @@ class CompareScreen(FeedScreen):
         return frozenset(self._ids) - self._gone
 
     def compose(self) -> ComposeResult:
-        """Bar, one or two charts, words, keys."""
+        """Bar, charts, words, keys."""
         ascii_only = bool(getattr(self.app, "ascii_only", False))
         yield TopBar("runs")
-        with Horizontal(id="charts"):
-            yield Chart(self.view, ascii_only, id="first")
-            yield Chart(self.view, ascii_only, id="second")
+        yield CompareCharts(ascii_only)
         with VerticalScroll(id="words", can_focus=False):
             yield Static("Reading the runs ...", id="verdicts", markup=False)
             yield Static("", id="differences", markup=False)
         yield KeyBar()
+
+    @property
+    def charts(self) -> CompareCharts:
+        """The charts."""
+        return self.query_one(CompareCharts)
 
     def on_resize(self) -> None:
         """Another size may show another arrangement."""
@@ -131,13 +134,13 @@ class CompareScreen(FeedScreen):
         width, height = self.size
         if not width:
             return
-        self.query_one("#charts").display = self._shown != "words"
+        self.charts.display = self._shown != "words"
+        self.charts.lay_out(width)
         words = self.query_one("#words")
         words.display = self._shown != "chart"
         words.set_class(width >= BROAD, "-beside")
-        self.query_one("#second").display = width >= HUGE
         # Of a low screen the chart gets half, of a higher one more: the words need no more than they need.
-        self.query_one("#charts").styles.height = "1fr" if height < 32 else "3fr"
+        self.charts.styles.height = "1fr" if height < 32 else "3fr"
         words.styles.height = "1fr" if height < 32 else "2fr"
         self.call_after_refresh(self._redraw)
 
@@ -210,17 +213,9 @@ class CompareScreen(FeedScreen):
             return
         begun = time.monotonic()
         self._test_when_due(sides)
-        self._draw_charts(sides)
+        self.charts.show(sides)
         self._write_words(sides)
         self._next_redraw = begun + max(REDRAW_SECONDS, (time.monotonic() - begun) / REDRAW_SHARE)
-
-    def _draw_charts(self, sides: Sequence[Side]) -> None:
-        found = extent(sides, self.look.axis)
-        self.view.total, self.view.latest, self.view.ended = found.total, found.latest, found.ended
-        for chart_id, metric in (("#first", self.look.metric), ("#second", COMPANIONS[self.look.metric])):
-            widget = self.query_one(chart_id, Chart)
-            if widget.display and self._shown != "words":
-                widget.show(chart(sides, metric, self.look), self.look.smoothing)
 
     def _write_words(self, sides: Sequence[Side]) -> None:
         if self._shown == "chart":
@@ -243,45 +238,19 @@ class CompareScreen(FeedScreen):
         if beside:
             differences.update(Content.assemble(*settings))
 
-    def _draw_again(self) -> None:
-        if sides := self.ordered:
-            self._draw_charts(sides)
-
-    def _move(self) -> None:
-        """The view changed: draw the same contents over it."""
-        for widget in self.query(Chart):
-            if widget.display:
-                widget.redraw()
-
     # --- keys
 
-    def action_metric(self) -> None:
-        """The next of the four values."""
-        self.look.metric = _after(METRICS, self.look.metric)
-        self._draw_again()
-
-    def action_axis(self) -> None:
-        """The next of the three axes; what was zoomed to on one means nothing on another."""
-        self.look.axis = _after(AXES, self.look.axis)
-        self.view.reset()
-        self.view.cursor = None
-        self._draw_again()
-
-    def action_scale(self) -> None:
-        """The other scale."""
-        self.look.other_scale = not self.look.other_scale
-        self._draw_again()
+    def action_charts(self, method: str, *arguments: int) -> None:
+        """What the charts do themselves: value, axis, scale, zoom, pan, cursor, smoothing."""
+        if method == "zoom" and self._shown == "words":
+            self.query_one("#words").scroll_relative(y=-arguments[0], animate=False)
+            return
+        getattr(self.charts, method)(*arguments)
 
     def action_view(self) -> None:
         """More of the chart, or more of the words."""
-        self._shown = _after(VIEWS, self._shown)
+        self._shown = VIEWS[(VIEWS.index(self._shown) + 1) % len(VIEWS)]
         self._arrange()
-
-    def action_smooth(self, by: int) -> None:
-        """More or less smoothing of the train loss."""
-        self._smoothing = min(max(self._smoothing + by, 0), len(SMOOTHINGS) - 1)
-        self.look.smoothing = SMOOTHINGS[self._smoothing]
-        self._draw_again()
 
     def action_open_leader(self) -> None:
         """Open the run whose newest test accuracy is the highest."""
@@ -290,30 +259,6 @@ class CompareScreen(FeedScreen):
             best = max(sides, key=lambda side: side.curves.evaluations[-1].test_accuracy)
             self.post_message(OpenRun(best.run.id))
 
-    def action_whole(self) -> None:
-        """The whole of the longest run, or what is usually shown."""
-        self.view.toggle_whole()
-        self._move()
-
-    def action_zoom(self, by: int) -> None:
-        """In or out around the cursor; where only words are shown, scroll them."""
-        if self._shown == "words":
-            self.query_one("#words").scroll_relative(y=-by, animate=False)
-            return
-        self.view.zoom(ZOOM if by > 0 else 1 / ZOOM)
-        self._move()
-
-    def action_pan(self, by: int) -> None:
-        """Earlier or later."""
-        self.view.pan(by * PAN_SHARE)
-        self._move()
-
-    def action_move_cursor(self, by: int) -> None:
-        """The cursor by a column."""
-        if width := self.query_one("#first", Chart).plot_width:
-            self.view.move_cursor(by, width)
-            self._move()
-
     def action_scroll_words(self, by: int) -> None:
         """The words by half of what is shown of them."""
         words = self.query_one("#words")
@@ -321,38 +266,5 @@ class CompareScreen(FeedScreen):
 
     async def action_back(self) -> None:
         """Take away the cursor, then the zoom, then leave."""
-        if self.view.cursor is not None:
-            self.view.cursor = None
-        elif self.view.is_changed:
-            self.view.reset()
-        else:
+        if not self.charts.undo():
             await self.run_action("app.back")
-            return
-        self._move()
-
-    # --- mouse
-
-    @on(Chart.Pointed)
-    def _chart_pointed(self, message: Chart.Pointed) -> None:
-        if message.x is not None:
-            self._pointed = True
-            self.view.place_cursor(message.x, message.width)
-        elif self._pointed:
-            self._pointed = False
-            self.view.cursor = None
-        self._move()
-
-    @on(Chart.Zoomed)
-    def _chart_zoomed(self, message: Chart.Zoomed) -> None:
-        self.view.zoom(message.factor, message.x)
-        self._move()
-
-    @on(Chart.Panned)
-    def _chart_panned(self, message: Chart.Panned) -> None:
-        self.view.pan(message.share)
-        self._move()
-
-
-def _after(choices: Sequence[T], current: T) -> T:
-    """The choice after the current one."""
-    return choices[(list(choices).index(current) + 1) % len(choices)]
