@@ -33,6 +33,13 @@ def replace_bytes(path: Path, data: bytes, durable: bool = False) -> None:
         sync_directory(path.parent)
 
 
+def remove_temporaries(path: Path) -> None:
+    """Remove what writers of this file that were killed left beside it; for its only writer, before it writes."""
+    with contextlib.suppress(OSError):
+        for temporary in path.parent.glob(f".{path.name}.*.tmp"):
+            temporary.unlink(missing_ok=True)
+
+
 def sync_directory(directory: Path) -> None:
     """Make renames in a directory durable (POSIX; a no-op where directories can't be opened)."""
     try:

@@ -110,6 +110,12 @@ class RunDirectory:
         """Held by the worker while it lives, so that two never train one run."""
         return self.path / "worker.lock"
 
+    @property
+    def written_by_worker(self) -> list[Path]:
+        """Every file that the worker replaces as a whole."""
+        checkpoints = [self.checkpoint(which) for which in CHECKPOINTS]
+        return [self.status, self.metrics, self.confusions, self.predictions, self.result, *checkpoints]
+
 
 CHECKPOINTS = ("last", "previous", "best")
 BENCHMARKS = "BENCHMARKS.md"

@@ -18,7 +18,7 @@ from filelock import FileLock
 from pydantic import Field, ValidationError
 
 from fmnist_tui import paths
-from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.files import remove_temporaries, replace_bytes
 from fmnist_tui.runs.process import is_held, is_process
 from fmnist_tui.runs.records import SCHEMA_VERSION, Record, Timestamp, utc_now
 
@@ -140,8 +140,7 @@ def sweep(directory: Path, tickets: Iterable[Ticket]) -> None:
     for path in directory.glob("ticket-*.lock"):
         if path not in known and not is_held(path):
             path.unlink(missing_ok=True)
-    for path in directory.glob(f".{list_path(directory).name}.*.tmp"):
-        path.unlink(missing_ok=True)
+    remove_temporaries(list_path(directory))
 
 
 def text_of(path: Path) -> str:

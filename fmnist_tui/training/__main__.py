@@ -18,9 +18,10 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.runs.files import remove_temporaries
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import NOT_QUEUED, ExitCode, LaunchRequest, State, Status
-from fmnist_tui.training.control import StopSignal
+from fmnist_tui.training.control import CutShort, StopSignal
 from fmnist_tui.training.reporter import Reporter
 from fmnist_tui.training.turn import LeftQueue, Turn
 
@@ -62,6 +63,8 @@ def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchReq
 
     Where the device failed and a retry is left, this process begins anew and does not return.
     """
+    for path in run.written_by_worker:
+        remove_temporaries(path)  # of workers that were killed
     first = {"state": State.STARTING, "phase": "", "beside": None, **NOT_QUEUED}
     reporter = Reporter(run, status.model_copy(update=first))
     with Turn(run, config, launch, reporter, stop_signal) as turn:
@@ -108,6 +111,10 @@ def _wait_and_train(
         return _train(run, config, launch, turn, reporter, stop_signal)
     except LeftQueue as left:
         return Ending(State.STOPPED, str(left), ExitCode.STOPPED, deleted=left.deleted)
+    except CutShort:
+        kept = "the checkpoint is as it was" if run.checkpoint("last").exists() else "a resume begins anew"
+        by = stop_signal.received or "a request"
+        return Ending(State.STOPPED, f"stopped by {by} before its first step; {kept}", ExitCode.STOPPED)
     except KeyboardInterrupt:
         return Ending(State.STOPPED, "stopped at once by a second signal", ExitCode.STOPPED)
     except Exception as error:
@@ -127,20 +134,22 @@ def _train(
     if config.training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     try:
-        import torch
+        with stop_signal.may_cut():
+            import torch
 
-        from fmnist_tui.data import source
-        from fmnist_tui.training import checkpoint, loop, precision
-        from fmnist_tui.training.desk import Job, RunDeleted, Stopped
-        from fmnist_tui.training.losses import NonFiniteLoss
-        from fmnist_tui.training.step import OutOfMemory
+            from fmnist_tui.data import source
+            from fmnist_tui.training import checkpoint, loop, precision
+            from fmnist_tui.training.desk import Job, RunDeleted, Stopped
+            from fmnist_tui.training.losses import NonFiniteLoss
+            from fmnist_tui.training.step import OutOfMemory
     except Exception as error:
         traceback.print_exc()
         return Ending(State.FAILED, f"torch could not be loaded: {_first_line(error)}", ExitCode.FAILED)
     try:
         execution = precision.choose(config.training, _device(launch, turn))
         reporter.update(now=True, phase="loading data", device=str(execution.device))
-        images = source.load(config.data, Path(launch.data_dir) if launch.data_dir else None)
+        with stop_signal.may_cut():
+            images = source.load(config.data, Path(launch.data_dir) if launch.data_dir else None)
         loop.train(Job(run, config, launch, images, execution, reporter, stop_signal))
     except Stopped:
         return Ending(State.STOPPED, None, ExitCode.STOPPED)

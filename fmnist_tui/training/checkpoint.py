@@ -13,6 +13,7 @@ import os
 import pickle
 import shutil
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -80,46 +81,58 @@ def all_finite(model: nn.Module) -> bool:
     return bool(torch.stack([norm.isfinite() for norm in torch._foreach_norm(tensors)]).all())
 
 
-def save(run: RunDirectory, state: dict[str, Any], is_best: bool) -> None:
-    """Make `state` the last checkpoint (and the best one), the last one the previous.
+def save(run: RunDirectory, state: dict[str, Any]) -> None:
+    """Make `state` the last checkpoint, and the last one the previous.
 
     Raises OSError where it can't be written; the older checkpoints are then as they were.
     """
-    run.checkpoints.mkdir(exist_ok=True)
-    last, previous = run.checkpoint("last"), run.checkpoint("previous")
-    temporary = last.with_name(f".last.{os.getpid()}.tmp")
+    last = run.checkpoint("last")
+    _write(last, state, lambda: _link(last, run.checkpoint("previous")) if last.exists() else None)
+
+
+def mark_best(run: RunDirectory) -> None:
+    """Make the last checkpoint the best one too. Raises OSError where there is no room for another name."""
+    _link(run.checkpoint("last"), run.checkpoint("best"))
+    sync_directory(run.checkpoints)
+
+
+def _write(path: Path, state: dict[str, Any], before: Callable[[], None] = lambda: None) -> None:
+    """Replace a checkpoint in one step; `before` is called when the new one is whole and on the disk."""
+    path.parent.mkdir(exist_ok=True)
+    temporary = _temporary(path)
     try:
         with temporary.open("wb") as file:
             torch.save({"format": FORMAT} | state, file)
             file.flush()
             os.fsync(file.fileno())
-        if last.exists():
-            _link(last, previous)
-        temporary.replace(last)
+        before()
+        temporary.replace(path)
     except RuntimeError as error:  # torch's zip writer reports a full disk so
         raise OSError(f"the checkpoint could not be written: {error}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    if is_best:
-        mark_best(run)
-    sync_directory(run.checkpoints)
-
-
-def mark_best(run: RunDirectory) -> None:
-    """Make the last checkpoint the best one too."""
-    _link(run.checkpoint("last"), run.checkpoint("best"))
+    sync_directory(path.parent)
 
 
 def _link(source: Path, target: Path) -> None:
     """Give a file a second name in one step, replacing what had it; a copy where there are no hard links."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = _temporary(target)
     temporary.unlink(missing_ok=True)
     try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    temporary.replace(target)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        temporary.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    """Where a checkpoint is written before it is moved to its place; `files.remove_temporaries` knows the form."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -149,6 +162,8 @@ def load_newest(run: RunDirectory, which: str = "last") -> tuple[dict[str, Any] 
     names = ("last", "previous") if which == "last" else (which,)
     present = [run.checkpoint(name) for name in names if run.checkpoint(name).exists()]
     problems: list[str] = []
+    if which == "last" and present and present[0].name != "last.pt":
+        problems.append(f"{run.checkpoint('last')}: is missing")
     for path in present:
         try:
             return read(path), problems
@@ -175,8 +190,11 @@ class Writer:
         self._run = run
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
+        self._owed: dict[str, Any] | None = None
         self.problem = ""
         """Why the newest write failed; '' where it did not."""
+        self.best_problem = ""
+        """Why best.pt could not be written though last.pt was; the best state is kept in memory until it can be."""
         self.told = ""
         """The problem the user was last told of."""
 
@@ -186,12 +204,27 @@ class Writer:
         The one before must be done (`wait`).
         """
         assert self._pending is None
-        self._pending = self._pool.submit(self._save, state, is_best, arrived)
+        self._pending = self._pool.submit(self._write, state, is_best, arrived)
 
-    def _save(self, state: dict[str, Any], is_best: bool, arrived: torch.cuda.Event | None) -> None:
+    def _write(self, state: dict[str, Any], is_best: bool, arrived: torch.cuda.Event | None) -> None:
         if arrived is not None:
             arrived.synchronize()
-        save(self._run, state, is_best)
+        if is_best:
+            self._owed = state
+        save(self._run, state)
+        self.best_problem = self._write_best(state)
+
+    def _write_best(self, last: dict[str, Any]) -> str:
+        """Give best.pt the state it is owed; where there is no room for it, say why: the next write tries again."""
+        try:
+            if self._owed is last:
+                mark_best(self._run)
+            elif self._owed is not None:
+                _write(self._run.checkpoint("best"), self._owed)
+        except OSError as error:
+            return error.strerror or str(error)
+        self._owed = None
+        return ""
 
     def wait(self) -> None:
         """Until the write under way has ended; `problem` says how."""

@@ -21,15 +21,15 @@ class ConfusionLog:
         self._waiting: list[str] = []
         self._writer: LineWriter | None = None
 
-    def keep_until(self, step: int) -> None:
-        """Drop the evaluations after `step`: a resumed run makes them again. Raises OSError."""
+    def keep_until(self, epoch: int) -> None:
+        """Drop the evaluations after that epoch's: a resumed run makes them again. Raises OSError."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
         if not self._run.confusions.exists():
             return
         lines = self._run.confusions.read_bytes().splitlines()
-        kept = [line + b"\n" for line in lines if (record := parse_confusion(line)) and record.step <= step]
+        kept = [line + b"\n" for line in lines if (record := parse_confusion(line)) and record.epoch <= epoch]
         replace_bytes(self._run.confusions, b"".join(kept), durable=True)
 
     def add(self, epoch: int, step: int, matrix: NDArray[np.int64]) -> None:

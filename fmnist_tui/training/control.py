@@ -7,32 +7,71 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.process import read_control
+from fmnist_tui.runs.process import STOP_SIGNALS, read_control
 from fmnist_tui.runs.records import ControlRequest
 
 POLL_SECONDS = 0.2
 
 
+SECOND_SIGNAL_SECONDS = 2.0
+"""A signal this soon after the first is the same one, sent to the whole job by two: no reason to drop a checkpoint."""
+
+
+class CutShort(BaseException):
+    """The work at hand is given up half-way, because the worker was asked to stop. No Exception: nobody retries it."""
+
+
 class StopSignal:
-    """SIGTERM and SIGINT ask the worker to stop with a checkpoint; a second one ends it at once."""
+    """SIGTERM and SIGINT ask the worker to stop with a checkpoint; a second one ends it at once.
+
+    A cluster kills whoever has not left some seconds after the signal. So work that may take longer than that and
+    can be done again (loading, compiling, a slow step, an evaluation) is cut short: see `may_cut`.
+    """
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._received_at = 0.0
+        self._cuts = False
 
     def install(self) -> None:
         """Take over SIGTERM and SIGINT, and ignore SIGHUP: a closed terminal does not end a run."""
-        signal.signal(signal.SIGTERM, self._handle)
-        signal.signal(signal.SIGINT, self._handle)
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._handle)
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # held since `process.start_worker`
+
+    @contextmanager
+    def may_cut(self) -> Iterator[None]:
+        """Within, a signal to stop raises CutShort at once, wherever Python is; so does one that came before."""
+        self._cuts = True
+        try:
+            if self.received:
+                raise CutShort
+            yield
+        finally:
+            self._cuts = False
+
+    def no_cut(self, *_: Any) -> None:
+        """From here to the end of `may_cut` the work is finished first; also an optimizer's hook."""
+        self._cuts = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
-            raise KeyboardInterrupt
-        self.received = signal.Signals(number).name
+            if time.monotonic() - self._received_at > SECOND_SIGNAL_SECONDS:
+                raise KeyboardInterrupt
+            return
+        self.received, self._received_at = signal.Signals(number).name, time.monotonic()
+        if self._cuts:
+            self._cuts = False
+            raise CutShort
 
 
 class ControlReader:

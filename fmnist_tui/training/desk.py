@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,7 +24,7 @@ from fmnist_tui.runs.records import ControlRequest, EvalRecord, LaunchRequest, S
 from fmnist_tui.training import checkpoint
 from fmnist_tui.training.compiling import Choice
 from fmnist_tui.training.confusions import ConfusionLog
-from fmnist_tui.training.control import ControlReader, StopSignal
+from fmnist_tui.training.control import ControlReader, CutShort, StopSignal
 from fmnist_tui.training.energy import RunEnergy, gpu_uuids
 from fmnist_tui.training.evaluate import Evaluation
 from fmnist_tui.training.losses import LossLog, NonFiniteLoss, first_non_finite_step
@@ -96,6 +98,7 @@ class Desk:
         self._began = time.perf_counter()
         self._active_before = 0.0
         self._checkpoint_time = time.monotonic()
+        self._saved_step = -1
 
     # --- beginning
 
@@ -107,7 +110,7 @@ class Desk:
             reporter.event("warning", f"{problem}; going on from the one before it")
         self.run.result.unlink(missing_ok=True)
         if content is None:
-            reporter.keep_until(0)
+            reporter.keep_until(0, evaluated_epoch=0)
             self.confusions.keep_until(0)
             self.progress.micro_batch = micro_batch_size(config)
             self.progress.stop_at_accuracy = config.training.stop_at_accuracy
@@ -156,8 +159,8 @@ class Desk:
         self._active_before = self.progress.active_seconds
         self.energy.go_on_from(self.progress.energy_joules)
         checkpoint.restore_random_states(content["random"], self.device)
-        self.reporter.keep_until(self.progress.step)
-        self.confusions.keep_until(self.progress.step)
+        self.reporter.keep_until(self.progress.step, self.progress.evaluated_epoch)
+        self.confusions.keep_until(self.progress.evaluated_epoch)
 
     def _begin_with_threads(self, resumed: bool) -> None:
         """The execution's number of CPU threads, but the checkpoint's where a deterministic run goes on."""
@@ -188,12 +191,7 @@ class Desk:
     def after_step(self) -> None:
         """Write what losses have arrived, and see what is asked for."""
         self.collect_losses()
-        if self.job.stop_signal.received and self.stop != "now":
-            self._ask_to_stop("now", self.job.stop_signal.received)
-        for request in self.control.poll():
-            self._answer(request)
-        if self.control.polled and not self.run.marker.exists():
-            raise RunDeleted(f"{self.run.path} is gone")
+        self._see_what_is_asked()
         if self.step.micro_batch < self.progress.micro_batch:
             self.progress.micro_batch = self.step.micro_batch
             self.execution = replace(self.execution, compile=self.step.compile)
@@ -232,6 +230,37 @@ class Desk:
             key="threads",
             value=str(change.after),
         )
+
+    def _see_what_is_asked(self) -> None:
+        if self.job.stop_signal.received and self.stop != "now":
+            self._ask_to_stop("now", self.job.stop_signal.received)
+        for request in self.control.poll():
+            self._answer(request)
+        if self.control.polled and not self.run.marker.exists():
+            raise RunDeleted(f"{self.run.path} is gone")
+
+    def look(self) -> None:
+        """Between two batches of an evaluation: raises CutShort where the run is to stop now."""
+        self._see_what_is_asked()
+        if self.stop == "now":
+            raise CutShort
+
+    @contextmanager
+    def unless_stopped(self, started: float | None = None) -> Iterator[None]:
+        """Around work that a stop may cut short, and that a resumed run does again: raises Stopped with a checkpoint.
+
+        `started` is when the training time began that `train_seconds` does not count yet.
+        """
+        try:
+            yield
+        except CutShort:
+            if started is not None:
+                self.progress.train_seconds += time.perf_counter() - started
+            self._see_what_is_asked()
+            if self._saved_step != self.progress.step:
+                self.save_checkpoint()
+            self.stop_if_asked()
+            raise AssertionError("nobody asked to stop") from None
 
     def collect_losses(self, wait: bool = False) -> None:
         """Write the loss lines that reached the host. Raises NonFiniteLoss."""
@@ -315,6 +344,7 @@ class Desk:
         """Leave the loop where a stop was asked for; the checkpoint has just been written."""
         if self.stop == "now" or (self.stop == "epoch" and self.progress.batch == 0):
             self.writer.wait()
+            self._say_best_is_old()
             if self.writer.problem:
                 raise OSError(f"stopped, but the last checkpoint could not be written: {self.writer.problem}")
             self.control.forget()
@@ -406,6 +436,7 @@ class Desk:
         self.progress.energy_joules = self.energy.total()
         self.reporter.sync()
         self.writer.save(self._state(), is_best, checkpoint.arrival(self.device))
+        self._saved_step = self.progress.step
         self._asked_for_checkpoint = False
         self._checkpoint_time = time.monotonic()
         self.reporter.update(phase="training")
@@ -434,11 +465,18 @@ class Desk:
             self.reporter.event("warning", text if problem else "checkpoints can be written again")
             self.writer.told = problem
 
+    def _say_best_is_old(self) -> None:
+        """At the end: nothing is written any more."""
+        if problem := self.writer.best_problem:
+            text = f"best.pt could not be written: {problem}; it is of an epoch before {self.progress.best_epoch}"
+            self.reporter.event("warning", text)
+
     # --- the end of the run
 
     def finish(self, split: Split) -> None:
         """Write the result. Raises OSError where it can't be written, with the last checkpoint on disk."""
         self.writer.wait()
+        self._say_best_is_old()
         self._report_writer()
         self._tell_position()
         self.progress.energy_joules = self.energy.total()

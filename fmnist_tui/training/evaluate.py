@@ -50,18 +50,20 @@ def evaluate(
     dataset: DeviceDataset,
     execution: Execution,
     tta: str = "none",
+    between: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Predict the whole data set with `network`, which is `model` or its compiled form, in eval mode.
 
     The compiled form is given whole batches only; the rest of the data set runs through `model`.
     `tta` = "flip" also averages each image's logits with those of its mirror image, for an accuracy of its own.
-    Raises torch.OutOfMemoryError only where not even 50 images fit at once.
+    `between` is called after each batch; what it raises ends the evaluation. Raises torch.OutOfMemoryError only
+    where not even 50 images fit at once.
     """
     model.eval()
     size = eval_batch(execution.device)
     while True:
         try:
-            return _evaluate(model, network, dataset, execution, size, tta)
+            return _evaluate(model, network, dataset, execution, size, tta, between)
         except torch.OutOfMemoryError:
             if size < 50:
                 raise
@@ -75,6 +77,7 @@ def _evaluate(
     execution: Execution,
     size: int,
     tta: str,
+    between: Callable[[], None],
 ) -> Evaluation:
     losses, classes, probabilities, averaged = [], [], [], []
     for start in range(0, len(dataset), size):
@@ -91,6 +94,7 @@ def _evaluate(
             with execution.autocast():
                 mirrored = forward(inputs.flip(3))
             averaged.append((logits + mirrored.float()).argmax(1).to(torch.uint8))
+        between()
     predicted = torch.cat(classes).cpu().numpy()
     truth = dataset.labels.cpu().numpy()
     loss = float(torch.stack(losses).cpu().double().sum()) / len(dataset)

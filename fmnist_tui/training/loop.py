@@ -27,6 +27,7 @@ from fmnist_tui.models import begin_epoch, build_model, initialise_from
 from fmnist_tui.training.compiling import choose_evaluation, choose_training
 from fmnist_tui.training.desk import Desk, Job
 from fmnist_tui.training.evaluate import eval_batch, evaluate
+from fmnist_tui.training.halfway import LongSteps
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import apply_global_settings
 from fmnist_tui.training.progress import Progress, evaluated_epochs
@@ -37,26 +38,29 @@ from fmnist_tui.training.step import TrainStep
 def train(job: Job) -> None:
     """Train the run to its end and write its result.
 
-    Raises Stopped (a checkpoint is on disk), NonFiniteLoss, OutOfMemory, CheckpointError, or OSError where
-    the result could not be written.
+    Raises Stopped (a checkpoint is on disk), CutShort (asked to stop before there was anything to keep),
+    NonFiniteLoss, OutOfMemory, CheckpointError, or OSError where the result could not be written.
     """
     config, execution, reporter = job.config, job.execution, job.reporter
     device = execution.device
-    apply_global_settings(execution, config.training.deterministic)
-    split = split_images(job.images, config.data.split)
-    train_set = DeviceDataset(split.train_images, split.train_labels, device)
-    test_set = DeviceDataset(split.test_images, split.test_labels, device)
-    per_epoch = steps_per_epoch(config, len(train_set))
+    with job.stop_signal.may_cut():
+        apply_global_settings(execution, config.training.deterministic)
+        split = split_images(job.images, config.data.split)
+        train_set = DeviceDataset(split.train_images, split.train_labels, device)
+        test_set = DeviceDataset(split.test_images, split.test_labels, device)
+        per_epoch = steps_per_epoch(config, len(train_set))
 
-    torch.manual_seed(step_seed(config.seed, "weights", 0, 0))
-    model = build_model(config.model).to(device).to(memory_format=execution.memory_format)
-    optimizer = build_optimizer(model, config.optimizer, execution.dtype, execution.fused)
-    step = TrainStep(model, optimizer, config, execution)
+        torch.manual_seed(step_seed(config.seed, "weights", 0, 0))
+        model = build_model(config.model).to(device).to(memory_format=execution.memory_format)
+        optimizer = build_optimizer(model, config.optimizer, execution.dtype, execution.fused)
+        step = TrainStep(model, optimizer, config, execution)
+        long_steps = LongSteps(step, job.stop_signal)
     desk = Desk(job, model, optimizer, step, Progress(config.training.epochs, per_epoch), len(train_set), len(test_set))
     if desk.begin():
         initialise_from(model, train_set.images)
     progress = desk.progress
-    _settle_compilation(desk, train_set, test_set)
+    with job.stop_signal.may_cut():
+        _settle_compilation(desk, train_set, test_set)
 
     while not progress.done:
         reporter.update(phase="training", epoch=progress.epoch)
@@ -71,7 +75,8 @@ def train(job: Job) -> None:
             lr = learning_rate(progress.step, config, per_epoch, progress.epochs)
             indices = batch_indices(permutation, progress.batch, config.training.batch_size)
             flip = None if flips is None else flips.index_select(0, indices)
-            loss, correct = step(images, labels, lr, progress.epoch, progress.batch, flip, size)
+            with desk.unless_stopped(started), long_steps.under_way(size):
+                loss, correct = step(images, labels, lr, progress.epoch, progress.batch, flip, size)
             progress.count(loss, correct, len(labels))
             desk.losses.add(loss, len(labels), progress.step, progress.epoch, progress.batch, lr)
             desk.after_step()
@@ -89,7 +94,8 @@ def train(job: Job) -> None:
         if desk.evaluation_due:
             reporter.update(phase="evaluating")
             started = time.perf_counter()
-            evaluation = evaluate(model, step.eval_network, test_set, execution, config.training.tta)
+            with desk.unless_stopped(), job.stop_signal.may_cut():
+                evaluation = evaluate(model, step.eval_network, test_set, execution, config.training.tta, desk.look)
             seconds = time.perf_counter() - started
             desk.evaluated(evaluation, seconds)
         desk.end_epoch()

@@ -99,10 +99,11 @@ class Reporter:
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
 
-    def keep_until(self, step: int) -> None:
-        """Drop the training and evaluation lines after `step`: a resumed run writes them again, never twice.
+    def keep_until(self, step: int, evaluated_epoch: int) -> None:
+        """Drop the training lines after `step` and the evaluations after that epoch: a resumed run writes them again.
 
-        Events stay: they tell what happened. Raises OSError where the file can't be replaced.
+        A checkpoint may be of the last step of an epoch and know nothing of its evaluation yet. Events stay: they
+        tell what happened. Raises OSError where the file can't be replaced.
         """
         with self._lock:
             if self._writer is not None:
@@ -113,7 +114,9 @@ class Reporter:
             kept = []
             for line in self.run.metrics.read_bytes().splitlines():
                 record = parse_metric(line)
-                if record is None or (isinstance(record, TrainRecord | EvalRecord) and record.step > step):
+                if record is None or (isinstance(record, TrainRecord) and record.step > step):
+                    continue
+                if isinstance(record, EvalRecord) and record.epoch > evaluated_epoch:
                     continue
                 kept.append(line + b"\n")
             replace_bytes(self.run.metrics, b"".join(kept), durable=True)

@@ -307,6 +307,70 @@ def test_a_full_disk_at_a_checkpoint_is_a_warning(trainer: Trainer, monkeypatch:
     assert sorted(path.name for path in run.checkpoints.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
 
 
+def test_the_best_state_waits_for_room(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full from the end of the best epoch on; best.pt is written from memory once there is room."""
+    from fmnist_tui.training import checkpoint
+
+    original, full = torch.save, [True]
+
+    def save(content: Any, file: Any) -> None:
+        if full[0] and content["progress"]["epoch"] > 2:
+            raise OSError(28, "No space left on device")
+        original(content, file)
+
+    def evaluated(self: Desk, evaluation: Any, seconds: float) -> None:
+        best_at_2 = {1: 10.0, 2: 90.0}.get(self.progress.epoch, 20.0)
+        as_wanted(self, replace(evaluation, accuracy=best_at_2), seconds)
+        full[0] = self.progress.epoch < 4
+
+    as_wanted = Desk.evaluated
+    monkeypatch.setattr(checkpoint.torch, "save", save)
+    monkeypatch.setattr(Desk, "evaluated", evaluated)
+    run = trainer.create(tiny_config(training={"epochs": 4}))
+    trainer.train(run)
+    best = checkpoint.read(run.checkpoint("best"))
+    assert (best["progress"]["best_epoch"], best["progress"]["step"]) == (2, 10)
+    assert checkpoint.read(run.checkpoint("last"))["progress"]["step"] == 20
+    assert checkpoint.read(run.checkpoint("previous"))["progress"]["step"] == 5
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
+
+
+def test_a_best_state_without_room_to_the_end_is_said(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fmnist_tui.training import checkpoint
+
+    def no_room(run: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "mark_best", no_room)
+    run = trainer.create(tiny_config(training={"epochs": 1}))
+    trainer.train(run)
+    assert "best.pt could not be written: No space left" in events(run, "warning")[-1].message
+
+
+def test_an_evaluation_is_not_written_twice(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after an evaluation, with a checkpoint of the step before it: found by the soak."""
+    config = tiny_config(training={"checkpoint_seconds": 0.0})
+    whole, killed = trainer.create(config), trainer.create(config)
+    trainer.train(whole)
+
+    class Killed(BaseException):
+        pass
+
+    def end_epoch(self: Desk) -> None:
+        self.writer.wait()
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Desk, "end_epoch", end_epoch)
+        with pytest.raises(Killed):
+            trainer.train(killed)
+    assert torch.load(killed.checkpoint("last"), weights_only=True)["progress"]["step"] == 5
+    assert [line.kind for line in trainer.steps(killed)][-1] == "eval"
+    trainer.train(killed)
+    assert without_clock(trainer.steps(whole)) == without_clock(trainer.steps(killed))
+    assert read_history(killed).epochs.tolist() == [1, 2, 3]
+
+
 def test_a_checkpoint_of_another_model_is_refused(trainer: Trainer, images: Any) -> None:
     from fmnist_tui.training.checkpoint import CheckpointError
 

@@ -19,8 +19,8 @@ from fmnist_tui.config import ConfigError, TrainingConfig
 from fmnist_tui.runs import store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import send_request
-from fmnist_tui.runs.records import State, Status, TrainRecord, parse_metric
-from fmnist_tui.training import checkpoint, precision
+from fmnist_tui.runs.records import EvalRecord, State, Status, TrainRecord, parse_metric
+from fmnist_tui.training import checkpoint, control, precision
 from fmnist_tui.training.control import ControlReader, StopSignal
 from fmnist_tui.training.desk import in_words
 from fmnist_tui.training.losses import LossLog, lines_every
@@ -219,7 +219,7 @@ def test_control_reader_returns_each_request_once(runs_dir: Path, monkeypatch: p
     assert reader.poll() == []
 
 
-def test_the_second_signal_ends_at_once() -> None:
+def test_the_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
         stop = StopSignal()
@@ -228,6 +228,8 @@ def test_the_second_signal_ends_at_once() -> None:
         assert stop.received is None
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.received == "SIGTERM"
+        os.kill(os.getpid(), signal.SIGTERM)  # the same one, from a scheduler that tells every process and the parent
+        monkeypatch.setattr(control, "SECOND_SIGNAL_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)
@@ -289,12 +291,15 @@ def test_keep_until_drops_later_lines_and_damaged_ones(runs_dir: Path) -> None:
     reporter = reporter_for(runs_dir)
     for step in range(1, 6):
         reporter.write(TrainRecord(step=step, epoch=1, loss=1, loss_min=1, loss_max=1, lr=0.1, images_per_second=1))
+    for epoch in (1, 2):  # both of step 3: a checkpoint of an epoch's last step may be older than its evaluation
+        values = {"test_loss": 1, "test_accuracy": 1, "train_loss": 1, "train_accuracy": 1, "seconds": 1}
+        reporter.write(EvalRecord(step=3, epoch=epoch, **values))
     reporter.event("warning", "something")
     with reporter.run.metrics.open("ab") as file:
         file.write(b'{"kind": "train", "st')
-    reporter.keep_until(3)
+    reporter.keep_until(3, evaluated_epoch=1)
     records = [parse_metric(text) for text in reporter.run.metrics.read_bytes().splitlines()]
-    assert [record.kind for record in records if record] == ["train"] * 3 + ["event"]
+    assert [record.kind for record in records if record] == ["train"] * 3 + ["eval", "event"]
 
 
 # --- checkpoints
@@ -307,15 +312,17 @@ def state(step: int) -> dict[str, Any]:
 def test_last_previous_and_best(runs_dir: Path) -> None:
     run = store.create_run(runs_dir, tiny_config())
     for step, best in ((1, True), (2, True), (3, False)):
-        checkpoint.save(run, state(step), best)
+        checkpoint.save(run, state(step))
+        if best:
+            checkpoint.mark_best(run)
     assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [3, 2, 2]
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 5000, b"PK\x03\x04 nothing", b"not a checkpoint"])
 def test_a_damaged_last_falls_back_to_previous(runs_dir: Path, content: bytes) -> None:
     run = store.create_run(runs_dir, tiny_config())
-    checkpoint.save(run, state(1), True)
-    checkpoint.save(run, state(2), False)
+    checkpoint.save(run, state(1))
+    checkpoint.save(run, state(2))
     run.checkpoint("last").write_bytes(content)
     loaded, problems = checkpoint.load_newest(run)
     assert loaded is not None and loaded["step"] == 1
@@ -328,11 +335,12 @@ def test_a_damaged_last_falls_back_to_previous(runs_dir: Path, content: bytes) -
 def test_a_missing_last_falls_back_to_previous(runs_dir: Path) -> None:
     run = store.create_run(runs_dir, tiny_config())
     assert checkpoint.load_newest(run) == (None, [])
-    checkpoint.save(run, state(1), True)
-    checkpoint.save(run, state(2), False)
+    checkpoint.save(run, state(1))
+    checkpoint.save(run, state(2))
     run.checkpoint("last").unlink()
-    loaded, _ = checkpoint.load_newest(run)
+    loaded, problems = checkpoint.load_newest(run)
     assert loaded is not None and loaded["step"] == 1
+    assert len(problems) == 1 and problems[0].endswith("last.pt: is missing")
 
 
 def test_code_in_a_checkpoint_is_never_run(runs_dir: Path, tmp_path: Path) -> None:
@@ -349,8 +357,9 @@ def test_code_in_a_checkpoint_is_never_run(runs_dir: Path, tmp_path: Path) -> No
 
 def test_a_failed_write_leaves_the_older_checkpoints(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = store.create_run(runs_dir, tiny_config())
-    checkpoint.save(run, state(1), True)
-    checkpoint.save(run, state(2), True)
+    checkpoint.save(run, state(1))
+    checkpoint.save(run, state(2))
+    checkpoint.mark_best(run)
 
     def full(content: Any, file: Any) -> None:
         file.write(b"half")
@@ -358,7 +367,7 @@ def test_a_failed_write_leaves_the_older_checkpoints(runs_dir: Path, monkeypatch
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="could not be written"):
-        checkpoint.save(run, state(3), True)
+        checkpoint.save(run, state(3))
     assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 1, 2]
     assert len(list(run.checkpoints.iterdir())) == 3
 

@@ -145,7 +145,7 @@ def test_damaged_lines_are_passed_over(run: RunDirectory) -> None:
 def test_cutting_back_drops_the_evaluations_after_the_checkpoint(run: RunDirectory) -> None:
     write(run, record(1), record(2), record(3))
     log = ConfusionLog(run)
-    log.keep_until(2 * 118)
+    log.keep_until(2)
     assert read_history(run).epochs.tolist() == [1, 2]
     log.add(3, 354, np.zeros((10, 10), dtype=np.int64))
     history = read_history(run)

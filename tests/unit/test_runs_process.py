@@ -404,6 +404,45 @@ def test_the_real_worker_of_an_empty_directory_says_what_is_wrong(run: RunDirect
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_a_worker_that_dies_before_its_first_word_is_lost_at_once(run: RunDirectory) -> None:
+    run.status.write_text(Status(state=State.STARTING).to_json())
+    worker = start_worker(run)
+    status = Status.model_validate_json(run.status.read_bytes())
+    assert (status.state, status.pid, status.host) == (State.STARTING, worker.pid, HERE)
+    assert worker.wait(30) == 3
+    assert actual_state(status) is State.LOST
+    assert not is_locked(run)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_pid_of_a_worker_at_work_is_left_alone(
+    run: RunDirectory, children: Callable[..., subprocess.Popen[str]]
+) -> None:
+    at_work = children(HOLD, str(run.lock))
+    run.status.write_text(Status(state=State.RUNNING, pid=at_work.pid).to_json())
+    before = run.status.read_bytes()
+    assert start_worker(run).wait(30) == 3
+    assert run.status.read_bytes() == before
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_signal_waits_for_the_worker_to_listen(run: RunDirectory, stand_in: Path) -> None:
+    """SIGTERM before the handler is there would kill it without a word."""
+    (stand_in / "__main__.py").write_text(
+        "import signal, sys\n"
+        "print('up', flush=True)\n"
+        "signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))\n"
+        "signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])\n"
+        "print('not reached', flush=True)\n"
+    )
+    worker = start_worker(run)
+    worker.terminate()
+    assert worker.wait(30) == 7
+    assert run.worker_log.read_text() == "up\n"
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, []), "the launcher's own are as before"
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_ctrl_c_in_the_terminal_does_not_reach_a_worker(
     run: RunDirectory, stand_in: Path, children: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -435,6 +474,13 @@ input()
 
 def test_the_command_names_this_interpreter(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr("subprocess.Popen", lambda command, **_: given.append(command))
+
+    class Started:
+        pid = os.getpid()
+
+        def __init__(self, command: list[str], **_: Any) -> None:
+            given.append(command)
+
+    monkeypatch.setattr("subprocess.Popen", Started)
     start_worker(run)
     assert given == [[sys.executable, "-m", "fmnist_tui.training", str(run.path)]]
