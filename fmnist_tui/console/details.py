@@ -19,6 +19,7 @@ from fmnist_tui.fields import differences, flatten
 from fmnist_tui.presets import shipped_preset
 from fmnist_tui.report.words import energy, field_value, one_line
 from fmnist_tui.runs.layout import CHECKPOINTS
+from fmnist_tui.runs.lost import why_lost
 from fmnist_tui.runs.provenance import described, recorded
 from fmnist_tui.runs.records import Result, State, Status
 from fmnist_tui.runs.store import Run, last_launch
@@ -34,6 +35,8 @@ def run_details(run: Run) -> RenderableType:
         parts.append(Text(run.problem, style="red"))
     if run.status is not None:
         parts += _section("State", _state_rows(run, run.status))
+        if run.state is State.LOST:
+            parts += [Text("\nLost", style="bold"), Text(why_lost(run), style="magenta")]
         if run.status.error:
             parts += [Text("\nError", style="bold"), Text(run.status.error, style="red")]
     if run.result is not None:

@@ -20,6 +20,7 @@ from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_vi
 from fmnist_tui.monitor.devices import devices_for
 from fmnist_tui.runs import process, queue, store
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.lost import note_loss
 from fmnist_tui.runs.records import ExitCode, utc_now
 from fmnist_tui.runs.store import Run
 
@@ -64,6 +65,7 @@ def resume(
         get_data(run.config.data, start.data_dir)
     with Interrupts() as interrupts:
         since = utc_now()
+        note_loss(run)
         store.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, start.now, start.retries)
         return _run(run.directory, start, interrupts, since)
 

@@ -9,6 +9,7 @@ from rich.text import Text
 from fmnist_tui import paths
 from fmnist_tui.console.output import console, print_error
 from fmnist_tui.report import summary_row
+from fmnist_tui.runs.lost import why_lost
 from fmnist_tui.runs.records import ExitCode, State
 from fmnist_tui.runs.store import Run
 
@@ -24,7 +25,7 @@ def print_summary(run: Run) -> None:
         where = f"epoch {run.status.epoch} of {run.status.epochs}, step {run.status.step:,}"
         stdout.print(f"Stopped in {where}, with a checkpoint. {resume_hint(run)}", soft_wrap=True)
     else:
-        error = (run.status.error if run.status else None) or run.problem or "its process is gone without a word"
+        error = (run.status.error if run.status else None) or run.problem or why_lost(run)
         print_error(f"{run.id}: {'was lost' if run.state is State.LOST else run.state}: {error}")
         refused = run.status is not None and run.status.exit_code == ExitCode.USAGE  # it would be so again
         if run.directory.checkpoint("last").is_file() and not refused:

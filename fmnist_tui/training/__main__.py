@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.runs.files import remove_temporaries
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.process import stop_signals_held
 from fmnist_tui.runs.records import NOT_QUEUED, ExitCode, LaunchRequest, State, Status
 from fmnist_tui.training.control import CutShort, StopSignal
 from fmnist_tui.training.reporter import Reporter
@@ -27,6 +29,14 @@ from fmnist_tui.training.turn import LeftQueue, Turn
 
 if TYPE_CHECKING:
     import torch
+
+
+RETRY_SECONDS, MAX_RETRY_SECONDS = 5.0, 60.0
+"""Before the first retry, doubled for each later one, up to the second: a driver's reset takes a while."""
+OUT_OF_MEMORY = (
+    "it was not in a training step's forward and backward pass, so no micro-batch helps; the last checkpoint is kept: "
+    "free what others use of the device's memory, or take a smaller model or another device"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,7 +84,7 @@ def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchReq
             return ending.code
         if ending.error:
             reporter.event("error" if ending.state is State.FAILED else "stop", ending.error)
-        if ending.retry and reporter.status.retries_used < launch.retries and stop_signal.received is None:
+        if ending.retry and reporter.status.retries_used < launch.retries and _paused(reporter, stop_signal):
             _begin_anew(run, turn, reporter)
         reporter.update(**NOT_QUEUED)
         reporter.close(ending.state, ending.error if ending.state is State.FAILED else None, ending.code)
@@ -146,7 +156,7 @@ def _train(
         traceback.print_exc()
         return Ending(State.FAILED, f"torch could not be loaded: {_first_line(error)}", ExitCode.FAILED)
     try:
-        execution = precision.choose(config.training, _device(launch, turn))
+        execution = precision.choose(config.training, _device(launch, turn, reporter.status.retries_used > 0))
         reporter.update(now=True, phase="loading data", device=str(execution.device))
         with stop_signal.may_cut():
             images = source.load(config.data, Path(launch.data_dir) if launch.data_dir else None)
@@ -160,12 +170,17 @@ def _train(
         return Ending(State.FAILED, str(error), ExitCode.FAILED, deleted=True)
     except source.DataError as error:
         return Ending(State.FAILED, str(error), ExitCode.DATA)
+    except DeviceGone as error:
+        return Ending(State.FAILED, str(error), ExitCode.FAILED, retry=True)
     except (ConfigError, checkpoint.CheckpointError) as error:
         return Ending(State.FAILED, str(error), ExitCode.USAGE)
     except NonFiniteLoss as error:
         return Ending(State.FAILED, f"{error}; {_non_finite_remedy(run, config)}", ExitCode.FAILED)
     except OutOfMemory as error:
         return Ending(State.FAILED, str(error), ExitCode.FAILED)
+    except (torch.OutOfMemoryError, MemoryError) as error:  # not in a step's forward and backward pass
+        traceback.print_exc()
+        return Ending(State.FAILED, f"out of memory ({_first_line(error)}); {OUT_OF_MEMORY}", ExitCode.FAILED)
     except OSError as error:
         traceback.print_exc()
         error_text = f"{error.strerror or error}: {error.filename or run.path}"
@@ -175,6 +190,8 @@ def _train(
         return Ending(State.FAILED, f"the device failed: {_first_line(error)}", ExitCode.FAILED, retry=True)
     except Exception as error:
         traceback.print_exc()
+        if "can't allocate memory" in str(error):  # torch's CPU allocator has no exception of its own
+            return Ending(State.FAILED, f"out of memory ({_first_line(error)}); {OUT_OF_MEMORY}", ExitCode.FAILED)
         return Ending(State.FAILED, f"{type(error).__name__}: {_first_line(error)}", ExitCode.FAILED, retry=True)
     return Ending(State.FINISHED, None, ExitCode.DONE)
 
@@ -183,13 +200,23 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0]
 
 
-def _device(launch: LaunchRequest, turn: Turn) -> torch.device:
+class DeviceGone(Exception):
+    """The device the run was on is not there any more."""
+
+
+def _device(launch: LaunchRequest, turn: Turn, again: bool) -> torch.device:
     """The device whose turn it is. For 'auto' another turn, where torch can't use what the driver showed.
 
-    Raises ConfigError for a device that is not there, and LeftQueue.
+    A run that begins `again` after its device failed stays with it: a GPU that is lost must not leave a run of
+    hours to the CPU. Raises DeviceGone then, else ConfigError for a device that is not there; and LeftQueue.
     """
     from fmnist_tui.training import precision
 
+    if again and turn.device is not None:
+        try:
+            return precision.resolve_device(turn.device.name if launch.device == "auto" else launch.device)
+        except ConfigError as error:
+            raise DeviceGone(f"the device has not come back: {error}") from None
     if launch.device != "auto":
         return precision.resolve_device(launch.device)
     best = precision.resolve_device("auto")
@@ -199,6 +226,16 @@ def _device(launch: LaunchRequest, turn: Turn) -> torch.device:
     return precision.resolve_device(turn.device.name)
 
 
+def _paused(reporter: Reporter, stop_signal: StopSignal) -> bool:
+    """Give a failed device time to come back; False where the run was asked to stop meanwhile."""
+    seconds = min(RETRY_SECONDS * 2**reporter.status.retries_used, MAX_RETRY_SECONDS)
+    reporter.update(now=True, phase=f"beginning anew in {seconds:.0f} s")
+    until = time.monotonic() + seconds
+    while stop_signal.received is None and time.monotonic() < until:
+        time.sleep(0.2)
+    return stop_signal.received is None
+
+
 def _begin_anew(run: RunDirectory, turn: Turn, reporter: Reporter) -> None:
     """Replace this process by a fresh worker of the same run: same pid, new connection to the device."""
     used = reporter.status.retries_used + 1
@@ -206,7 +243,8 @@ def _begin_anew(run: RunDirectory, turn: Turn, reporter: Reporter) -> None:
     reporter.update(now=True, state=State.STARTING, phase="", retries_used=used)
     reporter.abandon()
     turn.keep_for_new_program()
-    os.execv(sys.executable, [sys.executable, "-m", "fmnist_tui.training", str(run.path)])
+    with stop_signals_held():
+        os.execv(sys.executable, [sys.executable, "-m", "fmnist_tui.training", str(run.path)])
 
 
 def _non_finite_remedy(run: RunDirectory, config: RunConfig) -> str:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import process, queue, store
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.lost import note_loss
 from fmnist_tui.runs.records import ExitCode, LaunchRequest, Status
 from fmnist_tui.runs.store import RunError
 
@@ -84,6 +85,7 @@ def resume(directory: RunDirectory, data_dir: Path | None, children: Children, e
     if run.config is not None:
         _check_data(run.config, data)
     retries = launch.retries if launch else 0
+    note_loss(run)
     store.prepare_resume(run, launch.device if launch else "auto", data, epochs=epochs, retries=retries)
     _start_worker(directory, children)
 

@@ -11,6 +11,7 @@ import torch
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EventRecord, LaunchRequest, Result, State, Status, parse_metric
+from fmnist_tui.training import __main__ as worker_module
 from fmnist_tui.training import step as step_module
 from fmnist_tui.training.__main__ import work
 from fmnist_tui.training.control import StopSignal
@@ -25,7 +26,7 @@ def end(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> Any:
     def end(run: RunDirectory, **launch: Any) -> int:
         config = RunConfig.model_validate_json(run.config.read_bytes())
         status = Status.model_validate_json(run.status.read_bytes())
-        return work(run, config, status, LaunchRequest(device="cpu", **launch), StopSignal())
+        return work(run, config, status, LaunchRequest(**{"device": "cpu", **launch}), StopSignal())
 
     return end
 
@@ -78,6 +79,38 @@ def test_a_failed_device_is_named(trainer: Trainer, end: Any, monkeypatch: pytes
     assert status_of(run).error == "the device failed: CUDA error: unspecified launch failure"
 
 
+@pytest.mark.parametrize("where", ["optimizer", "evaluation"])
+def test_out_of_memory_outside_a_step(trainer: Trainer, end: Any, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """No retry and no smaller batch helps: it says so, and ends at once."""
+
+    def full(*arguments: Any, **options: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    if where == "optimizer":
+        monkeypatch.setattr(torch.optim.SGD, "step", full)
+    else:
+        monkeypatch.setattr("fmnist_tui.training.evaluate.normalize", full)
+    monkeypatch.setattr(os, "execv", lambda *arguments: pytest.fail("began anew"))
+    run = trainer.create(tiny_config())
+    assert end(run, retries=3) == 4
+    error = status_of(run).error or ""
+    assert "2.00 GiB" in error and "no micro-batch helps" in error and "smaller model" in error
+
+
+def test_a_lost_gpu_is_not_replaced_by_the_cpu(trainer: Trainer, end: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begun anew for 'auto' on a machine whose GPU has gone: it fails, retries, and never trains on the CPU."""
+    from fmnist_tui.runs.tickets import Device
+    from fmnist_tui.training import turn
+
+    monkeypatch.setattr(turn, "devices_for", lambda option: [Device(key="GPU-1", name="cuda:0")])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    run = trainer.create(tiny_config())
+    run.status.write_text(status_of(run).model_copy(update={"retries_used": 1}).to_json())
+    assert end(run, device="auto", retries=1) == 4
+    status = status_of(run)
+    assert "has not come back" in (status.error or "") and status.step == 0
+
+
 def test_retries_begin_anew_from_the_checkpoint(trainer: Trainer, end: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The device fails in the second epoch, twice; a fresh process is asked for twice, and the run finishes."""
     original, failures, begun = step_module.augment.apply, [], []
@@ -95,6 +128,7 @@ def test_retries_begin_anew_from_the_checkpoint(trainer: Trainer, end: Any, monk
         begun.append(arguments[1:])
         raise Replaced
 
+    monkeypatch.setattr(worker_module, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(step_module.augment, "apply", flaky)
     monkeypatch.setattr(os, "execv", execv)
     run = trainer.create(tiny_config())
