@@ -171,7 +171,8 @@ def read_control(run: RunDirectory) -> Control:
 def send_request(
     run: RunDirectory, request: Literal["stop", "stop_after_epoch", "checkpoint", "edit"], **values: Any
 ) -> ControlRequest:
-    """Ask a run's worker for something; it answers with an event in the metrics. Raises ValueError for bad values.
+    """Ask a run's worker for something; it answers with an event in the metrics. Raises ValueError for bad
+    values, and where the request can't be written (another user's run, a full disk).
 
     Two that ask at once do not lose each other's request.
     """
@@ -185,10 +186,14 @@ def send_request(
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise ValueError(f"{field} = {shown(first['input'])}: {plain_words(first)}") from None
-    with FileLock(run.control_lock, timeout=10):
-        control = read_control(run)
-        control.requests.append(made)
-        replace_bytes(run.control, control.to_json().encode())
+    try:
+        with FileLock(run.control_lock, timeout=10):
+            control = read_control(run)
+            control.requests.append(made)
+            replace_bytes(run.control, control.to_json().encode())
+    except OSError as error:  # also filelock's Timeout
+        why = error.strerror or "another process holds its lock"
+        raise ValueError(f"{run.id}: cannot be asked: {why}: {run.control}") from None
     return made
 
 

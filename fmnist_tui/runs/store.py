@@ -93,8 +93,9 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     problem = wrong_config or wrong_status or wrong_result
     if not problem and (config is None or status is None):
         problem = f"{'config.json' if config is None else 'status.json'} is missing"
-    if status and status.schema_version > SCHEMA_VERSION:
-        problem = f"written by a newer fmnist-tui (schema {status.schema_version}); update this one to work with it"
+    newest = max(status.schema_version if status else 0, result.schema_version if result else 0)
+    if newest > SCHEMA_VERSION:
+        problem = f"written by a newer fmnist-tui (schema {newest}); update this one to work with it"
     state = process.actual_state(status) if status else State.LOST
     return Run(directory, config, status, result, state, problem)
 
@@ -292,7 +293,8 @@ def prepare_resume(
         }
         replace_bytes(run.directory.status, run.status.model_copy(update=update).to_json().encode())
     except OSError as error:
-        raise RunError(f"{run.id}: cannot be resumed: {error.strerror}") from None
+        remedy = f"make room, or {run.directory.path} writable, or resume a copy of it"
+        raise RunError(f"{run.id}: cannot be resumed: {error.strerror}; {remedy}") from None
 
 
 def _refuse_at_work(run: Run) -> None:

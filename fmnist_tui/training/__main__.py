@@ -22,7 +22,7 @@ from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.runs.files import remove_temporaries
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import stop_signals_held
-from fmnist_tui.runs.records import NOT_QUEUED, ExitCode, LaunchRequest, State, Status
+from fmnist_tui.runs.records import NOT_QUEUED, SCHEMA_VERSION, ExitCode, LaunchRequest, State, Status
 from fmnist_tui.training.control import CutShort, StopSignal
 from fmnist_tui.training.reporter import Reporter
 from fmnist_tui.training.turn import LeftQueue, Turn
@@ -58,11 +58,17 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValidationError) as error:
         print(f"{run.path}: is not a run that can be started: {error}", file=sys.stderr)
         return ExitCode.USAGE
+    if max(status.schema_version, launch.schema_version) > SCHEMA_VERSION:
+        print(f"{run.id}: written by a newer fmnist-tui; update this one to train it", file=sys.stderr)
+        return ExitCode.USAGE
     lock = FileLock(run.lock)
     try:
         lock.acquire(timeout=2.0)  # whoever only asks whether it is held has it for an instant
     except Timeout:
         print(f"{run.id}: another worker trains this run; nothing was changed", file=sys.stderr)
+        return ExitCode.USAGE
+    except OSError as error:
+        print(f"{run.path}: cannot be written to ({error.strerror}); make it writable or copy it", file=sys.stderr)
         return ExitCode.USAGE
     with lock:
         return work(run, config, status, launch, stop_signal)

@@ -6,10 +6,11 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -17,9 +18,11 @@ import pytest
 import torch
 
 from fmnist_tui.config import parse_config
-from fmnist_tui.runs import process, store
+from fmnist_tui.runs import process, queue, store
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.place import Place
 from fmnist_tui.runs.records import EventRecord, State, parse_metric
+from fmnist_tui.runs.tickets import Device
 from tests.process.test_worker import NOISY, Start, config, one_thread, start, status_of, steps_of, wait_until
 
 __all__ = ["one_thread", "start"]  # fixtures
@@ -216,3 +219,142 @@ def test_what_killed_writers_left_is_removed(runs_dir: Path, start: Start) -> No
         path.write_bytes(b"half")
     assert start(run).wait(timeout=120) == 0, run.worker_log.read_text()
     assert [path.exists() for path in left] == [False, False, True, False]
+
+
+@pytest.fixture
+def read_only(small_disk: Path) -> Iterator[Callable[[], None]]:
+    """Makes the small disk read-only."""
+    yield lambda: subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+
+
+def test_a_read_only_run_is_refused_in_words(small_disk: Path, read_only: Callable[[], None]) -> None:
+    """Listed and shown; resumed, asked, deleted, trained it is not, and nobody meets a traceback."""
+    run = store.create_run(small_disk, config(), device="cpu")
+    me = {"pid": os.getpid(), "pid_started": process.process_started(os.getpid())}
+    run.status.write_text(status_of(run).model_copy(update={"state": State.STOPPED, **me}).to_json())
+    before = sorted(small_disk.rglob("*"))
+    read_only()
+    loaded = store.load_run(run)
+    assert (loaded.state, loaded.problem) == (State.STOPPED, "")
+    with pytest.raises(store.RunError, match="Read-only file system; make room"):
+        store.prepare_resume(loaded)
+    with pytest.raises(store.RunError, match="cannot be deleted: Read-only"):
+        store.delete_run(loaded)
+    with pytest.raises(ValueError, match="cannot be asked: Read-only"):
+        process.send_request(run, "stop")
+    command = [sys.executable, "-m", "fmnist_tui.training", str(run.path)]
+    worker = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert worker.returncode == 2
+    assert "cannot be written to (Read-only file system)" in worker.stderr and "Traceback" not in worker.stderr
+    assert sorted(small_disk.rglob("*")) == before
+
+
+def test_a_run_moved_under_its_worker_goes_on_where_it_lies_now(runs_dir: Path, start: Start) -> None:
+    """The worker ends; in the new place the run shows as lost at once, and resumes to the same result."""
+    plain = store.create_run(runs_dir, config(max_steps=14, checkpoint_seconds=0.0), device="cpu")
+    assert start(plain).wait(timeout=120) == 0
+    run = store.create_run(runs_dir, config(max_steps=14, checkpoint_seconds=0.0), device="cpu")
+    worker = start(run)
+    wait_until(lambda: status_of(run).step >= 2, "two steps")
+    (runs_dir.parent / "elsewhere").mkdir()
+    moved = RunDirectory(shutil.move(run.path, runs_dir.parent / "elsewhere" / run.id))
+    assert worker.wait(timeout=60) not in (0, 130)
+    assert not run.path.exists(), "it did not make the directory again"
+    loaded = store.load_run(moved)
+    assert loaded.state is State.LOST
+    store.prepare_resume(loaded, device="cpu")
+    assert start(moved).wait(timeout=120) == 0, moved.worker_log.read_text()
+    assert steps_of(moved) == steps_of(plain)
+
+
+def test_a_run_copied_from_another_machine(runs_dir: Path, start: Start) -> None:
+    """At work there, by its heartbeat, then not heard of: lost after the limit, and it resumes here."""
+    there = store.create_run(runs_dir, config(max_steps=2), device="cpu")
+    shutil.copytree(there.path, runs_dir.parent / "copies" / there.id)
+    copy = RunDirectory(runs_dir.parent / "copies" / there.id)
+    told = status_of(copy).model_copy(update={"state": State.RUNNING, "host": "node-17", "pid": 1, "pid_started": 1.0})
+    copy.status.write_text(told.to_json())
+    assert store.load_run(copy).state is State.RUNNING, "it may still be at work there"
+    assert not process.kill_worker(told), "pid 1 of this machine is another process"
+    with pytest.raises(store.RunError, match="is running"):
+        store.prepare_resume(store.load_run(copy), device="cpu")
+    copy.status.write_text(told.model_copy(update={"heartbeat": "2026-01-01T00:00:00Z"}).to_json())
+    assert store.load_run(copy).state is State.LOST
+    store.prepare_resume(store.load_run(copy), device="cpu")
+    assert start(copy).wait(timeout=120) == 0, copy.worker_log.read_text()
+    assert status_of(copy).host == socket.gethostname() and not there.result.exists()
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_runs_of_other_schema_versions(runs_dir: Path, start: Start, version: int) -> None:
+    """An older one trains on; a newer one is listed with its problem and left alone by everybody."""
+    run = store.create_run(runs_dir, config(max_steps=1), device="cpu")
+    told = status_of(run).model_copy(update={"schema_version": version, "state": State.STOPPED})
+    run.status.write_text(told.to_json()[:-1] + ',"a_field_of_its_own":[1]}')
+    before = run.status.read_bytes()
+    loaded = store.load_run(run)
+    assert [each.id for each in store.list_runs(runs_dir)] == [run.id]
+    if version == 0:
+        store.prepare_resume(loaded, device="cpu")
+        assert start(run).wait(timeout=120) == 0, run.worker_log.read_text()
+        return
+    assert "newer fmnist-tui (schema 2)" in loaded.problem
+    with pytest.raises(store.RunError, match="update this one"):
+        store.prepare_resume(loaded)
+    command = [sys.executable, "-m", "fmnist_tui.training", str(run.path)]
+    worker = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert worker.returncode == 2 and "update this one" in worker.stderr
+    assert run.status.read_bytes() == before
+    store.delete_run(loaded)
+
+
+def test_files_of_a_run_are_sane_on_a_shared_machine(runs_dir: Path, start: Start) -> None:
+    """As the umask says: nothing others could write to, and no file that could be executed."""
+    before = os.umask(0o027)
+    try:
+        run = store.create_run(runs_dir, config(max_steps=2), device="cpu")
+        process.send_request(run, "checkpoint")
+        assert start(run).wait(timeout=120) == 0, run.worker_log.read_text()
+    finally:
+        os.umask(before)
+    modes = {path.relative_to(runs_dir): path.stat().st_mode & 0o777 for path in runs_dir.rglob("*")}
+    assert len(modes) > 10
+    for path, mode in modes.items():
+        assert mode & 0o007 == 0 and mode & 0o020 == 0, f"{path}: {mode:o}"
+        assert (runs_dir / path).is_dir() or mode & 0o111 == 0, f"{path}: {mode:o}"
+        if path.suffix in (".json", ".jsonl", ".npz", ".pt", ".log", ".md"):
+            assert mode & 0o040, f"{path}: {mode:o}: the group may read, as the umask says"
+
+
+def test_a_read_only_state_directory(
+    small_disk: Path, read_only: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker learns it by an OSError and starts without the queue (test_queue_processes); views only read."""
+    monkeypatch.setenv("FMNIST_TUI_STATE_DIR", str(small_disk))
+    cpu = Device(key="cpu", name="cpu")
+    first = Place(RunDirectory(Path("/nowhere/first")), [cpu])
+    assert first.take() == cpu
+    first.leave()
+    read_only()
+    with pytest.raises(OSError, match="Read-only"):
+        Place(RunDirectory(Path("/nowhere/second")), [cpu]).take()
+    queue.snapshot()
+    with pytest.raises(store.RunError, match=r"is not queued|was not moved"):
+        queue.move("second", 1)
+
+
+def test_a_full_state_directory_keeps_the_device_single(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMNIST_TUI_STATE_DIR", str(small_disk))
+    cpu = Device(key="cpu", name="cpu")
+    first, second = (Place(RunDirectory(Path("/nowhere") / name), [cpu]) for name in ("first", "second"))
+    assert first.take() == cpu
+    with (small_disk / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    assert second.take() is None
+    assert "No space left" in second.problem
+    first.leave()
+    (small_disk / "ballast").unlink()
+    assert second.take() == cpu
+    second.leave()

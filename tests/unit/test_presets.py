@@ -254,6 +254,26 @@ def test_bad_files_are_refused_by_name(content: bytes, message: str, local: Path
     assert "wrn" in find_presets(), "one bad file hides no other preset"
 
 
+lines = st.sampled_from(
+    ["[model]", "[data]", "[[training]]", "kind='densenet'", "kind='../../x'", "depth=1e400", "=", ""]
+)
+odd = st.lists(lines | st.text(max_size=20), max_size=6).map("\n".join)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=odd.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=60))
+def test_no_content_does_more_than_be_refused(content: bytes, tmp_path: Path) -> None:
+    """A configuration, or an error that names the file; nothing else is read, run or written."""
+    path = tmp_path / "odd.toml"
+    path.write_bytes(content)
+    before = {found.name for found in tmp_path.iterdir()}
+    try:
+        assert isinstance(load_file(path), RunConfig)
+    except ConfigError as error:
+        assert str(path) in str(error)
+    assert {found.name for found in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize("content", ["\ufeff" + MINIMAL, MINIMAL.replace("\n", "\r\n"), "# Grüße\n" + MINIMAL])
 def test_files_as_editors_write_them(content: str, tmp_path: Path) -> None:
     path = tmp_path / "x.toml"

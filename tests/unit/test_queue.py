@@ -33,7 +33,7 @@ from fmnist_tui.runs.process import actual_state
 from fmnist_tui.runs.queue import Standing, place_in_words, seconds_left, standings
 from fmnist_tui.runs.records import LaunchRequest, Provenance, Result, State, Status, utc_now
 from fmnist_tui.runs.store import Run, RunError
-from fmnist_tui.runs.tickets import Device, Ticket, list_path, queue_directory, read_tickets
+from fmnist_tui.runs.tickets import Device, Ticket, list_path, queue_directory, read_tickets, write_tickets
 from fmnist_tui.training.turn import expected_seconds
 
 CPU = Device(key="cpu", name="cpu")
@@ -141,6 +141,19 @@ def test_the_dead_block_nobody(who: str) -> None:
     assert len(list(queue_directory().glob("ticket-*"))) == (2 if who == "holder" else 1), (
         "their locks are cleared away"
     )
+
+
+def test_a_reused_pid_holds_no_device() -> None:
+    """The holder died while it replaced its program, and another process has its pid since."""
+    holder, b = entered("holder", "b")
+    holder.keep_for_new_program()
+    holder.die()
+    assert b.take() is None, "this very process lives and comes back"
+    directory = queue_directory()
+    tickets = read_tickets(directory)
+    tickets[0].pid_started = (tickets[0].pid_started or 0.0) - 1000.0
+    write_tickets(directory, tickets)
+    assert b.take() == CPU
 
 
 def test_now_runs_beside_and_the_queue_waits_for_all_on_the_device() -> None:

@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import (
@@ -266,6 +268,34 @@ def test_a_damaged_control_file_holds_no_requests(content: bytes, run: RunDirect
     assert read_control(run).requests == []
     made = send_request(run, "checkpoint")
     assert read_control(run).requests == [made]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+requests = st.fixed_dictionaries(
+    {"id": st.text(max_size=4) | json_values, "request": st.sampled_from(["stop", "edit", "shutdown"]) | json_values},
+    optional={"epochs": json_values, "stop_at_accuracy": json_values, "time": json_values, "command": json_values},
+)
+contents = st.binary(max_size=60) | (
+    st.lists(requests, max_size=3).map(lambda made: json.dumps({"requests": made}).encode())
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=contents)
+def test_no_control_file_does_more_than_ask(content: bytes, run: RunDirectory) -> None:
+    """Whatever is in it: nothing, or requests of the four kinds within their bounds; and one can still ask."""
+    run.control.write_bytes(content)
+    for found in read_control(run).requests:
+        assert found.request in ("stop", "stop_after_epoch", "checkpoint", "edit")
+        assert found.epochs is None or 1 <= found.epochs <= 100_000
+        assert found.stop_at_accuracy is None or 0 <= found.stop_at_accuracy <= 100
+    made = send_request(run, "stop")
+    assert read_control(run).requests[-1] == made
+    assert {path.name for path in run.path.iterdir()} <= {"control.json", "control.lock"}
 
 
 @pytest.mark.parametrize(
