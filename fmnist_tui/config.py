@@ -453,6 +453,11 @@ class TrainingConfig(Section):
         "a number splits it so. Gradients are accumulated.",
         json_schema_extra=_unit("images"),
     )
+    sync_batch_norm: bool = Field(
+        False,
+        description="On several GPUs: batch-norm statistics of the whole batch. Without it they are of each GPU's own "
+        "images, as those of micro-batches are, and need no exchange.",
+    )
     label_smoothing: float = Field(
         0.0,
         ge=0.0,
@@ -559,6 +564,9 @@ class RunConfig(Section):
 
     name: Text = Field("run", min_length=1, max_length=64, description="What the run is called; part of its id.")
     preset: Text | None = Field(None, max_length=64, description="The preset the run started from.")
+    group: Text | None = Field(
+        None, min_length=1, max_length=64, description="Runs that belong together, for example those of a sweep."
+    )
     description: Text = Field("", max_length=200, description="One line for the list of presets.")
     seed: int = Field(
         40_000,

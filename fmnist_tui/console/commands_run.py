@@ -31,8 +31,13 @@ def run_preset(
     data: o.DataOption = None,
     split: o.SplitOption = None,
     run_name: o.NameOption = None,
+    sweep: o.SweepOption = None,
+    seeds: o.SeedsOption = None,
+    group: o.GroupOption = None,
     device: o.DeviceOption = "auto",
-    gpus: o.GpusOption = 1,
+    gpus: o.GpusOption = "1",
+    nodes: o.NodesOption = 1,
+    rendezvous: o.RendezvousOption = None,
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
     now: o.NowOption = False,
@@ -50,9 +55,9 @@ def run_preset(
     """
     from fmnist_tui.presets import load_preset
 
-    changes = _changes(epochs, seed, run_name, data, split)
-    start = _start(device, gpus, runs_dir, data_dir, now, retries, detach, json)
-    return _train(load_preset(name), settings, changes, scale_schedule, start)
+    changes = _changes(epochs, seed, run_name, data, split) | {"group": group}
+    start = _start(device, gpus, nodes, rendezvous, runs_dir, data_dir, now, retries, detach, json)
+    return _train(load_preset(name), settings, changes, scale_schedule, start, sweep or [], seeds)
 
 
 @app.command("config", epilog=EXIT_CODES)
@@ -65,8 +70,13 @@ def run_config(
     data: o.DataOption = None,
     split: o.SplitOption = None,
     run_name: o.NameOption = None,
+    sweep: o.SweepOption = None,
+    seeds: o.SeedsOption = None,
+    group: o.GroupOption = None,
     device: o.DeviceOption = "auto",
-    gpus: o.GpusOption = 1,
+    gpus: o.GpusOption = "1",
+    nodes: o.NodesOption = 1,
+    rendezvous: o.RendezvousOption = None,
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
     now: o.NowOption = False,
@@ -80,9 +90,9 @@ def run_config(
     """
     from fmnist_tui.presets import load_file
 
-    changes = _changes(epochs, seed, run_name, data, split)
-    start = _start(device, gpus, runs_dir, data_dir, now, retries, detach, json)
-    return _train(load_file(file), settings, changes, scale_schedule, start)
+    changes = _changes(epochs, seed, run_name, data, split) | {"group": group}
+    start = _start(device, gpus, nodes, rendezvous, runs_dir, data_dir, now, retries, detach, json)
+    return _train(load_file(file), settings, changes, scale_schedule, start, sweep or [], seeds)
 
 
 @app.command("resume", epilog=EXIT_CODES)
@@ -101,7 +111,9 @@ def run_resume(
     ] = None,
     checkpoint: o.FromOption = "last",
     device: o.ResumeDeviceOption = None,
-    gpus: o.GpusOption = 1,
+    gpus: o.ResumeGpusOption = None,
+    nodes: o.NodesOption = 1,
+    rendezvous: o.RendezvousOption = None,
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
     now: o.NowOption = False,
@@ -121,7 +133,8 @@ def run_resume(
     before = last_launch(found.directory)
     if data_dir is None and before.data_dir is not None:
         data_dir = Path(before.data_dir)
-    start = _start(device or before.device, gpus, runs_dir, data_dir, now, retries, detach, json)
+    device, gpus = device or before.device, gpus or str(before.gpus)
+    start = _start(device, gpus, nodes, rendezvous, runs_dir, data_dir, now, retries, detach, json)
     return resume(found, start, checkpoint, epochs)
 
 
@@ -129,7 +142,7 @@ def run_resume(
 def run_repeat(
     run: o.RunArgument,
     device: o.ResumeDeviceOption = None,
-    gpus: o.GpusOption = 1,
+    gpus: o.ResumeGpusOption = None,
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
     now: o.NowOption = False,
@@ -151,7 +164,21 @@ def run_repeat(
     before = last_launch(found.directory)
     if data_dir is None and before.data_dir is not None:
         data_dir = Path(before.data_dir)
-    return repeat(found, _start(device or before.device, gpus, runs_dir, data_dir, now, retries, detach, json))
+    device, gpus = device or before.device, gpus or str(before.gpus)
+    return repeat(found, _start(device, gpus, 1, None, runs_dir, data_dir, now, retries, detach, json))
+
+
+@app.command("join")
+def run_join(run: o.RunArgument, runs_dir: o.RunsDirOption = None) -> int:
+    """Have this machine take part in a run that another one has started with --nnodes.
+
+    The runs directory must be on a file system that both see. Ctrl-C stops the run on all machines, with a checkpoint.
+    """
+    from fmnist_tui import paths
+    from fmnist_tui.console.launch import join
+    from fmnist_tui.runs.store import find_run
+
+    return join(find_run(paths.runs_dir(runs_dir), run))
 
 
 def _changes(
@@ -169,7 +196,9 @@ def _changes(
 
 def _start(
     device: str,
-    gpus: int,
+    gpus: str,
+    nodes: int,
+    rendezvous: str | None,
     runs_dir: Path | None,
     data_dir: Path | None,
     now: bool,
@@ -179,19 +208,40 @@ def _start(
 ) -> Start:
     """The options on where and how. Raises UsageError for a device that is not there."""
     from fmnist_tui import paths
-    from fmnist_tui.console.configure import check_device, check_gpus
+    from fmnist_tui.console.configure import check_device, check_gpus, check_rendezvous
     from fmnist_tui.console.launch import Start
 
-    check_gpus(gpus)
     check_device(device)
-    return Start(paths.runs_dir(runs_dir), paths.data_dir_override(data_dir), device, now, retries, detach, json)
+    check_rendezvous(nodes, rendezvous)
+    return Start(
+        runs_dir=paths.runs_dir(runs_dir),
+        data_dir=paths.data_dir_override(data_dir),
+        device=device,
+        gpus=check_gpus(gpus, device),
+        nodes=nodes,
+        rendezvous=rendezvous,
+        now=now,
+        retries=retries,
+        detach=detach,
+        json=json,
+    )
 
 
 def _train(
-    base: RunConfig, settings: list[str] | None, changes: dict[str, Any], scale_schedule: bool, start: Start
+    base: RunConfig,
+    settings: list[str] | None,
+    changes: dict[str, Any],
+    scale_schedule: bool,
+    start: Start,
+    sweep: list[str],
+    seeds: int | None,
 ) -> int:
     from fmnist_tui.console.configure import configure
     from fmnist_tui.console.launch import start_new
 
     config, notes = configure(base, settings or [], changes, scale_schedule)
+    if sweep or seeds is not None:
+        from fmnist_tui.console.sweep import start_sweep, sweep_configs
+
+        return start_sweep(sweep_configs(config, sweep, seeds, settings or []), notes, start)
     return start_new(config, notes, start)

@@ -21,6 +21,7 @@ OPTION_OF = {
     "training.epochs": "--epochs",
     "seed": "--seed",
     "name": "--name",
+    "group": "--group",
     "data.source": "--data",
     "data.split": "--split",
 }
@@ -97,13 +98,50 @@ def check_device(device: str) -> None:
         _check_cuda(device)
 
 
-def check_gpus(gpus: int) -> None:
-    """Raises UsageError for any number but 1."""
-    if gpus != 1:
-        raise UsageError(
-            f"--gpus {gpus}: training on several GPUs is not in this version yet; leave the option out, "
-            "or start one run on each GPU with --device cuda:N"
-        )
+MOST_PROCESSES = 64
+"""On the CPU; every one of them loads torch, which takes about 300 MB."""
+
+
+def check_gpus(text: str, device: str) -> int:
+    """The number that `--gpus` means on this machine. Raises UsageError for one that is not there, naming what is."""
+    if device == "cpu":
+        return _processes(text)
+    if text != "all" and not re.fullmatch(r"[1-9]\d{0,3}", text):
+        raise UsageError(f"--gpus {text}: must be a number from 1, or all")
+    if text == "1":
+        return 1
+    if device == "mps" or ":" in device:
+        means = "Apple's GPU" if device == "mps" else "one GPU"
+        raise UsageError(f"--gpus {text}: --device {device} is {means}; for several leave --device out")
+    from fmnist_tui.monitor import list_gpus
+
+    found = list_gpus()
+    count = len(found.gpus) if text == "all" else int(text)
+    if count > len(found.gpus) or not found.gpus:
+        there = f"this machine has {len(found.gpus)}" if found.gpus else found.problem or "this machine has no GPU"
+        raise UsageError(f"--gpus {text}: {there}; processes on the CPU can be tried with --device cpu --gpus 2")
+    return count
+
+
+def _processes(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d?", text) or int(text) > MOST_PROCESSES:
+        raise UsageError(f"--gpus {text}: with --device cpu it is a number of processes, 1 to {MOST_PROCESSES}")
+    return int(text)
+
+
+def check_rendezvous(nodes: int, rendezvous: str | None) -> None:
+    """Raises UsageError where `--nnodes` and `--rdzv` do not fit together or are of another form."""
+    if not 1 <= nodes <= 1024:
+        raise UsageError(f"--nnodes {nodes}: must be from 1 to 1024")
+    if nodes > 1 and rendezvous is None:
+        raise UsageError(f"--nnodes {nodes}: needs --rdzv HOST:PORT, an address of this machine that the others reach")
+    if rendezvous is None:
+        return
+    if nodes == 1:
+        raise UsageError(f"--rdzv {rendezvous}: needs --nnodes N, the number of machines")
+    host, _, port = rendezvous.rpartition(":")
+    if not host or not re.fullmatch(r"\d{1,5}", port) or not 0 < int(port) < 65_536:
+        raise UsageError(f"--rdzv {rendezvous}: must be HOST:PORT, for example 10.0.0.1:29500")
 
 
 def _check_cuda(device: str) -> None:

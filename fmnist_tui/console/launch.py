@@ -5,12 +5,14 @@ Everything that can be refused is refused before a run directory is made.
 
 from __future__ import annotations
 
+import shlex
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fmnist_tui import paths
 from fmnist_tui.config import DataConfig, RunConfig
@@ -37,10 +39,18 @@ class Start:
     runs_dir: Path
     data_dir: Path | None
     device: str
-    now: bool
-    retries: int
-    detach: bool
-    json: bool
+    gpus: int = 1
+    nodes: int = 1
+    rendezvous: str | None = None
+    now: bool = False
+    retries: int = 0
+    detach: bool = False
+    json: bool = False
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What `store.create_run` and `store.prepare_resume` write into launch.json beside device and data."""
+        return {"retries": self.retries, "gpus": self.gpus, "nodes": self.nodes, "rendezvous": self.rendezvous}
 
 
 def start_new(config: RunConfig, notes: Sequence[str], start: Start) -> int:
@@ -52,7 +62,7 @@ def start_new(config: RunConfig, notes: Sequence[str], start: Start) -> int:
         store.check_runs_dir(start.runs_dir)
     get_data(config.data, start.data_dir)
     with Interrupts() as interrupts:
-        directory = store.create_run(start.runs_dir, config, start.device, start.data_dir, start.now, start.retries)
+        directory = store.create_run(start.runs_dir, config, start.device, start.data_dir, start.now, **start.how)
         print_notes(notes)
         return _run(directory, start, interrupts)
 
@@ -66,13 +76,35 @@ def resume(
     with Interrupts() as interrupts:
         since = utc_now()
         note_loss(run)
-        store.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, start.now, start.retries)
+        store.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, start.now, **start.how)
         return _run(run.directory, start, interrupts, since)
+
+
+def join(run: Run) -> int:
+    """Have this machine's devices take part in a run of another machine's, until its end; returns the exit code.
+
+    Raises RunError for a run that waits for no other machine.
+    """
+    if store.last_launch(run.directory).rendezvous is None:
+        raise store.RunError(f"{run.id}: trains on one machine; others can join one started with --nnodes and --rdzv")
+    if not run.state.alive:
+        raise store.RunError(f"{run.id}: is {run.state}; nothing to join")
+    with Interrupts() as interrupts:
+        worker = process.start_joining(run.directory)
+        while worker.poll() is None:
+            if interrupts.interrupts + interrupts.terminations:
+                process.send_request(run.directory, "stop")
+                worker.wait()
+            time.sleep(0.2)
+    return worker.returncode
 
 
 def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: str = "") -> int:
     behind = _behind(start) if start.detach and not start.now else None
     worker = process.start_worker(directory)
+    if start.nodes > 1:
+        others = "the other machine" if start.nodes == 2 else f"each of the {start.nodes - 1} other machines"
+        say(f"On {others}: fmnist-tui run join {directory.id} --runs-dir {shlex.quote(str(directory.path.parent))}")
     if start.detach:
         _announce(directory, start.json)
         if behind is not None:
@@ -88,7 +120,7 @@ def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: s
 def _behind(start: Start) -> str | None:
     """The run a new worker is going to wait for, as far as can be told before it looks itself."""
     try:
-        return queue.would_wait(devices_for(start.device))
+        return queue.would_wait(devices_for(start.device, start.gpus), start.gpus)
     except store.RunError:  # the worker will say what is wrong, and start without the queue
         return None
 

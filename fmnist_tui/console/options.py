@@ -200,12 +200,78 @@ ResumeDeviceOption = Annotated[
     ),
 ]
 GpusOption = Annotated[
-    int,
+    str,
     typer.Option(
         "--gpus",
+        metavar="N|all",
+        help="GPUs to train one run on, each a share of every batch; with --device cpu that many processes.",
+        rich_help_panel=START,
+    ),
+]
+ResumeGpusOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus",
+        metavar="N|all",
+        help="GPUs to go on with; else as many as the run was last started with.",
+        show_default=False,
+        rich_help_panel=START,
+    ),
+]
+SweepOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sweep",
+        metavar="KEY=V1,V2,...",
+        help="Start a run for each value of a field, for example --sweep optimizer.lr=0.05,0.1,0.2; repeatable: then "
+        "for each combination.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
+]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds",
         metavar="N",
         parser=whole_number,
-        help="GPUs to train on; only 1 in this version.",
+        help="Start N runs that differ in the seed: the seed, the next one, and so on.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        metavar="TEXT",
+        help="Runs that belong together; a sweep has a group of its own without it.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
+]
+GroupFilterOption = Annotated[
+    str | None,
+    typer.Option("--group", metavar="TEXT", help="Only the runs of this group; a sweep says its.", show_default=False),
+]
+NodesOption = Annotated[
+    int,
+    typer.Option(
+        "--nnodes",
+        metavar="N",
+        parser=whole_number,
+        help="Machines to train one run on; on the others: fmnist-tui run join RUN. Needs --rdzv and a runs directory "
+        "that all of them see.",
+        rich_help_panel=START,
+    ),
+]
+RendezvousOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rdzv",
+        metavar="HOST:PORT",
+        help="Where the machines meet: an address of this one and a free port. Whoever reaches it can join.",
+        show_default=False,
         rich_help_panel=START,
     ),
 ]

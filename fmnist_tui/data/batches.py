@@ -40,8 +40,12 @@ class DeviceDataset:
 
     def first(self, count: int) -> DeviceDataset:
         """The first `count` images, all there are at most, in the same memory."""
+        return self.part(0, count)
+
+    def part(self, start: int, stop: int) -> DeviceDataset:
+        """The images from `start` up to `stop`, in the same memory."""
         part = copy.copy(self)
-        part.images, part.labels = self.images[:count], self.labels[:count]
+        part.images, part.labels = self.images[start:stop], self.labels[start:stop]
         return part
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from fmnist_tui.config import CLASSES, DenseNetConfig
 from fmnist_tui.models.init import initialise
-from fmnist_tui.models.layers import BatchNormReLU, Classifier, conv1x1, conv3x3, dropout
+from fmnist_tui.models.layers import BatchNormReLU, Classifier, conv1x1, conv3x3
+from fmnist_tui.models.noise import dropout
 
 DENSE_BLOCKS = 3
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fmnist_tui.models.noise import dropout
+
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     """3x3 convolution that keeps the image size (divides it by `stride`); no bias, batch norm has one."""
@@ -65,8 +67,3 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.linear(torch.mean(x, dim=(2, 3)))
         return logits
-
-
-def dropout(x: Tensor, drop_rate: float, training: bool) -> Tensor:
-    """Element-wise dropout that leaves no operation behind where the rate is 0."""
-    return F.dropout(x, drop_rate, training) if drop_rate > 0 else x

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fmnist_tui.config import CLASSES, ShakeShakeConfig
 from fmnist_tui.models.init import initialise
 from fmnist_tui.models.layers import BatchNormReLU, Classifier, conv1x1, conv3x3
+from fmnist_tui.models.noise import rand_per_image
 
 
 class Mix(torch.autograd.Function):
@@ -42,8 +43,11 @@ def draw_branch_weights(x: Tensor, level: str) -> tuple[Tensor, Tensor]:
     in float32 and then cast, so that precision does not change the sequence of draws. One draw for both: by
     itself, torch.compile would move b's into the backward pass, and the order of draws would change.
     """
-    count = x.shape[0] if level == "image" else 1
-    a, b = torch.rand((2, count, 1, 1, 1), dtype=torch.float32, device=x.device).to(x.dtype).unbind()
+    if level == "image":
+        drawn = rand_per_image(2, x)
+    else:
+        drawn = torch.rand((2, 1, 1, 1, 1), dtype=torch.float32, device=x.device)
+    a, b = drawn.to(x.dtype).unbind()
     return a, b
 
 

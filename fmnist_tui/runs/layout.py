@@ -106,6 +106,11 @@ class RunDirectory:
         return self.path / "worker.log"
 
     @property
+    def last_word(self) -> Path:
+        """The LastWord record: how several processes that train together ended, for their launcher."""
+        return self.path / "last-word.json"
+
+    @property
     def lock(self) -> Path:
         """Held by the worker while it lives, so that two never train one run."""
         return self.path / "worker.lock"

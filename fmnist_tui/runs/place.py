@@ -1,8 +1,9 @@
 """A worker's own place in the device queue: enter, take the device when it is one's turn, leave.
 
 Called by `training.turn` alone. Each worker waits for itself: under the list's lock it looks whether its
-device is free and nobody alive waits ahead. A device's own lock makes sure that it never has two, whatever
-became of the list.
+device is free and nobody alive waits ahead. A run on several devices takes all of them in one step or none, so that
+two such runs never wait for each other. A device's own lock makes sure that it never has two, whatever became of
+the list.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ STUCK_SECONDS = 60.0
 class Place:
     """A worker's place in the queue, from its first `take` to `leave` or the end of its process."""
 
-    def __init__(self, run: RunDirectory, devices: Sequence[Device]) -> None:
+    def __init__(self, run: RunDirectory, devices: Sequence[Device], count: int = 1) -> None:
+        """For `count` of the devices, all at once."""
         self._directory = queue_directory()
         self._ticket = Ticket(
             run_id=run.id,
@@ -46,31 +48,34 @@ class Place:
             pid=os.getpid(),
             pid_started=process_started(os.getpid()),
             devices=list(devices),
+            count=min(count, len(devices)),
         )
         self._tickets: list[Ticket] = []
         self._lock: FileLock | None = None
-        self._device_lock: FileLock | None = None
+        self._device_locks: list[FileLock] = []
+        self.devices: list[Device] = []
+        """The devices it has; none before `take` has returned one."""
         self._looks: dict[str, tuple[int, float]] = {}
         self.problem = ""
         """Why the list could not be written, '' where it could: then the order may be lost, never the device."""
 
     def take(self, now: bool = False) -> Device | None:
-        """The device, once it is this worker's turn; None while it is not. Enters the queue at the first call.
+        """The (first) device, once it is this worker's turn; None while it is not. Enters the queue at the first call.
 
-        Call it once or twice a second. With `now` the turn is at once, beside whatever is on the device. Raises
-        OSError where the state directory can't be used at all.
+        Call it once or twice a second; `devices` has all of them then. With `now` the turn is at once, beside
+        whatever is on the device. Raises OSError where the state directory can't be used at all.
         """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             with list_lock(self._directory):
                 before = read_tickets(self._directory)
                 self._enter(before)
-                device = self._choose(now)
+                self.devices = self._choose(now) or []
                 if self._tickets != before:
                     self._write()
         except Timeout:
             return None
-        return device
+        return self.devices[0] if self.devices else None
 
     @property
     def standing(self) -> Standing:
@@ -80,9 +85,9 @@ class Place:
 
     @property
     def beside(self) -> str | None:
-        """The id of another run on the device this one has."""
-        others = (ticket for ticket in self._others if ticket.on is not None and ticket.on == self._ticket.on)
-        return next((ticket.run_id for ticket in others), None)
+        """The id of another run on a device this one has."""
+        mine = set(self._ticket.has)
+        return next((ticket.run_id for ticket in self._others if mine.intersection(ticket.has)), None)
 
     def expect(self, seconds: float | None) -> None:
         """How long the run will take; the others learn it at the next `take`."""
@@ -90,9 +95,8 @@ class Place:
 
     def leave(self) -> None:
         """Give everything back. What can't be written down (a full disk) the others find out by the lock."""
-        for lock in (self._device_lock, self._lock):
-            if lock is not None:
-                lock.release()
+        for lock in (*self._device_locks, *([self._lock] if self._lock else [])):
+            lock.release()
         with contextlib.suppress(OSError), list_lock(self._directory):  # filelock's Timeout is an OSError
             ticket_lock(self._directory, self._ticket).unlink(missing_ok=True)
             write_tickets(self._directory, [t for t in read_tickets(self._directory) if t.id != self._ticket.id])
@@ -136,36 +140,59 @@ class Place:
             if ticket.beginning_anew and (ticket.run_id, ticket.pid) == (self._ticket.run_id, self._ticket.pid):
                 self._ticket = ticket.model_copy(update={"beginning_anew": False})
 
-    def _choose(self, now: bool) -> Device | None:
-        """Take a device where one may be taken: nobody is on it and nobody ahead waits for it."""
+    def _choose(self, now: bool) -> list[Device] | None:
+        """Take devices where enough may be taken: nobody is on them and nobody ahead waits for them."""
         mine = self._ticket
         if mine.on is not None and not mine.beside:  # taken over
-            device = next(device for device in mine.devices if device.key == mine.on)
-            return device if self._hold(device) else None
+            devices = [device for device in mine.devices if device.key in mine.has]
+            return devices if self._hold(devices) else None
         at = self._tickets.index(mine)
         ahead = [ticket for ticket in self._tickets[:at] if ticket.on is None and not self._is_stuck(ticket)]
-        for device in mine.devices:
-            if any(ticket.on == device.key for ticket in self._others):
-                continue
-            if not now and any(ticket.wants(device.key) for ticket in ahead):
-                continue
-            if self._hold(device):
-                mine.on, mine.beside = device.key, False
-                return device
+        free = [
+            device
+            for device in mine.devices
+            if not any(device.key in ticket.has for ticket in self._others)
+            and (now or not any(ticket.wants(device.key) for ticket in ahead))
+        ]
+        held = self._hold_any(free)
+        if held is not None:
+            return self._have(held, beside=False)
         if not now:
             return None
-        device = min(mine.devices, key=lambda device: sum(ticket.on == device.key for ticket in self._others))
-        mine.on, mine.beside = device.key, True
-        return device
+        by_use = sorted(mine.devices, key=lambda device: sum(device.key in ticket.has for ticket in self._others))
+        return self._have(by_use[: mine.count], beside=True)
 
-    def _hold(self, device: Device) -> bool:
-        lock = device_lock(self._directory, device)
-        try:
-            lock.acquire()
-        except Timeout:
-            return False
-        self._device_lock = lock
+    def _have(self, devices: list[Device], beside: bool) -> list[Device]:
+        mine = self._ticket
+        mine.on, *mine.also = (device.key for device in devices)
+        mine.beside = beside
+        return devices
+
+    def _hold_any(self, free: Sequence[Device]) -> list[Device] | None:
+        """Lock as many of the free devices as are needed: all of them or none."""
+        held: list[Device] = []
+        for device in free:
+            if self._hold([device]):
+                held.append(device)
+            if len(held) == self._ticket.count:
+                return held
+        self._let_go()
+        return None
+
+    def _hold(self, devices: Sequence[Device]) -> bool:
+        for device in devices:
+            lock = device_lock(self._directory, device)
+            try:
+                lock.acquire()
+            except Timeout:
+                return False
+            self._device_locks.append(lock)
         return True
+
+    def _let_go(self) -> None:
+        for lock in self._device_locks:
+            lock.release()
+        self._device_locks.clear()
 
     def _is_stuck(self, ticket: Ticket) -> bool:
         """Whether a waiting worker lives and yet did not look at the queue while this one did, for a minute.

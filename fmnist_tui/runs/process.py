@@ -80,18 +80,13 @@ def start_worker(run: RunDirectory) -> subprocess.Popen[bytes]:
     that dies before its first word shows as lost at once, because its pid is written down here; one that is asked to
     stop by a signal answers it as soon as it can.
     """
-    environment = os.environ | {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1"}
-    environment["PYTHONSAFEPATH"] = "1"  # "-m" would import a user's ./random.py in place of Python's own
-    # OpenMP's threads sleep at a barrier instead of spinning. 2 CPU cores, torch 2.14, quick preset: beside another
-    # busy process training is 1.5 times and evaluation 3.7 times as fast (2 pairs), on an idle machine 0.99 (3 pairs).
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with run.worker_log.open("ab") as log, pid_noted(run) as write_down, stop_signals_held():
         worker = subprocess.Popen(
             [sys.executable, "-m", "fmnist_tui.training", str(run.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=_worker_environment(),
             start_new_session=True,
             close_fds=True,
         )
@@ -140,6 +135,26 @@ def pid_noted(run: RunDirectory) -> Iterator[Callable[[int], None]]:
         yield write_down
     finally:
         lock.release()
+
+
+def start_joining(run: RunDirectory) -> subprocess.Popen[bytes]:
+    """Start this machine's part of a run of another machine's; it ends with this process and says all on stderr."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "fmnist_tui.training", str(run.path), "--join"],
+        stdin=subprocess.DEVNULL,
+        env=_worker_environment(),
+        start_new_session=True,  # Ctrl-C reaches the run as a request
+        close_fds=True,
+    )
+
+
+def _worker_environment() -> dict[str, str]:
+    environment = os.environ | {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1"}
+    environment["PYTHONSAFEPATH"] = "1"  # "-m" would import a user's ./random.py in place of Python's own
+    # OpenMP's threads sleep at a barrier instead of spinning. 2 CPU cores, torch 2.14, quick preset: beside another
+    # busy process training is 1.5 times and evaluation 3.7 times as fast (2 pairs), on an idle machine 0.99 (3 pairs).
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return environment
 
 
 def is_locked(run: RunDirectory) -> bool:

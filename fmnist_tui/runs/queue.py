@@ -61,15 +61,18 @@ def standings(
             waiting.append(ticket)
             continue
         left = seconds_left(statuses.get(ticket.id), now)
-        if left >= free.get(ticket.on, 0.0):
-            free[ticket.on], has[ticket.on] = left, ticket.run_id
+        for key in ticket.has:
+            if left >= free.get(key, 0.0):
+                free[key], has[key] = left, ticket.run_id
     for at, ticket in enumerate(waiting):
         ahead = [other for other in waiting[:at] if other.competes_with(ticket)]
-        soonest = min((device.key for device in ticket.devices), key=lambda key: free.get(key, 0.0))
-        wait = free.get(soonest, 0.0)
-        behind = ahead[-1].run_id if ahead else has.get(soonest)
+        soonest = sorted((device.key for device in ticket.devices), key=lambda key: free.get(key, 0.0))
+        taken = soonest[: ticket.count]
+        wait = free.get(taken[-1], 0.0)  # the last of them to be free
+        behind = ahead[-1].run_id if ahead else has.get(taken[-1])
         found[ticket.id] = Standing(len(ahead) + 1, behind, wait if math.isfinite(wait) else None)
-        free[soonest] = wait + (math.inf if ticket.expected_seconds is None else ticket.expected_seconds)
+        for key in taken:
+            free[key] = wait + (math.inf if ticket.expected_seconds is None else ticket.expected_seconds)
     return found
 
 
@@ -137,13 +140,13 @@ def snapshot() -> list[DeviceQueue]:
     names: dict[str, str] = {}
     for ticket in sorted(tickets, key=lambda ticket: ticket.on is None):
         for device in ticket.devices:
-            if ticket.on in (None, device.key):
+            if ticket.on is None or device.key in ticket.has:
                 names.setdefault(device.key, device.name)
     return [
         DeviceQueue(
             name,
             key,
-            [entries[ticket.id] for ticket in tickets if ticket.on == key],
+            [entries[ticket.id] for ticket in tickets if key in ticket.has],
             [entries[ticket.id] for ticket in tickets if ticket.on is None and ticket.wants(key)],
         )
         for key, name in sorted(names.items(), key=lambda item: (len(item[1]), item[1]))
@@ -158,13 +161,14 @@ def _living_tickets() -> list[Ticket]:
         raise RunError(f"the device queue can't be read: {error.strerror}: {directory}") from None
 
 
-def would_wait(devices: Sequence[Device]) -> str | None:
-    """The id of the run a new one would be directly behind; None where one of the devices is free.
+def would_wait(devices: Sequence[Device], count: int = 1) -> str | None:
+    """The id of the run a new one would be directly behind; None where `count` of the devices are free.
 
     Raises RunError where the queue's directory can't be read.
     """
     tickets = _living_tickets()
     new = Ticket(run_id="", directory="", pid=0, pid_started=None, devices=list(devices))
+    new.count = min(count, len(devices))
     return standings([*tickets, new], statuses_of(tickets))[new.id].behind
 
 

@@ -304,12 +304,26 @@ class LaunchRequest(Record):
     """Where a resumed run goes on from."""
     epochs: int | None = None
     """Epochs in all, where a resume changes them."""
+    gpus: int = Field(1, ge=1, le=1024)
+    """GPUs of each machine to train on; processes where the device is the CPU."""
+    nodes: int = Field(1, ge=1, le=1024)
+    """Machines that train the run together."""
+    rendezvous: str | None = None
+    """Where they meet, HOST:PORT of the first; None on one machine."""
     now: bool = False
     """Start beside what is on the device instead of waiting in its queue."""
     retries: int = Field(0, ge=0, le=1000)
     """How often the worker may begin anew from the checkpoint after the device failed."""
     command: list[str] = Field(default_factory=list)
     """The command line that asked."""
+
+
+class LastWord(Record):
+    """last-word.json: how the processes that train a run together ended; written by the first that knows."""
+
+    state: State
+    error: str | None = None
+    exit_code: int
 
 
 class Provenance(Record):

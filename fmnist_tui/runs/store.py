@@ -180,11 +180,15 @@ def create_run(
     data_dir: Path | None = None,
     now: bool = False,
     retries: int = 0,
+    gpus: int = 1,
+    nodes: int = 1,
+    rendezvous: str | None = None,
 ) -> RunDirectory:
     """Make a run directory with its configuration, launch request and first status; start it with `start_worker`.
 
     Its worker waits while the device has another run; with `now` it does not. It begins anew from the last
-    checkpoint up to `retries` times where the device fails.
+    checkpoint up to `retries` times where the device fails. With `gpus` above 1 it trains on that many, or in that
+    many processes on the CPU; with `nodes` above 1 so does each of that many machines, which meet at `rendezvous`.
     Raises RunError where the runs directory can't be used; then nothing is left behind.
     """
     check_runs_dir(runs_dir)
@@ -194,7 +198,7 @@ def create_run(
         hidden.path.mkdir()
         hidden.checkpoints.mkdir()
         hidden.config.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _write_launch(hidden, device, data_dir, now=now, retries=retries)
+        _write_launch(hidden, device, data_dir, now=now, retries=retries, gpus=gpus, nodes=nodes, rendezvous=rendezvous)
         status = Status(
             state=State.STARTING,
             host=socket.gethostname(),
@@ -220,6 +224,9 @@ def _write_launch(
     epochs: int | None = None,
     now: bool = False,
     retries: int = 0,
+    gpus: int = 1,
+    nodes: int = 1,
+    rendezvous: str | None = None,
 ) -> None:
     directory = str(data_dir.absolute()) if data_dir else None
     if directory and not _is_unicode(directory):
@@ -232,6 +239,9 @@ def _write_launch(
         epochs=epochs,
         now=now,
         retries=retries,
+        gpus=gpus,
+        nodes=nodes,
+        rendezvous=rendezvous,
         command=[argument if _is_unicode(argument) else ascii(argument) for argument in command],
     )
     replace_bytes(run.launch, launch.to_json().encode())
@@ -250,6 +260,9 @@ def prepare_resume(
     epochs: int | None = None,
     now: bool = False,
     retries: int = 0,
+    gpus: int = 1,
+    nodes: int = 1,
+    rendezvous: str | None = None,
 ) -> None:
     """Make a run that has ended (or was lost) ready for `start_worker` to go on in the same directory.
 
@@ -274,7 +287,7 @@ def prepare_resume(
         raise RunError(f"{run.id}: is finished after {run.status.epochs} epochs; to go on, give more: --epochs N")
     try:
         run.directory.control.unlink(missing_ok=True)
-        _write_launch(run.directory, device, data_dir, checkpoint, epochs, now, retries)
+        _write_launch(run.directory, device, data_dir, checkpoint, epochs, now, retries, gpus, nodes, rendezvous)
         update = {
             "state": State.STARTING,
             "phase": "",

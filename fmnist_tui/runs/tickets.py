@@ -45,15 +45,24 @@ class Ticket(Record):
     pid_started: float | None
     arrived: Timestamp = Field(default_factory=utc_now)
     devices: list[Device] = Field(min_length=1)
-    """Any one of them will do; in order of preference."""
+    """Any `count` of them will do; in order of preference."""
+    count: int = Field(1, ge=1)
+    """How many it needs, all at once."""
     expected_seconds: float | None = None
     """How long the run will take once it starts, where that can be told."""
     on: str | None = None
     """Key of the device it has; None while it waits."""
+    also: list[str] = Field(default_factory=list)
+    """Keys of the devices it has beside that one."""
     beside: bool = False
     """Whether it shares that device with another run, because the user wanted so."""
     beginning_anew: bool = False
     """Whether its process is replacing its program (same pid) and comes back for what it has."""
+
+    @property
+    def has(self) -> list[str]:
+        """Keys of all devices it has; none while it waits."""
+        return [] if self.on is None else [self.on, *self.also]
 
     def wants(self, key: str) -> bool:
         """Whether this device would do."""

@@ -22,8 +22,18 @@ from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.runs.files import remove_temporaries
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import stop_signals_held
-from fmnist_tui.runs.records import NOT_QUEUED, SCHEMA_VERSION, ExitCode, LaunchRequest, State, Status
+from fmnist_tui.runs.records import NOT_QUEUED, SCHEMA_VERSION, ExitCode, LastWord, LaunchRequest, State, Status
 from fmnist_tui.training.control import CutShort, StopSignal
+from fmnist_tui.training.ranks import (
+    Rank,
+    RankSignal,
+    SilentReporter,
+    die_with_parent,
+    last_word,
+    rank_reporter,
+    record_failure,
+    say_last_word,
+)
 from fmnist_tui.training.reporter import Reporter
 from fmnist_tui.training.turn import LeftQueue, Turn
 
@@ -40,14 +50,23 @@ OUT_OF_MEMORY = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train the run in the directory the first argument names; returns the exit code."""
+    """Train the run in the directory the first argument names; returns the exit code.
+
+    With `--join` this machine takes part in a run that another one has started.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
+    joining = "--join" in arguments
+    arguments = [argument for argument in arguments if argument != "--join"]
     if len(arguments) != 1:
-        print("usage: python -m fmnist_tui.training RUN_DIR", file=sys.stderr)
+        print("usage: python -m fmnist_tui.training RUN_DIR [--join]", file=sys.stderr)
         return ExitCode.USAGE
     faulthandler.enable()
-    stop_signal = StopSignal()
-    stop_signal.install()
+    rank = Rank.from_environment()
+    stop_signal = StopSignal() if rank is None else RankSignal()
+    if rank is not None:
+        die_with_parent()
+    if rank is None or not rank.launched:  # what our launcher is asked for reaches its ranks as a request
+        stop_signal.install()
     run = RunDirectory(Path(arguments[0]).absolute())
     try:
         config = RunConfig.model_validate_json(run.config.read_bytes())
@@ -61,6 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
     if max(status.schema_version, launch.schema_version) > SCHEMA_VERSION:
         print(f"{run.id}: written by a newer fmnist-tui; update this one to train it", file=sys.stderr)
         return ExitCode.USAGE
+    if rank is not None and (rank.launched or rank.rank > 0):
+        return work_as_rank(run, config, status, launch, stop_signal, rank)
+    if joining:
+        return join(run, config, status, launch, stop_signal)
     lock = FileLock(run.lock)
     try:
         lock.acquire(timeout=2.0)  # whoever only asks whether it is held has it for an instant
@@ -71,6 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{run.path}: cannot be written to ({error.strerror}); make it writable or copy it", file=sys.stderr)
         return ExitCode.USAGE
     with lock:
+        if rank is not None:
+            return work_as_rank(run, config, status, launch, stop_signal, rank)
         return work(run, config, status, launch, stop_signal)
 
 
@@ -99,6 +124,56 @@ def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchReq
     return ending.code
 
 
+def join(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchRequest, stop_signal: StopSignal) -> int:
+    """Have this machine's ranks take part in a run whose launcher is elsewhere; writes nothing into the run."""
+    if launch.rendezvous is None:
+        print(f"{run.id}: trains on one machine; start it with --nnodes and --rdzv", file=sys.stderr)
+        return ExitCode.USAGE
+    reporter = SilentReporter(run, status, own_process=False)
+    with Turn(run, config, launch, reporter, stop_signal) as turn:
+        try:
+            turn.wait(launch.device)
+        except LeftQueue as left:
+            print(left, file=sys.stderr)
+            return ExitCode.STOPPED
+        ending = _start_ranks(run, launch, turn, reporter, stop_signal, joining=True)
+    if ending.error:
+        print(ending.error, file=sys.stderr)
+    return ending.code
+
+
+def work_as_rank(
+    run: RunDirectory, config: RunConfig, status: Status, launch: LaunchRequest, stop_signal: StopSignal, rank: Rank
+) -> int:
+    """Train as one of several processes. Returns 0 where the elastic agent has nothing to begin anew.
+
+    Under our launcher it leaves its last word for it; under torchrun rank 0 writes the final status itself.
+    """
+    said = last_word(run) if rank.restarts else None
+    if said is not None:  # no other try will do better
+        return ExitCode.DONE if rank.launched else said.exit_code
+    if not rank.launched and rank.rank == 0:
+        run.last_word.unlink(missing_ok=True)  # of an earlier start; our launcher removes it itself
+    reporter = rank_reporter(run, status, rank)
+    reporter.update(state=State.STARTING, phase="loading torch", retries_used=rank.restarts, **NOT_QUEUED)
+    reporter.start()
+    ending = _train(run, config, launch, None, reporter, stop_signal, rank)
+    word = LastWord(state=ending.state, error=ending.error, exit_code=ending.code)
+    if ending.retry:
+        record_failure(ending.error or "")
+    elif not ending.deleted and (rank.rank == 0 or ending.error):
+        say_last_word(run, word)
+    if ending.deleted:
+        reporter.abandon()
+    elif rank.launched or rank.rank > 0:
+        reporter.hand_over()
+    else:
+        reporter.close(word.state, word.error, word.exit_code)
+        if word.state is State.FINISHED:
+            _rewrite_table(run)
+    return ExitCode.DONE if ending.state in (State.FINISHED, State.STOPPED) else word.exit_code
+
+
 class Ending(NamedTuple):
     """How a training ended."""
 
@@ -124,6 +199,8 @@ def _wait_and_train(
         turn.wait(launch.device)
         reporter.update(now=True, phase="loading torch")
         reporter.start()
+        if launch.gpus > 1 or launch.nodes > 1:
+            return _start_ranks(run, launch, turn, reporter, stop_signal)
         return _train(run, config, launch, turn, reporter, stop_signal)
     except LeftQueue as left:
         return Ending(State.STOPPED, str(left), ExitCode.STOPPED, deleted=left.deleted)
@@ -138,13 +215,33 @@ def _wait_and_train(
         return Ending(State.FAILED, f"{type(error).__name__}: {_first_line(error)}", ExitCode.FAILED)
 
 
-def _train(
+def _start_ranks(
     run: RunDirectory,
-    config: RunConfig,
     launch: LaunchRequest,
     turn: Turn,
     reporter: Reporter,
     stop_signal: StopSignal,
+    joining: bool = False,
+) -> Ending:
+    """Have several processes train the run, as this one's children, and wait for their end."""
+    from fmnist_tui.training import launcher
+
+    devices = [device.name for device in turn.devices]
+    if len(devices) < launch.gpus:
+        there = f"there {'is' if len(devices) == 1 else 'are'} {len(devices)} ({', '.join(devices)})"
+        return Ending(State.FAILED, f"--gpus {launch.gpus}: {there}", ExitCode.USAGE)
+    word = launcher.run_ranks(run, launch, devices, reporter, stop_signal, joining)
+    return Ending(word.state, word.error, word.exit_code, deleted=not run.marker.exists())
+
+
+def _train(
+    run: RunDirectory,
+    config: RunConfig,
+    launch: LaunchRequest,
+    turn: Turn | None,
+    reporter: Reporter,
+    stop_signal: StopSignal,
+    rank: Rank | None = None,
 ) -> Ending:
     """Load torch and train; what goes wrong comes back as an Ending, but for a second signal."""
     if config.training.deterministic:
@@ -156,17 +253,23 @@ def _train(
             from fmnist_tui.data import source
             from fmnist_tui.training import checkpoint, loop, precision
             from fmnist_tui.training.desk import Job, RunDeleted, Stopped
+            from fmnist_tui.training.distributed import Team, execution_of_rank
             from fmnist_tui.training.losses import NonFiniteLoss
             from fmnist_tui.training.step import OutOfMemory
     except Exception as error:
         traceback.print_exc()
         return Ending(State.FAILED, f"torch could not be loaded: {_first_line(error)}", ExitCode.FAILED)
     try:
-        execution = precision.choose(config.training, _device(launch, turn, reporter.status.retries_used > 0))
+        again = reporter.status.retries_used > 0
+        device = _device(launch, turn, again) if rank is None else _rank_device(launch, rank)
+        execution = precision.choose(config.training, device)
         reporter.update(now=True, phase="loading data", device=str(execution.device))
         with stop_signal.may_cut():
             images = source.load(config.data, Path(launch.data_dir) if launch.data_dir else None)
-        loop.train(Job(run, config, launch, images, execution, reporter, stop_signal))
+        team = None
+        if rank is not None:
+            execution, team = execution_of_rank(execution), Team(rank, execution.device)
+        loop.train(Job(run, config, launch, images, execution, reporter, stop_signal, team))
     except Stopped:
         return Ending(State.STOPPED, None, ExitCode.STOPPED)
     except LeftQueue:
@@ -210,7 +313,7 @@ class DeviceGone(Exception):
     """The device the run was on is not there any more."""
 
 
-def _device(launch: LaunchRequest, turn: Turn, again: bool) -> torch.device:
+def _device(launch: LaunchRequest, turn: Turn | None, again: bool) -> torch.device:
     """The device whose turn it is. For 'auto' another turn, where torch can't use what the driver showed.
 
     A run that begins `again` after its device failed stays with it: a GPU that is lost must not leave a run of
@@ -218,6 +321,7 @@ def _device(launch: LaunchRequest, turn: Turn, again: bool) -> torch.device:
     """
     from fmnist_tui.training import precision
 
+    assert turn is not None
     if again and turn.device is not None:
         try:
             return precision.resolve_device(turn.device.name if launch.device == "auto" else launch.device)
@@ -240,6 +344,18 @@ def _paused(reporter: Reporter, stop_signal: StopSignal) -> bool:
     while stop_signal.received is None and time.monotonic() < until:
         time.sleep(0.2)
     return stop_signal.received is None
+
+
+def _rank_device(launch: LaunchRequest, rank: Rank) -> torch.device:
+    """The device the launcher has chosen for this rank, or under torchrun the GPU of its number. Raises ConfigError."""
+    from fmnist_tui.training import precision
+
+    if rank.devices:
+        return precision.resolve_device(rank.devices[rank.local_rank])
+    device = precision.resolve_device(launch.device)
+    if device.type == "cuda" and launch.device in ("auto", "cuda"):
+        return precision.resolve_device(f"cuda:{rank.local_rank}")
+    return device
 
 
 def _begin_anew(run: RunDirectory, turn: Turn, reporter: Reporter) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -36,6 +36,9 @@ from fmnist_tui.training.result import Predictions, build_result, device_name
 from fmnist_tui.training.step import TrainStep, micro_batch_size
 from fmnist_tui.training.threads import ThreadKeeper
 
+if TYPE_CHECKING:
+    from fmnist_tui.training.distributed import Team
+
 SLOW_RUN_SECONDS = 3600.0
 """A run that is going to take longer than this says so once its first steps are measured."""
 
@@ -59,6 +62,19 @@ class Job:
     execution: Execution
     reporter: Reporter
     stop_signal: StopSignal
+    team: Team | None = None
+    """The processes that train the run together; None for one alone."""
+
+    @property
+    def device_label(self) -> str:
+        """What Status.device says."""
+        return self.team.device_label if self.team else str(self.execution.device)
+
+    @property
+    def name_label(self) -> str:
+        """What Status.device_name says, for people."""
+        name = device_name(self.execution.device)
+        return self.team.name_label(name) if self.team else name
 
 
 class Desk:
@@ -88,7 +104,7 @@ class Desk:
         self.pace = Pace(self.config, test_images)
         self.control = ControlReader(self.run)
         self.writer = checkpoint.Writer(self.run)
-        self.energy = RunEnergy(gpu_uuids(self.device))
+        self.energy = RunEnergy(self._gpus())
         # Asked at the start: the checkout may have changed by the end of a long run, and a failed run has no end.
         self.made_with = provenance(job.launch, job.images)
         self.stop: Literal["", "now", "epoch"] = ""
@@ -108,7 +124,7 @@ class Desk:
         content, problems = checkpoint.load_newest(self.run, self.job.launch.checkpoint)
         for problem in problems:
             reporter.event("warning", f"{problem}; going on from the one before it")
-        self.run.result.unlink(missing_ok=True)
+        self._forget_result()
         if content is None:
             reporter.keep_until(0, evaluated_epoch=0)
             self.confusions.keep_until(0)
@@ -118,7 +134,7 @@ class Desk:
             self._tell_position()
             reporter.event(
                 "start",
-                f"{config.model.kind} with {count_parameters(self.model):,} parameters on {device_name(self.device)}",
+                f"{config.model.kind} with {count_parameters(self.model):,} parameters on {self.job.name_label}",
                 provenance=self.made_with.model_dump(mode="json"),
             )
         else:
@@ -126,7 +142,7 @@ class Desk:
             self._tell_position()  # events carry the position: this one belongs where the run goes on
             where = f"epoch {self.progress.epoch}, step {self.progress.step}"
             made_with = self.made_with.model_dump(mode="json")
-            reporter.event("resume", f"going on from {where} on {device_name(self.device)}", provenance=made_with)
+            reporter.event("resume", f"going on from {where} on {self.job.name_label}", provenance=made_with)
         self.progress.starts += 1
         if self.job.launch.epochs is not None and self.job.launch.epochs != self.progress.epochs:
             self._edit_epochs(self.job.launch.epochs)
@@ -140,11 +156,20 @@ class Desk:
             phase="training",
             started=reporter.status.started or now,
             steps_per_epoch=self.progress.steps_per_epoch,
-            device=str(self.device),
-            device_name=device_name(self.device),
+            device=self.job.device_label,
+            device_name=self.job.name_label,
         )
         self._tell_position()
         return content is None
+
+    def _gpus(self) -> list[str]:
+        """The GPUs whose energy is the run's; none where some are in another machine, so that none is counted."""
+        devices = [self.device] if self.job.team is None else self.job.team.devices_here
+        return [uuid for device in devices for uuid in gpu_uuids(device)]
+
+    def _forget_result(self) -> None:
+        """A run that goes on has no result any more."""
+        self.run.result.unlink(missing_ok=True)
 
     def _restore(self, content: dict[str, Any]) -> None:
         """Put everything back to where the checkpoint was written."""
@@ -232,9 +257,12 @@ class Desk:
         )
 
     def _see_what_is_asked(self) -> None:
-        if self.job.stop_signal.received and self.stop != "now":
-            self._ask_to_stop("now", self.job.stop_signal.received)
-        for request in self.control.poll():
+        received, requests = self.job.stop_signal.received, self.control.poll()
+        if self.job.team is not None:
+            received, requests = self.job.team.agree(received, requests)
+        if received and self.stop != "now":
+            self._ask_to_stop("now", received)
+        for request in requests:
             self._answer(request)
         if self.control.polled and not self.run.marker.exists():
             raise RunDeleted(f"{self.run.path} is gone")
@@ -484,6 +512,8 @@ class Desk:
         result = build_result(
             self.run, self.config, self.progress, status, self.model, split, self.execution, self.made_with
         )
+        if self.job.team is not None:
+            result = result.model_copy(update={"devices": self.job.team.size})
         self.predictions.save(self.run)
         replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
         self.control.forget()

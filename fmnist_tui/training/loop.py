@@ -24,8 +24,10 @@ from fmnist_tui.data.batches import (
 from fmnist_tui.data.split import split as split_images
 from fmnist_tui.fields import steps_per_epoch
 from fmnist_tui.models import begin_epoch, build_model, initialise_from
+from fmnist_tui.training.bystander import Bystander
 from fmnist_tui.training.compiling import choose_evaluation, choose_training
 from fmnist_tui.training.desk import Desk, Job
+from fmnist_tui.training.distributed import TeamStep, with_batch_norm
 from fmnist_tui.training.evaluate import eval_batch, evaluate
 from fmnist_tui.training.halfway import LongSteps
 from fmnist_tui.training.optim import build_optimizer
@@ -41,7 +43,7 @@ def train(job: Job) -> None:
     Raises Stopped (a checkpoint is on disk), CutShort (asked to stop before there was anything to keep),
     NonFiniteLoss, OutOfMemory, CheckpointError, or OSError where the result could not be written.
     """
-    config, execution, reporter = job.config, job.execution, job.reporter
+    config, execution, reporter, team = job.config, job.execution, job.reporter, job.team
     device = execution.device
     with job.stop_signal.may_cut():
         apply_global_settings(execution, config.training.deterministic)
@@ -51,16 +53,28 @@ def train(job: Job) -> None:
         per_epoch = steps_per_epoch(config, len(train_set))
 
         torch.manual_seed(step_seed(config.seed, "weights", 0, 0))
-        model = build_model(config.model).to(device).to(memory_format=execution.memory_format)
+        model = build_model(config.model)
+        if team is not None:
+            model = with_batch_norm(model, config, device)
+        model = model.to(device).to(memory_format=execution.memory_format)
         optimizer = build_optimizer(model, config.optimizer, execution.dtype, execution.fused)
-        step = TrainStep(model, optimizer, config, execution)
+        step = (
+            TrainStep(model, optimizer, config, execution)
+            if team is None
+            else TeamStep(model, optimizer, config, execution, team)
+        )
         long_steps = LongSteps(step, job.stop_signal)
-    desk = Desk(job, model, optimizer, step, Progress(config.training.epochs, per_epoch), len(train_set), len(test_set))
+    progress = Progress(config.training.epochs, per_epoch)
+    desk_of = Desk if team is None or team.rank == 0 else Bystander
+    desk = desk_of(job, model, optimizer, step, progress, len(train_set), len(test_set))
     if desk.begin():
         initialise_from(model, train_set.images)
     progress = desk.progress
-    with job.stop_signal.may_cut():
-        _settle_compilation(desk, train_set, test_set)
+    if team is None:
+        with job.stop_signal.may_cut():
+            _settle_compilation(desk, train_set, test_set)
+    else:
+        team.check_same_start(progress.epoch, progress.step)
 
     while not progress.done:
         reporter.update(phase="training", epoch=progress.epoch)
@@ -94,8 +108,11 @@ def train(job: Job) -> None:
         if desk.evaluation_due:
             reporter.update(phase="evaluating")
             started = time.perf_counter()
-            with desk.unless_stopped(), job.stop_signal.may_cut():
-                evaluation = evaluate(model, step.eval_network, test_set, execution, config.training.tta, desk.look)
+            if team is None:
+                with desk.unless_stopped(), job.stop_signal.may_cut():
+                    evaluation = evaluate(model, step.eval_network, test_set, execution, config.training.tta, desk.look)
+            else:
+                evaluation = team.evaluate(model, test_set, execution, config.training.tta)
             seconds = time.perf_counter() - started
             desk.evaluated(evaluation, seconds)
         desk.end_epoch()

@@ -7,6 +7,7 @@ line of them is there. A full disk never stops training: lines wait in memory an
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -15,6 +16,7 @@ import time
 from typing import Any
 
 import psutil
+from pydantic import ValidationError
 
 from fmnist_tui.monitor import Monitor
 from fmnist_tui.runs.files import LineWriter, replace_bytes
@@ -30,11 +32,13 @@ MAX_WAITING_LINES = 100_000
 class Reporter:
     """One run's files while its worker lives; every method may be called from any thread."""
 
-    def __init__(self, run: RunDirectory, status: Status) -> None:
+    def __init__(self, run: RunDirectory, status: Status, own_process: bool = True) -> None:
+        """`own_process`: the run is known by this process; else by the one the status names, its launcher."""
         self.run = run
-        self.status = status.model_copy(
-            update={"pid": os.getpid(), "pid_started": psutil.Process().create_time(), "host": socket.gethostname()}
-        )
+        if own_process:
+            process = {"pid": os.getpid(), "pid_started": psutil.Process().create_time(), "host": socket.gethostname()}
+            status = status.model_copy(update=process)
+        self.status = status
         self._lock = threading.RLock()
         self._changed = True
         self._waiting: list[str] = []
@@ -98,6 +102,20 @@ class Reporter:
         self._done.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
+
+    def hand_over(self) -> None:
+        """Let another process write the run's files until `take_back`."""
+        self.abandon()
+        with self._lock:
+            self._write_status()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def take_back(self) -> None:
+        """Go on from what the other process wrote last; only for the last word, there is no heartbeat any more."""
+        with self._lock, contextlib.suppress(OSError, ValidationError):
+            self.status = Status.model_validate_json(self.run.status.read_bytes())
 
     def keep_until(self, step: int, evaluated_epoch: int) -> None:
         """Drop the training lines after `step` and the evaluations after that epoch: a resumed run writes them again.

@@ -104,6 +104,7 @@ class TrainStep:
         draws = augment.draw(len(images), self.config.augment, self.generator, self.execution.device)
         if flip is not None:
             draws = draws._replace(flip=flip)
+        images, draws = self._own_part(images, draws)
         execution = self.execution
         return augment.apply(images, draws, self.config.augment, execution.dtype, execution.memory_format, size)
 
@@ -114,17 +115,30 @@ class TrainStep:
         total_correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
         for part, target in zip(inputs.split(self.micro_batch), labels.split(self.micro_batch), strict=True):
             # A short last batch would be compiled, and captured, for itself: 48 of 30,000 images aren't worth it.
-            whole = len(part) == self.micro_batch
-            if self.compile in GRAPH_MODES:
-                torch.compiler.cudagraph_mark_step_begin()
-            with self.execution.autocast():
-                logits = self.network(part) if whole else self.model(part)
-            mean = F.cross_entropy(logits.float(), target, label_smoothing=self.label_smoothing)
-            loss = mean * (len(target) / len(labels))
-            self.scaler.scale(loss).backward()
-            total_loss += loss.detach()
-            total_correct += (logits.detach().argmax(1) == target).sum()
+            network = self.network if len(part) == self.micro_batch else self.model
+            loss, correct = self._one_pass(network, part, target, len(target) / len(labels))
+            total_loss += loss
+            total_correct += correct
         return total_loss, total_correct
+
+    def _one_pass(
+        self, network: Callable[[Tensor], Tensor], inputs: Tensor, labels: Tensor, share: float, scale: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Add to the gradients for some images, whose mean loss counts as `share` of the batch's.
+
+        Returns that share of the loss and the correct predictions; `scale` is on the gradients only.
+        """
+        if self.compile in GRAPH_MODES:
+            torch.compiler.cudagraph_mark_step_begin()
+        with self.execution.autocast():
+            logits = network(inputs)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing) * share
+        self.scaler.scale(loss * scale if scale != 1.0 else loss).backward()
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+    def _own_part(self, images: Tensor, draws: augment.AugmentDraws) -> tuple[Tensor, augment.AugmentDraws]:
+        """What this process has to do of a batch: all of it, where it is alone."""
+        return images, draws
 
     def _halve_or_raise(self, error: torch.OutOfMemoryError, inputs: Tensor, labels: Tensor) -> None:
         """Go on with half the micro-batch where the configuration allows it and half is at least 1.

@@ -46,6 +46,8 @@ class Turn:
         self._warned = False
         self.device: Device | None = None
         """The device the run has; None before `wait` has returned."""
+        self.devices: list[Device] = []
+        """The device of each rank, where the run has several: that many GPUs, or the CPU that many times."""
 
     def __enter__(self) -> Turn:
         return self
@@ -60,8 +62,9 @@ class Turn:
         at once, with a warning.
         """
         self._leave()
-        devices = devices_for(option)
-        self._place = place = Place(self._run, devices)
+        count = self._launch.gpus
+        devices = devices_for(option, count)
+        self._place = place = Place(self._run, devices, count)
         try:
             device = place.take(self._launch.now)
         except OSError as error:
@@ -72,6 +75,9 @@ class Turn:
         if device is None:
             device = self._queue(place, devices)
         self.device = device
+        self.devices = place.devices or devices[:count]
+        if device.key == "cpu":
+            self.devices = [device] * count
         self._reporter.update(state=State.STARTING, device=device.name, beside=place.beside, **NOT_QUEUED)
         if place.beside:
             self._reporter.event("warning", f"runs beside {place.beside} on {device.name}: both are slower for it")
@@ -160,6 +166,8 @@ def expected_seconds(
     for run in runs:
         result = run.result
         if result is None or run.config is None or not result.complete or result.device not in names:
+            continue
+        if result.devices != launch.gpus * launch.nodes:
             continue
         if _work(run.config) == _work(config):
             per_epoch = result.steps / result.epochs

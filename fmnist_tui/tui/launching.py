@@ -84,9 +84,9 @@ def resume(directory: RunDirectory, data_dir: Path | None, children: Children, e
     data = data_dir or (Path(launch.data_dir) if launch and launch.data_dir else None)
     if run.config is not None:
         _check_data(run.config, data)
-    retries = launch.retries if launch else 0
+    launch = launch or LaunchRequest()
     note_loss(run)
-    store.prepare_resume(run, launch.device if launch else "auto", data, epochs=epochs, retries=retries)
+    store.prepare_resume(run, launch.device, data, epochs=epochs, retries=launch.retries, gpus=launch.gpus)
     _start_worker(directory, children)
 
 

@@ -9,6 +9,7 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 
+from fmnist_tui.monitor.devices import cuda_indices
 from fmnist_tui.runs.records import GpuSample, HostSample, SystemRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
@@ -66,7 +67,7 @@ def users(gpu: GpuSample, runs: Sequence[Run]) -> str:
     if ours:
         names = ", ".join(run.name for run in ours)
         return f"used by {names}" + (f" and {_processes(others)}" if others else "")
-    said = [run.name for run in here if run.status and run.status.device == f"cuda:{gpu.index}"]
+    said = [run.name for run in here if run.status and gpu.index in cuda_indices(run.status.device)]
     if said:
         return f"{', '.join(said)} says cuda:{gpu.index}"
     return f"used by {_processes(others)}" if others else "no process on it"

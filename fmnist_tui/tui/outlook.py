@@ -157,14 +157,14 @@ class Earlier:
 
 
 def earlier_run(config: RunConfig, device: str, runs: Iterable[Run]) -> Earlier | None:
-    """The newest finished run of this network on this device ('auto' is any), if there is one.
+    """The newest finished run of this network on this one device ('auto' is any), if there is one.
 
     One with the same batch size, precision and so on is preferred; `runs` come newest first.
     """
     best: Earlier | None = None
     for run in runs:
         result, of = run.result, run.config
-        if not result or not of or of.model != config.model or result.images_per_second <= 0:
+        if not result or not of or of.model != config.model or result.images_per_second <= 0 or result.devices > 1:
             continue
         if device not in ("auto", result.device, result.device.partition(":")[0]):
             continue

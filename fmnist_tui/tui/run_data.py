@@ -7,7 +7,6 @@ of the run.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from fmnist_tui.analysis.series import Series
 from fmnist_tui.config import RunConfig
 from fmnist_tui.data.split import split_sizes
 from fmnist_tui.fields import steps_per_epoch
+from fmnist_tui.monitor.devices import cuda_indices
 from fmnist_tui.runs.records import EvalRecord, EventRecord, GpuSample, Status, SystemRecord, TrainRecord
 from fmnist_tui.tui.metric_lines import MetricRecord, TrainLines
 
@@ -133,9 +133,8 @@ class RunData:
         """The GPUs of a sample that the run trains on; all of them where its device does not say."""
         if self.device == "cpu":
             return []
-        if found := re.fullmatch(r"cuda:(\d+)", self.device):
-            return [gpu for gpu in record.gpus if gpu.index == int(found[1])]
-        return record.gpus
+        indices = cuda_indices(self.device)
+        return [gpu for gpu in record.gpus if gpu.index in indices] if indices else record.gpus
 
     def _evaluation(self, record: EvalRecord) -> None:
         last = self.evaluations[-1] if self.evaluations else None

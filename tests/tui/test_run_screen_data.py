@@ -85,6 +85,7 @@ def test_gpu_samples_are_those_of_the_device_of_the_run():
     gpus = [GpuSample(index=index, name="g", utilization=10.0 * index) for index in range(3)]
     sample = SystemRecord(gpus=gpus, host=HostSample(cpu_percent=7.0))
     assert data_of([sample], "cuda:2").gpu.values.tolist() == [20]
+    assert data_of([sample], "cuda:1,2").gpu.values.tolist() == [15], "the mean of those it trains on"
     assert data_of([sample], "cuda").gpu.values.tolist() == [10]
     on_cpu = data_of([sample], "cpu")
     assert len(on_cpu.gpu) == 0 and on_cpu.cpu.values.tolist() == [7]

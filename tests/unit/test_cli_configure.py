@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fmnist_tui.config import ConfigError
-from fmnist_tui.console.configure import check_device, check_gpus, configure, parse_settings
+from fmnist_tui.console.configure import check_device, check_gpus, check_rendezvous, configure, parse_settings
 from fmnist_tui.console.output import UsageError
 from fmnist_tui.fields import flatten, with_changes
 from fmnist_tui.monitor import Gpu, GpuList
@@ -116,8 +116,46 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     check_device("mps")
 
 
-def test_number_of_gpus() -> None:
-    check_gpus(1)
-    for gpus in (0, -1, 2, 8):
-        with pytest.raises(UsageError, match=f"--gpus {gpus}"):
-            check_gpus(gpus)
+def gpus_here(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    gpus = [Gpu(ordinal=n, index=n, name=f"GPU {n}", uuid="", memory_total=None) for n in range(count)]
+    monkeypatch.setattr("fmnist_tui.monitor.list_gpus", lambda: GpuList(gpus, "" if count else "no GPU found"))
+
+
+def test_number_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus_here(monkeypatch, 2)
+    assert [check_gpus(text, "auto") for text in ("1", "2", "all")] == [1, 2, 2]
+    assert check_gpus("2", "cuda") == 2 and check_gpus("1", "cuda:1") == 1
+    for text in ("0", "-1", "many", "2.5", ""):
+        with pytest.raises(UsageError, match=f"--gpus {text}: must be a number"):
+            check_gpus(text, "auto")
+    with pytest.raises(UsageError, match="--gpus 3: this machine has 2"):
+        check_gpus("3", "auto")
+    with pytest.raises(UsageError, match="--device cuda:1 is one GPU"):
+        check_gpus("2", "cuda:1")
+
+
+def test_number_of_gpus_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus_here(monkeypatch, 0)
+    for text in ("2", "all"):
+        with pytest.raises(UsageError, match=f"--gpus {text}: no GPU found; .*--device cpu --gpus 2"):
+            check_gpus(text, "auto")
+    assert check_gpus("3", "cpu") == 3
+    for text in ("0", "65", "all"):
+        with pytest.raises(UsageError, match=f"--gpus {text}: with --device cpu it is a number of processes"):
+            check_gpus(text, "cpu")
+
+
+def test_machines_need_a_place_to_meet() -> None:
+    check_rendezvous(1, None)
+    check_rendezvous(2, "10.0.0.1:29500")
+    check_rendezvous(2, "[::1]:29500")
+    for nodes, where, words in (
+        (0, None, "--nnodes 0"),
+        (2, None, "needs --rdzv"),
+        (1, "a:1", "needs --nnodes"),
+        (2, "host", "must be HOST:PORT"),
+        (2, "host:0", "must be HOST:PORT"),
+        (2, ":5", "must be HOST:PORT"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            check_rendezvous(nodes, where)

@@ -45,15 +45,14 @@ class Someone(Place):
 
     living: ClassVar[list[Someone]] = []
 
-    def __init__(self, name: str, *devices: Device) -> None:
-        super().__init__(RunDirectory(Path("/nowhere") / name), devices or (CPU,))
+    def __init__(self, name: str, *devices: Device, count: int = 1) -> None:
+        super().__init__(RunDirectory(Path("/nowhere") / name), devices or (CPU,), count)
         self.living.append(self)
 
     def die(self) -> None:
         """End as a killed process does: its locks go, what it has written stays."""
-        for lock in (self._lock, self._device_lock):
-            if lock is not None:
-                lock.release()
+        for lock in (*self._device_locks, *([self._lock] if self._lock else [])):
+            lock.release()
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +97,38 @@ def test_first_come_first_served() -> None:
     c.leave()
     assert queue.snapshot() == []
     assert [path.name for path in queue_directory().glob("ticket-*")] == []
+
+
+def test_a_run_on_several_devices_takes_all_of_them_or_none() -> None:
+    """Two such runs never hold one each and wait for the other's; who came later does not overtake them."""
+    one = Someone("one", GPUS[0])
+    assert one.take() == GPUS[0]
+    pair, rival = (Someone(name, *GPUS[:2], count=2) for name in ("pair", "rival"))
+    later = Someone("later", GPUS[1])
+    assert (pair.take(), rival.take(), later.take()) == (None, None, None)
+    assert on(GPUS[1]) == [] and waiting(GPUS[1]) == ["pair", "rival", "later"]
+    assert pair.standing.behind == "one" and rival.standing.behind == "pair"
+    one.leave()
+    assert rival.take() is None
+    assert pair.take() == GPUS[0] and pair.devices == GPUS[:2]
+    assert on(GPUS[0]) == on(GPUS[1]) == ["pair"]
+    assert queue.would_wait(GPUS[:1]) is not None and queue.would_wait(GPUS, count=2) is not None
+    pair.leave()
+    assert later.take() is None, "rival came before it"
+    assert rival.take() == GPUS[0] and rival.devices == GPUS[:2]
+    assert later.take() is None
+    rival.leave()
+    assert later.take() == GPUS[1]
+
+
+def test_a_run_on_several_devices_takes_what_is_free_of_more() -> None:
+    one, pair = Someone("one", GPUS[1]), Someone("pair", *GPUS, count=2)
+    assert one.take() == GPUS[1]
+    assert pair.take() == GPUS[0] and pair.devices == [GPUS[0], GPUS[2]]
+    beside = Someone("beside", *GPUS, count=2)
+    assert beside.take() is None
+    assert beside.take(now=True) is not None and len(beside.devices) == 2
+    assert beside.beside in ("one", "pair")
 
 
 def test_devices_have_queues_of_their_own() -> None:
@@ -621,6 +652,7 @@ def test_a_run_expects_what_one_like_it_took(runs_dir: Path) -> None:
     assert expected(with_changes(config, {"training.epochs": 16, "seed": 7, "optimizer.lr": 0.01}), [like]) == 800.0
     assert expected(with_changes(config, {"training.max_steps": 100}), [like]) == 50.0
     assert expected(config, [like], LaunchRequest(epochs=4)) == 200.0
+    assert expected(config, [like], LaunchRequest(gpus=2)) is None, "that one had a single device"
     for other in ({"model.widen_factor": 4}, {"training.batch_size": 32}, {"training.precision": "fp32"}):
         assert expected(with_changes(config, other), [like]) is None
     assert expected(config, [finished(runs_dir, config, device="cuda:0")]) is None

@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.widgets import Button, Select, Static
 
 from fmnist_tui.monitor import Gpu
+from fmnist_tui.monitor.devices import cuda_indices
 from fmnist_tui.runs.store import Run
 
 
@@ -24,7 +25,8 @@ def run_on(device: str, runs: Iterable[Run], has_gpu: bool) -> Run | None:
         if run.state.at_work:
             at = run.status.device if run.status else ""
             automatic = at.startswith("cuda") if has_gpu else at == "cpu"
-            if at == device or (device == "auto" and automatic):
+            shared = cuda_indices(at) & cuda_indices("cuda:0" if device == "cuda" else device)
+            if at == device or shared or (device == "auto" and automatic):
                 return run
     return None
 

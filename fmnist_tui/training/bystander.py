@@ -1,0 +1,71 @@
+"""The Desk of every rank but 0: the same decisions at the same steps, and nothing written.
+
+Rank 0 checks the losses, keeps the checkpoints and says what happens; where it ends in an error, the elastic agent
+ends the others.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_tui.data.split import Split
+from fmnist_tui.runs.records import ControlRequest
+from fmnist_tui.training.confusions import ConfusionLog
+from fmnist_tui.training.control import ControlReader
+from fmnist_tui.training.desk import Desk, Stopped
+
+
+class NoControl(ControlReader):
+    """Requests come from rank 0, by `distributed.Team.agree`."""
+
+    def poll(self) -> list[ControlRequest]:
+        """None."""
+        return []
+
+    def forget(self) -> None:
+        """Rank 0 does it."""
+
+
+class NoConfusions(ConfusionLog):
+    """Rank 0 keeps the matrices."""
+
+    def keep_until(self, epoch: int) -> None:
+        """Nothing."""
+
+    def add(self, epoch: int, step: int, matrix: NDArray[np.int64]) -> None:
+        """Nothing."""
+
+
+class Bystander(Desk):
+    """A Desk that writes nothing."""
+
+    def _forget_result(self) -> None:
+        pass
+
+    def begin(self) -> bool:
+        """As a Desk does; requests come from rank 0."""
+        self.control, self.confusions = NoControl(self.run), NoConfusions(self.run)
+        return super().begin()
+
+    def collect_losses(self, wait: bool = False) -> None:
+        """Let go of the losses: rank 0 writes them, and raises where one is not finite."""
+        self.losses.collect(wait)
+
+    def save_checkpoint(self, is_best: bool = False) -> None:
+        """Rank 0 does it, from the same weights."""
+        self._asked_for_checkpoint = False
+        self._checkpoint_time = time.monotonic()
+
+    def stop_if_asked(self) -> None:
+        """Leave the loop where a stop was asked for, at the same step as rank 0."""
+        if self.stop == "now" or (self.stop == "epoch" and self.progress.batch == 0):
+            raise Stopped(f"stopped by {self.stopped_by}")
+
+    def _save_predictions(self) -> None:
+        pass
+
+    def finish(self, split: Split) -> None:
+        """Rank 0 writes the result."""
