@@ -87,7 +87,7 @@ def _bounds(info: FieldInfo) -> str:
 def fields_of(model_kind: str) -> list[FieldSpec]:
     """Every field a user may set for a model family: 'seed', 'name', 'model.depth', ..., 'training.deterministic'.
 
-    Raises KeyError for an unknown family; `reference` and `preset` are not for users to set.
+    Raises KeyError for an unknown family; `reference` and `preset` are not for users to set, `group` has an option.
     """
     top = RunConfig.model_fields
     specs = [FieldSpec(key, top[key]) for key in ("name", "description", "seed")]
@@ -117,7 +117,7 @@ def parse_value(text: str, key: str = "") -> Any:
     return text if value is None else value
 
 
-TEXT_FIELDS = ("name", "description")
+TEXT_FIELDS = ("name", "group", "description")
 _WORD_VALUES = {"none": None, "null": None, "true": True, "false": False}
 _SHORT_FLOAT = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 

@@ -130,8 +130,8 @@ def _read_text(path: Path) -> str:
 
 
 def to_toml(config: RunConfig) -> str:
-    """The configuration as TOML text; `load_file` gives the same configuration back, but for `preset`."""
-    data: dict[str, Any] = config.model_dump(exclude_none=True, exclude={"preset"})
+    """The configuration as TOML text; `load_file` gives the same configuration back, but for `preset` and `group`."""
+    data: dict[str, Any] = config.model_dump(exclude_none=True, exclude={"preset", "group"})
     return tomli_w.dumps(data)
 
 

@@ -19,7 +19,9 @@ STOP_SECONDS = 120.0
 
 
 @app.command("list")
-def list_command(runs_dir: o.RunsDirOption = None, json: o.JsonOption = False) -> int:
+def list_command(
+    group: o.GroupFilterOption = None, runs_dir: o.RunsDirOption = None, json: o.JsonOption = False
+) -> int:
     """List the runs, newest first."""
     from fmnist_tui import paths
     from fmnist_tui.console.output import console, print_json, say
@@ -28,6 +30,8 @@ def list_command(runs_dir: o.RunsDirOption = None, json: o.JsonOption = False) -
 
     directory = paths.runs_dir(runs_dir)
     runs = list_runs(directory)
+    if group is not None:
+        runs = [run for run in runs if run.config is not None and run.config.group == group]
     if json:
         for run in runs:
             print_json(run_object(run))
@@ -37,6 +41,8 @@ def list_command(runs_dir: o.RunsDirOption = None, json: o.JsonOption = False) -
         for run in runs:
             if run.problem:
                 say(f"{run.id}: {run.problem}")
+    elif group is not None:
+        say(f"There are no runs of the group {group!r} in {directory}.")
     else:
         say(f"There are no runs in {directory}. Start one with: fmnist-tui run preset quick")
     return 0

@@ -64,6 +64,7 @@ COLUMNS = (
     Column("time", _time),
     Column("device", lambda run: run.status.device if run.status else words.NOTHING, right=False),
     Column("img/s", _speed),
+    Column("group", lambda run: (run.config.group if run.config else None) or words.NOTHING, right=False),
 )
 """The most wanted first: where the terminal is narrow, the last are left out."""
 GAP = 2
@@ -96,6 +97,7 @@ def run_object(run: Run) -> dict[str, Any]:
         "id": run.id,
         "name": run.name,
         "preset": run.config.preset if run.config else None,
+        "group": run.config.group if run.config else None,
         "model": run.config.model.kind if run.config else None,
         "directory": str(run.directory.path),
         "problem": run.problem,

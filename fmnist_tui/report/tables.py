@@ -8,6 +8,7 @@ from fmnist_tui import presets
 from fmnist_tui.report import describe
 from fmnist_tui.report.blocks import Block, Code, Column, Heading, Items, Paragraph, Table
 from fmnist_tui.report.rows import GROUPINGS, Benchmarks, FinishedRun, Row, Spread
+from fmnist_tui.report.sweeps import sweep_blocks
 from fmnist_tui.report.words import duration, energy, percent, signed, speed
 
 VARIOUS = "various"
@@ -89,6 +90,7 @@ def report(benchmarks: Benchmarks) -> list[Block]:
     blocks += [Heading("The results to beat", 2), Paragraph.of(PUBLISHED), published_table()]
     if rows:
         blocks += [Heading("Hyperparameters", 2), hyperparameter_table(custom + standard + sample)]
+    blocks += sweep_blocks(benchmarks.runs)
     if benchmarks.skipped:
         told = tuple(f"Run {run_id}: {why}" for run_id, why in benchmarks.skipped)
         blocks += [Heading("Left out", 2), Paragraph.of("Runs with a result that can't be read:"), Items(told)]

@@ -20,6 +20,7 @@ DAMAGED = "damaged"
 """The state of a run whose status can't be read."""
 _TEXTS: dict[str, Callable[[Run], str]] = {
     "preset": lambda run: (run.config.preset or "") if run.config else "",
+    "group": lambda run: (run.config.group or "") if run.config else "",
     "model": lambda run: run.config.model.kind if run.config else "",
     "name": lambda run: run.name,
     "id": lambda run: run.id,

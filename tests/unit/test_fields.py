@@ -170,6 +170,7 @@ COMMON_VALUES = {
     "training.cudnn_benchmark": "on",
     "training.fused": "off",
     "training.threads": "2",
+    "training.sync_batch_norm": "true",
     "training.deterministic": "true",
 }
 

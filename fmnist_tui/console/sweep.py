@@ -1,0 +1,160 @@
+"""`run preset|config --sweep KEY=V1,V2 --seeds N`: a run for each combination, with a group in common.
+
+Called by `commands_run`. Every run waits in the device queue by itself, like any other: here they are only made,
+started in order, and watched one after the other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from fmnist_tui.config import RunConfig
+from fmnist_tui.console.configure import parse_settings
+from fmnist_tui.console.launch import Start, get_data
+from fmnist_tui.console.output import UsageError, console, print_json, print_notes, say
+from fmnist_tui.console.summary import print_summary
+from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
+from fmnist_tui.fields import parse_value, with_changes
+from fmnist_tui.report.sweeps import group_text
+from fmnist_tui.runs import process, queue, store
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import ExitCode, State
+
+MOST_RUNS = 50
+"""Each run that waits is a process of about 40 MB."""
+ENTER_SECONDS = 20.0
+"""How long a started worker may take to enter the queue before the next one is started regardless."""
+_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
+
+
+def sweep_configs(
+    config: RunConfig, sweeps: Sequence[str], seeds: int | None, settings: Sequence[str] = ()
+) -> list[RunConfig]:
+    """The configuration with each combination of values, the seeds of one combination side by side.
+
+    Each has the group, and the swept values (not the seed) in its name. Raises UsageError or ConfigError, naming the
+    option.
+    """
+    values = _values(sweeps, parse_settings(settings))
+    if seeds is not None and seeds < 1:
+        raise UsageError(f"--seeds {seeds}: must be 1 or more")
+    if "seed" in values and seeds is not None:
+        raise UsageError(f"--seeds {seeds}: but --sweep names seeds of its own; give one of them")
+    count = (seeds or 1) * _product(len(found) for found in values.values())
+    if count > MOST_RUNS:
+        raise UsageError(
+            f"--sweep: {count:,} runs; {MOST_RUNS} is the most at once. Fewer values or seeds, or several sweeps "
+            "with the same --group"
+        )
+    group = config.group or f"{config.name[:40]}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    configs = []
+    for combination in itertools.product(*values.values()):
+        changes = dict(zip(values, combination, strict=True))
+        said = " ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in changes.items() if key != "seed")
+        name = f"{config.name} {said}".strip()[:64].strip()
+        for offset in range(seeds or 1):
+            own: dict[str, Any] = {"name": name, "group": group, "seed": config.seed + offset} | changes
+            configs.append(with_changes(config, own))
+    return configs
+
+
+def _values(sweeps: Sequence[str], settings: dict[str, Any]) -> dict[str, list[Any]]:
+    """Each swept field's values."""
+    found: dict[str, list[Any]] = {}
+    for sweep in sweeps:
+        key, equals, text = sweep.partition("=")
+        key = key.strip()
+        if not equals or not key or not text.strip():
+            raise UsageError(f"--sweep {sweep!r}: must be KEY=V1,V2,..., for example --sweep optimizer.lr=0.05,0.1")
+        if key in found or key in settings:
+            other = "--sweep" if key in found else "--set"
+            raise UsageError(f"--sweep {key}: {other} names this field too; give it once")
+        if key in ("name", "group"):
+            raise UsageError(f"--sweep {key}: the runs of a sweep have one group, and names by what differs")
+        found[key] = [parse_value(part, key) for part in _OUTSIDE_BRACKETS.split(text)]
+        if len({repr(value) for value in found[key]}) < len(found[key]):
+            raise UsageError(f"--sweep {sweep}: names a value twice; for several runs of each add --seeds N")
+    return found
+
+
+def _product(lengths: Any) -> int:
+    count = 1
+    for length in lengths:
+        count *= length
+    return count
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")
+
+
+def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start) -> int:
+    """Make the runs and start their workers in order; watch them unless detached. Returns the exit code.
+
+    0 where all have finished, else the first that is not: 130 for a stop, 4 for a failure.
+    """
+    if start.now:
+        raise UsageError("--now: the runs of a sweep would all train at once; leave it out, they take turns")
+    if start.nodes > 1:
+        raise UsageError(f"--nnodes {start.nodes}: a sweep trains on one machine; start its runs one by one")
+    if start.runs_dir.exists():
+        store.check_runs_dir(start.runs_dir)
+    get_data(configs[0].data, start.data_dir)
+    group = configs[0].group
+    with Interrupts() as interrupts:
+        made = [
+            store.create_run(start.runs_dir, config, start.device, start.data_dir, **start.how) for config in configs
+        ]
+        print_notes([*notes, f"{len(made)} runs of the group {group}"])
+        workers = [_start(directory, start.json) for directory in made]
+        if start.detach:
+            say(f"They go on in the background, in turn. See them: fmnist-tui runs list --group '{group}'")
+            return ExitCode.DONE
+        codes = _watch(made, workers, start, interrupts)
+    if not start.json:
+        console().print(group_text(start.runs_dir, group or ""), soft_wrap=True, end="")
+    return next((code for code in codes if code != ExitCode.DONE), ExitCode.DONE)
+
+
+def _start(directory: RunDirectory, as_json: bool) -> subprocess.Popen[bytes]:
+    """Start a worker, and wait until it stands in the queue: the next one comes behind it."""
+    worker = process.start_worker(directory)
+    if as_json:
+        print_json({"kind": "run", "id": directory.id, "directory": str(directory.path)})
+    else:
+        print(directory.id, flush=True)
+    until = time.monotonic() + ENTER_SECONDS
+    while worker.poll() is None and time.monotonic() < until and not _stands_in_queue(directory.id):
+        time.sleep(0.1)
+    return worker
+
+
+def _stands_in_queue(run_id: str) -> bool:
+    try:
+        return any(entry.run_id == run_id for device in queue.snapshot() for entry in (*device.on, *device.waiting))
+    except store.RunError:  # the worker will start without the queue, and say so
+        return True
+
+
+def _watch(
+    made: Sequence[RunDirectory], workers: Sequence[subprocess.Popen[bytes]], start: Start, interrupts: Interrupts
+) -> list[int]:
+    """Attend to each run until it has ended. Ctrl-C asks all of them to stop."""
+    codes = []
+    for index, (directory, worker) in enumerate(zip(made, workers, strict=True)):
+        with opened_view(start.json) as view:
+            run = Attendant(directory, worker, interrupts).watch(view)
+        if not start.json and run.state is not State.FINISHED:
+            print_summary(run)
+        codes.append(exit_code(run))
+        if interrupts.interrupts + interrupts.terminations:
+            for other in made[index + 1 :]:
+                if store.load_run(other).state.alive:
+                    process.send_request(other, "stop")
+    return codes

@@ -1,0 +1,102 @@
+"""A sweep: which configurations it makes, what it refuses, and how the report shows its group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.console.launch import Start
+from fmnist_tui.console.output import UsageError
+from fmnist_tui.console.sweep import MOST_RUNS, start_sweep, sweep_configs
+from fmnist_tui.fields import with_changes
+from fmnist_tui.presets import load_preset
+from fmnist_tui.report import render
+from fmnist_tui.report.sweeps import group_text
+from fmnist_tui.runs import store
+from fmnist_tui.tui.filter import parse_filter
+from tests.unit.test_report import finish
+
+
+@pytest.fixture
+def quick() -> RunConfig:
+    return load_preset("quick")
+
+
+def test_each_combination_with_each_seed(quick: RunConfig) -> None:
+    configs = sweep_configs(quick, ["optimizer.lr=0.05,0.1", "training.batch_size=64,128"], 2)
+    found = [(c.optimizer.lr, c.training.batch_size, c.seed - quick.seed) for c in configs]
+    assert found == [(lr, size, seed) for lr in (0.05, 0.1) for size in (64, 128) for seed in (0, 1)]
+    assert {config.group for config in configs} == {configs[0].group} and configs[0].group
+    assert configs[0].name == configs[1].name == "quick lr=0.05 batch_size=64"
+    assert with_changes(configs[0], {"name": "quick", "group": None}) == with_changes(
+        quick, {"optimizer.lr": 0.05, "training.batch_size": 64}
+    )
+
+
+def test_seeds_alone_and_a_group_of_ones_own(quick: RunConfig) -> None:
+    configs = sweep_configs(with_changes(quick, {"group": "mine"}), [], 3)
+    assert [config.seed - quick.seed for config in configs] == [0, 1, 2]
+    assert {(config.group, config.name) for config in configs} == {("mine", "quick")}
+
+
+def test_a_list_in_brackets_is_one_value(quick: RunConfig) -> None:
+    base = with_changes(quick, {"schedule.kind": "step", "schedule.milestones": [2]})
+    configs = sweep_configs(base, ["schedule.milestones=[2,3],[3]"], None)
+    assert [config.schedule.milestones for config in configs] == [(2, 3), (3,)]
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "seeds", "words"),
+    [
+        (["optimizer.lr"], None, "must be KEY=V1,V2"),
+        (["optimizer.lr="], None, "must be KEY=V1,V2"),
+        (["optimizer.lr=0.1,0.1"], None, "names a value twice"),
+        (["optimizer.lr=0.1", "optimizer.lr=0.2"], None, "--sweep names this field too"),
+        (["training.epochs=1,2"], None, "--set names this field too"),
+        (["seed=1,2"], 2, "--sweep names seeds of its own"),
+        (["name=a,b"], None, "names by what differs"),
+        ([], 0, "--seeds 0: must be 1 or more"),
+        (["optimizer.lr=0.1,0.2"], MOST_RUNS, f"{2 * MOST_RUNS} runs; {MOST_RUNS} is the most"),
+    ],
+)
+def test_what_is_refused(quick: RunConfig, sweeps: list[str], seeds: int | None, words: str) -> None:
+    with pytest.raises(UsageError, match="--") as caught:
+        sweep_configs(quick, sweeps, seeds, ["training.epochs=2"])
+    assert words in str(caught.value)
+
+
+def test_a_wrong_value_is_refused_before_any_run_is_made(quick: RunConfig) -> None:
+    with pytest.raises(ConfigError, match=r"optimizer\.lr = -1"):
+        sweep_configs(quick, ["optimizer.lr=0.1,-1"], None)
+    with pytest.raises(ConfigError, match=r"did you mean optimizer\.lr"):
+        sweep_configs(quick, ["optimiser.lr=0.1"], None)
+
+
+def test_now_is_refused(quick: RunConfig, runs_dir: Path) -> None:
+    start = Start(runs_dir, None, "cpu", 1, now=True, retries=0, detach=True, json=False)
+    with pytest.raises(UsageError, match="--now"):
+        start_sweep(sweep_configs(quick, [], 2), [], start)
+    assert not runs_dir.exists()
+
+
+def test_the_report_shows_mean_deviation_and_the_best(runs_dir: Path, quick: RunConfig) -> None:
+    accuracies: dict[tuple[float, int], float] = {(0.05, 0): 80.0, (0.05, 1): 82.0, (0.1, 0): 85.0, (0.1, 1): 87.0}
+    for config in sweep_configs(with_changes(quick, {"group": "lr|test"}), ["optimizer.lr=0.05,0.1"], 2):
+        accuracy = accuracies[config.optimizer.lr, config.seed - quick.seed]
+        finish(runs_dir, config, test_accuracy=accuracy, best_accuracy=accuracy)
+    text = group_text(runs_dir, "lr|test")
+    first, second = [line for line in text.splitlines() if "optimizer.lr" in line]
+    assert "optimizer.lr = 0.1" in first and "86.00 ± 1.41" in first and first.rstrip(" |").endswith("best")
+    assert "optimizer.lr = 0.05" in second and "81.00 ± 1.41" in second and "best" not in second
+    report = render(runs_dir)
+    assert "## Groups of runs" in report and "86.00 ± 1.41" in report.split("## Groups of runs")[1]
+    assert group_text(runs_dir, "other") == ""
+
+
+def test_the_app_filters_by_group(runs_dir: Path, quick: RunConfig) -> None:
+    for group in ("lr-test", None):
+        store.create_run(runs_dir, with_changes(quick, {"group": group}), device="cpu")
+    wanted = parse_filter("group:lr-test")
+    assert [wanted.matches(run) for run in store.list_runs(runs_dir)].count(True) == 1 and not wanted.problems
