@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 from pathlib import Path
 
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("--compare", nargs="+", metavar="RUN", help="two runs or more, for the picture of Compare")
     parser.add_argument("--only", default="", metavar="NAME", help="only the pictures whose name begins with this")
     options = parser.parse_args()
+    os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}  # whatever runs this: images need greys
     IMAGES.mkdir(parents=True, exist_ok=True)
     if options.compare:
         run_ids = [store.find_run(options.runs_dir, text).id for text in options.compare]
