@@ -108,3 +108,15 @@ def test_each_machine_has_tables_of_its_own_and_the_page_names_the_commands() ->
     assert "`fmnist-tui bench wrn`" in text
     assert "Plain loop" not in text, "nothing was compared"
     assert bench_report([]) == []
+
+
+ARCHIVE, PAGE = ROOT / "benchmarks" / "cpu", ROOT / "docs" / "benchmarks-cpu.md"
+
+
+def test_the_tables_in_the_docs_are_those_of_the_archive() -> None:
+    """`fmnist-tui bench --from benchmarks/cpu --markdown` prints what stands in the page below its mark."""
+    if not ARCHIVE.is_dir():
+        pytest.skip("the archive is not part of the installed package")
+    records = read_records([ARCHIVE])
+    assert PAGE.read_text().partition("<!-- bench -->\n")[2].strip() == markdown.write(markdown_page(records)).strip()
+    assert records and all(record.comparison and len(record.comparison.training) >= 3 for record in records)
