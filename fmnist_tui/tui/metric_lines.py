@@ -1,9 +1,9 @@
 """Metric lines to what the app keeps of them: training lines as columns of numbers, all others as records.
 
 Called by `reading.MetricsReader`. A long run has 200,000 training lines. As one Pydantic record each they took
-1.5 s of processor time to read and take in; here their JSON is parsed as a whole (by Pydantic's own parser) and goes
 1.5 s of processor time to read and take in; here their JSON is parsed as a whole, by the parser of Pydantic, and
-goes into arrays. What these accept is what `records.parse_metric` accepts (a test compares the two): where a line looks
+goes into arrays. These accept what `records.parse_metric` accepts (a test compares the two): where a line looks in
+any way unlike what a trainer writes, the lines around it are validated one by one.
 """
 
 from __future__ import annotations
