@@ -173,6 +173,13 @@ def check_runs_dir(runs_dir: Path) -> None:
         raise RunError(f"--runs-dir {runs_dir}: is not writable; choose another with --runs-dir or FMNIST_TUI_RUNS_DIR")
 
 
+def _unused(runs_dir: Path, name: str) -> RunDirectory:
+    """A directory with a new id: two of one name and second end alike once in 800,000 times."""
+    while (run := RunDirectory(runs_dir / new_run_id(name))).path.exists():
+        pass
+    return run
+
+
 def create_run(
     runs_dir: Path,
     config: RunConfig,
@@ -192,7 +199,7 @@ def create_run(
     Raises RunError where the runs directory can't be used; then nothing is left behind.
     """
     check_runs_dir(runs_dir)
-    run = RunDirectory(runs_dir / new_run_id(config.name))
+    run = _unused(runs_dir, config.name)
     hidden = RunDirectory(runs_dir / f".{run.id}.new")
     try:
         hidden.path.mkdir()

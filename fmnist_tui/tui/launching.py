@@ -11,13 +11,11 @@ import threading
 import time
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import process, queue, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.lost import note_loss
-from fmnist_tui.runs.records import ExitCode, LaunchRequest, Status
+from fmnist_tui.runs.records import ExitCode, Status
 from fmnist_tui.runs.store import RunError
 
 LOCK_SECONDS = 5.0
@@ -80,11 +78,10 @@ def resume(directory: RunDirectory, data_dir: Path | None, children: Children, e
     Raises DataError, RunError.
     """
     run = store.load_run(directory)  # as it is now, not as it was when it was listed
-    launch = last_launch(directory)
-    data = data_dir or (Path(launch.data_dir) if launch and launch.data_dir else None)
+    launch = store.last_launch(directory)
+    data = data_dir or (Path(launch.data_dir) if launch.data_dir else None)
     if run.config is not None:
         _check_data(run.config, data)
-    launch = launch or LaunchRequest()
     note_loss(run)
     store.prepare_resume(run, launch.device, data, epochs=epochs, retries=launch.retries, gpus=launch.gpus)
     _start_worker(directory, children)
@@ -105,14 +102,6 @@ def _start_worker(run: RunDirectory, children: Children) -> None:
         text = f"The worker could not be started: {error.strerror}"
         store.mark_failed(run, text, ExitCode.FAILED)
         raise RunError(f"{run.id}: {text}") from None
-
-
-def last_launch(run: RunDirectory) -> LaunchRequest | None:
-    """How the run was last started; None where that is not on disk."""
-    try:
-        return LaunchRequest.model_validate_json(run.launch.read_bytes())
-    except (OSError, ValidationError):
-        return None
 
 
 def ask_to_stop(directory: RunDirectory, after_epoch: bool) -> None:

@@ -16,7 +16,6 @@ from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import process, queue, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import ControlRequest, LaunchRequest, State
-from fmnist_tui.tui import launching
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.messages import RunActionRequested, StartRequested
 from fmnist_tui.tui.screens.dialogs import ChoiceDialog, EditDialog, MessageDialog
@@ -209,8 +208,7 @@ async def test_resume_goes_on_as_it_was_started(
         await pilot.press("r")
         await until_drawn(pilot, "quick goes on.", "○ starting")
     assert [started.id for started in workers] == [run.id]
-    resumed = launching.last_launch(run)
-    assert resumed is not None
+    resumed = store.last_launch(run)
     assert (resumed.device, resumed.data_dir, resumed.epochs) == ("cpu", str(tmp_path), None)
 
 
@@ -228,8 +226,8 @@ async def test_a_finished_run_is_resumed_for_more_epochs(
         app.screen.query_one("#epochs", Input).value = "12"
         await pilot.press("enter")
         await until(pilot, lambda: len(workers) == 1)
-    resumed = launching.last_launch(run)
-    assert resumed is not None and resumed.epochs == 12
+    resumed = store.last_launch(run)
+    assert resumed.epochs == 12
 
 
 async def test_what_cannot_be_resumed_says_why(app: FmnistApp, maker: RunMaker, workers: list[RunDirectory]) -> None:
@@ -257,8 +255,7 @@ async def test_start_makes_a_run_and_shows_it(
         (run,) = store.list_runs(runs_dir)
         assert run.config is not None and run.config.preset == "quick"
         assert [started.id for started in workers] == [run.id]
-        launch = launching.last_launch(run.directory)
-        assert launch is not None
+        launch = store.last_launch(run.directory)
         assert (launch.device, launch.now) == ("cpu", not queued)
         assert isinstance(app.screen, RunScreen) and app.screen.watched_run == run.id
 

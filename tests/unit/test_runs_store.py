@@ -120,7 +120,15 @@ def test_ids_are_readable_and_differ() -> None:
     assert new_run_id("My  Run/../x", now)[:-4] == "20261123-142501-my-run-x-"
     assert new_run_id("訓練", now)[:-4] == "20261123-142501-run-"
     assert new_run_id("x" * 99, now)[:-4] == f"20261123-142501-{'x' * 40}-"
-    assert len({new_run_id("wrn", now) for _ in range(200)}) == 200
+    assert len({new_run_id("wrn", now) for _ in range(200)}) > 190  # of 800,000: two alike are rare, not impossible
+
+
+def test_an_id_that_is_taken_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = iter(["20261123-142501-wrn-aaaa", "20261123-142501-wrn-aaaa", "20261123-142501-wrn-bbbb"])
+    monkeypatch.setattr("fmnist_tui.runs.store.new_run_id", lambda name: next(ids))
+    config = load_preset("quick")
+    made = [create_run(tmp_path, config).id for _ in range(2)]
+    assert made == ["20261123-142501-wrn-aaaa", "20261123-142501-wrn-bbbb"]
 
 
 @pytest.mark.parametrize("text", ["", ".", "..", "../x", "20261123-142501-wrn-k3f9/..", "20261123-142501-wrn-k3f9\n",
