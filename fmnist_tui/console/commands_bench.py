@@ -116,6 +116,7 @@ def bench_command(
     """Measure how fast presets train and evaluate on this machine, and in what memory.
 
     Takes under five minutes for all presets; a slow CPU then gets few steps and small batches, and the output says so.
+    A batch size given with --set training.batch_size=N is kept, however long its steps take.
 
     A process of its own trains a few real steps of each preset; nothing is kept.
     """
@@ -141,6 +142,8 @@ def bench_command(
         return 0
     configs = _configurations(presets or [], settings or [], device, data, data_dir)
     options = _child_options(device, data_dir, data, (rounds or ROUNDS) if compare else 0)
+    if any(setting.partition("=")[0].strip() == "training.batch_size" for setting in settings or []):
+        options.append("--whole-batch")
     return _measure(configs, options, seconds, form, output)
 
 

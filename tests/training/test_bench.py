@@ -67,6 +67,16 @@ def test_the_batch_that_fits_into_the_time(seconds_per_image: float, seconds: fl
     assert bench.fitting_batch(256, seconds_per_image, seconds) == batch
 
 
+@pytest.mark.parametrize(("whole_batch", "batch"), [(True, 64), (False, 4)])
+def test_a_batch_size_that_was_asked_for_is_kept(images: Images, whole_batch: bool, batch: int) -> None:
+    """No time is left, so the smallest batch is taken where the size may be chosen."""
+    config = tiny_config(model=DPN, training={"batch_size": 64, "epochs": 2})
+    job = bench.Job(config, "cpu", None, "sample", 0.0, 0, [], whole_batch)
+    measured = Rig(config, choose(config.training, CPU), images)
+    bench._first_steps(measured, job)
+    assert measured.batch_size == batch
+
+
 def test_the_rig_trains_and_goes_round(images: Images) -> None:
     """150 images are 4 whole batches of 32; the fifth step takes the first again."""
     measured = rig(images)

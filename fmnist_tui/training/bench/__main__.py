@@ -60,6 +60,8 @@ class Job:
     """Of the comparison with the plain loop; 0 for none."""
     command: list[str]
     """As typed by the user."""
+    whole_batch: bool = False
+    """Whether the configuration's batch size is kept however long a step takes."""
     began: float = field(default_factory=lambda: psutil.Process().create_time())
 
     @property
@@ -123,7 +125,7 @@ def measure(job: Job) -> Iterator[dict[str, Any]]:
 def _first_steps(rig: Rig, job: Job) -> dict[str, Any]:
     """Start-up, and the batch to measure with: on a device that computes for itself, one that fits into the time."""
     wanted = rig.batch_size
-    trial = rig.device.type == "cpu" and rig.execution.compile == "off"
+    trial = rig.device.type == "cpu" and rig.execution.compile == "off" and not job.whole_batch
     if trial:
         rig.batch_size = min(wanted, TRIAL_IMAGES)
     spent = rig.run_steps(1)
@@ -231,12 +233,23 @@ def main() -> int:
     parser.add_argument("--source", choices=["full", "sample"])
     parser.add_argument("--seconds", type=float, default=60.0, help="for everything, from the start of the process")
     parser.add_argument("--rounds", type=int, default=0, help="of the comparison with the plain loop; 0 for none")
+    parser.add_argument("--whole-batch", action="store_true", help="keep the batch size however long a step takes")
     parser.add_argument("--command", nargs=argparse.REMAINDER, default=[], help="what the user typed")
     given = parser.parse_args()
 
     def run(config: RunConfig) -> Iterator[dict[str, Any]]:
-        job = Job(config, given.device, given.data_dir, given.source, given.seconds, given.rounds, given.command)
-        return measure(job)
+        return measure(
+            Job(
+                config,
+                given.device,
+                given.data_dir,
+                given.source,
+                given.seconds,
+                given.rounds,
+                given.command,
+                given.whole_batch,
+            )
+        )
 
     return answer(run)
 
