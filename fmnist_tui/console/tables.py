@@ -66,7 +66,7 @@ COLUMNS = (
     Column("img/s", _speed),
     Column("group", lambda run: (run.config.group if run.config else None) or words.NOTHING, right=False),
 )
-"""The most wanted first: where the terminal is narrow, the last are left out."""
+"""The most wanted first: where the terminal is narrow, the last are left out. The group where a run has one."""
 GAP = 2
 
 
@@ -75,16 +75,17 @@ def runs_table(runs: Sequence[Run], width: int | None) -> Table:
 
     An id is never cut: it is what the other commands take.
     """
-    cells = [[column.cell(run) for run in runs] for column in COLUMNS]
+    columns = COLUMNS if any(run.config and run.config.group for run in runs) else COLUMNS[:-1]
+    cells = [[column.cell(run) for run in runs] for column in columns]
     needed = [
         max(cell_len(column.title), *(cell_len(str(cell)) for cell in column_cells))
-        for column, column_cells in zip(COLUMNS, cells, strict=True)
+        for column, column_cells in zip(columns, cells, strict=True)
     ]
-    shown = len(COLUMNS)
+    shown = len(columns)
     while width is not None and shown > 1 and sum(needed[:shown]) + GAP * (shown - 1) > width:
         shown -= 1
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
-    for column in COLUMNS[:shown]:
+    for column in columns[:shown]:
         table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
     for row in zip(*cells[:shown], strict=True):
         table.add_row(*row)

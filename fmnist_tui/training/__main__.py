@@ -12,8 +12,9 @@ import os
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -22,18 +23,11 @@ from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.runs.files import remove_temporaries
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import stop_signals_held
-from fmnist_tui.runs.records import NOT_QUEUED, SCHEMA_VERSION, ExitCode, LastWord, LaunchRequest, State, Status
+from fmnist_tui.runs.records import NOT_QUEUED, SCHEMA_VERSION, ExitCode, LaunchRequest, State, Status
 from fmnist_tui.training.control import CutShort, StopSignal
-from fmnist_tui.training.ranks import (
-    Rank,
-    RankSignal,
-    SilentReporter,
-    die_with_parent,
-    last_word,
-    rank_reporter,
-    record_failure,
-    say_last_word,
-)
+from fmnist_tui.training.ending import Ending, rewrite_table
+from fmnist_tui.training.many import join, rank_device, start_ranks, work_as_rank
+from fmnist_tui.training.ranks import Rank, RankSignal, die_with_parent
 from fmnist_tui.training.reporter import Reporter
 from fmnist_tui.training.turn import LeftQueue, Turn
 
@@ -80,8 +74,12 @@ def main(arguments: list[str] | None = None) -> int:
     if max(status.schema_version, launch.schema_version) > SCHEMA_VERSION:
         print(f"{run.id}: written by a newer fmnist-tui; update this one to train it", file=sys.stderr)
         return ExitCode.USAGE
+
+    def train_as_rank(reporter: Reporter) -> Ending:
+        return _train(run, config, launch, None, reporter, stop_signal, rank)
+
     if rank is not None and (rank.launched or rank.rank > 0):
-        return work_as_rank(run, config, status, launch, stop_signal, rank)
+        return work_as_rank(run, status, rank, train_as_rank)
     if joining:
         return join(run, config, status, launch, stop_signal)
     lock = FileLock(run.lock)
@@ -95,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitCode.USAGE
     with lock:
         if rank is not None:
-            return work_as_rank(run, config, status, launch, stop_signal, rank)
+            return work_as_rank(run, status, rank, train_as_rank)
         return work(run, config, status, launch, stop_signal)
 
 
@@ -120,70 +118,8 @@ def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchReq
         reporter.update(**NOT_QUEUED)
         reporter.close(ending.state, ending.error if ending.state is State.FAILED else None, ending.code)
         if ending.state is State.FINISHED:
-            _rewrite_table(run)
+            rewrite_table(run)
     return ending.code
-
-
-def join(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchRequest, stop_signal: StopSignal) -> int:
-    """Have this machine's ranks take part in a run whose launcher is elsewhere; writes nothing into the run."""
-    if launch.rendezvous is None:
-        print(f"{run.id}: trains on one machine; start it with --nnodes and --rdzv", file=sys.stderr)
-        return ExitCode.USAGE
-    reporter = SilentReporter(run, status, own_process=False)
-    with Turn(run, config, launch, reporter, stop_signal) as turn:
-        try:
-            turn.wait(launch.device)
-        except LeftQueue as left:
-            print(left, file=sys.stderr)
-            return ExitCode.STOPPED
-        ending = _start_ranks(run, launch, turn, reporter, stop_signal, joining=True)
-    if ending.error:
-        print(ending.error, file=sys.stderr)
-    return ending.code
-
-
-def work_as_rank(
-    run: RunDirectory, config: RunConfig, status: Status, launch: LaunchRequest, stop_signal: StopSignal, rank: Rank
-) -> int:
-    """Train as one of several processes. Returns 0 where the elastic agent has nothing to begin anew.
-
-    Under our launcher it leaves its last word for it; under torchrun rank 0 writes the final status itself.
-    """
-    said = last_word(run) if rank.restarts else None
-    if said is not None:  # no other try will do better
-        return ExitCode.DONE if rank.launched else said.exit_code
-    if not rank.launched and rank.rank == 0:
-        run.last_word.unlink(missing_ok=True)  # of an earlier start; our launcher removes it itself
-    reporter = rank_reporter(run, status, rank)
-    reporter.update(state=State.STARTING, phase="loading torch", retries_used=rank.restarts, **NOT_QUEUED)
-    reporter.start()
-    ending = _train(run, config, launch, None, reporter, stop_signal, rank)
-    word = LastWord(state=ending.state, error=ending.error, exit_code=ending.code)
-    if ending.retry:
-        record_failure(ending.error or "")
-    elif not ending.deleted and (rank.rank == 0 or ending.error):
-        say_last_word(run, word)
-    if ending.deleted:
-        reporter.abandon()
-    elif rank.launched or rank.rank > 0:
-        reporter.hand_over()
-    else:
-        reporter.close(word.state, word.error, word.exit_code)
-        if word.state is State.FINISHED:
-            _rewrite_table(run)
-    return ExitCode.DONE if ending.state in (State.FINISHED, State.STOPPED) else word.exit_code
-
-
-class Ending(NamedTuple):
-    """How a training ended."""
-
-    state: State
-    error: str | None
-    code: int
-    retry: bool = False
-    """Whether another try from the checkpoint may go better."""
-    deleted: bool = False
-    """There is no run directory any more to write to."""
 
 
 def _wait_and_train(
@@ -200,7 +136,7 @@ def _wait_and_train(
         reporter.update(now=True, phase="loading torch")
         reporter.start()
         if launch.gpus > 1 or launch.nodes > 1:
-            return _start_ranks(run, launch, turn, reporter, stop_signal)
+            return start_ranks(run, launch, turn, reporter, stop_signal)
         return _train(run, config, launch, turn, reporter, stop_signal)
     except LeftQueue as left:
         return Ending(State.STOPPED, str(left), ExitCode.STOPPED, deleted=left.deleted)
@@ -213,25 +149,6 @@ def _wait_and_train(
     except Exception as error:
         traceback.print_exc()
         return Ending(State.FAILED, f"{type(error).__name__}: {_first_line(error)}", ExitCode.FAILED)
-
-
-def _start_ranks(
-    run: RunDirectory,
-    launch: LaunchRequest,
-    turn: Turn,
-    reporter: Reporter,
-    stop_signal: StopSignal,
-    joining: bool = False,
-) -> Ending:
-    """Have several processes train the run, as this one's children, and wait for their end."""
-    from fmnist_tui.training import launcher
-
-    devices = [device.name for device in turn.devices]
-    if len(devices) < launch.gpus:
-        there = f"there {'is' if len(devices) == 1 else 'are'} {len(devices)} ({', '.join(devices)})"
-        return Ending(State.FAILED, f"--gpus {launch.gpus}: {there}", ExitCode.USAGE)
-    word = launcher.run_ranks(run, launch, devices, reporter, stop_signal, joining)
-    return Ending(word.state, word.error, word.exit_code, deleted=not run.marker.exists())
 
 
 def _train(
@@ -261,7 +178,7 @@ def _train(
         return Ending(State.FAILED, f"torch could not be loaded: {_first_line(error)}", ExitCode.FAILED)
     try:
         again = reporter.status.retries_used > 0
-        device = _device(launch, turn, again) if rank is None else _rank_device(launch, rank)
+        device = _device(launch, turn, again) if rank is None else rank_device(launch, rank)
         execution = precision.choose(config.training, device)
         reporter.update(now=True, phase="loading data", device=str(execution.device))
         with stop_signal.may_cut():
@@ -269,7 +186,8 @@ def _train(
         team = None
         if rank is not None:
             execution, team = execution_of_rank(execution), Team(rank, execution.device)
-        loop.train(Job(run, config, launch, images, execution, reporter, stop_signal, team))
+        with nullcontext() if team is None else team.until_the_end():
+            loop.train(Job(run, config, launch, images, execution, reporter, stop_signal, team))
     except Stopped:
         return Ending(State.STOPPED, None, ExitCode.STOPPED)
     except LeftQueue:
@@ -346,18 +264,6 @@ def _paused(reporter: Reporter, stop_signal: StopSignal) -> bool:
     return stop_signal.received is None
 
 
-def _rank_device(launch: LaunchRequest, rank: Rank) -> torch.device:
-    """The device the launcher has chosen for this rank, or under torchrun the GPU of its number. Raises ConfigError."""
-    from fmnist_tui.training import precision
-
-    if rank.devices:
-        return precision.resolve_device(rank.devices[rank.local_rank])
-    device = precision.resolve_device(launch.device)
-    if device.type == "cuda" and launch.device in ("auto", "cuda"):
-        return precision.resolve_device(f"cuda:{rank.local_rank}")
-    return device
-
-
 def _begin_anew(run: RunDirectory, turn: Turn, reporter: Reporter) -> None:
     """Replace this process by a fresh worker of the same run: same pid, new connection to the device."""
     used = reporter.status.retries_used + 1
@@ -375,15 +281,6 @@ def _non_finite_remedy(run: RunDirectory, config: RunConfig) -> str:
     if config.training.precision != "fp32":
         tries.append("training.precision=fp32")
     return f"{kept}; try {', '.join(tries[:-1])} or {tries[-1]}"
-
-
-def _rewrite_table(run: RunDirectory) -> None:
-    from fmnist_tui.report import write_benchmarks
-
-    try:
-        write_benchmarks(run.path.parent)
-    except OSError as error:
-        print(f"BENCHMARKS.md could not be rewritten: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import contextlib
 import json
 import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from fmnist_tui.data.batches import DeviceDataset, step_seed
 from fmnist_tui.models.noise import part_of_batch
 from fmnist_tui.runs.records import ControlRequest
 from fmnist_tui.training.compiling import compiled
+from fmnist_tui.training.desk import Stopped
 from fmnist_tui.training.evaluate import Evaluation, evaluate
 from fmnist_tui.training.precision import Execution
 from fmnist_tui.training.ranks import Rank
@@ -84,8 +86,21 @@ class Team:
         self._pending: tuple[dist.Work, Tensor] | None = None
         self._outbox = b""
 
+    @contextmanager
+    def until_the_end(self) -> Iterator[None]:
+        """Around the training: leaves at a good end, which all ranks reach at the same step.
+
+        At any other end the other ranks may be gone, and nothing is waited for.
+        """
+        try:
+            yield
+        except Stopped:
+            self.leave()
+            raise
+        self.leave()
+
     def leave(self) -> None:
-        """At a good end, which all ranks reach at the same step."""
+        """End the connections; else torch's threads abort the interpreter at its end."""
         if self._pending is not None:
             self._pending[0].wait()
         dist.destroy_process_group()

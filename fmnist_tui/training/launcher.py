@@ -77,7 +77,7 @@ def run_ranks(
     if left:
         return LastWord(state=State.STOPPED, error="stopped before all machines were there", exit_code=ExitCode.STOPPED)
     word = last_word(run) or _death(failures, stop_signal)
-    if not joining:
+    if launch.nodes == 1:  # else it stays until the next start: another machine's launcher may not have read it yet
         run.last_word.unlink(missing_ok=True)
     return word
 

@@ -486,7 +486,7 @@ def test_auto_queues_for_what_torch_can_use(runs_dir: Path, monkeypatch: pytest.
     gpu = Device(key="GPU-1", name="cuda:0")
     waited_for = []
 
-    def devices_for(option: str) -> list[Device]:
+    def devices_for(option: str, count: int = 1) -> list[Device]:
         waited_for.append(option)
         return [gpu] if option == "auto" else [CPU]
 

@@ -102,7 +102,7 @@ def test_a_lost_gpu_is_not_replaced_by_the_cpu(trainer: Trainer, end: Any, monke
     from fmnist_tui.runs.tickets import Device
     from fmnist_tui.training import turn
 
-    monkeypatch.setattr(turn, "devices_for", lambda option: [Device(key="GPU-1", name="cuda:0")])
+    monkeypatch.setattr(turn, "devices_for", lambda option, count=1: [Device(key="GPU-1", name="cuda:0")])
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     run = trainer.create(tiny_config())
     run.status.write_text(status_of(run).model_copy(update={"retries_used": 1}).to_json())

@@ -580,6 +580,7 @@ def test_what_a_device_option_means(monkeypatch: pytest.MonkeyPatch) -> None:
     assert monitor_devices.devices_for("auto") == GPUS[:2]
     assert monitor_devices.devices_for("cuda") == monitor_devices.devices_for("cuda:0") == [GPUS[0]]
     assert monitor_devices.devices_for("cuda:1") == [GPUS[1]]
+    assert monitor_devices.devices_for("cuda", 2) == GPUS[:2], "several of them: any"
     assert monitor_devices.devices_for("cuda:9") == [Device(key="cuda:9", name="cuda:9")]
     assert monitor_devices.devices_for("cpu") == monitor_devices.devices_for("cpu:0") == [CPU]
     assert [device.key for device in monitor_devices.devices_for("toaster")] == ["toaster"]
