@@ -17,12 +17,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from fmnist_tui.analysis.confusion import confusion_matrix
+from fmnist_tui.config import ConfigError
 from fmnist_tui.data.source import Images
 from fmnist_tui.models.layers import dropout
 from fmnist_tui.models.noise import part_of_batch
 from fmnist_tui.models.shake_shake import draw_branch_weights
 from fmnist_tui.runs.records import ControlRequest
-from fmnist_tui.training.distributed import Team, TeamStep, joined, part_of
+from fmnist_tui.training.distributed import Team, TeamStep, joined, part_of, with_batch_norm
 from fmnist_tui.training.evaluate import Evaluation
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
@@ -205,6 +206,13 @@ def test_out_of_memory_on_a_rank_names_it_and_a_remedy(images: Images, alone: Te
         trained(images, alone, limit=8)
     text = str(caught.value)
     assert "rank 0, cpu with 30 images" in text and "3.00 GiB" in text and "training.micro_batch=15" in text
+
+
+def test_synchronised_batch_norm_on_a_cpu_is_refused() -> None:
+    model, cpu = Small(), torch.device("cpu")
+    assert with_batch_norm(model, tiny_config(), cpu) is model
+    with pytest.raises(ConfigError, match=r"training\.sync_batch_norm = true: torch synchronises .* on CUDA only"):
+        with_batch_norm(model, tiny_config(training={"sync_batch_norm": True}), cpu)
 
 
 def test_requests_come_back_at_the_next_step(alone: Team) -> None:
