@@ -49,7 +49,7 @@ class LongSteps:
             hooks.callback(optimizer.register_step_pre_hook(self._stop_signal.no_cut).remove)
             if self._step.execution.device.type == "cpu" and self._step.compile == "off":
                 # A backward pass is one call into torch: Python sees a signal only where it is called back.
-                for parameter in model.parameters():
+                for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):
                     hooks.callback(parameter.register_post_accumulate_grad_hook(_nothing).remove)
             try:
                 with self._stop_signal.may_cut():

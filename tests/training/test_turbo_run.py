@@ -124,7 +124,7 @@ def test_averaging_is_a_figure_of_its_own(trainer: Trainer) -> None:
     assert row.tta_accuracy is not None and row.tta_accuracy.mean == result.tta_accuracy
     columns = [column.heading for column in results_table([row]).columns]
     cells = dict(zip(columns, results_table([row]).rows[0], strict=True))
-    assert cells["With flip averaging"] == f"{result.tta_accuracy:.2f}" != "-"
+    assert cells["With flip averaging"] == f"{result.tta_accuracy:.2f} (1 of 2)"
     assert cells["Accuracy (Prec@1)"].startswith(f"{result.test_accuracy:.2f}")
     without = results_table(make_rows(finished[1:])).columns
     assert "With flip averaging" not in [column.heading for column in without]
