@@ -133,6 +133,7 @@ def milliseconds(call: Callable[[], object]) -> str:
 
 def table(run: RunDirectory, watcher: Watcher, epochs: int) -> list[str]:
     """The rows, one line each."""
+    assert store.load_run(run).state is State.FINISHED and not store.load_run(run).problem
     ends = [datetime.fromisoformat(record.time) for record in read_metrics(run).eval]
     each = [(after - before).total_seconds() for before, after in itertools.pairwise(ends)]
     tenth = max(1, epochs // 10)
