@@ -30,6 +30,7 @@ from fmnist_tui.tui.screens.new_run import NewRunScreen
 from fmnist_tui.tui.screens.save_preset import SavePresetDialog
 from fmnist_tui.tui.surroundings import Surroundings, look_around
 from fmnist_tui.tui.widgets.form import ConfigForm
+from fmnist_tui.tui.widgets.image_grid import ImageGrid
 from fmnist_tui.tui.widgets.outlook_panel import OutlookPanel
 from fmnist_tui.tui.widgets.panes import Panes
 from fmnist_tui.tui.widgets.preset_list import PresetList
@@ -365,18 +366,18 @@ async def test_the_panel_follows_what_is_typed() -> None:
 async def test_the_pictures_change_with_the_augmentation_and_on_request() -> None:
     async with new_run(load_preset("wrn"), size=(120, 40)) as (_, screen, pilot):
         await until_drawn(pilot, "Ankle boot")
-        grid = screen.query_one(OutlookPanel).query_one("#preview")
-        seen = [tile.image.copy() for tile in grid._tiles]
+        grid = screen.query_one(OutlookPanel).query_one("#preview", ImageGrid)
+        seen = [tile.image.copy() for tile in grid.tiles]
         await pilot.press("f7")
         await until_drawn(pilot, "Sandal")
-        assert (grid._tiles[0].image != seen[0]).any()
+        assert (grid.tiles[0].image != seen[0]).any()
         screen.query_one(OutlookPanel).focus()
         await pilot.press("a")
         await until_drawn(pilot, "Dress")
         await edit(pilot, screen, "augment.crop_padding", "0")
         await edit(pilot, screen, "augment.flip", "space")
         await until_drawn(pilot, "unchanged")
-        assert (grid._tiles[0].image == grid._tiles[1].image).all()
+        assert (grid.tiles[0].image == grid.tiles[1].image).all()
 
 
 async def test_data_that_is_not_there_and_a_gpu_too_small_are_said(monkeypatch: pytest.MonkeyPatch) -> None:

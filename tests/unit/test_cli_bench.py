@@ -136,12 +136,14 @@ time.sleep(600)
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_process_and_its_workers(
-    sent: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sent: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """The signal comes while the first line is looked at."""
     (tmp_path / "hanging.py").write_text(HANGING)
     monkeypatch.setattr(bench_child.json, "loads", lambda line: signal.raise_signal(sent))
     before = signal.getsignal(signal.SIGTERM)
+    given = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs have it ignored
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, given))
     with pytest.raises(KeyboardInterrupt):
         measured(load_preset("quick"), [], "quick", (sys.executable, str(tmp_path / "hanging.py")))
     assert signal.getsignal(signal.SIGTERM) is before
