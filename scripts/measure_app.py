@@ -308,6 +308,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12.0, help="of a look at processor time")
     parser.add_argument("--pairs", type=int, default=20)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # by `timeout`, say: the worker must not stay behind
     place = Path(tempfile.mkdtemp(prefix="fmnist-measure-"))
     os.environ["FMNIST_TUI_STATE_DIR"] = str(place / "state")
     parts: dict[str, Callable[[], str | list[str]]] = {

@@ -1,8 +1,10 @@
 """Try hyperparameters on a validation part of the training images: `python scripts/tune_turbo.py turbo --seeds 3`.
 
-Trains a preset, changed by --set, with the program's own trainer on the first 25,000 of the custom split's 30,000
-training images and tests it on the last 5,000. The test images are never read into a run. That is how the turbo
-presets were chosen; each line it prints is one JSON object: a seed's figures, then their mean and deviation.
+Trains a preset, changed by --set, with the program's own trainer on 25,000 of the custom split's 30,000 training
+images and tests it on the other 5,000: the last ones for the first seed, those before them for the second, and so
+on, so that several seeds see several validation parts (--fold begins with another). The test images are never read
+into a run. That is how the turbo presets were chosen; each line it prints is one JSON object: a seed's figures, then
+their mean and deviation.
 """
 
 from __future__ import annotations
@@ -34,16 +36,20 @@ from fmnist_tui.training.precision import choose, resolve_device
 from fmnist_tui.training.reporter import Reporter
 
 
-def hold_out(images: Images, count: int) -> Images:
-    """The training images of the custom split with their last `count` in the place of the test images."""
+def hold_out(images: Images, count: int, fold: int) -> Images:
+    """The training images of the custom split with `count` of them in the place of the test images.
+
+    Fold 0 holds out the last ones, fold 1 those before them; after the first ones it begins again.
+    """
     custom = split(images, "custom")
-    kept = len(custom.train_labels) - count
+    end = len(custom.train_labels) - fold % (len(custom.train_labels) // count) * count
+    held = np.s_[end - count : end]
     return replace(
         images,
-        train_images=custom.train_images[:kept],
-        train_labels=custom.train_labels[:kept],
-        test_images=custom.train_images[kept:],
-        test_labels=custom.train_labels[kept:],
+        train_images=np.delete(custom.train_images, held, 0),
+        train_labels=np.delete(custom.train_labels, held, 0),
+        test_images=custom.train_images[held],
+        test_labels=custom.train_labels[held],
     )
 
 
@@ -95,6 +101,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
     parser.add_argument("--seeds", type=int, default=1, help="how many, from the preset's seed on")
     parser.add_argument("--hold-out", type=int, default=5000, help="training images to validate on")
+    parser.add_argument("--fold", type=int, default=0, help="of the first seed; 0 holds out the last images")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--threads", type=int, help="CPU threads")
@@ -105,13 +112,13 @@ def main() -> None:
     changes = {key: parse_value(text, key) for key, _, text in pairs}
     # The last evaluation alone counts; with `standard` the trainer takes both parts as they are given.
     base = with_changes(load_preset(options.preset), {"training.eval_every": 100_000, "data.split": "standard"})
-    images = hold_out(source.load(base.data, options.data_dir), options.hold_out)
+    images = source.load(base.data, options.data_dir)
     found = []
     with tempfile.TemporaryDirectory(prefix="tune-turbo-") as runs_dir:
-        for seed in range(base.seed, base.seed + options.seeds):
-            config = with_changes(base, {**changes, "seed": seed})
-            found.append(train(Path(runs_dir), config, images, options.device))
-            print(json.dumps({"changes": changes, **found[-1]}), flush=True)
+        for fold in range(options.fold, options.fold + options.seeds):
+            config = with_changes(base, {**changes, "seed": base.seed + fold})
+            found.append(train(Path(runs_dir), config, hold_out(images, options.hold_out, fold), options.device))
+            print(json.dumps({"changes": changes, "fold": fold, **found[-1]}), flush=True)
     for key in ("accuracy", "tta_accuracy", "loss", "calibrated_loss", "train_seconds", "cpu_seconds"):
         values = [value for run in found if (value := run[key]) is not None]
         if values:

@@ -93,20 +93,23 @@ def _file_object(record: FileStatus) -> dict[str, Any]:
 
 
 def _files_table(records: list[FileStatus]) -> Any:
+    """Each directory on a line of its own, whatever its length, and its files below it."""
+    from itertools import groupby
+
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("file", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("", overflow="fold")
-    directory = None
-    for record in records:
-        if record.directory != directory:
-            directory = record.directory
-            table.add_row(Text(str(directory), style="bold", overflow="fold"))
-        what = record.problem if record.state == "damaged" else ""
-        if record.path is not None and not what:
-            what = str(record.path.relative_to(directory))
-        table.add_row(f"  {record.name}", Text(record.state, style=STYLES[record.state]), what)
-    return table
+    parts: list[Text | Table] = []
+    for directory, files in groupby(records, lambda record: record.directory):
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, min_width=max(map(len, STYLES)))
+        table.add_column(overflow="fold")
+        for record in files:
+            what = record.problem if record.state == "damaged" else ""
+            if record.path is not None and not what:
+                what = str(record.path.relative_to(directory))
+            table.add_row(f"  {record.name}", Text(record.state, style=STYLES[record.state]), what)
+        parts += [Text(str(directory), style="bold", overflow="fold"), table]
+    return Group(*parts)

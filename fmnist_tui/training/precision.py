@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 
 from fmnist_tui.config import ConfigError, FieldError, TrainingConfig
+from fmnist_tui.training.memory import keep_freed_memory
 from fmnist_tui.training.optim import FUSED_DEVICES
 from fmnist_tui.training.threads import choose_threads
 
@@ -206,7 +207,7 @@ def _why_eager(config: TrainingConfig, device: torch.device) -> str:
 
 
 def apply_global_settings(execution: Execution, deterministic: bool) -> None:
-    """Process-wide switches of torch: threads, TF32 for what stays float32, cudnn's search, deterministic algorithms.
+    """Process-wide switches: threads, TF32 for what stays float32, cudnn's search, deterministic algorithms, malloc.
 
     CUBLAS_WORKSPACE_CONFIG must be set before CUDA starts; `training.__main__` does that.
     """
@@ -217,3 +218,5 @@ def apply_global_settings(execution: Execution, deterministic: bool) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = execution.tf32
     torch.backends.cudnn.allow_tf32 = execution.tf32
+    if execution.device.type == "cpu":
+        keep_freed_memory()

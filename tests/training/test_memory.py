@@ -1,0 +1,46 @@
+"""Freed memory stays with a process that trains on a CPU: page faults, counted by the kernel."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+LARGE_BLOCKS = """
+import resource, sys
+import torch
+from fmnist_tui.config import TrainingConfig
+from fmnist_tui.training import memory, precision
+
+if sys.argv[1] == "training":
+    execution = precision.choose(TrainingConfig(), torch.device("cpu"))
+    precision.apply_global_settings(execution, deterministic=False)
+torch.zeros(1 << 26, dtype=torch.uint8)  # the first block costs its pages in any case
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.zeros(1 << 26, dtype=torch.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+PAGES = (1 << 26) // 4096
+
+
+def page_faults(kind: str) -> int:
+    """Of ten blocks of 64 MiB, each written and freed."""
+    done = subprocess.run([sys.executable, "-c", LARGE_BLOCKS, kind], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_a_process_that_trains_on_a_cpu_uses_its_freed_blocks_again() -> None:
+    assert page_faults("another") > 8 * PAGES, "else there is nothing to keep"
+    assert page_faults("training") < PAGES
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fmnist_tui.training import memory
+
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(memory.ctypes, "CDLL", None)  # looking for mallopt would fail
+    assert memory.keep_freed_memory() is False
