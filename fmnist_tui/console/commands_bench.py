@@ -80,6 +80,16 @@ RoundsOption = Annotated[
         show_default=str(ROUNDS),
     ),
 ]
+ScalingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus",
+        metavar="N,N,...",
+        help="Also train on N GPUs at once, for each N (all: every GPU), and print how it scales. "
+        "With --device cpu: N processes.",
+        show_default=False,
+    ),
+]
 FromOption = Annotated[
     list[Path] | None,
     typer.Option(
@@ -104,6 +114,7 @@ def bench_command(
     seconds: SecondsOption = None,
     compare: CompareOption = False,
     rounds: RoundsOption = None,
+    gpus: ScalingOption = None,
     settings: o.SetOption = None,
     data: o.DataOption = None,
     device: o.DeviceOption = "auto",
@@ -138,13 +149,27 @@ def bench_command(
 
         if presets:
             raise UsageError(f"--from: measures nothing, so {presets[0]} can't be measured; leave one of them out")
+        if gpus is not None:
+            raise UsageError("--from: measures nothing; leave --gpus out")
         _show(read_records(source_files), form, output)
         return 0
     configs = _configurations(presets or [], settings or [], device, data, data_dir)
     options = _child_options(device, data_dir, data, (rounds or ROUNDS) if compare else 0)
+    if gpus is not None:
+        options += ["--ranks", *map(str, _counts(gpus, device))]
     if any(setting.partition("=")[0].strip() == "training.batch_size" for setting in settings or []):
         options.append("--whole-batch")
     return _measure(configs, options, seconds, form, output)
+
+
+def _counts(text: str, device: str) -> list[int]:
+    """What `--gpus` asks for. Raises UsageError for a number of GPUs that is not here."""
+    from fmnist_tui.console.configure import check_gpus
+    from fmnist_tui.console.output import UsageError
+
+    if device == "mps" or ":" in device:
+        raise UsageError(f"--gpus {text}: --device {device} is one GPU; for several leave --device out")
+    return list(dict.fromkeys(check_gpus(part.strip(), device) for part in text.split(",")))
 
 
 def _configurations(

@@ -96,6 +96,36 @@ class Comparison(Record):
         return Ratio.over(self.data_path)
 
 
+class ScalingPoint(Record):
+    """Some ranks, and directly before them one process without a team, with the same whole batch."""
+
+    ranks: int
+    threads: int | None
+    """Of each rank, on a CPU."""
+    step_seconds: StepSeconds
+    alone: StepSeconds
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def speedup(self) -> float:
+        """How many times as fast as one process alone."""
+        return self.alone.median / self.step_seconds.median
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def efficiency(self) -> float | None:
+        """Of what as many GPUs could do at best, 1 for all of it; None on a CPU, whose cores the ranks share."""
+        return self.speedup / self.ranks if self.threads is None else None
+
+
+class Scaling(Record):
+    """The same training by several ranks."""
+
+    batch_size: int
+    """Of all ranks together."""
+    points: list[ScalingPoint] = Field(min_length=1)
+
+
 class BenchRecord(Record):
     """One configuration on one device. Speeds are images/s, times seconds, arithmetic floating-point operations."""
 
@@ -141,6 +171,7 @@ class BenchRecord(Record):
     peak_memory_bytes: int | None
     """On a GPU what tensors held; on a CPU what the whole process did."""
     comparison: Comparison | None = None
+    scaling: Scaling | None = None
     load_average: float
     """Of the machine over the minute before."""
     measured: str

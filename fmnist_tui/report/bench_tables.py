@@ -50,6 +50,17 @@ COMPARED = (
     Column("Ratio", True),
     Column("lowest to highest", True),
 )
+SCALED = (
+    Column("Preset"),
+    Column("Batch", True),
+    Column("Ranks", True),
+    Column("Threads each", True),
+    Column("Steps", True),
+    Column("Images/s", True),
+    Column("One process alone", True),
+    Column("Times as fast", True),
+    Column("Efficiency", True),
+)
 SPEED_LEGEND = (
     "Step: from gathering and augmenting the images to the updated weights, median, and what lies between the tenth "
     "and the ninetieth percentile (the lowest and the highest of under ten). GFLOP: convolutions and matrix products "
@@ -66,6 +77,11 @@ COMPARED_LEGEND = (
     "network with the same batch and number of threads, in turns, data path included; a ratio is taken within a round, "
     "and the median of the rounds is shown. Data path: images gathered and augmented, without a network."
 )
+SCALED_LEGEND = (
+    "Ranks: processes that share one batch (DistributedDataParallel), a GPU each; one rank is the same path without "
+    "anyone to share with. One process alone: the path of a run without --gpus, directly before. Medians of the steps. "
+    "Efficiency: times as fast, over the number of GPUs; on a CPU the ranks share the cores, and there is none."
+)
 
 
 def bench_report(records: Sequence[BenchRecord]) -> list[Block]:
@@ -77,6 +93,8 @@ def bench_report(records: Sequence[BenchRecord]) -> list[Block]:
         if any(record.comparison for record in group):
             workers = next(record.comparison.workers for record in group if record.comparison)
             blocks += [comparison_table(group), Paragraph.of(COMPARED_LEGEND.format(workers=workers))]
+        if any(record.scaling for record in group):
+            blocks += [scaling_table(group), Paragraph.of(SCALED_LEGEND)]
         blocks.append(Items(tuple(notes(group))))
     return blocks
 
@@ -162,6 +180,29 @@ def comparison_table(records: Iterable[BenchRecord]) -> Table:
             )
         )
     return Table(COMPARED, tuple(rows))
+
+
+def scaling_table(records: Iterable[BenchRecord]) -> Table:
+    """Several ranks against one process, for the records that have it."""
+    return Table(
+        SCALED,
+        tuple(
+            (
+                record.preset,
+                _batch(record, record.scaling.batch_size),
+                str(point.ranks),
+                NOTHING if point.threads is None else str(point.threads),
+                f"{point.step_seconds.steps:,}",
+                speed(record.scaling.batch_size / point.step_seconds.median),
+                speed(record.scaling.batch_size / point.alone.median),
+                times(point.speedup),
+                NOTHING if point.efficiency is None else f"{100 * point.efficiency:.0f} %",
+            )
+            for record in records
+            if record.scaling is not None
+            for point in record.scaling.points
+        ),
+    )
 
 
 def _sides(rounds: Sequence[Round], ratio: Ratio) -> tuple[str, ...]:

@@ -105,6 +105,10 @@ class Team:
             self._pending[0].wait()
         dist.destroy_process_group()
 
+    def wait(self) -> None:
+        """Until every rank has come here."""
+        dist.barrier(group=self._hosts)
+
     # --- what it is called
 
     @property
@@ -348,3 +352,12 @@ class TeamStep(TrainStep):
         )
         where = f"rank {self.team.rank}, {self.team.device}"
         raise OutOfMemory(f"out of memory on {where} with {tried} images at once ({asked}); {remedy}") from None
+
+
+def build_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig, execution: Execution, team: Team | None
+) -> TrainStep:
+    """The training step of a process alone, or of one among a team's."""
+    if team is None:
+        return TrainStep(model, optimizer, config, execution)
+    return TeamStep(model, optimizer, config, execution, team)

@@ -59,8 +59,8 @@ def run_ranks(
     failures: dict[int, ProcessFailure] = {}
     left = False
     with tempfile.TemporaryDirectory(prefix="fmnist-tui-", ignore_cleanup_errors=True) as scratch:
-        os.environ.update(_environment(launch, devices, scratch))
-        launched = elastic_launch(_agent(run, launch, len(devices), scratch, joining), sys.executable)
+        os.environ.update(environment(launch, devices, scratch))
+        launched = elastic_launch(agent(run.id, launch, len(devices), scratch, joining), sys.executable)
         if launch.nodes > 1:
             reporter.update(now=True, phase=f"waiting for {launch.nodes} machines")
         else:
@@ -82,8 +82,14 @@ def run_ranks(
     return word
 
 
-def _agent(run: RunDirectory, launch: LaunchRequest, ranks: int, scratch: str, joining: bool) -> LaunchConfig:
-    """What torch's elastic agent is told. On one machine the agents meet by a file, so that no port is opened."""
+def agent(
+    run_id: str, launch: LaunchRequest, ranks: int, scratch: str, joining: bool = False, quiet: bool = False
+) -> LaunchConfig:
+    """What torch's elastic agent is told. On one machine the agents meet by a file, so that no port is opened.
+
+    What the ranks print appears among what this process does; with `quiet` only in files in `scratch`.
+    """
+    redirected, shown = (Std.ALL, Std.NONE) if quiet else (Std.NONE, Std.ALL)
     if launch.rendezvous is None:
         endpoint, meeting, address = str(Path(scratch, "rendezvous")), {"store_type": "file"}, "127.0.0.1"
     else:
@@ -92,12 +98,12 @@ def _agent(run: RunDirectory, launch: LaunchRequest, ranks: int, scratch: str, j
         min_nodes=launch.nodes,
         max_nodes=launch.nodes,
         nproc_per_node=ranks,
-        run_id=run.id,
+        run_id=run_id,
         rdzv_backend="c10d",
         rdzv_endpoint=endpoint,
         rdzv_configs={**meeting, "timeout": RENDEZVOUS_SECONDS},
         max_restarts=launch.retries,
-        logs_specs=DefaultLogsSpecs(log_dir=str(Path(scratch, "logs")), tee=Std.ALL),
+        logs_specs=DefaultLogsSpecs(log_dir=str(Path(scratch, "logs")), redirects=redirected, tee=shown),
         log_line_prefix_template="[rank ${rank}] ",
         local_addr=address,
         signals_to_handle="SIGQUIT",  # SIGTERM and SIGINT stay ours: they mean a checkpoint, not an end at once
@@ -122,23 +128,23 @@ def _interface(address: str) -> str | None:
     return None
 
 
-def _environment(launch: LaunchRequest, devices: Sequence[str], scratch: str) -> dict[str, str]:
+def environment(launch: LaunchRequest, devices: Sequence[str], scratch: str) -> dict[str, str]:
     """What the ranks need to know. On one machine nothing listens but on the loopback interface."""
-    environment = {LAUNCHER: str(os.getpid()), DEVICES: ",".join(devices), "PYTHONUNBUFFERED": "1"}
+    variables = {LAUNCHER: str(os.getpid()), DEVICES: ",".join(devices), "PYTHONUNBUFFERED": "1"}
     if launch.rendezvous is None:
-        environment[STORE] = str(Path(scratch, "ranks"))
+        variables[STORE] = str(Path(scratch, "ranks"))
         # The agent would open a port on every address for a store that the ranks here do without.
-        environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+        variables["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         interface: str | None = "lo0" if sys.platform == "darwin" else "lo"
     else:
         interface = _interface(own_address(launch.rendezvous))
     for library in ("GLOO", "NCCL"):
         if interface and f"{library}_SOCKET_IFNAME" not in os.environ:
-            environment[f"{library}_SOCKET_IFNAME"] = interface
+            variables[f"{library}_SOCKET_IFNAME"] = interface
     if devices[0] == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         cores = len(psutil.Process().cpu_affinity()) if sys.platform == "linux" else os.cpu_count() or 1
-        environment["OMP_NUM_THREADS"] = str(max(1, cores // len(devices)))
-    return environment
+        variables["OMP_NUM_THREADS"] = str(max(1, cores // len(devices)))
+    return variables
 
 
 @contextmanager
@@ -188,8 +194,13 @@ def _death(failures: dict[int, ProcessFailure], stop_signal: StopSignal) -> Last
         return LastWord(state=State.STOPPED, error=None, exit_code=ExitCode.STOPPED)
     if not failures:
         return LastWord(state=State.FAILED, error="the ranks ended without a word", exit_code=ExitCode.FAILED)
+    return LastWord(state=State.FAILED, error=cause(failures), exit_code=ExitCode.FAILED)
+
+
+def cause(failures: dict[int, ProcessFailure]) -> str:
+    """Which of several ranks' failures brought on the others, in words."""
     rank, failure = min(failures.items(), key=lambda item: (_importance(item[1]), item[0]))
-    return LastWord(state=State.FAILED, error=f"rank {rank} {_how(failure)}", exit_code=ExitCode.FAILED)
+    return f"rank {rank} {_how(failure)}"
 
 
 def _importance(failure: ProcessFailure) -> int:

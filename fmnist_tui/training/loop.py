@@ -27,14 +27,13 @@ from fmnist_tui.models import begin_epoch, build_model, initialise_from
 from fmnist_tui.training.bystander import Bystander
 from fmnist_tui.training.compiling import choose_evaluation, choose_training
 from fmnist_tui.training.desk import Desk, Job
-from fmnist_tui.training.distributed import TeamStep, with_batch_norm
+from fmnist_tui.training.distributed import build_step, with_batch_norm
 from fmnist_tui.training.evaluate import eval_batch, evaluate
 from fmnist_tui.training.halfway import LongSteps
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import apply_global_settings
 from fmnist_tui.training.progress import Progress, evaluated_epochs
 from fmnist_tui.training.schedule import learning_rate, train_resolution
-from fmnist_tui.training.step import TrainStep
 
 
 def train(job: Job) -> None:
@@ -58,11 +57,7 @@ def train(job: Job) -> None:
             model = with_batch_norm(model, config, device)
         model = model.to(device).to(memory_format=execution.memory_format)
         optimizer = build_optimizer(model, config.optimizer, execution.dtype, execution.fused)
-        step = (
-            TrainStep(model, optimizer, config, execution)
-            if team is None
-            else TeamStep(model, optimizer, config, execution, team)
-        )
+        step = build_step(model, optimizer, config, execution, team)
         long_steps = LongSteps(step, job.stop_signal)
     progress = Progress(config.training.epochs, per_epoch)
     desk_of = Desk if team is None or team.rank == 0 else Bystander

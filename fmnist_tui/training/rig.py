@@ -19,11 +19,11 @@ from fmnist_tui.data.batches import DeviceDataset, batch_indices, epoch_permutat
 from fmnist_tui.data.source import Images
 from fmnist_tui.data.split import split
 from fmnist_tui.models import begin_epoch, build_model, initialise_from
+from fmnist_tui.training.distributed import Team, build_step, with_batch_norm
 from fmnist_tui.training.evaluate import evaluate
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import Execution, apply_global_settings
 from fmnist_tui.training.schedule import train_resolution
-from fmnist_tui.training.step import TrainStep
 
 RATE_SHARE = 1e-3
 """Of the configuration's learning rate: the weights hardly move, so nothing overflows without a warm-up."""
@@ -55,8 +55,18 @@ class Rig:
     steps are taken, and so the images' side, `size`.
     """
 
-    def __init__(self, config: RunConfig, execution: Execution, images: Images, eval_images: int | None = None) -> None:
-        """`eval_images` is how many test images are put on the device; all of them for None."""
+    def __init__(
+        self,
+        config: RunConfig,
+        execution: Execution,
+        images: Images,
+        eval_images: int | None = None,
+        team: Team | None = None,
+    ) -> None:
+        """`eval_images` is how many test images are put on the device; all of them for None.
+
+        With a `team` the steps are a rank's: the others must take as many at the same time.
+        """
         self.config, self.execution = config, execution
         self.device = execution.device
         apply_global_settings(execution, config.training.deterministic)
@@ -65,10 +75,13 @@ class Rig:
         few = slice(0, eval_images)
         self.test_set = DeviceDataset(parts.test_images[few], parts.test_labels[few], self.device)
         torch.manual_seed(step_seed(config.seed, "weights", 0, 0))
-        self.model = build_model(config.model).to(self.device).to(memory_format=execution.memory_format)
+        model = build_model(config.model)
+        if team is not None:
+            model = with_batch_norm(model, config, self.device)
+        self.model = model.to(self.device).to(memory_format=execution.memory_format)
         initialise_from(self.model, self.train_set.images)
         optimizer = build_optimizer(self.model, config.optimizer, execution.dtype, execution.fused)
-        self.step = TrainStep(self.model, optimizer, config, execution)
+        self.step = build_step(self.model, optimizer, config, execution, team)
         self.batch_size = min(config.training.batch_size, len(self.train_set))
         self.steps_done = 0
         self.begin(1)

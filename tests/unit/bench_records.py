@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fmnist_tui.presets import load_preset
-from fmnist_tui.report.bench import BenchRecord, Comparison, Round, StepSeconds
+from fmnist_tui.report.bench import BenchRecord, Comparison, Round, ScalingPoint, StepSeconds
 from fmnist_tui.runs.records import Provenance
 
 
@@ -60,3 +60,9 @@ def comparison(*ratios: float) -> Comparison:
         training=[Round(ours=50 * ratio, plain=50) for ratio in ratios],
         data_path=[Round(ours=50_000 * ratio, plain=5000) for ratio in ratios],
     )
+
+
+def scaling_point(ranks: int, seconds: float, alone: float, threads: int | None = None) -> ScalingPoint:
+    """Steps of these lengths, each of 20 the same."""
+    together, one = (StepSeconds(median=each, low=each, high=each, steps=20) for each in (seconds, alone))
+    return ScalingPoint(ranks=ranks, threads=threads, step_seconds=together, alone=one)

@@ -6,11 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
-from bench_records import bench_record, comparison
+from bench_records import bench_record, comparison, scaling_point
 
 from fmnist_tui.report import markdown
-from fmnist_tui.report.bench import BenchFileError, LowResolution, Ratio, Round, read_records
-from fmnist_tui.report.bench_tables import bench_report, comparison_table, cost_table, markdown_page, notes, speed_table
+from fmnist_tui.report.bench import BenchFileError, BenchRecord, LowResolution, Ratio, Round, Scaling, read_records
+from fmnist_tui.report.bench_tables import (
+    bench_report,
+    comparison_table,
+    cost_table,
+    markdown_page,
+    notes,
+    scaling_table,
+    speed_table,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,6 +96,28 @@ def test_the_cells_of_the_tables() -> None:
     (compared,) = comparison_table([record]).rows
     assert compared[:7] == ("wrn", "64 of 256", "3", "105", "50.0", "2.10", "2.00 to 2.50")
     assert compared[7:] == ("105,000", "5,000", "21.0", "20.0 to 25.0")
+
+
+def test_scaling_is_against_one_process_and_over_the_number_of_gpus() -> None:
+    gpus = Scaling(batch_size=256, points=[scaling_point(1, 0.51, 0.5), scaling_point(4, 0.125, 0.4)])
+    assert [point.speedup for point in gpus.points] == [0.5 / 0.51, 3.2], "each against what ran directly before it"
+    assert gpus.points[1].efficiency == 0.8
+    rows = scaling_table([bench_record(scaling=gpus), bench_record("dpn")]).rows
+    assert rows == (
+        ("wrn", "256", "1", "-", "20", "502", "512", "0.98", "98 %"),
+        ("wrn", "256", "4", "-", "20", "2,048", "640", "3.20", "80 %"),
+    )
+    cores = Scaling(batch_size=64, points=[scaling_point(2, 0.5, 0.55, threads=1)])
+    assert cores.points[0].efficiency is None, "the ranks share the cores of one CPU"
+    (row,) = scaling_table([bench_record(scaling=cores)]).rows
+    assert row == ("wrn", "64 of 256", "2", "1", "20", "128", "116", "1.10", "-")
+    assert read_back(bench_record(scaling=gpus)).scaling == gpus
+    text = markdown.write(markdown_page([bench_record(scaling=gpus)]))
+    assert "| wrn | 256 | 4 |" in " ".join(text.split()) and "Efficiency: times as fast" in text
+
+
+def read_back(record: BenchRecord) -> BenchRecord:
+    return BenchRecord.model_validate_json(record.to_json())
 
 
 def test_what_is_not_as_in_the_preset_is_said_plainly() -> None:

@@ -60,6 +60,10 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["quick", "--thorough", "--seconds", "9"], "--seconds 9"),
         (["quick", "--from", "x.jsonl"], "--from: measures nothing"),
         (["--from", "x.jsonl"], "x.jsonl: no such file"),
+        (["--from", "x.jsonl", "--gpus", "2"], "--from: measures nothing; leave --gpus out"),
+        (["quick", "--device", "cpu", "--gpus", "1,0"], "--gpus 0: with --device cpu it is a number of processes"),
+        (["quick", "--device", "cpu", "--gpus", "2,"], "--gpus : with --device cpu"),
+        (["quick", "--device", "mps", "--gpus", "2"], "--device mps: this machine has no Apple GPU"),
         (["quick", "--output", "nowhere/x.md"], "--output nowhere/x.md: there is no directory nowhere"),
     ],
 )
@@ -91,6 +95,12 @@ def test_one_json_object_a_line_and_what_the_process_is_given(child: Path, capsy
     options = seen[0][2]
     assert options[:6] == ["--device", "cpu", "--rounds", "3", "--source", "sample"]
     assert 0 < float(options[options.index("--seconds") + 1]) <= 60
+
+
+def test_numbers_of_ranks_reach_the_process(child: Path) -> None:
+    assert main(["bench", "quick", "--json", "--gpus", "1,2, 2", *SAMPLE]) == 0
+    options = json.loads(child.read_text())[2]
+    assert options[options.index("--ranks") + 1 :][:3] == ["1", "2", "--seconds"]
 
 
 def test_without_names_every_preset_shares_five_minutes(child: Path, capsys: pytest.CaptureFixture[str]) -> None:

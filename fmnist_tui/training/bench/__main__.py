@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TRAIN_SHARE, LOW_SHARE, EVAL_SHARE, CEILING_SHARE, COMPARE_SHARE = 0.4, 0.15, 0.15, 0.1, 0.6
 """Of the time that is left when each of them begins, so that one that overran shortens the others; comparing
 begins last and leaves some for what can't be foreseen."""
+SCALING_SHARE = 0.5
 COMPARED_TRAIN_SHARE = 0.2
 """Of training by itself where the comparison follows, which trains too."""
 ROUND_SHARE = 0.2
@@ -62,6 +63,8 @@ class Job:
     """As typed by the user."""
     whole_batch: bool = False
     """Whether the configuration's batch size is kept however long a step takes."""
+    counts: tuple[int, ...] = ()
+    """Of ranks to train with together."""
     began: float = field(default_factory=lambda: psutil.Process().create_time())
 
     @property
@@ -118,6 +121,11 @@ def measure(job: Job) -> Iterator[dict[str, Any]]:
     values |= {"convolution_flops": ceiling.convolution, "matrix_product_flops": ceiling.matrix_product}
     if job.rounds:
         values["comparison"] = yield from _comparison(rig, job, images)
+    if job.counts:
+        from fmnist_tui.training.bench.scaling import measure_scaling
+
+        seconds = job.share(SCALING_SHARE)
+        values["scaling"] = yield from measure_scaling(rig, job.counts, job.source, job.data_dir, seconds)
     record = BenchRecord(**_circumstances(job, execution, images, load), **values, seconds=job.elapsed)
     yield {"record": record.model_dump(mode="json")}
 
@@ -233,6 +241,7 @@ def main() -> int:
     parser.add_argument("--source", choices=["full", "sample"])
     parser.add_argument("--seconds", type=float, default=60.0, help="for everything, from the start of the process")
     parser.add_argument("--rounds", type=int, default=0, help="of the comparison with the plain loop; 0 for none")
+    parser.add_argument("--ranks", type=int, nargs="*", default=[], help="numbers of processes to train with together")
     parser.add_argument("--whole-batch", action="store_true", help="keep the batch size however long a step takes")
     parser.add_argument("--command", nargs=argparse.REMAINDER, default=[], help="what the user typed")
     given = parser.parse_args()
@@ -248,6 +257,7 @@ def main() -> int:
                 given.rounds,
                 given.command,
                 given.whole_batch,
+                tuple(given.ranks),
             )
         )
 
