@@ -319,7 +319,7 @@ class FmnistApp(App[None]):
 
     def on_start_requested(self, message: StartRequested) -> None:
         """A new run was asked for."""
-        self.steering.start(message.config, message.device, message.queue)
+        self.steering.start(message.config, message.device, message.queue, message.gpus)
 
     def on_runs_screen_move_requested(self, message: RunsScreen.MoveRequested) -> None:
         """A queued run is to change places."""

@@ -28,6 +28,8 @@ class Forecast:
     """What is known of the speed on the chosen device."""
 
     device: str = "auto"
+    gpus: int = 1
+    """On how many at once; the rest is what is known of one."""
     memory_total: int | None = None
     """Bytes of the chosen GPU, where it is known."""
     measured: Measurement | None = None
@@ -109,6 +111,8 @@ def speed_facts(config: RunConfig, forecast: Forecast) -> list[Fact]:
     """Measured, else last time; what is measured now, or why that failed."""
     now = datetime.now().astimezone()
     facts: list[Fact] = []
+    if forecast.gpus > 1:
+        facts.append(Fact("GPUs", f"{forecast.gpus} share each batch", "; memory, speed and duration here are of one"))
     if forecast.running:
         facts.append(Fact("Speed", f"measuring: {forecast.running}", " (m or F6 ends it)"))
     elif forecast.failed:

@@ -60,14 +60,15 @@ def _last_words(run: RunDirectory, code: int) -> str:
 
 
 def start(
-    runs_dir: Path, data_dir: Path | None, config: RunConfig, device: str, now: bool, children: Children
+    runs_dir: Path, data_dir: Path | None, config: RunConfig, device: str, now: bool, gpus: int, children: Children
 ) -> RunDirectory:
-    """Create a run and start its worker. Raises DataError, RunError; then nothing is left at work.
+    """Create a run on one device or several GPUs and start its worker.
 
-    The worker waits for its turn on the device; with `now` it starts beside whatever is there.
+    The worker waits for its turn on the device; with `now` it starts beside whatever is there. Raises DataError,
+    RunError; then nothing is left at work.
     """
     _check_data(config, data_dir)
-    run = store.create_run(runs_dir, config, device, data_dir, now)
+    run = store.create_run(runs_dir, config, device, data_dir, now, gpus=gpus)
     _start_worker(run, children)
     return run
 

@@ -83,12 +83,16 @@ class CompareRequested(Message):
 
 
 class StartRequested(Message):
-    """Start a new run of this configuration on a device: in its turn, or without `queue` beside what runs there."""
+    """Start a new run of this configuration on a device, or on several GPUs.
 
-    def __init__(self, config: RunConfig, device: str = "auto", queue: bool = True) -> None:
+    In its turn, or without `queue` beside what runs there.
+    """
+
+    def __init__(self, config: RunConfig, device: str = "auto", queue: bool = True, gpus: int = 1) -> None:
         self.config = config
         self.device = device
         self.queue = queue
+        self.gpus = gpus
         super().__init__()
 
 

@@ -43,9 +43,9 @@ class Steering:
         self.app = app
         self._starting = False
 
-    def start(self, config: RunConfig, device: str, queue: bool) -> None:
+    def start(self, config: RunConfig, device: str, queue: bool, gpus: int = 1) -> None:
         """Start a new run and show it."""
-        self._work(self._start(config, device, queue))
+        self._work(self._start(config, device, queue, gpus))
 
     def act(self, run_id: str, action: str) -> None:
         """Do something to an existing run."""
@@ -91,7 +91,7 @@ class Steering:
         self.app.feed.look()
         self.app.notify(text, markup=False)
 
-    async def _start(self, config: RunConfig, device: str, queue: bool) -> None:
+    async def _start(self, config: RunConfig, device: str, queue: bool, gpus: int) -> None:
         from fmnist_tui.tui.screens.new_run import NewRunScreen
 
         title = f"{config.name} was not started"
@@ -100,7 +100,8 @@ class Steering:
         self._starting = True
         try:
             places = (self.app.runs_dir, self.app.data_dir)
-            run = await self._try(title, launching.start, *places, config, device, not queue, self.app.feed.children)
+            how = (device, not queue, gpus)
+            run = await self._try(title, launching.start, *places, config, *how, self.app.feed.children)
         finally:
             self._starting = False
         self.app.feed.look()

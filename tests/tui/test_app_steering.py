@@ -249,14 +249,14 @@ async def test_start_makes_a_run_and_shows_it(
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("n")
         await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
-        app.screen.post_message(StartRequested(load_preset("quick"), "cpu", queued))
+        app.screen.post_message(StartRequested(load_preset("quick"), "cpu", queued, gpus=2))
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         assert [type(screen) for screen in app.screen_stack] == [RunsScreen, RunScreen], "back leads home"
         (run,) = store.list_runs(runs_dir)
         assert run.config is not None and run.config.preset == "quick"
         assert [started.id for started in workers] == [run.id]
         launch = store.last_launch(run.directory)
-        assert (launch.device, launch.now) == ("cpu", not queued)
+        assert (launch.device, launch.now, launch.gpus) == ("cpu", not queued, 2)
         assert isinstance(app.screen, RunScreen) and app.screen.watched_run == run.id
 
 

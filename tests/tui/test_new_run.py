@@ -415,6 +415,26 @@ async def test_devices_and_what_runs_there(maker: RunMaker) -> None:
         assert (app.started[0].device, app.started[0].queue) == ("cuda:0", True)
 
 
+async def test_several_gpus_share_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [Gpu(number, number, "NVIDIA H200", f"GPU-{number}", 143 * 2**30) for number in range(3)]
+    monkeypatch.setattr("fmnist_tui.tui.surroundings.list_gpus", lambda: type("L", (), {"gpus": gpus})())
+    async with new_run(size=(120, 40)) as (app, screen, pilot):
+        bar = screen.query_one(StartBar)
+        await until(pilot, lambda: len(bar.gpus) == 3)
+        bar.query_one("#device").focus()
+        await pilot.press("enter")
+        await until_drawn(pilot, "2 GPUs, one batch shared", "all 3 GPUs, one batch shared")
+        await pilot.press("end", "enter")
+        assert (bar.device, bar.count) == ("auto", 3)
+        await until_drawn(pilot, "3 share each batch", "here are of one")
+        bar.take_gpus(gpus)
+        assert bar.count == 3, "the choice stays"
+        await pilot.press("ctrl+s")
+        assert [(message.device, message.gpus) for message in app.started] == [("auto", 3)]
+        bar.take_gpus(gpus[:2])
+        assert (bar.device, bar.count) == ("auto", 1), "one of the three is gone"
+
+
 async def test_what_runs_on_the_device_is_said_in_full_on_a_small_screen(maker: RunMaker) -> None:
     maker.make("shake-shake-64", State.RUNNING, epoch=3, device="cpu")
     async with new_run(load_preset("wrn"), size=(80, 24), runs=list_runs(maker.runs_dir)) as (_, screen, pilot):

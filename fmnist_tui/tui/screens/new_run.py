@@ -269,7 +269,7 @@ class NewRunScreen(MeasuringScreen):
             return
         if monotonic() - self._started_at >= START_PAUSE_SECONDS:
             self._started_at = monotonic()
-            self.post_message(StartRequested(draft.config, bar.device, queue))
+            self.post_message(StartRequested(draft.config, bar.device, queue, bar.count))
 
     def _refuse(self, what: str) -> None:
         self.notify(self.draft.problems[0], title=what, severity="error", markup=False)
@@ -282,6 +282,7 @@ class NewRunScreen(MeasuringScreen):
         measured, failed = self.measured(draft.valid, bar.device)
         forecast = Forecast(
             device=bar.device,
+            gpus=bar.count,
             memory_total=bar.memory_total,
             measured=measured,
             running=self.measuring,

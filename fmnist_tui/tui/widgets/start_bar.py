@@ -14,6 +14,9 @@ from fmnist_tui.monitor import Gpu
 from fmnist_tui.monitor.devices import cuda_indices
 from fmnist_tui.runs.store import Run
 
+SEVERAL = "gpus:"
+"""Begins the value of a choice of several GPUs."""
+
 
 class DeviceSelect(Select[str]):
     """The devices there are."""
@@ -66,7 +69,16 @@ class StartBar(Horizontal):
 
     @property
     def device(self) -> str:
-        """The chosen device: 'auto', 'cpu', 'cuda:0', ..."""
+        """The chosen device: 'auto', 'cpu', 'cuda:0', ...; 'auto' for several GPUs, as on the command line."""
+        return "auto" if self._chosen.startswith(SEVERAL) else self._chosen
+
+    @property
+    def count(self) -> int:
+        """On how many GPUs at once."""
+        return int(self._chosen.removeprefix(SEVERAL)) if self._chosen.startswith(SEVERAL) else 1
+
+    @property
+    def _chosen(self) -> str:
         return str(self.query_one("#device", DeviceSelect).value)
 
     @property
@@ -81,9 +93,13 @@ class StartBar(Horizontal):
         """Offer these GPUs; the choice stays where it can."""
         self.gpus = list(gpus)
         select = self.query_one("#device", DeviceSelect)
-        before = self.device
+        before = self._chosen
         options = [("auto", "auto"), ("cpu", "cpu")]
         options += [(f"cuda:{gpu.ordinal}  {gpu.name}", f"cuda:{gpu.ordinal}") for gpu in gpus]
+        for count in range(2, len(gpus) + 1):
+            options.append(
+                (f"{'all ' if count == len(gpus) else ''}{count} GPUs, one batch shared", f"{SEVERAL}{count}")
+            )
         with select.prevent(Select.Changed):
             select.set_options(options)
             select.value = before if before in {value for _, value in options} else "auto"
