@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -12,6 +12,8 @@ from fmnist_tui.console import options as o
 if TYPE_CHECKING:
     from fmnist_tui.config import RunConfig
     from fmnist_tui.console.launch import Start
+    from fmnist_tui.runs.records import LaunchRequest
+    from fmnist_tui.runs.slurm import SlurmSettings
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -38,6 +40,7 @@ def run_preset(
     gpus: o.GpusOption = "1",
     nodes: o.NodesOption = 1,
     rendezvous: o.RendezvousOption = None,
+    launcher: o.LauncherOption = "local",
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
     now: o.NowOption = False,
@@ -54,10 +57,13 @@ def run_preset(
     Closing the terminal changes nothing: look again with 'fmnist-tui runs watch last'.
     """
     from fmnist_tui.presets import load_preset
+    from fmnist_tui.runs.slurm import split_settings
 
     changes = _changes(epochs, seed, run_name, data, split) | {"group": group}
-    start = _start(device, gpus, nodes, rendezvous, runs_dir, data_dir, now, retries, detach, json)
-    return _train(load_preset(name), settings, changes, scale_schedule, start, sweep or [], seeds)
+    own, slurm = split_settings(settings or [])
+    where = Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, slurm)
+    start = _start(where, now, retries, detach, json)
+    return _train(load_preset(name), own, changes, scale_schedule, start, sweep or [], seeds)
 
 
 @app.command("config", epilog=EXIT_CODES)
@@ -77,6 +83,7 @@ def run_config(
     gpus: o.GpusOption = "1",
     nodes: o.NodesOption = 1,
     rendezvous: o.RendezvousOption = None,
+    launcher: o.LauncherOption = "local",
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
     now: o.NowOption = False,
@@ -89,10 +96,13 @@ def run_config(
     To begin one: fmnist-tui presets show quick > mine.toml
     """
     from fmnist_tui.presets import load_file
+    from fmnist_tui.runs.slurm import split_settings
 
     changes = _changes(epochs, seed, run_name, data, split) | {"group": group}
-    start = _start(device, gpus, nodes, rendezvous, runs_dir, data_dir, now, retries, detach, json)
-    return _train(load_file(file), settings, changes, scale_schedule, start, sweep or [], seeds)
+    own, slurm = split_settings(settings or [])
+    where = Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, slurm)
+    start = _start(where, now, retries, detach, json)
+    return _train(load_file(file), own, changes, scale_schedule, start, sweep or [], seeds)
 
 
 @app.command("resume", epilog=EXIT_CODES)
@@ -112,8 +122,10 @@ def run_resume(
     checkpoint: o.FromOption = "last",
     device: o.ResumeDeviceOption = None,
     gpus: o.ResumeGpusOption = None,
-    nodes: o.NodesOption = 1,
+    nodes: o.ResumeNodesOption = None,
     rendezvous: o.RendezvousOption = None,
+    launcher: o.ResumeLauncherOption = None,
+    settings: o.SlurmSetOption = None,
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
     now: o.NowOption = False,
@@ -133,9 +145,8 @@ def run_resume(
     before = last_launch(found.directory)
     if data_dir is None and before.data_dir is not None:
         data_dir = Path(before.data_dir)
-    device, gpus = device or before.device, gpus or str(before.gpus)
-    start = _start(device, gpus, nodes, rendezvous, runs_dir, data_dir, now, retries, detach, json)
-    return resume(found, start, checkpoint, epochs)
+    where = _as_before(before, Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, settings or []))
+    return resume(found, _start(where, now, retries, detach, json), checkpoint, epochs)
 
 
 @app.command("repeat", epilog=EXIT_CODES)
@@ -143,6 +154,8 @@ def run_repeat(
     run: o.RunArgument,
     device: o.ResumeDeviceOption = None,
     gpus: o.ResumeGpusOption = None,
+    launcher: o.ResumeLauncherOption = None,
+    settings: o.SlurmSetOption = None,
     runs_dir: o.RunsDirOption = None,
     data_dir: o.DataDirOption = None,
     now: o.NowOption = False,
@@ -164,8 +177,8 @@ def run_repeat(
     before = last_launch(found.directory)
     if data_dir is None and before.data_dir is not None:
         data_dir = Path(before.data_dir)
-    device, gpus = device or before.device, gpus or str(before.gpus)
-    return repeat(found, _start(device, gpus, 1, None, runs_dir, data_dir, now, retries, detach, json))
+    where = _as_before(before, Where(device, gpus, None, None, runs_dir, data_dir, launcher, settings or []))
+    return repeat(found, _start(where, now, retries, detach, json))
 
 
 @app.command("join")
@@ -194,42 +207,77 @@ def _changes(
     }
 
 
-def _start(
-    device: str,
-    gpus: str,
-    nodes: int,
-    rendezvous: str | None,
-    runs_dir: Path | None,
-    data_dir: Path | None,
-    now: bool,
-    retries: int,
-    detach: bool,
-    json: bool,
-) -> Start:
-    """The options on where and how. Raises UsageError for a device that is not there."""
-    from fmnist_tui import paths
-    from fmnist_tui.console.configure import check_device, check_gpus, check_rendezvous
-    from fmnist_tui.console.launch import Start
+class Where(NamedTuple):
+    """The options on where a run is trained, as they were given."""
 
-    check_device(device)
-    check_rendezvous(nodes, rendezvous)
-    return Start(
-        runs_dir=paths.runs_dir(runs_dir),
-        data_dir=paths.data_dir_override(data_dir),
-        device=device,
-        gpus=check_gpus(gpus, device),
+    device: str | None
+    gpus: str | None
+    nodes: int | None
+    rendezvous: str | None
+    runs_dir: Path | None
+    data_dir: Path | None
+    launcher: str | None
+    slurm: list[str]
+    """`--set slurm.KEY=VALUE` options."""
+    slurm_before: SlurmSettings | None = None
+
+
+def _as_before(before: LaunchRequest, where: Where) -> Where:
+    """The options of a run that goes on, with what it was last started with where they are left out."""
+    from fmnist_tui.console.configure import check_only_slurm
+    from fmnist_tui.runs.slurm import split_settings
+
+    own, slurm = split_settings(where.slurm)
+    check_only_slurm(own)
+    launcher = where.launcher or before.launcher
+    nodes = where.nodes
+    if nodes is None:  # machines of one's own have to be named again, with where they meet
+        nodes = before.nodes if launcher == before.launcher == "slurm" else 1
+    return where._replace(
+        device=where.device or before.device,
+        gpus=where.gpus or str(before.gpus),
         nodes=nodes,
-        rendezvous=rendezvous,
+        launcher=launcher,
+        slurm=slurm,
+        slurm_before=before.slurm,
+    )
+
+
+def _start(where: Where, now: bool, retries: int, detach: bool, json: bool) -> Start:
+    """The options on where and how. Raises UsageError for a device that is not there, ConfigError for slurm.KEY."""
+    from fmnist_tui import paths
+    from fmnist_tui.console import configure
+    from fmnist_tui.console.launch import Start
+    from fmnist_tui.runs.slurm import slurm_settings
+
+    device, gpus, nodes = where.device or "auto", where.gpus or "1", where.nodes or 1
+    configure.check_slurm_settings(where.slurm, where.launcher or "local")
+    slurm = None
+    if where.launcher == "slurm":
+        count = configure.check_job(gpus, device, where.rendezvous, now, nodes)
+        slurm = slurm_settings(where.slurm, where.slurm_before)
+    else:
+        configure.check_device(device)
+        configure.check_rendezvous(nodes, where.rendezvous)
+        count = configure.check_gpus(gpus, device)
+    return Start(
+        runs_dir=paths.runs_dir(where.runs_dir),
+        data_dir=paths.data_dir_override(where.data_dir),
+        device=device,
+        gpus=count,
+        nodes=nodes,
+        rendezvous=where.rendezvous,
         now=now,
         retries=retries,
         detach=detach,
         json=json,
+        slurm=slurm,
     )
 
 
 def _train(
     base: RunConfig,
-    settings: list[str] | None,
+    settings: list[str],
     changes: dict[str, Any],
     scale_schedule: bool,
     start: Start,
@@ -239,9 +287,9 @@ def _train(
     from fmnist_tui.console.configure import configure
     from fmnist_tui.console.launch import start_new
 
-    config, notes = configure(base, settings or [], changes, scale_schedule)
+    config, notes = configure(base, settings, changes, scale_schedule)
     if sweep or seeds is not None:
         from fmnist_tui.console.sweep import start_sweep, sweep_configs
 
-        return start_sweep(sweep_configs(config, sweep, seeds, settings or []), notes, start)
+        return start_sweep(sweep_configs(config, sweep, seeds, settings), notes, start)
     return start_new(config, notes, start)

@@ -123,6 +123,38 @@ def check_gpus(text: str, device: str) -> int:
     return count
 
 
+def check_job(gpus: str, device: str, rendezvous: str | None, now: bool, nodes: int) -> int:
+    """The GPUs or processes of each node that a Slurm job is to have: what is in this machine says nothing about them.
+
+    Raises UsageError for options that mean nothing there.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: with --launcher slurm it is auto, cpu or cuda; Slurm gives the GPUs")
+    if rendezvous is not None:
+        raise UsageError(f"--rdzv {rendezvous}: not with --launcher slurm; its nodes meet at the first of them")
+    if now:
+        raise UsageError("--now: not with --launcher slurm; Slurm says when a job starts")
+    if not 1 <= nodes <= 1024:
+        raise UsageError(f"--nodes {nodes}: must be from 1 to 1024")
+    if device == "cpu":
+        return _processes(gpus)
+    if not re.fullmatch(r"[1-9]\d{0,2}", gpus):
+        raise UsageError(f"--gpus {gpus}: with --launcher slurm it is the number of GPUs of each node")
+    return int(gpus)
+
+
+def check_slurm_settings(settings: Sequence[str], launcher: str) -> None:
+    """Raises UsageError for `--set slurm.KEY=VALUE` where no job is submitted."""
+    if settings and launcher != "slurm":
+        raise UsageError(f"--set {settings[0]}: is for a Slurm job; add --launcher slurm")
+
+
+def check_only_slurm(settings: Sequence[str]) -> None:
+    """Raises UsageError for a `--set` of a run's configuration, where that is fixed."""
+    if settings:
+        raise UsageError(f"--set {settings[0]}: the run keeps its configuration; only slurm.KEY=VALUE can be set here")
+
+
 def _processes(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d?", text) or int(text) > MOST_PROCESSES:
         raise UsageError(f"--gpus {text}: with --device cpu it is a number of processes, 1 to {MOST_PROCESSES}")

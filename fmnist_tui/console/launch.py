@@ -6,6 +6,7 @@ Everything that can be refused is refused before a run directory is made.
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -24,7 +25,8 @@ from fmnist_tui.runs import process, queue, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.lost import note_loss
 from fmnist_tui.runs.records import ExitCode, utc_now
-from fmnist_tui.runs.store import Run
+from fmnist_tui.runs.slurm import SlurmSettings
+from fmnist_tui.runs.store import Run, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,11 +48,14 @@ class Start:
     retries: int = 0
     detach: bool = False
     json: bool = False
+    slurm: SlurmSettings | None = None
+    """What a Slurm job is asked for; None where this machine starts the worker."""
 
     @property
     def how(self) -> dict[str, Any]:
         """What `store.create_run` and `store.prepare_resume` write into launch.json beside device and data."""
-        return {"retries": self.retries, "gpus": self.gpus, "nodes": self.nodes, "rendezvous": self.rendezvous}
+        how = {"retries": self.retries, "gpus": self.gpus, "nodes": self.nodes, "rendezvous": self.rendezvous}
+        return how if self.slurm is None else how | {"launcher": "slurm", "slurm": self.slurm}
 
 
 def start_new(config: RunConfig, notes: Sequence[str], start: Start) -> int:
@@ -60,11 +65,28 @@ def start_new(config: RunConfig, notes: Sequence[str], start: Start) -> int:
     """
     if start.runs_dir.exists():  # one that is not there is made with the run, and not before
         store.check_runs_dir(start.runs_dir)
+    if start.slurm is not None:
+        from fmnist_tui.runs.submit import check_slurm
+
+        check_slurm()
     get_data(config.data, start.data_dir)
     with Interrupts() as interrupts:
         directory = store.create_run(start.runs_dir, config, start.device, start.data_dir, start.now, **start.how)
         print_notes(notes)
+        if start.slurm is not None:
+            submit_new(directory)
         return _run(directory, start, interrupts)
+
+
+def submit_new(directory: RunDirectory) -> None:
+    """Hand a run that was just made to Slurm; where Slurm refuses, nothing of it stays. Raises RunError."""
+    from fmnist_tui.runs.submit import submit
+
+    try:
+        submit(directory)
+    except RunError:
+        shutil.rmtree(directory.path)
+        raise
 
 
 def resume(
@@ -76,7 +98,13 @@ def resume(
     with Interrupts() as interrupts:
         since = utc_now()
         note_loss(run)
-        store.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, start.now, **start.how)
+        if start.slurm is not None:
+            from fmnist_tui.runs.submit import resubmit
+
+            how = {key: value for key, value in start.how.items() if key != "launcher"}
+            resubmit(run, start.device, start.data_dir, checkpoint=checkpoint, epochs=epochs, **how)
+        else:
+            store.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, start.now, **start.how)
         return _run(run.directory, start, interrupts, since)
 
 
@@ -100,11 +128,15 @@ def join(run: Run) -> int:
 
 
 def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: str = "") -> int:
-    behind = _behind(start) if start.detach and not start.now else None
-    worker = process.start_worker(directory)
-    if start.nodes > 1:
+    """Start the worker, unless Slurm does; announce it or watch it."""
+    local = start.slurm is None
+    behind = _behind(start) if local and start.detach and not start.now else None
+    worker = process.start_worker(directory) if local else None
+    if local and start.nodes > 1:
         others = "the other machine" if start.nodes == 2 else f"each of the {start.nodes - 1} other machines"
         say(f"On {others}: fmnist-tui run join {directory.id} --runs-dir {shlex.quote(str(directory.path.parent))}")
+    if not local and (job := store.last_launch(directory).job) is not None:
+        say(f"Submitted as Slurm job {job.id}.")
     if start.detach:
         _announce(directory, start.json)
         if behind is not None:

@@ -204,7 +204,7 @@ GpusOption = Annotated[
     typer.Option(
         "--gpus",
         metavar="N|all",
-        help="GPUs to train one run on, each a share of every batch; with --device cpu that many processes.",
+        help="GPUs (of each machine) to train one run on, each a share of every batch; with --device cpu processes.",
         rich_help_panel=START,
     ),
 ]
@@ -254,14 +254,54 @@ GroupFilterOption = Annotated[
     str | None,
     typer.Option("--group", metavar="TEXT", help="Only the runs of this group; a sweep says its.", show_default=False),
 ]
+LauncherOption = Annotated[
+    Literal["local", "slurm"],
+    typer.Option(
+        "--launcher",
+        help="slurm: submit a job, as --gpus and --nodes say and --set slurm.KEY=VALUE (partition, time, ...).",
+        rich_help_panel=START,
+    ),
+]
+ResumeLauncherOption = Annotated[
+    Literal["local", "slurm"] | None,
+    typer.Option(
+        "--launcher",
+        help="local, or slurm for a job; else what the run was last started with.",
+        show_default=False,
+        rich_help_panel=START,
+    ),
+]
+SlurmSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="slurm.KEY=VALUE",
+        help="What the job asks Slurm for, where that is not as before; repeatable.",
+        show_default=False,
+        rich_help_panel=START,
+    ),
+]
 NodesOption = Annotated[
     int,
     typer.Option(
         "--nnodes",
+        "--nodes",
         metavar="N",
         parser=whole_number,
-        help="Machines to train one run on; on the others: fmnist-tui run join RUN. Needs --rdzv and a runs directory "
-        "that all of them see.",
+        help="Machines to train one run on; on the others: fmnist-tui run join RUN. Needs a runs directory that all of "
+        "them see, and --rdzv; not so with --launcher slurm.",
+        rich_help_panel=START,
+    ),
+]
+ResumeNodesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--nnodes",
+        "--nodes",
+        metavar="N",
+        parser=whole_number,
+        help="Machines to go on with, with --rdzv; with --launcher slurm nodes, else as many as the last job had.",
+        show_default=False,
         rich_help_panel=START,
     ),
 ]

@@ -30,7 +30,9 @@ def repeat(run: Run, start: Start) -> int:
     now = Provenance.model_validate(torch_sees["environment"] | {"data_sha256": images.sha256})
     config, pinned = _with_its_threads(run, run.config, now.threads)
     names = {device["device"]: device["name"] for device in torch_sees["cuda_devices"]}
-    said = [*_what_differs(run, now, devices_for(start.device)[0].name, names), *_what_to_expect(config, run)]
+    # What GPUs a Slurm job is going to have nobody knows yet: only the versions of this machine are compared.
+    device = devices_for(start.device)[0].name if start.slurm is None or run.status is None else run.status.device
+    said = [*_what_differs(run, now, device, names), *_what_to_expect(config, run)]
     return start_new(config, [*notes(config), f"repeats {run.id} with seed {config.seed}", *pinned, *said], start)
 
 

@@ -14,7 +14,7 @@ from fmnist_tui.console import words
 from fmnist_tui.console.output import UsageError, print_error, say
 from fmnist_tui.console.summary import resume_hint
 from fmnist_tui.console.watch import LOOK_SECONDS
-from fmnist_tui.runs import process, store
+from fmnist_tui.runs import process, stopping, store
 from fmnist_tui.runs.records import ExitCode, State
 from fmnist_tui.runs.store import Run, RunError
 
@@ -32,8 +32,9 @@ def stop(run: Run, after_epoch: bool, timeout: float | None) -> int:
     """
     if not run.state.alive:
         return _not_at_work(run)
-    process.send_request(run.directory, "stop_after_epoch" if after_epoch else "stop")
     queued = run if run.state is State.QUEUED else None
+    if stopping.ask(run, after_epoch):
+        return _say_ended(store.load_run(run.directory), queued)
     if timeout is None and queued:
         say(f"{run.id} was asked to leave the queue.")
         return ExitCode.DONE
@@ -82,9 +83,9 @@ def kill(run: Run) -> int:
     """Kill a run's worker and write down that it was. Raises RunError where it is not on this machine."""
     if not run.state.alive or run.status is None:
         return _not_at_work(run)
-    if run.status.host != socket.gethostname():
+    if not stopping.killable(run, socket.gethostname()):
         raise RunError(f"{run.id}: runs on {run.status.host}; kill it there, or stop it from here without --now")
-    if not process.kill_worker(run.status):
+    if not stopping.kill(run):
         run = store.load_run(run.directory)
         if run.state.alive:
             raise RunError(f"{run.id}: is just starting and can't be killed yet; try again in a moment")
@@ -92,6 +93,8 @@ def kill(run: Run) -> int:
     until = time.monotonic() + LOCK_SECONDS  # its threads may hold the lock a moment longer than its pid lives
     while process.is_locked(run.directory) and time.monotonic() < until:
         time.sleep(LOOK_SECONDS)
+    if store.load_run(run.directory).state is State.STOPPED:  # a Slurm job is given the time to save
+        return _say_ended(store.load_run(run.directory), None)
     store.mark_failed(run.directory, KILLED if run.state.at_work else KILLED_IN_QUEUE, ExitCode.STOPPED)
     say(f"{run.id} was killed. {resume_hint(run)}")
     return ExitCode.DONE

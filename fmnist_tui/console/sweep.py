@@ -1,13 +1,14 @@
 """`run preset|config --sweep KEY=V1,V2 --seeds N`: a run for each combination, with a group in common.
 
-Called by `commands_run`. Every run waits in the device queue by itself, like any other: here they are only made,
-started in order, and watched one after the other.
+Called by `commands_run`. Every run waits in the device queue by itself, like any other, or has a Slurm job of its own:
+here they are only made, started in order, and watched one after the other.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -16,13 +17,13 @@ from typing import Any
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console.configure import parse_settings
-from fmnist_tui.console.launch import Start, get_data
+from fmnist_tui.console.launch import Start, get_data, submit_new
 from fmnist_tui.console.output import UsageError, console, print_json, print_notes, say
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
 from fmnist_tui.fields import parse_value, with_changes
 from fmnist_tui.report.sweeps import group_text
-from fmnist_tui.runs import process, queue, store
+from fmnist_tui.runs import process, queue, stopping, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import ExitCode, State
 
@@ -101,8 +102,12 @@ def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start
     """
     if start.now:
         raise UsageError("--now: the runs of a sweep would all train at once; leave it out, they take turns")
-    if start.nodes > 1:
+    if start.nodes > 1 and start.slurm is None:
         raise UsageError(f"--nnodes {start.nodes}: a sweep trains on one machine; start its runs one by one")
+    if start.slurm is not None:
+        from fmnist_tui.runs.submit import check_slurm
+
+        check_slurm()
     if start.runs_dir.exists():
         store.check_runs_dir(start.runs_dir)
     get_data(configs[0].data, start.data_dir)
@@ -112,9 +117,10 @@ def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start
             store.create_run(start.runs_dir, config, start.device, start.data_dir, **start.how) for config in configs
         ]
         print_notes([*notes, f"{len(made)} runs of the group {group}"])
-        workers = [_start(directory, start.json) for directory in made]
+        workers = _submit(made, start.json) if start.slurm else [_start(directory, start.json) for directory in made]
         if start.detach:
-            say(f"They go on in the background, in turn. See them: fmnist-tui runs list --group '{group}'")
+            in_turn = "as Slurm lets them" if start.slurm else "in turn"
+            say(f"They go on in the background, {in_turn}. See them: fmnist-tui runs list --group '{group}'")
             return ExitCode.DONE
         codes = _watch(made, workers, start, interrupts)
     if not start.json:
@@ -122,13 +128,31 @@ def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start
     return next((code for code in codes if code != ExitCode.DONE), ExitCode.DONE)
 
 
-def _start(directory: RunDirectory, as_json: bool) -> subprocess.Popen[bytes]:
-    """Start a worker, and wait until it stands in the queue: the next one comes behind it."""
-    worker = process.start_worker(directory)
+def _submit(made: Sequence[RunDirectory], as_json: bool) -> list[None]:
+    """Submit a job for each run. Where Slurm refuses one, those before it go on and nothing of the others stays."""
+    for index, directory in enumerate(made):
+        try:
+            submit_new(directory)
+        except store.RunError as error:
+            for other in made[index + 1 :]:
+                shutil.rmtree(other.path)
+            gone = f"; the {index} runs before it were submitted, and go on" if index else ""
+            raise store.RunError(f"{error}{gone}") from None
+        _announce(directory, as_json)
+    return [None] * len(made)
+
+
+def _announce(directory: RunDirectory, as_json: bool) -> None:
     if as_json:
         print_json({"kind": "run", "id": directory.id, "directory": str(directory.path)})
     else:
         print(directory.id, flush=True)
+
+
+def _start(directory: RunDirectory, as_json: bool) -> subprocess.Popen[bytes]:
+    """Start a worker, and wait until it stands in the queue: the next one comes behind it."""
+    worker = process.start_worker(directory)
+    _announce(directory, as_json)
     until = time.monotonic() + ENTER_SECONDS
     while worker.poll() is None and time.monotonic() < until and not _stands_in_queue(directory.id):
         time.sleep(0.1)
@@ -143,7 +167,10 @@ def _stands_in_queue(run_id: str) -> bool:
 
 
 def _watch(
-    made: Sequence[RunDirectory], workers: Sequence[subprocess.Popen[bytes]], start: Start, interrupts: Interrupts
+    made: Sequence[RunDirectory],
+    workers: Sequence[subprocess.Popen[bytes] | None],
+    start: Start,
+    interrupts: Interrupts,
 ) -> list[int]:
     """Attend to each run until it has ended. Ctrl-C asks all of them to stop."""
     codes = []
@@ -155,6 +182,6 @@ def _watch(
         codes.append(exit_code(run))
         if interrupts.interrupts + interrupts.terminations:
             for other in made[index + 1 :]:
-                if store.load_run(other).state.alive:
-                    process.send_request(other, "stop")
+                if (loaded := store.load_run(other)).state.alive:
+                    stopping.ask(loaded)
     return codes

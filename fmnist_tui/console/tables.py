@@ -26,8 +26,9 @@ class Column(NamedTuple):
 
 
 def _state(run: Run) -> Text:
-    place = f", {place_in_words(run.status).partition(' on ')[0]}" if run.state is State.QUEUED and run.status else ""
-    return state_text(run.state) + Text(place, style="dim")
+    place = place_in_words(run.status) if run.state is State.QUEUED and run.status else ""
+    short = place.partition(" on ")[0].partition(",")[0]
+    return state_text(run.state) + Text(f", {short}" if short else "", style="dim")
 
 
 def _epoch(run: Run) -> str:

@@ -6,7 +6,6 @@ happens here.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -17,8 +16,9 @@ from typing import Any
 
 from fmnist_tui.console.feed import RunFeed
 from fmnist_tui.console.views import JsonView, PlainView, View, describe
-from fmnist_tui.runs import process, store
+from fmnist_tui.runs import stopping, store
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.lost import death, why_lost
 from fmnist_tui.runs.records import ExitCode, State
 from fmnist_tui.runs.store import Run
 
@@ -26,9 +26,6 @@ LOOK_SECONDS = 0.2
 """Between two looks at the files: five redraws a second."""
 EXIT_SECONDS = 15.0
 """A worker that has said it is done gets this long to leave before it is left to itself."""
-LOG_TAIL_BYTES = 4000
-LOG_TAIL_LINES = 12
-
 RECENT_LINES = 10
 """Earlier evaluations and events shown when one begins to watch a run that is under way."""
 
@@ -92,7 +89,8 @@ class Attendant:
     written into the run on its behalf.
     """
 
-    def __init__(self, directory: RunDirectory, worker: subprocess.Popen[bytes], interrupts: Interrupts) -> None:
+    def __init__(self, directory: RunDirectory, worker: subprocess.Popen[bytes] | None, interrupts: Interrupts) -> None:
+        """Without a `worker` Slurm starts it: then the run itself says when it has ended."""
         self._directory = directory
         self._worker = worker
         self._interrupts = interrupts
@@ -105,16 +103,21 @@ class Attendant:
         feed = RunFeed(self._directory, since)
         run, lines = feed.read()
         view.start(run)
-        while self._worker.poll() is None and not self._stays_on(run):
+        while self._goes_on(run):
             view.update(run, lines)
             self._answer_interrupts(run, view)
             time.sleep(LOOK_SECONDS)
             run, lines = feed.read()
-        self._write_down_death()
+        self._write_down_death(run)
         final, last_lines = feed.read()
         view.update(final, [*lines, *last_lines])
         view.end(final)
         return final
+
+    def _goes_on(self, run: Run) -> bool:
+        if self._worker is None:
+            return run.state.alive
+        return self._worker.poll() is None and not self._stays_on(run)
 
     def _stays_on(self, run: Run) -> bool:
         """Whether the worker is still there long after its last word."""
@@ -127,45 +130,22 @@ class Attendant:
         pressed = self._interrupts.interrupts
         if self._asked_after is None and pressed + self._interrupts.terminations > 0:
             self._asked_after = min(pressed, 1)
-            process.send_request(self._directory, "stop")
             view.say(LEAVING if run.state is State.QUEUED else STOPPING)
+            stopping.ask(run)
         if self._asked_after is not None and pressed > self._asked_after and not self._killed:
             self._killed = True
-            if run.status is None or not process.kill_worker(run.status):
+            if (run.status is None or not stopping.kill(run)) and self._worker is not None:
                 self._worker.kill()  # it has not yet written down its pid
 
-    def _write_down_death(self) -> None:
-        code = self._worker.poll()
-        if code is None:
+    def _write_down_death(self, run: Run) -> None:
+        code = self._worker.poll() if self._worker is not None else None
+        if code is None and (self._worker is not None or run.state is not State.LOST):
             return
         if self._killed:
             store.mark_failed(self._directory, KILLED, ExitCode.STOPPED)
-        else:
-            store.mark_failed(self._directory, death(self._directory, code), ExitCode.FAILED)
-
-
-def death(directory: RunDirectory, code: int) -> str:
-    """What is known of a worker that died without a word: how, and the end of its log."""
-    if code < 0:
-        name = signal.Signals(-code).name
-        how = f"the worker was killed by {name}"
-        if name == "SIGKILL":
-            how += " (perhaps by the system, for lack of memory)"
-    else:
-        how = f"the worker ended with exit code {code} and without a word"
-    tail = log_tail(directory)
-    return f"{how}; the end of worker.log:\n{tail}" if tail else how
-
-
-def log_tail(directory: RunDirectory) -> str:
-    """The last lines of a run's worker.log, '' where there are none."""
-    try:
-        with directory.worker_log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
-            lines = log.read().decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        return ""
-    return "\n".join(lines[-LOG_TAIL_LINES:])
+            return
+        why = death(self._directory, code) if code is not None else why_lost(run)
+        store.mark_failed(self._directory, why, ExitCode.FAILED)
 
 
 def follow(directory: RunDirectory, view: View, interrupts: Interrupts) -> tuple[Run, bool]:

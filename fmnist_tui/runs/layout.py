@@ -106,6 +106,11 @@ class RunDirectory:
         return self.path / "worker.log"
 
     @property
+    def slurm(self) -> Path:
+        """submitit's directory: a Slurm job's script, what it runs, and what its tasks print; only of such runs."""
+        return self.path / "slurm"
+
+    @property
     def last_word(self) -> Path:
         """The LastWord record: how several processes that train together ended, for their launcher."""
         return self.path / "last-word.json"

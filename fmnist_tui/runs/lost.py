@@ -5,17 +5,23 @@ A process that is killed with SIGKILL says nothing: the kernel does that when me
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from datetime import UTC, datetime
 
 import psutil
 
-from fmnist_tui.runs.records import State, SystemRecord, parse_metric, seconds_since, utc_now
+from fmnist_tui.runs import jobs
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import State, Status, SystemRecord, parse_metric, seconds_since, utc_now
 from fmnist_tui.runs.store import Run
 
 TAIL_BYTES = 1 << 16
 FULL = 0.9
 """Memory in use above this share of the machine's, in the last sample, makes the kernel the first suspect."""
+LOG_TAIL_BYTES = 4000
+LOG_TAIL_LINES = 12
 
 
 def why_lost(run: Run) -> str:
@@ -23,7 +29,11 @@ def why_lost(run: Run) -> str:
     status = run.status
     if status is None:
         return "its process is gone without a word"
-    text = f"its process (pid {status.pid or '?'} on {status.host or '?'}) is gone without a word"
+    text = _what_of_its_job(run, status)
+    if text and status.pid is None:
+        return text
+    text = f"{text}; " if text else ""
+    text += f"its process (pid {status.pid or '?'} on {status.host or '?'}) is gone without a word"
     text += f", last heard of at {status.heartbeat}"
     if status.host == socket.gethostname() and seconds_since(status.heartbeat) > _uptime() + 1.0:
         return f"{text}: the machine was restarted after that"
@@ -35,6 +45,40 @@ def why_lost(run: Run) -> str:
             "lack of memory (dmesg or the cluster's log tells)"
         )
     return f"{text}: killed (kill -9, a cluster's limit), or ended by the system for lack of memory"
+
+
+def _what_of_its_job(run: Run, status: Status) -> str:
+    """What Slurm says of a run's job, where that has ended, and where its log is; '' for any other run."""
+    view = jobs.look(status.job) if status.job is not None else None
+    if status.job is None or view is None or not view.ended:
+        return ""
+    logs = sorted(run.directory.slurm.glob(f"{status.job.id}_*_log.err"))
+    tail = f"; its log is {logs[0]}" if logs else ""
+    return f"its Slurm job {status.job.id} {view.words}{tail}"
+
+
+def death(directory: RunDirectory, code: int) -> str:
+    """What is known of a worker that died without a word: how, and the end of its log."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        how = f"the worker was killed by {name}"
+        if name == "SIGKILL":
+            how += " (perhaps by the system, for lack of memory)"
+    else:
+        how = f"the worker ended with exit code {code} and without a word"
+    tail = log_tail(directory)
+    return f"{how}; the end of worker.log:\n{tail}" if tail else how
+
+
+def log_tail(directory: RunDirectory) -> str:
+    """The last lines of a run's worker.log, '' where there are none."""
+    try:
+        with directory.worker_log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    return "\n".join(lines[-LOG_TAIL_LINES:])
 
 
 def _uptime() -> float:

@@ -15,15 +15,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import psutil
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from fmnist_tui.runs import jobs
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import Control, ControlRequest, State, Status, seconds_since
+from fmnist_tui.runs.records import Control, ControlRequest, State, Status, seconds_since, utc_now
 from fmnist_tui.wording import nearest, plain_words, shown
 
 HEARTBEAT_SECONDS = 2.0
@@ -36,6 +37,10 @@ STARTING_LIMIT = 30.0
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """They ask a worker to stop with a checkpoint."""
+JOB = "FMNIST_TUI_JOB"
+"""Set for the workers of a Slurm job: its id."""
+RENDEZVOUS = "FMNIST_TUI_RENDEZVOUS"
+"""Set for the workers of a Slurm job on several nodes: where they meet, HOST:PORT."""
 
 
 def process_started(pid: int) -> float | None:
@@ -59,9 +64,24 @@ def actual_state(status: Status, alive: Callable[[int, float | None], bool] = is
     On this host pid and start time decide; for a worker on another host the heartbeat does. A system clock
     that was set moves the start times psutil tells of all processes, so a start time that does not fit (or is
     not known) counts only together with an old heartbeat.
+
+    Of a run in a Slurm job, Slurm is asked before it is called lost: it is queued while the job waits (again).
     """
     if not status.state.alive:
         return status.state
+    if status.job is not None and status.pid is None:
+        view = jobs.look(status.job)
+        return State.LOST if view is not None and view.ended else status.state
+    state = _state_by_process(status, alive)
+    if state is State.LOST and status.job is not None:
+        view = jobs.look(status.job)
+        if view is not None and not view.ended:
+            return State.QUEUED if view.waits else status.state
+    return state
+
+
+def _state_by_process(status: Status, alive: Callable[[int, float | None], bool]) -> State:
+    """`actual_state` of a run that has, or had, a worker."""
     limit = HEARTBEAT_LIMIT
     if status.host == socket.gethostname():
         if status.pid is None:
@@ -80,7 +100,7 @@ def start_worker(run: RunDirectory) -> subprocess.Popen[bytes]:
     that dies before its first word shows as lost at once, because its pid is written down here; one that is asked to
     stop by a signal answers it as soon as it can.
     """
-    with run.worker_log.open("ab") as log, pid_noted(run) as write_down, stop_signals_held():
+    with run.worker_log.open("ab") as log, status_noted(run) as write_down, stop_signals_held():
         worker = subprocess.Popen(
             [sys.executable, "-m", "fmnist_tui.training", str(run.path)],
             stdin=subprocess.DEVNULL,
@@ -90,7 +110,7 @@ def start_worker(run: RunDirectory) -> subprocess.Popen[bytes]:
             start_new_session=True,
             close_fds=True,
         )
-        write_down(worker.pid)
+        write_down(pid=worker.pid, pid_started=process_started(worker.pid))
         return worker
 
 
@@ -98,12 +118,13 @@ def start_worker(run: RunDirectory) -> subprocess.Popen[bytes]:
 def stop_signals_held() -> Iterator[None]:
     """Signals that stop a worker wait while a new program begins, which inherits this, until it listens to them.
 
-    Else SIGTERM would kill a worker that has not come to its own handler yet (0.3 s, mostly imports).
+    Else SIGTERM would kill a worker that has not come to its own handler yet (0.3 s, mostly imports). SIGUSR2 waits
+    for ever: by it Slurm announces the end of a job, sometimes to all of its processes, and `slurm_job` answers.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP_SIGNALS, signal.SIGUSR2))
     try:
         yield
     finally:
@@ -111,25 +132,29 @@ def stop_signals_held() -> Iterator[None]:
 
 
 @contextmanager
-def pid_noted(run: RunDirectory) -> Iterator[Callable[[int], None]]:
-    """Holds the run's lock, which a worker takes before its first word, while the launcher writes down its pid.
+def status_noted(run: RunDirectory) -> Iterator[Callable[..., None]]:
+    """Holds the run's lock, which a worker takes before its first word, while the launcher writes down who it is.
 
-    Where another worker has the run, or nothing can be written, nothing is written down: the worker will say why.
+    What it yields takes fields of the status. Where another worker has the run, or nothing can be written, nothing is
+    written down: the worker will say why.
     """
 
-    def write_down(pid: int) -> None:
+    def write_down(**values: Any) -> None:
         try:
             status = Status.model_validate_json(run.status.read_bytes())
-            update = {"pid": pid, "pid_started": process_started(pid), "host": socket.gethostname()}
+            update = {"host": socket.gethostname(), "heartbeat": utc_now(), **values}
             replace_bytes(run.status, status.model_copy(update=update).to_json().encode())
         except (OSError, ValidationError):
             return
+
+    def write_nothing(**values: Any) -> None:
+        return
 
     lock = FileLock(run.lock, timeout=0)
     try:
         lock.acquire()
     except OSError:  # also filelock's Timeout
-        yield lambda pid: None
+        yield write_nothing
         return
     try:
         yield write_down
@@ -137,15 +162,21 @@ def pid_noted(run: RunDirectory) -> Iterator[Callable[[int], None]]:
         lock.release()
 
 
-def start_joining(run: RunDirectory) -> subprocess.Popen[bytes]:
-    """Start this machine's part of a run of another machine's; it ends with this process and says all on stderr."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "fmnist_tui.training", str(run.path), "--join"],
-        stdin=subprocess.DEVNULL,
-        env=_worker_environment(),
-        start_new_session=True,  # Ctrl-C reaches the run as a request
-        close_fds=True,
-    )
+def start_joining(run: RunDirectory, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    """Start this machine's part of a run of another machine's; it ends with this process.
+
+    It says all on stderr, or in `log`.
+    """
+    with stop_signals_held():
+        return subprocess.Popen(
+            [sys.executable, "-m", "fmnist_tui.training", str(run.path), "--join"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=_worker_environment(),
+            start_new_session=True,  # Ctrl-C reaches the run as a request
+            close_fds=True,
+        )
 
 
 def _worker_environment() -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from filelock import Timeout
 
+from fmnist_tui.runs import jobs
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import HEARTBEAT_LIMIT
 from fmnist_tui.runs.records import State, Status, seconds_since
@@ -203,10 +204,13 @@ def move(run_id: str, place: int) -> int:
 
 
 def place_in_words(status: Status) -> str:
-    """A queued run's place as every view says it: 'next on cuda:0', '2nd on cpu', 'next' for any of several GPUs."""
+    """A queued run's place as every view says it: 'next on cuda:0', '2nd on cpu', 'next' for any of several GPUs.
+
+    Of one that waits for Slurm: 'Slurm job 12, pending (others go first)'.
+    """
     place = status.queue_place
     if place is None:
-        return ""
+        return jobs.in_words(status) if status.job is not None else status.phase
     suffix = "th" if place % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
     return ("next" if place == 1 else f"{place}{suffix}") + (
         "" if status.device in ("", "auto") else f" on {status.device}"

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from fmnist_tui.config import CLASSES
+from fmnist_tui.runs.slurm import SlurmSettings
 
 SCHEMA_VERSION = 1
 """Raised when a change makes older readers wrong; readers refuse a newer one and say so."""
@@ -84,6 +85,14 @@ class Record(BaseModel):
         return self.model_dump_json()
 
 
+class SlurmJob(Record):
+    """A job of Slurm's that trains a run, or is going to."""
+
+    id: str
+    user: str = ""
+    """Whose job it is: others may not be told of it."""
+
+
 class Status(Record):
     """status.json: what a run is doing now."""
 
@@ -95,6 +104,8 @@ class Status(Record):
     pid_started: float | None = None
     """psutil's create_time of that process (seconds since the epoch): with the pid it names one process."""
     host: str = ""
+    job: SlurmJob | None = None
+    """The Slurm job the run is in or waits for; while it waits there is no process."""
     created: Timestamp = Field(default_factory=utc_now)
     started: Timestamp | None = None
     """When the first worker began; kept over resumes."""
@@ -314,6 +325,12 @@ class LaunchRequest(Record):
     """Start beside what is on the device instead of waiting in its queue."""
     retries: int = Field(0, ge=0, le=1000)
     """How often the worker may begin anew from the checkpoint after the device failed."""
+    launcher: Literal["local", "slurm"] = "local"
+    """Who starts the worker: this machine at once, or Slurm when it has nodes."""
+    slurm: SlurmSettings | None = None
+    """What Slurm is asked for."""
+    job: SlurmJob | None = None
+    """The job that was submitted."""
     command: list[str] = Field(default_factory=list)
     """The command line that asked."""
 

@@ -5,6 +5,7 @@ Called by the command line, the app and the report. There is no index: the direc
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import shutil
@@ -13,16 +14,27 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.fields import with_changes
 from fmnist_tui.runs import process
-from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory, new_run_id
-from fmnist_tui.runs.records import NOT_QUEUED, SCHEMA_VERSION, LaunchRequest, Result, State, Status, utc_now
+from fmnist_tui.runs.records import (
+    NOT_QUEUED,
+    SCHEMA_VERSION,
+    EventRecord,
+    ExitCode,
+    LaunchRequest,
+    Result,
+    State,
+    Status,
+    utc_now,
+)
+from fmnist_tui.runs.slurm import SlurmSettings
 from fmnist_tui.wording import plain_words
 
 R = TypeVar("R", bound=BaseModel)
@@ -190,8 +202,12 @@ def create_run(
     gpus: int = 1,
     nodes: int = 1,
     rendezvous: str | None = None,
+    launcher: Literal["local", "slurm"] = "local",
+    slurm: SlurmSettings | None = None,
 ) -> RunDirectory:
     """Make a run directory with its configuration, launch request and first status; start it with `start_worker`.
+
+    Where `launcher` is 'slurm', it is queued, and `submit.submit` hands it over as `slurm` asks.
 
     Its worker waits while the device has another run; with `now` it does not. It begins anew from the last
     checkpoint up to `retries` times where the device fails. With `gpus` above 1 it trains on that many, or in that
@@ -205,9 +221,10 @@ def create_run(
         hidden.path.mkdir()
         hidden.checkpoints.mkdir()
         hidden.config.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _write_launch(hidden, device, data_dir, now=now, retries=retries, gpus=gpus, nodes=nodes, rendezvous=rendezvous)
+        how = {"now": now, "retries": retries, "gpus": gpus, "nodes": nodes, "rendezvous": rendezvous}
+        _write_launch(hidden, device, data_dir, **how, launcher=launcher, slurm=slurm)
         status = Status(
-            state=State.STARTING,
+            **_first_state(launcher),
             host=socket.gethostname(),
             epochs=config.training.epochs,
             device=device,
@@ -223,18 +240,15 @@ def create_run(
     return run
 
 
-def _write_launch(
-    run: RunDirectory,
-    device: str,
-    data_dir: Path | None,
-    checkpoint: Literal["last", "previous", "best"] = "last",
-    epochs: int | None = None,
-    now: bool = False,
-    retries: int = 0,
-    gpus: int = 1,
-    nodes: int = 1,
-    rendezvous: str | None = None,
-) -> None:
+def _first_state(launcher: str) -> dict[str, Any]:
+    """How a run begins to wait for its worker."""
+    if launcher == "slurm":
+        return {"state": State.QUEUED, "phase": "being submitted"}
+    return {"state": State.STARTING, "phase": ""}
+
+
+def _write_launch(run: RunDirectory, device: str, data_dir: Path | None, **how: Any) -> None:
+    """The other fields of the LaunchRequest are in `how`."""
     directory = str(data_dir.absolute()) if data_dir else None
     if directory and not _is_unicode(directory):
         raise RunError(f"--data-dir {directory!r}: its name is not Unicode text; give one that is")
@@ -242,13 +256,7 @@ def _write_launch(
     launch = LaunchRequest(
         device=device,
         data_dir=directory,
-        checkpoint=checkpoint,
-        epochs=epochs,
-        now=now,
-        retries=retries,
-        gpus=gpus,
-        nodes=nodes,
-        rendezvous=rendezvous,
+        **how,
         command=[argument if _is_unicode(argument) else ascii(argument) for argument in command],
     )
     replace_bytes(run.launch, launch.to_json().encode())
@@ -270,8 +278,10 @@ def prepare_resume(
     gpus: int = 1,
     nodes: int = 1,
     rendezvous: str | None = None,
+    launcher: Literal["local", "slurm"] = "local",
+    slurm: SlurmSettings | None = None,
 ) -> None:
-    """Make a run that has ended (or was lost) ready for `start_worker` to go on in the same directory.
+    """Make a run that has ended (or was lost) ready for `start_worker`, or `submit.submit`, to go on in its directory.
 
     Raises RunError where it is still at work, has no checkpoint and did not fail before its first, or is
     finished and not given more epochs.
@@ -294,10 +304,12 @@ def prepare_resume(
         raise RunError(f"{run.id}: is finished after {run.status.epochs} epochs; to go on, give more: --epochs N")
     try:
         run.directory.control.unlink(missing_ok=True)
-        _write_launch(run.directory, device, data_dir, checkpoint, epochs, now, retries, gpus, nodes, rendezvous)
+        how: dict[str, Any] = {"now": now, "retries": retries, "gpus": gpus, "nodes": nodes, "rendezvous": rendezvous}
+        how |= {"launcher": launcher, "slurm": slurm}
+        _write_launch(run.directory, device, data_dir, checkpoint=checkpoint, epochs=epochs, **how)
         update = {
-            "state": State.STARTING,
-            "phase": "",
+            **_first_state(launcher),
+            "job": None,
             "pid": None,
             "pid_started": None,
             "host": socket.gethostname(),
@@ -330,6 +342,18 @@ def mark_failed(run: RunDirectory, error: str, exit_code: int) -> None:
     if status is not None and status.state.alive and not process.is_locked(run):
         update = {"state": State.FAILED, "error": error, "exit_code": exit_code, "ended": utc_now(), **NOT_QUEUED}
         replace_bytes(run.status, status.model_copy(update=update).to_json().encode())
+
+
+def mark_stopped(run: RunDirectory, why: str) -> None:
+    """Write down that a run that waits will not be started (again), with an event that says why."""
+    status, _ = _read(run.status, Status)
+    if status is None or not status.state.alive or process.is_locked(run):
+        return
+    update = {"state": State.STOPPED, "phase": "", "exit_code": ExitCode.STOPPED, "ended": utc_now(), **NOT_QUEUED}
+    event = EventRecord(event="stop", step=status.step, epoch=status.epoch, message=why)
+    with contextlib.closing(LineWriter(run.metrics)) as lines:
+        lines.write(event.to_json() + "\n")
+    replace_bytes(run.status, status.model_copy(update=update).to_json().encode())
 
 
 def delete_run(run: Run) -> None:

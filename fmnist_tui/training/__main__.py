@@ -1,6 +1,6 @@
 """The worker: `python -m fmnist_tui.training RUN_DIR` trains one run to its end.
 
-Every launcher starts this: the command line, the app, torchrun, Slurm. It says that it lives and
+Every launcher starts this: the command line, the app, torchrun, a Slurm job. It says that it lives and
 waits for its turn on the device before it imports torch, holds the run's lock, and turns whatever happens into
 the final status and an exit code.
 """
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 import time
 import traceback
 from contextlib import nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +22,10 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.runs import jobs
 from fmnist_tui.runs.files import remove_temporaries
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.process import stop_signals_held
+from fmnist_tui.runs.process import JOB, RENDEZVOUS, stop_signals_held
 from fmnist_tui.runs.records import NOT_QUEUED, SCHEMA_VERSION, ExitCode, LaunchRequest, State, Status
 from fmnist_tui.training.control import CutShort, StopSignal
 from fmnist_tui.training.ending import Ending, rewrite_table
@@ -74,6 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
     if max(status.schema_version, launch.schema_version) > SCHEMA_VERSION:
         print(f"{run.id}: written by a newer fmnist-tui; update this one to train it", file=sys.stderr)
         return ExitCode.USAGE
+    launch = _as_it_is_now(run, launch)
+    if launch.launcher == "slurm" and (joining or (rank is not None and rank.launched)):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm may send it to all; the first worker answers for them
 
     def train_as_rank(reporter: Reporter) -> Ending:
         return _train(run, config, launch, None, reporter, stop_signal, rank)
@@ -97,6 +103,22 @@ def main(arguments: list[str] | None = None) -> int:
         return work(run, config, status, launch, stop_signal)
 
 
+def _as_it_is_now(run: RunDirectory, launch: LaunchRequest) -> LaunchRequest:
+    """The launch request with what only this start knows.
+
+    Where the nodes of a Slurm job meet; and that a start which has written a checkpoint goes on from there when it
+    begins again, not from the one it was once told to.
+    """
+    update: dict[str, object] = {}
+    if RENDEZVOUS in os.environ:
+        update["rendezvous"] = os.environ[RENDEZVOUS]
+    last = run.checkpoint("last")
+    asked = datetime.fromisoformat(launch.time).timestamp()
+    if launch.checkpoint != "last" and last.exists() and last.stat().st_mtime > asked:
+        update["checkpoint"] = "last"
+    return launch.model_copy(update=update)
+
+
 def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchRequest, stop_signal: StopSignal) -> int:
     """Wait for the device and train, with the run's lock held; the final status says how it ended.
 
@@ -104,7 +126,8 @@ def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchReq
     """
     for path in run.written_by_worker:
         remove_temporaries(path)  # of workers that were killed
-    first = {"state": State.STARTING, "phase": "", "beside": None, **NOT_QUEUED}
+    job = jobs.own_job(os.environ[JOB]) if JOB in os.environ else None
+    first = {"state": State.STARTING, "phase": "", "beside": None, "job": job, **NOT_QUEUED}
     reporter = Reporter(run, status.model_copy(update=first))
     with Turn(run, config, launch, reporter, stop_signal) as turn:
         ending = _wait_and_train(run, config, launch, turn, reporter, stop_signal)
@@ -116,6 +139,9 @@ def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchReq
         if ending.retry and reporter.status.retries_used < launch.retries and _paused(reporter, stop_signal):
             _begin_anew(run, turn, reporter)
         reporter.update(**NOT_QUEUED)
+        if ending.state is State.STOPPED and job is not None and stop_signal.received == "SIGTERM":
+            reporter.leave_to_slurm()
+            return ending.code
         reporter.close(ending.state, ending.error if ending.state is State.FAILED else None, ending.code)
         if ending.state is State.FINISHED:
             rewrite_table(run)

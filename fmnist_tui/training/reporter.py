@@ -87,10 +87,17 @@ class Reporter:
 
     def close(self, state: State, error: str | None, exit_code: int) -> None:
         """The last word: the final status. Stops the thread."""
-        self._done.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
-        self.update(state=state, phase="", error=error, exit_code=exit_code, ended=utc_now(), eta_seconds=None)
+        self._last_word(state=state, phase="", error=error, exit_code=exit_code, ended=utc_now())
+
+    def leave_to_slurm(self) -> None:
+        """The last word of a start that Slurm has ended: the run waits for another one. Stops the thread."""
+        assert self.status.job is not None
+        self.event("queue", f"Slurm has ended this start of job {self.status.job.id}; the next one goes on from here")
+        self._last_word(state=State.QUEUED, phase="to go on from its checkpoint", pid=None, pid_started=None)
+
+    def _last_word(self, **values: Any) -> None:
+        self.abandon()
+        self.update(eta_seconds=None, **values)
         self.sync()
         for attempt in range(20):  # a full disk may have room again in a moment; a watcher waits for this word
             if self._write_status():

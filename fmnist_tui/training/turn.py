@@ -59,11 +59,16 @@ class Turn:
         """Return when the run may use a device the option means (`device` says which). Raises LeftQueue.
 
         Gives back the one it had before. Where the queue can't be used (no directory to write to) the run starts
-        at once, with a warning.
+        at once, with a warning. A Slurm job has its devices to itself and starts at once.
         """
         self._leave()
         count = self._launch.gpus
         devices = devices_for(option, count)
+        if self._launch.launcher == "slurm":
+            self.device = devices[0]
+            self.devices = [devices[0]] * count if devices[0].key == "cpu" else devices[:count]
+            self._reporter.update(state=State.STARTING, device=devices[0].name)
+            return
         self._place = place = Place(self._run, devices, count)
         try:
             device = place.take(self._launch.now)

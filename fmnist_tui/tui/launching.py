@@ -10,13 +10,14 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs import process, queue, store
+from fmnist_tui.runs import process, queue, stopping, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.lost import note_loss
-from fmnist_tui.runs.records import ExitCode, Status
-from fmnist_tui.runs.store import RunError
+from fmnist_tui.runs.records import ExitCode
+from fmnist_tui.runs.store import Run, RunError
 
 LOCK_SECONDS = 5.0
 """How long a killed worker's lock is waited for: its threads may hold it a moment longer than its pid lives."""
@@ -84,7 +85,13 @@ def resume(directory: RunDirectory, data_dir: Path | None, children: Children, e
     if run.config is not None:
         _check_data(run.config, data)
     note_loss(run)
-    store.prepare_resume(run, launch.device, data, epochs=epochs, retries=launch.retries, gpus=launch.gpus)
+    how: dict[str, Any] = {"epochs": epochs, "retries": launch.retries, "gpus": launch.gpus}
+    if launch.launcher == "slurm":
+        from fmnist_tui.runs import submit
+
+        submit.resubmit(run, launch.device, data, nodes=launch.nodes, slurm=launch.slurm, **how)
+        return
+    store.prepare_resume(run, launch.device, data, **how)
     _start_worker(directory, children)
 
 
@@ -105,15 +112,18 @@ def _start_worker(run: RunDirectory, children: Children) -> None:
         raise RunError(f"{run.id}: {text}") from None
 
 
-def ask_to_stop(directory: RunDirectory, after_epoch: bool) -> None:
-    """Ask a run's worker to write a checkpoint and end, at once or after this epoch. Raises RunError."""
-    _at_work(directory)
-    process.send_request(directory, "stop_after_epoch" if after_epoch else "stop")
+def ask_to_stop(directory: RunDirectory, after_epoch: bool) -> bool:
+    """Ask a run's worker to write a checkpoint and end, at once or after this epoch. Raises RunError.
+
+    True where the run waited for Slurm and has ended by that.
+    """
+    return stopping.ask(_at_work(directory), after_epoch)
 
 
 def edit(directory: RunDirectory, epochs: int | None, stop_at_accuracy: float | None) -> None:
     """Ask a run's worker to train for other epochs or to a test accuracy. Raises RunError, ValueError."""
-    status = _at_work(directory)
+    status = _at_work(directory).status
+    assert status is not None
     if epochs is not None and epochs < status.epoch:
         raise RunError(f"epochs = {epochs}: the run is in epoch {status.epoch} already; give at least that")
     changes = {"epochs": epochs, "stop_at_accuracy": stop_at_accuracy}
@@ -122,8 +132,7 @@ def edit(directory: RunDirectory, epochs: int | None, stop_at_accuracy: float | 
 
 def kill(directory: RunDirectory) -> None:
     """Kill a run's worker at once and write down that it was. Raises RunError where it is not on this machine."""
-    status = _at_work(directory)
-    if not process.kill_worker(status):
+    if not stopping.kill(_at_work(directory)):
         _at_work(directory)
         raise RunError(f"{directory.id}: can't be killed from here: its worker runs elsewhere or is just starting")
     until = time.monotonic() + LOCK_SECONDS
@@ -136,6 +145,8 @@ def move(directory: RunDirectory, by: int) -> int:
     """Move a queued run by so many places and return the one it has now (1 is the next). Raises RunError."""
     status = store.load_run(directory).status
     place = status.queue_place if status else None
+    if status is not None and status.job is not None and status.state.alive:
+        raise RunError(f"{directory.id}: waits for Slurm, which has an order of its own")
     if place is None:
         raise RunError(f"{directory.id}: is not in the queue any more")
     return queue.move(directory.id, max(1, place + by))
@@ -146,9 +157,9 @@ def delete(directory: RunDirectory) -> None:
     store.delete_run(store.load_run(directory))
 
 
-def _at_work(directory: RunDirectory) -> Status:
-    """The status of a run as it is now; raises RunError where nobody is there to be asked."""
+def _at_work(directory: RunDirectory) -> Run:
+    """A run as it is now, with a status; raises RunError where nobody is there to be asked."""
     run = store.load_run(directory)
     if run.status is None or not run.state.alive:
         raise RunError(f"{directory.id}: is {run.state} already")
-    return run.status
+    return run

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from fmnist_tui.analysis.series import Floats
+from fmnist_tui.runs.queue import place_in_words
 from fmnist_tui.runs.records import EvalRecord, State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import first_line, moment, percent, speed
@@ -270,6 +271,8 @@ def outcome(run: Run, now: datetime) -> list[Note]:
         return [Note("error", epoch, f"{run.problem[:1].upper()}{run.problem[1:]}.")]
     if state is State.FINISHED:
         return [_finished(run, epoch)]
+    if state is State.QUEUED and status is not None and status.job is not None:
+        return [Note("info", epoch, f"Queued: {place_in_words(status)}.")]
     if state is State.QUEUED:
         device = f" on {status.device}" if status and status.device not in ("", "auto") else ""
         return [Note("info", epoch, f"Queued: it starts when what runs before it{device} has ended.")]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import filelock
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.runs import stopping
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import State
 from fmnist_tui.runs.store import Run
@@ -123,14 +124,16 @@ class Steering:
     async def _stop(self, run: Run) -> None:
         from fmnist_tui.tui.screens.dialogs import stop_dialog
 
-        here = run.status is not None and run.status.host == socket.gethostname()
+        here = stopping.killable(run, socket.gethostname())
         how = await self.app.push_screen_wait(stop_dialog(run, here))
         title = f"{run.name} was not stopped"
         if how == "kill":
             await self._try(title, launching.kill, run.directory)
             self._done(f"{run.name} was killed. r resumes it from its last checkpoint.")
         elif how in ("now", "after_epoch"):
-            await self._try(title, launching.ask_to_stop, run.directory, how == "after_epoch")
+            if await self._try(title, launching.ask_to_stop, run.directory, how == "after_epoch"):
+                self._done(f"{run.name} was taken out of Slurm's queue. r submits it again.")
+                return
             what = "stop after this epoch" if how == "after_epoch" else "stop with a checkpoint"
             self._done(f"{run.name} was asked to {'leave the queue' if run.state is State.QUEUED else what}.")
 

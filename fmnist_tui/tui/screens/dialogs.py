@@ -88,6 +88,10 @@ class ChoiceDialog(Dialog[str]):
 
 def stop_dialog(run: Run, here: bool) -> ChoiceDialog:
     """How to stop a run; a worker on another machine (`here` is False) can be asked but not killed."""
+    if run.state is State.QUEUED and run.status is not None and run.status.job is not None:
+        cancel = Choice("n", "Cancel its job", "Nothing of the run is lost; r submits it again.", "now")
+        title = f"{run.name} waits for Slurm job {run.status.job.id}"
+        return ChoiceDialog(title, "", [cancel, Choice("k", "Let it wait", "", "keep")])
     if run.state is State.QUEUED:
         leave = Choice("n", "Take it out of the queue", "Nothing of it is lost; r puts it back, at the end.", "now")
         return ChoiceDialog(f"{run.name} waits for its device", "", [leave, Choice("k", "Keep it there", "", "keep")])
@@ -97,7 +101,9 @@ def stop_dialog(run: Run, here: bool) -> ChoiceDialog:
         Choice("n", "Now, with a checkpoint", "After the step at work; r goes on from there.", "now"),
         Choice("a", "After this epoch", "Evaluates and saves first.", "after_epoch"),
     ]
-    if here:
+    if run.status is not None and run.status.job is not None:
+        choices.append(Choice("k", "Cancel its job", "Slurm gives it half a minute to save, then kills it.", "kill"))
+    elif here:
         choices.append(Choice("k", "Kill it", "At once; what it did since its last checkpoint is lost.", "kill"))
     return ChoiceDialog(f"Stop {run.name}?", again + where, choices)
 

@@ -37,7 +37,7 @@ def describe(run: Run, now: datetime, glyphs: Glyphs) -> list[tuple[str, str]]:
         lines.append((f"Its worker is gone without a word ({cause}); last heard of {heard}.", "warning"))
     dot = f" {glyphs.dot} "
     lines.append((dot.join(fact for fact in _facts(run, status, now, glyphs) if fact), ""))
-    lines.append((_what_to_press(run.state), "foreground-muted"))
+    lines.append((_what_to_press(run), "foreground-muted"))
     return lines
 
 
@@ -81,7 +81,10 @@ def _accuracies(status: Status) -> str:
     return f"test {status.test_accuracy:.2f} %{best}"
 
 
-def _what_to_press(state: State) -> str:
+def _what_to_press(run: Run) -> str:
+    state = run.state
+    if state is State.QUEUED and run.status is not None and run.status.job is not None:
+        return "Slurm starts it; s cancels its job"
     if state is State.QUEUED:
         return "it starts by itself; + and - move it in the queue, s takes it out"
     if state.alive:

@@ -1,0 +1,106 @@
+"""Hand a run to Slurm through submitit, which is imported only here and within the job.
+
+Called by the command line and the app, for runs whose launch.json says `slurm`; `slurm_job` is what then runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from fmnist_tui.runs import jobs, store
+from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.process import status_noted
+from fmnist_tui.runs.records import LaunchRequest, SlurmJob
+from fmnist_tui.runs.slurm import SlurmSettings
+from fmnist_tui.runs.slurm_job import RunJob
+from fmnist_tui.runs.store import Run, RunError, last_launch
+
+CORES_PER_RANK = 2
+"""One for training, one for the heartbeat, the samples and the checkpoints' writer."""
+
+
+def check_slurm() -> None:
+    """Raises RunError where no job can be submitted from this machine, before anything is made."""
+    if importlib.util.find_spec("submitit") is None:
+        raise RunError("--launcher slurm: needs submitit, which is not installed; pip install 'fmnist-tui[slurm]'")
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise RunError("--launcher slurm: sbatch and srun are not here; submit from a login node of the cluster")
+
+
+def submit(run: RunDirectory, cluster: Literal["slurm", "local"] = "slurm") -> SlurmJob:
+    """Submit a job that trains the run as its launch.json says, and write its id into launch.json and status.json.
+
+    'local' has submitit start the job's process on this machine instead. Raises RunError with Slurm's own words
+    where it refuses.
+    """
+    import submitit
+
+    launch = last_launch(run)
+    settings = launch.slurm or SlurmSettings()
+    run.slurm.mkdir(exist_ok=True)
+    options = {f"{cluster}_max_num_timeout": settings.requeues} if cluster == "slurm" else {}
+    with status_noted(run) as write_down:
+        try:
+            executor = submitit.AutoExecutor(folder=run.slurm, cluster=cluster, **options)
+            executor.update_parameters(**_parameters(run, launch, settings))
+            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises as well
+                submitted = executor.submit(RunJob(str(run.path)))
+        except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+            raise RunError(f"Slurm refused the job: {_reason(str(error))}") from None
+        except OSError as error:
+            raise RunError(f"the job could not be submitted: {error.strerror}: {error.filename}") from None
+        job = jobs.own_job(submitted.job_id)
+        write_down(job=job, phase="")
+    replace_bytes(run.launch, launch.model_copy(update={"job": job}).to_json().encode())
+    return job
+
+
+def resubmit(run: Run, device: str, data_dir: Path | None, **how: Any) -> SlurmJob:
+    """`store.prepare_resume` and `submit`; where Slurm refuses, the run stays as it was. Raises RunError."""
+    check_slurm()
+    before = {path: path.read_bytes() for path in (run.directory.status, run.directory.launch) if path.exists()}
+    store.prepare_resume(run, device, data_dir, **how, launcher="slurm")
+    try:
+        return submit(run.directory)
+    except RunError:
+        for path, content in before.items():
+            replace_bytes(path, content)
+        raise
+
+
+def _reason(error: str) -> str:
+    """sbatch's message without its own name, on one line."""
+    lines = [line.strip().removeprefix("sbatch: error: ").removeprefix("sbatch: ") for line in error.splitlines()]
+    return "; ".join(line for line in lines if line) or "without a word"
+
+
+def _parameters(run: RunDirectory, launch: LaunchRequest, settings: SlurmSettings) -> dict[str, Any]:
+    """submitit's parameters: one task on each node, which starts that node's ranks itself."""
+    cores = settings.cpus_per_task or CORES_PER_RANK * launch.gpus
+    wants_gpus = launch.device != "cpu" and settings.gres is None
+    more = {"requeue": True}  # also where the cluster's default is not to
+    if settings.reservation is not None:
+        more["reservation"] = settings.reservation  # type: ignore[assignment]
+    parameters: dict[str, Any] = {
+        "name": run.id,
+        "nodes": launch.nodes,
+        "tasks_per_node": 1,
+        "gpus_per_node": launch.gpus if wants_gpus else None,
+        "cpus_per_task": cores,
+        "timeout_min": settings.time,
+        "slurm_signal_delay_s": settings.signal_seconds,
+        "slurm_setup": ["export PYTHONSAFEPATH=1", *settings.setup],  # as `process.start_worker` does
+        "slurm_additional_parameters": more,
+        "slurm_srun_args": [f"--cpus-per-task={cores}"],  # srun does not take it from sbatch any more (22.05)
+    }
+    for key in ("partition", "account", "qos", "mem", "constraint", "nodelist", "exclude", "gres"):
+        parameters[f"slurm_{key}"] = getattr(settings, key)
+    if settings.exclusive:
+        parameters["slurm_exclusive"] = True
+    return parameters

@@ -1,0 +1,87 @@
+"""A Slurm job's inside, by submitit's local executor: its processes on this machine, its signals, its requeue."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fmnist_tui.runs import store, submit
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.process import process_started
+from fmnist_tui.runs.records import State
+from tests.process.test_ranks import LONG, config, events
+from tests.process.test_worker import one_thread, status_of, steps_of, wait_until
+
+__all__ = ["one_thread"]  # a fixture
+Submit = Callable[..., tuple[RunDirectory, psutil.Process]]
+
+
+@pytest.fixture
+def submitted(runs_dir: Path) -> Iterator[Submit]:
+    """Submits a run: its directory, and submitit's controller of the job. Leaves no process behind."""
+    controllers: list[psutil.Process] = []
+
+    def start(**training: Any) -> tuple[RunDirectory, psutil.Process]:
+        run = store.create_run(runs_dir, config(**training), device="cpu", launcher="slurm")
+        assert status_of(run).state is State.QUEUED and store.load_run(run).state is State.QUEUED
+        job = submit.submit(run, "local")
+        assert store.last_launch(run).job == job == status_of(run).job
+        controllers.append(psutil.Process(int(job.id)))
+        return run, controllers[-1]
+
+    yield start
+    for controller in controllers:
+        if process_started(controller.pid) is not None:
+            for left in [*controller.children(recursive=True), controller]:
+                left.kill()
+
+
+def task_of(controller: psutil.Process) -> psutil.Process:
+    (task,) = controller.children()
+    return task
+
+
+def test_preemption_saves_requeues_and_goes_on_to_the_end(submitted: Submit) -> None:
+    """submitit's own signal, as Slurm sends it before a job's time is up; then no step is missing and none is twice."""
+    run, controller = submitted(max_steps=9, epochs=4, checkpoint_seconds=0.2)
+    wait_until(lambda: status_of(run).step >= 1 and run.checkpoint("last").exists(), "a step and a checkpoint")
+    task = task_of(controller)
+    task.send_signal(signal.SIGUSR2)
+    wait_until(lambda: status_of(run).state is State.QUEUED, "the run waits again")
+    waiting = status_of(run)
+    assert waiting.pid is None and waiting.step < 9 and store.load_run(run).state is State.QUEUED
+    wait_until(lambda: not status_of(run).state.alive, "the end")
+    finished = store.load_run(run)
+    assert finished.state is State.FINISHED and finished.result is not None and finished.result.starts == 2
+    lines = [line["step"] for line in steps_of(run) if line["kind"] == "train"]
+    assert lines == list(range(1, 10))
+    assert [event.rpartition(" on ")[0] for event in events(run, "resume")] == [
+        f"going on from epoch {waiting.epoch}, step {waiting.step}"
+    ]
+    wait_until(lambda: process_started(controller.pid) is None, "the job's end")
+
+
+def test_a_cancelled_job_stops_with_a_checkpoint(submitted: Submit) -> None:
+    run, controller = submitted(**LONG)
+    wait_until(lambda: status_of(run).step >= 2, "steps")
+    worker = status_of(run).pid
+    assert worker is not None and psutil.Process(worker).ppid() == task_of(controller).pid
+    os.kill(controller.pid, signal.SIGINT)  # what submitit's LocalJob.cancel does
+    wait_until(lambda: status_of(run).state is State.STOPPED, "the stop")
+    wait_until(lambda: process_started(worker) is None, "the worker's end")
+    assert run.checkpoint("last").exists() and status_of(run).exit_code == 130
+
+
+def test_a_worker_that_dies_is_written_down_by_its_job(submitted: Submit) -> None:
+    run, controller = submitted(**LONG)
+    wait_until(lambda: status_of(run).pid is not None, "a worker")
+    psutil.Process(status_of(run).pid).kill()
+    wait_until(lambda: status_of(run).state is State.FAILED, "the word of its death")
+    assert "the worker was killed by SIGKILL" in (status_of(run).error or "")
+    wait_until(lambda: process_started(controller.pid) is None, "the job's end")
