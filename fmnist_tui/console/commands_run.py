@@ -250,7 +250,7 @@ def _start(where: Where, now: bool, retries: int, detach: bool, json: bool) -> S
     from fmnist_tui.console.launch import Start
     from fmnist_tui.runs.slurm import slurm_settings
 
-    device, gpus, nodes = where.device or "auto", where.gpus or "1", where.nodes or 1
+    device, gpus, nodes = where.device or "auto", where.gpus or "1", 1 if where.nodes is None else where.nodes
     configure.check_slurm_settings(where.slurm, where.launcher or "local")
     slurm = None
     if where.launcher == "slurm":

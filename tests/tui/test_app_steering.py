@@ -13,9 +13,9 @@ from synthetic import RunMaker, drawn, until, until_drawn, wait_for, write_resul
 from textual.widgets import Input
 
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import process, queue, store
+from fmnist_tui.runs import jobs, process, queue, store
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import ControlRequest, LaunchRequest, State
+from fmnist_tui.runs.records import ControlRequest, LaunchRequest, SlurmJob, State
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.messages import RunActionRequested, StartRequested
 from fmnist_tui.tui.screens.dialogs import ChoiceDialog, EditDialog, MessageDialog
@@ -148,6 +148,26 @@ async def test_a_queued_run_shows_its_place_and_can_be_moved_and_taken_out(
         await until_drawn(pilot, "densenet was asked to leave the queue.")
         run = RunDirectory(app.runs_dir / "20261101-000007-densenet-aaaa")
         assert [request.request for request in requests(run)] == ["stop"]
+
+
+async def test_a_run_that_waits_for_slurm_says_so_and_its_job_can_be_cancelled(
+    app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = {"12": jobs.JobView("PENDING", "Priority")}
+    monkeypatch.setattr(jobs, "look", lambda job, now=False: views[job.id])
+    monkeypatch.setattr(jobs, "last_seen", lambda job: views[job.id])
+    monkeypatch.setattr(jobs, "cancel_pending", lambda job: views.update({job.id: jobs.JobView("CANCELLED")}) is None)
+    maker.make("wrn", State.QUEUED, epoch=0, pid=None, job=SlurmJob(id="12"), device="auto")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(
+            pilot, "◌ queued", "Slurm job 12, pending (others go first)", "Slurm starts it; s cancels its job"
+        )
+        await pilot.press("plus")
+        await until_drawn(pilot, "waits for Slurm, which has an", "order of its own")
+        await pilot.press("enter", "s")
+        await until_drawn(pilot, "wrn waits for Slurm job 12", "Cancel its job")
+        await pilot.press("n")
+        await until_drawn(pilot, "wrn was taken out of Slurm's queue.", "■ stopped")
 
 
 async def test_delete_asks(app: FmnistApp, maker: RunMaker) -> None:

@@ -22,7 +22,7 @@ from fmnist_tui.console.live import LiveView
 from fmnist_tui.console.views import JsonView, PlainView
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, follow
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import process, store
+from fmnist_tui.runs import lost, process, store
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EvalRecord, EventRecord, ExitCode, Record, State, Status, TrainRecord
@@ -239,10 +239,10 @@ def test_exit_codes(run: RunDirectory, state: State, written: int | None, code: 
 
 
 def test_the_log_tail_is_short_and_survives_bytes_that_are_no_text(run: RunDirectory) -> None:
-    assert watch.log_tail(run) == ""
+    assert lost.log_tail(run) == ""
     run.worker_log.write_bytes(b"x" * 9000 + b"\n" + b"\n".join(b"line %d \xff" % n for n in range(30)))
-    tail = watch.log_tail(run).splitlines()
-    assert len(tail) == watch.LOG_TAIL_LINES and tail[-1].startswith("line 29 ")
+    tail = lost.log_tail(run).splitlines()
+    assert len(tail) == lost.LOG_TAIL_LINES and tail[-1].startswith("line 29 ")
 
 
 # --- following a run of somebody's
