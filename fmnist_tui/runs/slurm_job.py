@@ -45,6 +45,7 @@ class RunJob:
     def __call__(self) -> None:
         """Have the run trained and leave with the worker's exit code; a requeued job begins here again."""
         import submitit
+        from submitit.core.utils import UncompletedJobError
 
         place = submitit.JobEnvironment()
         run = RunDirectory(Path(self.run))
@@ -59,8 +60,12 @@ class RunJob:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._pass_on)
         self._worker = start_worker(run)
-        while self._worker.poll() is None:
-            time.sleep(LOOK_SECONDS)
+        try:
+            while self._worker.poll() is None:
+                time.sleep(LOOK_SECONDS)
+        except UncompletedJobError:  # submitit's handler has had the worker stopped, and will not requeue
+            store.mark_stopped(run, f"job {place.job_id} was at its time limit once more than slurm.requeues allows")
+            raise
         code = _noted(run, self._worker.returncode)
         if _awaits_slurm(run):
             _after_signal(run, place)

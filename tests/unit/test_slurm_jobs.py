@@ -431,3 +431,9 @@ def test_a_stopped_run_is_not_marked_again(runs_dir: Path) -> None:
     run = made(runs_dir, state=State.FINISHED, ended=utc_now())
     store.mark_stopped(run.directory, "too late")
     assert store.load_run(run.directory).state is State.FINISHED and not run.directory.metrics.exists()
+
+
+def test_the_docs_name_every_setting() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "distributed.md").read_text()
+    section = page.partition("## Slurm")[2].partition("## Sweeps")[0]
+    assert [key for key in SlurmSettings.model_fields if f"`{key}`" not in section] == []
