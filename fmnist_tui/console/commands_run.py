@@ -255,6 +255,7 @@ def _start(where: Where, now: bool, retries: int, detach: bool, json: bool) -> S
     slurm = None
     if where.launcher == "slurm":
         count = configure.check_job(gpus, device, where.rendezvous, now, nodes)
+        device = "cuda" if device == "auto" else device  # a node whose driver is broken must not train on its CPU
         slurm = slurm_settings(where.slurm, where.slurm_before)
     else:
         configure.check_device(device)

@@ -78,6 +78,8 @@ def _state_rows(run: Run, status: Status) -> Rows:
     ]
     if status.beside:
         rows.append(("beside", f"{status.beside} (--now)"))
+    if status.job is not None:
+        rows.append(("Slurm job", status.job.id))
     if run.state is State.QUEUED:
         rows += [("queue", words.queued(status)), ("process", str(status.pid or words.NOTHING))]
     elif run.state.alive:

@@ -86,11 +86,12 @@ class _Known:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.wanted: dict[str, float] = {}
-        """When each job was last wanted; those that nobody wants any more are not asked about."""
-        self.views: dict[str, JobView] = {}
         self.asked_at: dict[str, float] = {}
-        self.rest_until = 0.0
+        """By user; when an answer came, or is not to be asked for before."""
+        self.answers: dict[str, dict[str, JobView] | None] = {}
+        """By user and job."""
+        self.views: dict[str, JobView] = {}
+        """By job, what was said last."""
 
 
 _known = _Known()
@@ -99,30 +100,23 @@ _known = _Known()
 def look(job: SlurmJob, now: bool = False) -> JobView | None:
     """What Slurm says of a job, ASK_SECONDS old at most (0 with `now`); None where it can't be asked.
 
-    Other people's jobs are asked about too, but one that is not shown is not taken for gone.
+    One question is for all jobs of a user. Other people's jobs are asked about too, but one that is not shown is not
+    taken for gone.
     """
-    at = time.monotonic()
+    user = job.user or _user()
     with _known.lock:
-        _known.wanted[job.id] = at
         old = _known.views.get(job.id)
         if old is not None and old.ended and not now:
             return old
-        fresh = at - _known.asked_at.get(job.id, -ASK_SECONDS) < ASK_SECONDS
-        if not now and (fresh or at < _known.rest_until):
-            return old
-        wanted = [other for other, when in _known.wanted.items() if at - when < 2 * ASK_SECONDS]
-        answers = _ask(wanted)
-        if answers is None:
-            _known.rest_until = at + REST_SECONDS
+        at = time.monotonic()
+        if now or user not in _known.asked_at or at - _known.asked_at[user] >= ASK_SECONDS:
+            answer = _known.answers[user] = _ask(user)
+            _known.asked_at[user] = at if answer is not None else at + REST_SECONDS
+        answer = _known.answers[user]
+        if answer is None or (job.id not in answer and user != _user()):
             return None
-        for other in wanted:
-            _known.asked_at[other] = at
-        _known.views.update(answers)
-        if job.id not in answers:
-            if job.user not in ("", _user()):
-                return None
-            _known.views[job.id] = _ended_view(job.id)
-        return _known.views[job.id]
+        view = _known.views[job.id] = answer.get(job.id) or _ended_view(job.id)
+        return view
 
 
 def last_seen(job: SlurmJob) -> JobView | None:
@@ -150,11 +144,10 @@ def _user() -> str:
         return ""
 
 
-def _ask(ids: list[str]) -> dict[str, JobView] | None:
-    """squeue's answer; ended jobs are in it for some minutes. None where there is none."""
-    command = ["squeue", "--noheader", "--states=all", "--format=%i|%T|%r", "--jobs=" + ",".join(ids)]
-    done = _run(command)
-    if done is None or (done.returncode != 0 and "Invalid job id" not in done.stderr):
+def _ask(user: str) -> dict[str, JobView] | None:
+    """squeue's answer for a user's jobs; ended ones are in it for some minutes. None where there is none."""
+    done = _run(["squeue", "--noheader", "--states=all", "--format=%i|%T|%r", f"--user={user}"])
+    if done is None or done.returncode != 0:
         return None
     rows = [line.strip().split("|", 2) for line in done.stdout.splitlines()]
     return {row[0]: JobView(row[1], row[2]) for row in rows if len(row) == 3}

@@ -50,7 +50,7 @@ def submit(run: RunDirectory, cluster: Literal["slurm", "local"] = "slurm") -> S
             executor = submitit.AutoExecutor(folder=run.slurm, cluster=cluster, **options)
             executor.update_parameters(**_parameters(run, launch, settings))
             with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises as well
-                submitted = executor.submit(RunJob(str(run.path)))
+                submitted = executor.submit(RunJob(str(run.path.absolute())))
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
             raise RunError(f"Slurm refused the job: {_reason(str(error))}") from None
         except OSError as error:
@@ -77,7 +77,8 @@ def resubmit(run: Run, device: str, data_dir: Path | None, **how: Any) -> SlurmJ
 def _reason(error: str) -> str:
     """sbatch's message without its own name, on one line."""
     lines = [line.strip().removeprefix("sbatch: error: ").removeprefix("sbatch: ") for line in error.splitlines()]
-    return "; ".join(line for line in lines if line) or "without a word"
+    hint = "; --device cpu asks for no GPU, --set slurm.gres=... for those of a kind" if "gres" in error.lower() else ""
+    return ("; ".join(line for line in lines if line) or "without a word") + hint
 
 
 def _parameters(run: RunDirectory, launch: LaunchRequest, settings: SlurmSettings) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.monitor import list_gpus
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import NOT_QUEUED, ExitCode, LastWord, LaunchRequest, State, Status
 from fmnist_tui.training.control import StopSignal
@@ -89,6 +90,9 @@ def start_ranks(
     devices = [device.name for device in turn.devices]
     if len(devices) < launch.gpus:
         there = f"there {'is' if len(devices) == 1 else 'are'} {len(devices)} ({', '.join(devices)})"
+        found = list_gpus()
+        if not found.gpus:  # the device is only the one that was asked for
+            there = found.problem or "this machine has no GPU"
         return Ending(State.FAILED, f"--gpus {launch.gpus}: {there}", ExitCode.USAGE)
     word = launcher.run_ranks(run, launch, devices, reporter, stop_signal, joining)
     return Ending(word.state, word.error, word.exit_code, deleted=not run.marker.exists())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -190,6 +191,7 @@ def test_a_job_is_asked_for_as_the_options_say(
         assert f"#SBATCH --{flag}" in lines
     assert "#SBATCH --requeue" in lines and "module load cuda" in lines
     launch, status = store.last_launch(run), store.read_status(run)
+    assert launch.device == "cuda", "a job that meets no GPU fails"
     assert launch.launcher == "slurm" and launch.job == status.job == jobs.own_job("77")  # type: ignore[union-attr]
     assert store.load_run(run).config == load_preset("wrn").model_copy(  # Slurm's settings are none of the run's
         update={"data": store.load_run(run).config.data}  # type: ignore[union-attr]
@@ -216,6 +218,14 @@ def test_a_refused_job_leaves_a_resumed_run_as_it_was(runs_dir: Path, program: P
     assert (run.status.read_bytes(), run.launch.read_bytes()) == before
 
 
+def test_a_cluster_without_such_gpus_gets_a_hint(
+    capsys: pytest.CaptureFixture[str], runs_dir: Path, program: Program
+) -> None:
+    program("sbatch", 'echo "sbatch: error: Invalid generic resource (gres) specification" >&2; exit 1')
+    said = refused(capsys, runs_dir, "--launcher=slurm")
+    assert "Invalid generic resource (gres) specification; --device cpu asks for no GPU" in said
+
+
 def test_the_runs_of_a_sweep_that_slurm_refuses_are_gone_and_the_others_stay(
     capsys: pytest.CaptureFixture[str], runs_dir: Path, program: Program
 ) -> None:
@@ -239,7 +249,7 @@ def test_the_runs_of_a_sweep_that_slurm_refuses_are_gone_and_the_others_stay(
         ("echo '12|COMPLETING|None'", State.QUEUED),
         ("echo '12|CANCELLED|None'", State.LOST),
         ("echo '12|TIMEOUT|TimeLimit'", State.LOST),
-        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", State.LOST),
+        ("echo '13|RUNNING|None'", State.LOST),
         ("echo 'Unable to contact slurm controller' >&2; exit 1", State.QUEUED),
     ],
 )
@@ -276,15 +286,14 @@ def test_a_silent_worker_is_lost_unless_slurm_still_has_its_job(answer: str, sta
 
 def test_slurm_is_asked_seldom_and_for_all_at_once(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = program("squeue", "echo '12|PENDING|Priority'; echo '13|RUNNING|None'")
-    jobs.look(job("12"))
-    jobs.look(job("13"))
     for _ in range(5):
-        assert jobs.look(job("12")) == jobs.JobView("PENDING", "Priority") and jobs.look(job("13")).state == "RUNNING"  # type: ignore[union-attr]
-    asked = calls.read_text().splitlines()
-    assert len(asked) == 2 and asked[1].endswith("--jobs=12,13")
+        assert jobs.look(job("12")) == jobs.JobView("PENDING", "Priority")
+        assert jobs.look(job("13")) == jobs.JobView("RUNNING", "None")
+    (asked,) = calls.read_text().splitlines()
+    assert asked.endswith(f"--user={getpass.getuser()}")
     monkeypatch.setattr(jobs, "ASK_SECONDS", 0.0)
     jobs.look(job("12"))
-    assert len(calls.read_text().splitlines()) == 3
+    assert len(calls.read_text().splitlines()) == 2
 
 
 def test_a_controller_that_does_not_answer_is_left_alone_for_a_while(program: Program) -> None:
