@@ -16,7 +16,7 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import process, queue, stopping, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.lost import note_loss
-from fmnist_tui.runs.records import ExitCode
+from fmnist_tui.runs.records import ExitCode, State
 from fmnist_tui.runs.store import Run, RunError
 
 LOCK_SECONDS = 5.0
@@ -130,15 +130,21 @@ def edit(directory: RunDirectory, epochs: int | None, stop_at_accuracy: float | 
     process.send_request(directory, "edit", **{key: value for key, value in changes.items() if value is not None})
 
 
-def kill(directory: RunDirectory) -> None:
-    """Kill a run's worker at once and write down that it was. Raises RunError where it is not on this machine."""
+def kill(directory: RunDirectory) -> bool:
+    """Kill a run's worker at once and write down that it was. Raises RunError where it is not on this machine.
+
+    False where its Slurm job had the time to save.
+    """
     if not stopping.kill(_at_work(directory)):
         _at_work(directory)
         raise RunError(f"{directory.id}: can't be killed from here: its worker runs elsewhere or is just starting")
     until = time.monotonic() + LOCK_SECONDS
     while process.is_locked(directory) and time.monotonic() < until:
         time.sleep(0.05)
+    if store.load_run(directory).state is State.STOPPED:
+        return False
     store.mark_failed(directory, "killed from the app; what came after the last checkpoint is lost", ExitCode.STOPPED)
+    return True
 
 
 def move(directory: RunDirectory, by: int) -> int:

@@ -128,8 +128,8 @@ class Steering:
         how = await self.app.push_screen_wait(stop_dialog(run, here))
         title = f"{run.name} was not stopped"
         if how == "kill":
-            await self._try(title, launching.kill, run.directory)
-            self._done(f"{run.name} was killed. r resumes it from its last checkpoint.")
+            killed = await self._try(title, launching.kill, run.directory)
+            self._done(f"{run.name} {'was killed' if killed else 'stopped'}. r resumes it from its last checkpoint.")
         elif how in ("now", "after_epoch"):
             if await self._try(title, launching.ask_to_stop, run.directory, how == "after_epoch"):
                 self._done(f"{run.name} was taken out of Slurm's queue. r submits it again.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -157,17 +158,20 @@ async def test_a_run_that_waits_for_slurm_says_so_and_its_job_can_be_cancelled(
     monkeypatch.setattr(jobs, "look", lambda job, now=False: views[job.id])
     monkeypatch.setattr(jobs, "last_seen", lambda job: views[job.id])
     monkeypatch.setattr(jobs, "cancel_pending", lambda job: views.update({job.id: jobs.JobView("CANCELLED")}) is None)
-    maker.make("wrn", State.QUEUED, epoch=0, pid=None, job=SlurmJob(id="12"), device="auto")
+    submitted = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+    maker.make("wrn", State.QUEUED, epoch=0, pid=None, job=SlurmJob(id="12"), heartbeat=submitted)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_drawn(
             pilot, "◌ queued", "Slurm job 12, pending (others go first)", "Slurm starts it; s cancels its job"
         )
-        await pilot.press("plus")
-        await until_drawn(pilot, "waits for Slurm, which has an", "order of its own")
-        await pilot.press("enter", "s")
+        assert "Sooner" not in drawn(app)[-1], "Slurm has an order of its own"
+        await pilot.press("enter")
+        await until_drawn(pilot, "queued, Slurm job 12, pending", "Queued: Slurm job 12, pending (others go first).")
+        assert not any("heartbeat" in line or "Starting" in line for line in drawn(app)), "nobody is there yet"
+        await pilot.press("s")
         await until_drawn(pilot, "wrn waits for Slurm job 12", "Cancel its job")
         await pilot.press("n")
-        await until_drawn(pilot, "wrn was taken out of Slurm's queue.", "■ stopped")
+        await until_drawn(pilot, "wrn was taken out of Slurm's queue.", "■ wrn")
 
 
 async def test_delete_asks(app: FmnistApp, maker: RunMaker) -> None:

@@ -284,7 +284,7 @@ class RunScreen(FeedScreen):
         if run is None:
             return []
         notes = narration.narrate(self.data, narration.surroundings(run, self._narrated_ghost))
-        if run.state.alive and not notes and self.data.is_empty:
+        if run.state.at_work and not notes and self.data.is_empty:
             phase = run.status.phase if run.status else ""
             notes = [narration.Note("info", 0, f"Starting: {phase or 'loading data'}.")]
         return [*narration.outcome(run, self._now()), *notes] or [HINT]

@@ -28,6 +28,7 @@ from fmnist_tui.tui.format import (
     number,
     percent,
     progress,
+    queued,
     shorten,
     speed,
 )
@@ -89,7 +90,8 @@ def _identity(standing: Standing, run: Run, status: Status, now: datetime, width
     style = STATE_STYLES[run.state] if not standing.deleted else "error"
     words = _state_words(run, status) if not standing.deleted else "deleted"
     silence = seconds_since(status.heartbeat, now.astimezone(UTC))
-    if run.state.alive and silence > SILENT_SECONDS and not standing.deleted:
+    waits = status.job is not None and status.pid is None  # for Slurm: there is nobody yet to be heard of
+    if run.state.alive and silence > SILENT_SECONDS and not standing.deleted and not waits:
         words = f"{run.state}, but no heartbeat for {duration(silence)}"
         style = "warning"
     name = shorten(run.name, 24, glyphs.ellipsis)
@@ -104,6 +106,8 @@ def _identity(standing: Standing, run: Run, status: Status, now: datetime, width
 
 
 def _state_words(run: Run, status: Status) -> str:
+    if run.state is State.QUEUED and status.job is not None:
+        return f"queued, {queued(status)}"
     device = "" if status.device in ("", "auto") else f" on {status.device}"
     if run.state.alive and status.phase not in ("", "training"):
         return f"{run.state}{device}, {status.phase}"
