@@ -91,6 +91,12 @@ def resume(directory: RunDirectory, data_dir: Path | None, children: Children, e
 
         submit.resubmit(run, launch.device, data, nodes=launch.nodes, slurm=launch.slurm, **how)
         return
+    if launch.nodes > 1:
+        alone = f"fmnist-tui run resume {run.id}"
+        raise RunError(
+            f"{run.id}: trains on {launch.nodes} machines, which the app can't start. Type `{alone} --nnodes "
+            f"{launch.nodes} --rdzv {launch.rendezvous}`, or `{alone}` for this machine alone"
+        )
     store.prepare_resume(run, launch.device, data, **how)
     _start_worker(directory, children)
 

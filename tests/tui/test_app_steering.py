@@ -254,6 +254,20 @@ async def test_a_finished_run_is_resumed_for_more_epochs(
     assert resumed.epochs == 12
 
 
+async def test_a_run_of_several_machines_is_resumed_on_the_command_line(
+    app: FmnistApp, maker: RunMaker, workers: list[RunDirectory]
+) -> None:
+    run = maker.make("quick", State.STOPPED, epoch=3)
+    run.checkpoint("last").write_bytes(b"weights")
+    launch = LaunchRequest(nodes=2, rendezvous="10.0.0.1:29500")
+    run.launch.write_text(launch.to_json())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "■ stopped")
+        await pilot.press("r")
+        await until_drawn(pilot, "quick was not resumed", "trains on 2 machines", "--nnodes 2", "10.0.0.1:29500")
+    assert workers == [] and store.last_launch(run) == launch, "nothing was changed"
+
+
 async def test_what_cannot_be_resumed_says_why(app: FmnistApp, maker: RunMaker, workers: list[RunDirectory]) -> None:
     run = maker.make("wrn", State.STOPPED, epoch=9)
     run.checkpoint("last").write_bytes(b"weights")
