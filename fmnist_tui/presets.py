@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import re
-import tempfile
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,13 +162,11 @@ def save_preset(config: RunConfig, name: str, overwrite: bool = False) -> Path:
 
 def _replace_text(path: Path, text: str) -> None:
     """Write a file in one step: its old content or the new, and nothing beside it where that fails."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
-        temporary = Path(file.name)
-        try:
-            file.write(text)
-            file.close()
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

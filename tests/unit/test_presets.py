@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -344,6 +343,8 @@ def test_what_is_saved_loads(tmp_path: Path) -> None:
     assert loaded.reference == load_preset("wrn").reference
     assert find_presets()["mine"].origin == "user"
     assert names_in(path.parent) == ["mine.toml"]
+    (path.parent / "another").touch()
+    assert path.stat().st_mode == (path.parent / "another").stat().st_mode, "as the user's umask has it"
 
 
 def test_a_preset_is_overwritten_only_on_demand() -> None:
@@ -362,27 +363,13 @@ def test_a_preset_that_would_be_shadowed_is_not_saved(local: Path) -> None:
     assert not paths.user_presets_dir().exists()
 
 
-class FullDisk:
-    """Stands in for NamedTemporaryFile: takes a few characters, then has no space."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.file = REAL_TEMPORARY_FILE(*arguments, **options)
-
-    def __enter__(self) -> FullDisk:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.file, name)
-
-    def write(self, text: str) -> int:
-        self.file.write(text[:20])
-        raise OSError(28, "No space left on device")
+WRITE_TEXT = Path.write_text
 
 
-REAL_TEMPORARY_FILE = tempfile.NamedTemporaryFile
+def full_disk(path: Path, text: str, *arguments: Any, **options: Any) -> int:
+    """Stands in for Path.write_text: takes a few characters, then has no space."""
+    WRITE_TEXT(path, text[:20], *arguments, **options)
+    raise OSError(28, "No space left on device")
 
 
 def no_space(*_: Any) -> Any:
@@ -390,7 +377,7 @@ def no_space(*_: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("target", "stand_in"), [("tempfile.NamedTemporaryFile", FullDisk), ("pathlib.Path.replace", no_space)]
+    ("target", "stand_in"), [("pathlib.Path.write_text", full_disk), ("pathlib.Path.replace", no_space)]
 )
 def test_a_failed_save_leaves_the_old_preset_and_nothing_else(
     target: str, stand_in: Any, monkeypatch: pytest.MonkeyPatch
