@@ -30,7 +30,8 @@ def check_slurm() -> None:
     if importlib.util.find_spec("submitit") is None:
         raise RunError("--launcher slurm: needs submitit, which is not installed; pip install 'fmnist-tui[slurm]'")
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise RunError("--launcher slurm: sbatch and srun are not here; submit from a login node of the cluster")
+        remedy = "submit from a login node of the cluster, or train here with --launcher local"
+        raise RunError(f"--launcher slurm: sbatch and srun are not here; {remedy}")
 
 
 def submit(run: RunDirectory, cluster: Literal["slurm", "local"] = "slurm") -> SlurmJob:

@@ -130,10 +130,11 @@ def cluster(at: Path) -> Iterator[Cluster]:
                 _wait(lambda: (at / "munge.socket").exists(), started, at)
         idle = ("sinfo", "--noheader", "--format=%D %t", "--partition=main")
         _wait(lambda: made.run(*idle).stdout.strip() == "2 idle", started, at)
-        yield made
-        made.run("scancel", "--full", "--signal=KILL", "--user=root")
-        made.run("scancel", "--user=root")
-        _wait(lambda: not made.run("squeue", "--noheader").stdout.strip(), started, at)
+        try:
+            yield made
+        finally:  # else the jobs of a test that failed would outlive the cluster
+            made.run("scancel", "--user=root")
+            _wait(lambda: not made.run("squeue", "--noheader").stdout.strip(), started, at)
     finally:
         for process in reversed(started):
             if process.poll() is None:
