@@ -3,7 +3,8 @@
     PYTHONPATH=. python benchmarks/gpu_session.py --output "$OUT"
 
 One after the other, each in a process of its own with a limit, so that one that hangs or fails takes nothing
-from the others: the tests marked `gpu`; `fmnist-tui bench --compare` of the presets; a profiler trace of a few
+from the others: the tests marked `gpu`; `fmnist-tui bench --compare` of the presets, of the first one
+also through the path of several GPUs; a profiler trace of a few
 steps of each. Everything is written to the output directory (gpu-tests.txt, bench.jsonl, bench.md, profile.json,
 trace.json.gz of the first preset); a short table comes last on stdout. `--device cpu` with few seconds tries it out.
 """
@@ -116,6 +117,7 @@ def bench(options: argparse.Namespace, seconds: float) -> list[BenchRecord]:
         each = max(1.0, (until - time.monotonic()) / (len(options.presets) - number))
         file = options.output / "bench-one.jsonl"
         command = [sys.executable, "-m", "fmnist_tui", "bench", preset, "--compare", "--json", "--output", str(file)]
+        command += ["--gpus", "1"] if number == 0 else []  # what the path of several GPUs costs by itself
         command += ["--device", options.device, "--seconds", f"{0.8 * each:.0f}", "--data", data_source()]
         said, code = run([*command, *(f"--set={setting}" for setting in options.set)], 2 * each)
         if code:

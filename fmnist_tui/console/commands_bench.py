@@ -167,8 +167,8 @@ def _counts(text: str, device: str) -> list[int]:
     from fmnist_tui.console.configure import check_gpus
     from fmnist_tui.console.output import UsageError
 
-    if device == "mps" or ":" in device:
-        raise UsageError(f"--gpus {text}: --device {device} is one GPU; for several leave --device out")
+    if device == "mps":
+        raise UsageError(f"--gpus {text}: torch's processes can't share work on Apple's GPU; leave --gpus out")
     return list(dict.fromkeys(check_gpus(part.strip(), device) for part in text.split(",")))
 
 

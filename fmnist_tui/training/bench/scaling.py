@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import elastic_launch
 
@@ -43,8 +44,8 @@ def measure_scaling(
         rig.run_steps(1)
         alone = typical(rig.time_steps(steps))
         yield {"phase": f"{count} at once"}
-        devices = ["cpu"] * count if rig.device.type == "cpu" else [f"cuda:{number}" for number in range(count)]
-        found = _steps_of_team(Task(config=config, steps=steps, source=source, data_dir=data_dir), devices)
+        task = Task(config=config, steps=steps, source=source, data_dir=data_dir)
+        found = _steps_of_team(task, _devices(rig.device, count))
         together = typical(found.seconds)
         points.append(
             ScalingPoint(
@@ -55,6 +56,13 @@ def measure_scaling(
             )
         )
     return Scaling(batch_size=rig.batch_size, points=points)
+
+
+def _devices(device: torch.device, count: int) -> list[str]:
+    """One for each rank: the rig's own where there is one rank, else the first GPUs, or the CPU that many times."""
+    if device.type == "cpu":
+        return ["cpu"] * count
+    return [str(device)] if count == 1 else [f"cuda:{number}" for number in range(count)]
 
 
 def _record(found: Typical, steps: int) -> StepSeconds:
