@@ -17,10 +17,11 @@ from fmnist_tui.training import memory, precision
 if sys.argv[1] == "training":
     execution = precision.choose(TrainingConfig(), torch.device("cpu"))
     precision.apply_global_settings(execution, deterministic=False)
-torch.zeros(1 << 26, dtype=torch.uint8)  # the first block costs its pages in any case
+for _ in range(10):  # the first ones cost their pages in any case: small blocks between them move the large ones
+    torch.full((1 << 26,), 1, dtype=torch.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
-    torch.zeros(1 << 26, dtype=torch.uint8)
+    torch.full((1 << 26,), 1, dtype=torch.uint8)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 PAGES = (1 << 26) // 4096
@@ -35,7 +36,7 @@ def page_faults(kind: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_a_process_that_trains_on_a_cpu_uses_its_freed_blocks_again() -> None:
     assert page_faults("another") > 8 * PAGES, "else there is nothing to keep"
-    assert page_faults("training") < PAGES
+    assert page_faults("training") < 2 * PAGES
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
