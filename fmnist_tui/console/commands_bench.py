@@ -169,7 +169,10 @@ def _counts(text: str, device: str) -> list[int]:
 
     if device == "mps":
         raise UsageError(f"--gpus {text}: torch's processes can't share work on Apple's GPU; leave --gpus out")
-    return list(dict.fromkeys(check_gpus(part.strip(), device) for part in text.split(",")))
+    parts = [part.strip() for part in text.split(",")]
+    if "" in parts:
+        raise UsageError(f"--gpus {text}: a number is missing; for example --gpus 1,2")
+    return list(dict.fromkeys(check_gpus(part, device) for part in parts))
 
 
 def _configurations(

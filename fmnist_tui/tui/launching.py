@@ -81,6 +81,12 @@ def resume(directory: RunDirectory, data_dir: Path | None, children: Children, e
     """
     run = store.load_run(directory)  # as it is now, not as it was when it was listed
     launch = store.last_launch(directory)
+    if launch.launcher == "local" and launch.nodes > 1:
+        alone = f"fmnist-tui run resume {run.id}"
+        raise RunError(
+            f"{run.id}: trains on {launch.nodes} machines, which the app can't start. Type `{alone} --nnodes "
+            f"{launch.nodes} --rdzv {launch.rendezvous}`, or `{alone}` for this machine alone"
+        )
     data = data_dir or (Path(launch.data_dir) if launch.data_dir else None)
     if run.config is not None:
         _check_data(run.config, data)
@@ -91,12 +97,6 @@ def resume(directory: RunDirectory, data_dir: Path | None, children: Children, e
 
         submit.resubmit(run, launch.device, data, nodes=launch.nodes, slurm=launch.slurm, **how)
         return
-    if launch.nodes > 1:
-        alone = f"fmnist-tui run resume {run.id}"
-        raise RunError(
-            f"{run.id}: trains on {launch.nodes} machines, which the app can't start. Type `{alone} --nnodes "
-            f"{launch.nodes} --rdzv {launch.rendezvous}`, or `{alone}` for this machine alone"
-        )
     store.prepare_resume(run, launch.device, data, **how)
     _start_worker(directory, children)
 

@@ -12,7 +12,7 @@ LARGE_BLOCKS = """
 import resource, sys
 import torch
 from fmnist_tui.config import TrainingConfig
-from fmnist_tui.training import memory, precision
+from fmnist_tui.training import precision
 
 if sys.argv[1] == "training":
     execution = precision.choose(TrainingConfig(), torch.device("cpu"))

@@ -62,7 +62,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--from", "x.jsonl"], "x.jsonl: no such file"),
         (["--from", "x.jsonl", "--gpus", "2"], "--from: measures nothing; leave --gpus out"),
         (["quick", "--device", "cpu", "--gpus", "1,0"], "--gpus 0: with --device cpu it is a number of processes"),
-        (["quick", "--device", "cpu", "--gpus", "2,"], "--gpus : with --device cpu"),
+        (["quick", "--device", "cpu", "--gpus", "2,"], "--gpus 2,: a number is missing"),
         (["quick", "--device", "mps", "--gpus", "2"], "--device mps: this machine has no Apple GPU"),
         (["quick", "--output", "nowhere/x.md"], "--output nowhere/x.md: there is no directory nowhere"),
     ],

@@ -158,7 +158,7 @@ def _training(rig: Rig, seconds: float) -> dict[str, Any]:
     return {
         "batch_size": rig.batch_size,
         "micro_batch": rig.step.micro_batch if rig.step.micro_batch < rig.batch_size else None,
-        "step_seconds": StepSeconds(median=found.median, low=found.low, high=found.high, steps=len(times)),
+        "step_seconds": StepSeconds(**found._asdict(), steps=len(times)),
         "images_per_second": rig.batch_size / found.median,
     }
 

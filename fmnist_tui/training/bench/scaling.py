@@ -22,7 +22,7 @@ from fmnist_tui.report.bench import Scaling, ScalingPoint, StepSeconds
 from fmnist_tui.runs.records import LaunchRequest
 from fmnist_tui.training import launcher
 from fmnist_tui.training.bench.rank import Task, TeamSteps
-from fmnist_tui.training.rig import Rig, Typical, typical
+from fmnist_tui.training.rig import Rig, typical
 
 MIN_STEPS, MAX_STEPS = 6, 1000
 
@@ -42,17 +42,16 @@ def measure_scaling(
     for count in counts:
         yield {"phase": f"alone, before {count}"}
         rig.run_steps(1)
-        alone = typical(rig.time_steps(steps))
+        alone = rig.time_steps(steps)
         yield {"phase": f"{count} at once"}
         task = Task(config=config, steps=steps, source=source, data_dir=data_dir)
         found = _steps_of_team(task, _devices(rig.device, count))
-        together = typical(found.seconds)
         points.append(
             ScalingPoint(
                 ranks=count,
                 threads=found.threads,
-                step_seconds=_record(together, steps),
-                alone=_record(alone, steps),
+                step_seconds=StepSeconds(**typical(found.seconds)._asdict(), steps=steps),
+                alone=StepSeconds(**typical(alone)._asdict(), steps=steps),
             )
         )
     return Scaling(batch_size=rig.batch_size, points=points)
@@ -63,10 +62,6 @@ def _devices(device: torch.device, count: int) -> list[str]:
     if device.type == "cpu":
         return ["cpu"] * count
     return [str(device)] if count == 1 else [f"cuda:{number}" for number in range(count)]
-
-
-def _record(found: Typical, steps: int) -> StepSeconds:
-    return StepSeconds(median=found.median, low=found.low, high=found.high, steps=steps)
 
 
 def _steps_of_team(task: Task, devices: Sequence[str]) -> TeamSteps:
