@@ -1,6 +1,6 @@
 """Reading and changing a RunConfig field by field: what `--set`, the app's form and the report work with.
 
-A field is named by its dotted path ('optimizer.lr'). What a field means and its bounds stand in `config.py`.
+A field is named by its dotted path ('optimizer.lr'). What a field means and its bounds stand in `config`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from fmnist_tui.config import (
-    MODEL_KINDS,
-    SECTIONS,
-    ConfigError,
-    FieldError,
-    RunConfig,
-    nearest,
-    parse_config,
-)
+from fmnist_tui.config import MODEL_KINDS, SECTIONS, ConfigError, FieldError, RunConfig, parse_config
+from fmnist_tui.wording import nearest
 
 
 class FieldSpec(NamedTuple):

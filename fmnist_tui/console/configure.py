@@ -11,9 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fmnist_tui.config import ConfigError, FieldError, RunConfig, nearest
+from fmnist_tui.config import ConfigError, FieldError, RunConfig
 from fmnist_tui.console.output import UsageError
 from fmnist_tui.fields import notes, parse_value, scale_schedule, with_changes
+from fmnist_tui.wording import nearest
 
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d{1,3}|mps")
 

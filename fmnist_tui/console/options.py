@@ -1,7 +1,7 @@
 """The options and arguments that several commands share: their names, types and help texts.
 
 Used in the signatures of the command functions. What a RunConfig field means and its bounds stand in
-`config.py`; the texts here say only what the option does.
+`config`; the texts here say only what the option does.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Importing this package (or `fmnist_tui.models.count`) does not import torch, so the app may count parameters
 without it; torch comes in with the first call of `build_model`. To add a family: its configuration in
-config.py, one file here with the network, a branch in `build_model`, and its layers in count.py.
+config/models.py, one file here with the network, a branch in `build_model`, and its layers in count.py.
 """
 
 from __future__ import annotations

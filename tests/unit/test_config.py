@@ -18,10 +18,10 @@ from fmnist_tui.config import (
     FieldError,
     Reference,
     RunConfig,
-    nearest,
     parse_config,
 )
 from fmnist_tui.fields import FieldSpec, fields_of
+from fmnist_tui.wording import nearest
 
 PYDANTIC_WORDS = (
     "Input should",

@@ -1,0 +1,87 @@
+"""The data and augment sections: which images a run sees, and what is done to one before the network sees it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from fmnist_tui.config.section import Section, unit
+
+IMAGE_SIZE = 28
+"""Side of a Fashion-MNIST image in pixels."""
+
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+"""The ten class names in label order."""
+
+
+class DataConfig(Section):
+    """Which images are trained on and which are tested on."""
+
+    source: Literal["full", "sample"] = Field(
+        "full", description="The full data set, or the small sample shipped with the program."
+    )
+    split: Literal["custom", "standard"] = Field(
+        "custom",
+        description="custom: train on the first half of the training images, test on the official test images and "
+        "the other half (30,000 / 40,000). standard: the official 60,000 / 10,000.",
+    )
+
+
+class AugmentConfig(Section):
+    """What is done to a training image before the network sees it."""
+
+    crop_padding: int = Field(
+        4,
+        ge=0,
+        le=IMAGE_SIZE // 2,
+        description="Random crop: pad by this much on each side, crop 28x28; 0 is off.",
+        json_schema_extra=unit("pixels"),
+    )
+    flip: bool = Field(True, description="Mirror an image horizontally with probability 0.5.")
+    flip_mode: Literal["random", "alternating"] = Field(
+        "random",
+        description="random: drawn for each image in each epoch. alternating: drawn in the first epoch, then mirrored "
+        "in every second one (arXiv 2404.00498).",
+    )
+    cutout_size: int = Field(
+        0,
+        ge=0,
+        le=IMAGE_SIZE,
+        description="Side of the square Cutout fills with the mean; 0 is off (arXiv 1708.04552).",
+        json_schema_extra=unit("pixels"),
+    )
+    cutout_probability: float = Field(
+        1.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of the images that get a Cutout.",
+        json_schema_extra=unit("probability"),
+    )
+    cutout_inside: bool = Field(False, description="Keep the whole square inside the image; else only its centre.")
+    low_resolution: int = Field(
+        IMAGE_SIZE,
+        ge=8,
+        le=IMAGE_SIZE,
+        multiple_of=4,
+        description="Side of the images in the first part of the run, resized with antialiasing; 28 is full size.",
+        json_schema_extra=unit("pixels"),
+    )
+    low_resolution_share: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of the epochs, from the first, that train at the low resolution.",
+        json_schema_extra=unit("share"),
+    )
