@@ -1,6 +1,6 @@
 """The process that measures one preset for `fmnist-tui bench`: start it, show its phases, take its record.
 
-Its whole process group is ended with it, the plain loop's workers included. Called by `commands_bench`.
+Its whole process group is ended with it, the plain loop's process and its workers included. Called by `commands_bench`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import IO, Any, NoReturn
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console.output import console, say
 from fmnist_tui.report.bench import BenchRecord
+from fmnist_tui.runs.process import worker_environment
 from fmnist_tui.runs.records import ExitCode
 
 COMMAND = (sys.executable, "-m", "fmnist_tui.training.bench")
@@ -65,7 +66,12 @@ def measured(
 def _child(command: Sequence[str], config: RunConfig, errors: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """The process, in a group of its own, with the configuration handed over; nothing of it is left afterwards."""
     child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=worker_environment(),  # as a run has it
+        start_new_session=True,
     )
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -70,6 +70,16 @@ CompareOption = Annotated[
         show_default=False,
     ),
 ]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch",
+        metavar="N",
+        parser=o.positive_number,
+        help="Measure steps of N images, however long they take; by default the preset's, or on a CPU what fits.",
+        show_default=False,
+    ),
+]
 RoundsOption = Annotated[
     int | None,
     typer.Option(
@@ -112,6 +122,7 @@ def bench_command(
     presets: PresetsArgument = None,
     thorough: ThoroughOption = False,
     seconds: SecondsOption = None,
+    batch: BatchOption = None,
     compare: CompareOption = False,
     rounds: RoundsOption = None,
     gpus: ScalingOption = None,
@@ -127,7 +138,8 @@ def bench_command(
     """Measure how fast presets train and evaluate on this machine, and in what memory.
 
     Takes under five minutes for all presets; a slow CPU then gets few steps and small batches, and the output says so.
-    A batch size given with --set training.batch_size=N is kept, however long its steps take.
+    A batch size given with --batch N or --set training.batch_size=N is kept, however long its steps take. The second
+    also changes the preset's own, with which --compare measures the data path.
 
     A process of its own trains a few real steps of each preset; nothing is kept.
     """
@@ -151,15 +163,23 @@ def bench_command(
             raise UsageError(f"--from: measures nothing, so {presets[0]} can't be measured; leave one of them out")
         if gpus is not None:
             raise UsageError("--from: measures nothing; leave --gpus out")
+        if batch is not None:
+            raise UsageError("--from: measures nothing; leave --batch out")
         _show(read_records(source_files), form, output)
         return 0
     configs = _configurations(presets or [], settings or [], device, data, data_dir)
     options = _child_options(device, data_dir, data, (rounds or ROUNDS) if compare else 0)
     if gpus is not None:
         options += ["--ranks", *map(str, _counts(gpus, device))]
-    if any(setting.partition("=")[0].strip() == "training.batch_size" for setting in settings or []):
-        options.append("--whole-batch")
+    if batch is None and any(_sets_batch(setting) for setting in settings or []):
+        batch = configs[0].training.batch_size
+    if batch is not None:
+        options += ["--batch", str(batch)]
     return _measure(configs, options, seconds, form, output)
+
+
+def _sets_batch(setting: str) -> bool:
+    return setting.partition("=")[0].strip() == "training.batch_size"
 
 
 def _counts(text: str, device: str) -> list[int]:

@@ -72,7 +72,13 @@ class Ratio(Record):
 class Comparison(Record):
     """Our trainer against the plain loop, in turns."""
 
+    own_process: bool = False
+    """Whether the plain loop had a process of its own. In records without this field it shared our trainer's, and
+    so the memory that is kept there."""
     batch_size: int
+    """Of the training."""
+    data_batch_size: int | None = None
+    """Of the data path: the configuration's own, also where this field is missing."""
     workers: int
     """Of the plain loop's DataLoader."""
     ours_steps: int
@@ -81,7 +87,7 @@ class Comparison(Record):
     training: list[Round] = Field(min_length=1)
     """End to end: from the images in memory to the updated weights."""
     data_path: list[Round] = Field(min_length=1)
-    """The images alone, gathered and augmented, at the configuration's own batch size."""
+    """The images alone, gathered and augmented."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -73,10 +73,12 @@ COST_LEGEND = (
 )
 COMPARED_LEGEND = (
     "The plain loop: torchvision's transforms on one image at a time, a DataLoader with {workers} workers, fp32, "
-    "torch's own memory format, torch.optim.SGD as it comes, loss.item() in every step. Both sides train the same "
-    "network with the same batch and number of threads, in turns, data path included; a ratio is taken within a round, "
-    "and the median of the rounds is shown. Data path: images gathered and augmented, without a network."
+    "torch's own memory format, torch.optim.SGD as it comes, loss.item() in every step{process}. Both sides train the "
+    "same network with the same batch and number of threads, in turns, data path included; a ratio is taken within a "
+    "round, and the median of the rounds is shown. Data path: images gathered and augmented, without a network, in "
+    "batches of the preset's size."
 )
+OWN_PROCESS = ", in a process of its own with torch's own settings"
 SCALED_LEGEND = (
     "Ranks: processes that share one batch (DistributedDataParallel), a GPU each; one rank is the same path without "
     "anyone to share with. One process alone: the path of a run without --gpus, directly before. Medians of the steps. "
@@ -90,9 +92,10 @@ def bench_report(records: Sequence[BenchRecord]) -> list[Block]:
     for where, group in _grouped(records).items():
         blocks += [Paragraph.of(where), speed_table(group), Paragraph.of(SPEED_LEGEND)]
         blocks += [cost_table(group), Paragraph.of(COST_LEGEND)]
-        if any(record.comparison for record in group):
-            workers = next(record.comparison.workers for record in group if record.comparison)
-            blocks += [comparison_table(group), Paragraph.of(COMPARED_LEGEND.format(workers=workers))]
+        if compared := [record.comparison for record in group if record.comparison]:
+            process = OWN_PROCESS if all(found.own_process for found in compared) else ""
+            legend = COMPARED_LEGEND.format(workers=compared[0].workers, process=process)
+            blocks += [comparison_table(group), Paragraph.of(legend)]
         if any(record.scaling for record in group):
             blocks += [scaling_table(group), Paragraph.of(SCALED_LEGEND)]
         blocks.append(Items(tuple(notes(group))))
@@ -233,13 +236,30 @@ def notes(records: Iterable[BenchRecord]) -> list[str]:
                 f"{record.preset}: its first {low.epochs} epochs train at {low.size}x{low.size} pixels, at "
                 f"{speed(low.images_per_second)} images/s; the tables are for 28x28, the whole preset counts both."
             )
-        if record.comparison and record.config.optimizer.kind == "muon":
-            said.append(f"{record.preset}: ours updates with Muon, the plain loop with SGD, which is less work.")
+        said += _comparison_notes(record)
         if record.measured_with != record.config.data.source:
             said.append(
                 f"{record.preset}: measured with the {record.measured_with}'s images; times are for the preset's own "
                 f"{record.train_images:,}."
             )
+    return said
+
+
+def _comparison_notes(record: BenchRecord) -> list[str]:
+    """What sets a comparison apart from what its table's legend says."""
+    found, said = record.comparison, []
+    if found is None:
+        return []
+    if record.config.optimizer.kind == "muon":
+        said.append(f"{record.preset}: ours updates with Muon, the plain loop with SGD, which is less work.")
+    if not found.own_process:
+        said.append(
+            f"{record.preset}: the plain loop shared our trainer's process, and so what is set there: measured before "
+            "it had one of its own."
+        )
+    data_batch = found.data_batch_size or record.config.training.batch_size
+    if data_batch != _preset_batch(record):
+        said.append(f"{record.preset}: the data path in batches of {data_batch:,}.")
     return said
 
 

@@ -41,6 +41,8 @@ JOB = "FMNIST_TUI_JOB"
 """Set for the workers of a Slurm job: its id."""
 RENDEZVOUS = "FMNIST_TUI_RENDEZVOUS"
 """Set for the workers of a Slurm job on several nodes: where they meet, HOST:PORT."""
+ADDED = "FMNIST_TUI_ADDED"
+"""Set for workers: names, with commas, of the variables they have and the user's shell has not."""
 
 
 def process_started(pid: int) -> float | None:
@@ -106,7 +108,7 @@ def start_worker(run: RunDirectory) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_worker_environment(),
+            env=worker_environment(),
             start_new_session=True,
             close_fds=True,
         )
@@ -173,19 +175,28 @@ def start_joining(run: RunDirectory, log: IO[bytes] | None = None) -> subprocess
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_worker_environment(),
+            env=worker_environment(),
             start_new_session=True,  # Ctrl-C reaches the run as a request
             close_fds=True,
         )
 
 
-def _worker_environment() -> dict[str, str]:
+def worker_environment() -> dict[str, str]:
+    """This process's environment and what one that trains has besides; `users_environment` takes that out again."""
     environment = os.environ | {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1"}
     environment["PYTHONSAFEPATH"] = "1"  # "-m" would import a user's ./random.py in place of Python's own
     # OpenMP's threads sleep at a barrier instead of spinning. 2 CPU cores, torch 2.14, quick preset: beside another
     # busy process training is 1.5 times and evaluation 3.7 times as fast (2 pairs), on an idle machine 0.99 (3 pairs).
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    before = os.environ.get(ADDED, "").split(",")
+    environment[ADDED] = ",".join(sorted({*before, *(environment.keys() - os.environ.keys())} - {""}))
     return environment
+
+
+def users_environment() -> dict[str, str]:
+    """This process's environment without what `worker_environment` has added to the user's own."""
+    added = {ADDED, *os.environ.get(ADDED, "").split(",")}
+    return {name: value for name, value in os.environ.items() if name not in added}
 
 
 def is_locked(run: RunDirectory) -> bool:

@@ -70,18 +70,20 @@ class Rank:
         )
 
 
-def die_with_parent() -> None:
-    """See to it that this process never outlives the agent that started it, however that ends.
+def die_with_parent(pid: int | None = None) -> None:
+    """See to it that this process never outlives the one that started it, however that ends.
 
-    On Linux the kernel kills it, also where it hangs in a driver; elsewhere a thread looks twice a second.
+    On Linux the kernel kills it, also where it hangs in a driver; elsewhere a thread looks twice a second. `pid` is who
+    started it, our launcher's where it is left out: one that died before this line is told by it.
     """
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
         threading.Thread(target=_watch_parent, args=(parent,), name="parent", daemon=True).start()
-    launcher = os.environ.get(LAUNCHER)
-    if launcher is not None and int(launcher) != os.getppid():  # it died before this line
+    if pid is None and LAUNCHER in os.environ:
+        pid = int(os.environ[LAUNCHER])
+    if pid is not None and pid != os.getppid():
         os._exit(1)
 
 

@@ -67,11 +67,11 @@ def test_the_batch_that_fits_into_the_time(seconds_per_image: float, seconds: fl
     assert bench.fitting_batch(256, seconds_per_image, seconds) == batch
 
 
-@pytest.mark.parametrize(("whole_batch", "batch"), [(True, 64), (False, 4)])
-def test_a_batch_size_that_was_asked_for_is_kept(images: Images, whole_batch: bool, batch: int) -> None:
-    """No time is left, so the smallest batch is taken where the size may be chosen."""
+@pytest.mark.parametrize(("asked", "batch"), [(64, 64), (48, 48), (1000, 150), (None, 4)])
+def test_a_batch_size_that_was_asked_for_is_kept(images: Images, asked: int | None, batch: int) -> None:
+    """No time is left, so the smallest batch is taken where the size may be chosen. There are 150 images."""
     config = tiny_config(model=DPN, training={"batch_size": 64, "epochs": 2})
-    job = bench.Job(config, "cpu", None, "sample", 0.0, 0, [], whole_batch)
+    job = bench.Job(config, "cpu", None, "sample", 0.0, 0, [], asked)
     measured = Rig(config, choose(config.training, CPU), images)
     bench._first_steps(measured, job)
     assert measured.batch_size == batch
@@ -144,9 +144,11 @@ def test_cutout_hides_a_square_that_may_hang_over_the_border() -> None:
 def test_the_sides_take_turns_and_count_their_own_steps() -> None:
     """Ours takes 10 ms for a step of 32 images, the plain loop 40: a ratio of 4 in each of three rounds."""
     calls: list[str] = []
+    trained_with, loaded_with = list[int](), list[int]()
 
     class Ours:
-        device, batch_size, train_set, config = CPU, 32, range(150), tiny_config()
+        device, batch_size, train_set = CPU, 32, range(150)
+        config = tiny_config(training={"batch_size": 128})
 
         def run_steps(self, steps: int) -> float:
             calls.append("ours")
@@ -159,12 +161,14 @@ def test_the_sides_take_turns_and_count_their_own_steps() -> None:
     class Plain:
         batch_size = 32
 
-        def train(self, steps: int) -> tuple[float, list[float]]:
+        def train(self, steps: int) -> float:
             calls.append("plain")
-            return 0.04 * steps, []
+            trained_with.append(self.batch_size)
+            return 0.04 * steps
 
         def load(self, batches: int) -> float:
             calls.append("plain data")
+            loaded_with.append(self.batch_size)
             return 0.05 * batches
 
     turns = versus.compare(Ours(), Plain(), 8.0, 3)  # type: ignore[arg-type]
@@ -179,6 +183,8 @@ def test_the_sides_take_turns_and_count_their_own_steps() -> None:
     assert calls[2:11] == ["ours", "ours", "plain"] * 3, "a step to warm up, then the two sides"
     assert calls[-6:] == ["ours data", "plain data"] * 3
     assert (found.ours_steps, found.plain_steps) == (99, 24), "a second each: 100 and 25, one not counted"
+    assert set(trained_with) == {32} and set(loaded_with) == {128}, "the data path at the preset's own batch size"
+    assert (found.batch_size, found.data_batch_size, found.own_process) == (32, 128, True)
     assert [round(one.ratio, 6) for one in found.training] == [4.0] * 3
     assert (round(found.ratio.median, 6), round(found.data_path_ratio.median, 6)) == (4.0, 50.0)
 

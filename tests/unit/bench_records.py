@@ -53,7 +53,9 @@ def bench_record(preset: str = "wrn", **changes: Any) -> BenchRecord:
 def comparison(*ratios: float) -> Comparison:
     """Rounds of these ratios, the plain loop at 50 images/s; the data path ten times as much apart."""
     return Comparison(
+        own_process=True,
         batch_size=64,
+        data_batch_size=256,
         workers=2,
         ours_steps=4,
         plain_steps=3,

@@ -98,6 +98,27 @@ def test_the_cells_of_the_tables() -> None:
     assert compared[7:] == ("105,000", "5,000", "21.0", "20.0 to 25.0")
 
 
+def test_where_the_plain_loop_ran_and_the_data_paths_batch_are_said() -> None:
+    """A record of before has neither field: it shared the trainer's process, and the data path had the batch set."""
+    record = bench_record(comparison=comparison(2.0, 2.5, 2.1))
+    assert "in a process of its own with torch's own settings" in text_of([record])
+    assert not any("process" in said or "data path" in said for said in notes([record]))
+    line = json.loads(record.to_json())
+    del line["comparison"]["own_process"], line["comparison"]["data_batch_size"]
+    line["config"]["training"]["batch_size"] = 32
+    old = BenchRecord.model_validate(line)
+    assert old.comparison is not None and old.comparison.ratio.median == 2.1
+    assert not old.comparison.own_process and old.comparison.data_batch_size is None
+    assert "in a process of its own" not in text_of([old, record])
+    said = " ".join(notes([old]))
+    assert "wrn: the plain loop shared our trainer's process" in said
+    assert "wrn: the data path in batches of 32." in said
+
+
+def text_of(records: list[BenchRecord]) -> str:
+    return markdown.write(markdown_page(records))
+
+
 def test_scaling_is_against_one_process_and_over_the_number_of_gpus() -> None:
     gpus = Scaling(batch_size=256, points=[scaling_point(1, 0.51, 0.5), scaling_point(4, 0.125, 0.4)])
     assert [point.speedup for point in gpus.points] == [0.5 / 0.51, 3.2], "each against what ran directly before it"

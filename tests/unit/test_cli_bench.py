@@ -61,6 +61,8 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["quick", "--from", "x.jsonl"], "--from: measures nothing"),
         (["--from", "x.jsonl"], "x.jsonl: no such file"),
         (["--from", "x.jsonl", "--gpus", "2"], "--from: measures nothing; leave --gpus out"),
+        (["--from", "x.jsonl", "--batch", "2"], "--from: measures nothing; leave --batch out"),
+        (["quick", "--batch", "0"], "'0' is not 1 or more"),
         (["quick", "--device", "cpu", "--gpus", "1,0"], "--gpus 0: with --device cpu it is a number of processes"),
         (["quick", "--device", "cpu", "--gpus", "2,"], "--gpus 2,: a number is missing"),
         (["quick", "--device", "mps", "--gpus", "2"], "--device mps: this machine has no Apple GPU"),
@@ -101,6 +103,25 @@ def test_numbers_of_ranks_reach_the_process(child: Path) -> None:
     assert main(["bench", "quick", "--json", "--gpus", "1,2, 2", *SAMPLE]) == 0
     options = json.loads(child.read_text())[2]
     assert options[options.index("--ranks") + 1 :][:3] == ["1", "2", "--seconds"]
+
+
+@pytest.mark.parametrize(
+    ("line", "batch", "own"),
+    [
+        (["--batch", "48"], "48", 128),
+        (["--set", "training.batch_size=24"], "24", 24),
+        (["--batch", "48", "--set", "training.batch_size=24"], "48", 24),
+        ([], None, 128),
+    ],
+)
+def test_the_batch_to_measure_with_and_the_presets_own(
+    line: list[str], batch: str | None, own: int, child: Path
+) -> None:
+    """--batch leaves the configuration alone, so the data path keeps its batch."""
+    assert main(["bench", "quick", "--json", *line, *SAMPLE]) == 0
+    _, given, options = json.loads(child.read_text())
+    assert given == own
+    assert (options[options.index("--batch") + 1] if "--batch" in options else None) == batch
 
 
 def test_without_names_every_preset_shares_five_minutes(child: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import (
+    ADDED,
     HEARTBEAT_LIMIT,
     STARTING_LIMIT,
     actual_state,
@@ -31,6 +32,8 @@ from fmnist_tui.runs.process import (
     read_control,
     send_request,
     start_worker,
+    users_environment,
+    worker_environment,
 )
 from fmnist_tui.runs.records import State, Status, seconds_since
 
@@ -395,6 +398,25 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stand-in"))
     monkeypatch.setenv("GIVEN", "yes")
     return training
+
+
+def test_what_a_worker_has_besides_the_users_environment_can_be_taken_out_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where one process of ours has started the other, and not what the user has set."""
+    for name in ("OMP_WAIT_POLICY", "PYTHONFAULTHANDLER", ADDED):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    users = dict(os.environ)
+    assert users_environment() == users
+    for _ in range(2):
+        for name, value in worker_environment().items():
+            monkeypatch.setenv(name, value)
+        assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE" and os.environ["PYTHONFAULTHANDLER"] == "1"
+        assert users_environment() == users
+    monkeypatch.delenv(ADDED)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert worker_environment()["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -36,7 +36,7 @@ COMPARED_TRAIN_SHARE = 0.2
 """Of training by itself where the comparison follows, which trains too."""
 ROUND_SHARE = 0.2
 """For five steps of ours, over the number of rounds: a round has three of ours and three of the plain loop, which
-take two or three times as long."""
+take two to four times as long."""
 TRIAL_IMAGES = 8
 """In the step that tells how long the others would take."""
 SMALLEST_BATCH = 4
@@ -61,8 +61,8 @@ class Job:
     """Of the comparison with the plain loop; 0 for none."""
     command: list[str]
     """As typed by the user."""
-    whole_batch: bool = False
-    """Whether the configuration's batch size is kept however long a step takes."""
+    batch: int | None = None
+    """Images in a step, however long it takes; None for what fits into the time, the configuration's at most."""
     counts: tuple[int, ...] = ()
     """Of ranks to train with together."""
     began: float = field(default_factory=lambda: psutil.Process().create_time())
@@ -120,7 +120,7 @@ def measure(job: Job) -> Iterator[dict[str, Any]]:
     ceiling = measure_ceiling(execution, min(5.0, job.share(CEILING_SHARE)))
     values |= {"convolution_flops": ceiling.convolution, "matrix_product_flops": ceiling.matrix_product}
     if job.rounds:
-        values["comparison"] = yield from _comparison(rig, job, images)
+        values["comparison"] = yield from _comparison(rig, job)
     if job.counts:
         from fmnist_tui.training.bench.scaling import measure_scaling
 
@@ -132,8 +132,10 @@ def measure(job: Job) -> Iterator[dict[str, Any]]:
 
 def _first_steps(rig: Rig, job: Job) -> dict[str, Any]:
     """Start-up, and the batch to measure with: on a device that computes for itself, one that fits into the time."""
+    if job.batch is not None:
+        rig.batch_size = min(job.batch, len(rig.train_set))
     wanted = rig.batch_size
-    trial = rig.device.type == "cpu" and rig.execution.compile == "off" and not job.whole_batch
+    trial = rig.device.type == "cpu" and rig.execution.compile == "off" and job.batch is None
     if trial:
         rig.batch_size = min(wanted, TRIAL_IMAGES)
     spent = rig.run_steps(1)
@@ -186,16 +188,25 @@ def _evaluation(rig: Rig, seconds: float, images_per_second: float) -> dict[str,
     return {"eval_images": count, "eval_images_per_second": count / rig.evaluate(count)}
 
 
-def _comparison(rig: Rig, job: Job, images: Images) -> Generator[dict[str, Any], None, Comparison]:
-    """Our trainer against the plain loop, from the start of the latter."""
-    from fmnist_tui.data.split import split
-    from fmnist_tui.training.bench.plain import PlainLoop
-    from fmnist_tui.training.bench.versus import compare
+def _comparison(rig: Rig, job: Job) -> Generator[dict[str, Any], None, Comparison]:
+    """Our trainer against the plain loop, from the start of the latter's process."""
+    import torch
+
+    from fmnist_tui.training.bench.plain_process import Task
+    from fmnist_tui.training.bench.versus import PlainProcess, compare
 
     yield {"phase": "setting up the plain loop"}
-    epochs = job.config.training.epochs
-    plain = PlainLoop(job.config, split(images, job.config.data.split), rig.device, rig.batch_size, epochs)
-    return (yield from compare(rig, plain, job.share(COMPARE_SHARE), job.rounds))
+    task = Task(
+        config=job.config,
+        device=str(rig.device),
+        threads=torch.get_num_threads(),
+        batch_size=rig.batch_size,
+        epoch=job.config.training.epochs,
+        source=job.source,
+        data_dir=job.data_dir,
+    )
+    with PlainProcess(task) as plain:
+        return (yield from compare(rig, plain, job.share(COMPARE_SHARE), job.rounds))
 
 
 def _circumstances(job: Job, execution: Execution, images: Images, load: float) -> dict[str, Any]:
@@ -242,7 +253,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="for everything, from the start of the process")
     parser.add_argument("--rounds", type=int, default=0, help="of the comparison with the plain loop; 0 for none")
     parser.add_argument("--ranks", type=int, nargs="*", default=[], help="numbers of processes to train with together")
-    parser.add_argument("--whole-batch", action="store_true", help="keep the batch size however long a step takes")
+    parser.add_argument("--batch", type=int, help="images in a step, however long it takes; else what fits")
     parser.add_argument("--command", nargs=argparse.REMAINDER, default=[], help="what the user typed")
     given = parser.parse_args()
 
@@ -256,7 +267,7 @@ def main() -> int:
                 given.seconds,
                 given.rounds,
                 given.command,
-                given.whole_batch,
+                given.batch,
                 tuple(given.ranks),
             )
         )

@@ -1,14 +1,13 @@
 """The loop most people would write for these networks, to measure ours against.
 
 torchvision's transforms on one image at a time in a Dataset, a DataLoader with workers, fp32, torch's own memory
-format and SGD, `.item()` for the running loss. It trains the same network on the same images.
+format and SGD, `.item()` for the running loss. It trains the same network on the same images, and leaves torch as it
+finds it: `plain_process` runs it in a process that has none of the trainer's settings.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -79,20 +78,6 @@ class PlainDataset(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
 
 
-@contextlib.contextmanager
-def torch_defaults() -> Iterator[None]:
-    """Torch's own settings for what a plain loop leaves alone; those of the run come back afterwards."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32, torch.are_deterministic_algorithms_enabled()
-    cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = False, True, False
-    torch.use_deterministic_algorithms(False)
-    try:
-        yield
-    finally:
-        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before[:3]
-        torch.use_deterministic_algorithms(before[3])
-
-
 class PlainLoop:
     """Trains `config`'s network in a plain loop on `device`; an epoch's arithmetic is that of `epoch`."""
 
@@ -129,21 +114,20 @@ class PlainLoop:
         """
         losses: list[float] = []
         started = ended = 0.0
-        with torch_defaults():
-            for step, (images, labels) in enumerate(self._loader(count + 1 + PREFETCHED)):
-                images, labels = images.to(self.device), labels.to(self.device)
-                self.optimizer.zero_grad()
-                loss = F.cross_entropy(self.model(images), labels, label_smoothing=self.label_smoothing)
-                loss.backward()
-                self.optimizer.step()
-                value = loss.item()
-                if step == 0:
-                    started = time.perf_counter()
-                    continue
-                losses.append(value)
-                if step == count:
-                    ended = time.perf_counter()  # before the workers are ended
-                    break
+        for step, (images, labels) in enumerate(self._loader(count + 1 + PREFETCHED)):
+            images, labels = images.to(self.device), labels.to(self.device)
+            self.optimizer.zero_grad()
+            loss = F.cross_entropy(self.model(images), labels, label_smoothing=self.label_smoothing)
+            loss.backward()
+            self.optimizer.step()
+            value = loss.item()
+            if step == 0:
+                started = time.perf_counter()
+                continue
+            losses.append(value)
+            if step == count:
+                ended = time.perf_counter()  # before the workers are ended
+                break
         return ended - started, losses
 
     def load(self, count: int) -> float:
