@@ -29,6 +29,7 @@ from fmnist_tui.analysis.predictions import (
 from fmnist_tui.analysis.scores import Scores
 from fmnist_tui.console.evaluate_text import evaluation_object, evaluation_text
 from fmnist_tui.console.output import UsageError, console, print_error, print_json, say
+from fmnist_tui.runs.process import worker_environment
 from fmnist_tui.runs.records import ExitCode
 from fmnist_tui.runs.store import Run, RunError, find_run
 
@@ -170,7 +171,9 @@ def _run_child(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Have the process evaluate; its last line on each run. Raises EvaluationFailed for the first that fails."""
     told: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        child = subprocess.Popen(
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=worker_environment(), text=True
+        )
         try:
             assert child.stdin is not None and child.stdout is not None
             child.stdin.write(json.dumps(request))

@@ -6,12 +6,12 @@ wrong to stderr, with an exit code of DESIGN section 3.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 
 from fmnist_tui.console.output import UsageError
+from fmnist_tui.runs.process import worker_environment
 from fmnist_tui.runs.records import ExitCode
 
 
@@ -26,11 +26,9 @@ def run_module(module: str, *arguments: str, stdin: bytes = b"") -> bytes:
     """
     from fmnist_tui.console.output import console
 
-    environment = os.environ | {"PYTHONSAFEPATH": "1"}  # as `runs.process.start_worker` says
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with console(stderr=True).status("working with torch ..."):
         done = subprocess.run(
-            [sys.executable, "-m", module, *arguments], input=stdin, capture_output=True, env=environment
+            [sys.executable, "-m", module, *arguments], input=stdin, capture_output=True, env=worker_environment()
         )
     if done.returncode == ExitCode.DONE:
         return done.stdout

@@ -43,6 +43,8 @@ RENDEZVOUS = "FMNIST_TUI_RENDEZVOUS"
 """Set for the workers of a Slurm job on several nodes: where they meet, HOST:PORT."""
 ADDED = "FMNIST_TUI_ADDED"
 """Set for workers: names, with commas, of the variables they have and the user's shell has not."""
+SPIN_COUNT = "1000"
+"""Turns of the loop in which GNU's OpenMP waits before it puts a thread to sleep; 300,000 by its own choice."""
 
 
 def process_started(pid: int) -> float | None:
@@ -185,9 +187,10 @@ def worker_environment() -> dict[str, str]:
     """This process's environment and what one that trains has besides; `users_environment` takes that out again."""
     environment = os.environ | {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1"}
     environment["PYTHONSAFEPATH"] = "1"  # "-m" would import a user's ./random.py in place of Python's own
-    # OpenMP's threads sleep at a barrier instead of spinning. 2 CPU cores, torch 2.14, quick preset: beside another
-    # busy process training is 1.5 times and evaluation 3.7 times as fast (2 pairs), on an idle machine 0.99 (3 pairs).
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # OpenMP's threads hardly spin at a barrier before they sleep; docs/trainer.md has what it brings. Not at all would
+    # make each of a network's many short operations wait for the system to wake them.
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        environment |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": SPIN_COUNT}
     before = os.environ.get(ADDED, "").split(",")
     environment[ADDED] = ",".join(sorted({*before, *(environment.keys() - os.environ.keys())} - {""}))
     return environment

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.runs.process import worker_environment
 from fmnist_tui.tui.outlook import Speed
 
 COMMAND = (sys.executable, "-m", "fmnist_tui.training.calibrate")
@@ -171,6 +172,7 @@ class Calibration:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,
+                    env=worker_environment(),  # as a run has it
                     start_new_session=True,
                 )
             except OSError as error:

@@ -46,7 +46,8 @@ def processor_seconds(process: psutil.Process) -> float:
 
 def test_the_process_works_in_its_turns_only_and_ends_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """And has the environment the user has, which bench's own process has more than."""
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_PROC_BIND", "false")
     users = dict(os.environ)
     for name, value in worker_environment().items():

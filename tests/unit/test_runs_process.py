@@ -379,7 +379,7 @@ import faulthandler, json, os, random, signal, sys
 print(json.dumps({
     "pid": os.getpid(), "session": os.getsid(0), "arguments": sys.argv[1:], "stdin": sys.stdin.read(),
     "faulthandler": faulthandler.is_enabled(), "cwd": os.getcwd(), "given": os.environ.get("GIVEN"),
-    "waits": os.environ["OMP_WAIT_POLICY"],
+    "waits": os.environ["OMP_WAIT_POLICY"], "spins": os.environ["GOMP_SPINCOUNT"],
     "random": random.__file__, "open": sorted(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else [],
 }))
 sys.stderr.write("to stderr\\n")
@@ -404,7 +404,7 @@ def test_what_a_worker_has_besides_the_users_environment_can_be_taken_out_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where one process of ours has started the other, and not what the user has set."""
-    for name in ("OMP_WAIT_POLICY", "PYTHONFAULTHANDLER", ADDED):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "PYTHONFAULTHANDLER", ADDED):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     users = dict(os.environ)
@@ -412,11 +412,14 @@ def test_what_a_worker_has_besides_the_users_environment_can_be_taken_out_again(
     for _ in range(2):
         for name, value in worker_environment().items():
             monkeypatch.setenv(name, value)
-        assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE" and os.environ["PYTHONFAULTHANDLER"] == "1"
+        assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("PASSIVE", "1000")
+        assert os.environ["PYTHONFAULTHANDLER"] == "1"
         assert users_environment() == users
-    monkeypatch.delenv(ADDED)
+    for name in (ADDED, "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name)
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert worker_environment()["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert "GOMP_SPINCOUNT" not in worker_environment(), "it would make the user's choice a passive one"
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -441,7 +444,7 @@ def test_a_worker_starts_detached_with_its_output_in_the_log(run: RunDirectory, 
     for facts in told:
         assert facts["session"] == facts["pid"], "a session of its own: no Ctrl-C, no hangup"
         assert facts["session"] != os.getsid(0)
-        assert facts["waits"] == "PASSIVE"
+        assert (facts["waits"], facts["spins"]) == ("PASSIVE", "1000")
         assert facts["arguments"] == [str(run.path)]
         assert (facts["stdin"], facts["given"], facts["faulthandler"]) == ("", "yes", True)
         assert facts["cwd"] == str(tmp_path)
