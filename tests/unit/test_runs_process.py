@@ -376,12 +376,13 @@ def test_nothing_is_killed_that_is_not_the_worker(children: Callable[..., subpro
 
 WORKER = """
 import faulthandler, json, os, random, signal, sys
-print(json.dumps({
+facts = json.dumps({
     "pid": os.getpid(), "session": os.getsid(0), "arguments": sys.argv[1:], "stdin": sys.stdin.read(),
     "faulthandler": faulthandler.is_enabled(), "cwd": os.getcwd(), "given": os.environ.get("GIVEN"),
     "waits": os.environ["OMP_WAIT_POLICY"], "spins": os.environ["GOMP_SPINCOUNT"],
     "random": random.__file__, "open": sorted(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else [],
-}))
+})
+sys.stdout.write(facts + "\\n")  # in one write: print makes two, and the line of another worker may come in between
 sys.stderr.write("to stderr\\n")
 os._exit(3)  # without flushing: what was printed is there already
 """
