@@ -33,7 +33,7 @@ from fmnist_tui.runs.metrics import read_metrics
 from fmnist_tui.runs.records import LaunchRequest, State
 from fmnist_tui.training import loop
 from fmnist_tui.training.control import StopSignal
-from fmnist_tui.training.desk import Job
+from fmnist_tui.training.job import Job
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.reporter import Reporter
 from fmnist_tui.training.result import cpu_name

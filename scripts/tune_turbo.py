@@ -31,7 +31,7 @@ from fmnist_tui.runs import store
 from fmnist_tui.runs.records import EvalRecord, LaunchRequest, Result, Status, parse_metric
 from fmnist_tui.training import loop
 from fmnist_tui.training.control import StopSignal
-from fmnist_tui.training.desk import Job
+from fmnist_tui.training.job import Job
 from fmnist_tui.training.precision import choose, resolve_device
 from fmnist_tui.training.reporter import Reporter
 

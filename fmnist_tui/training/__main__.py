@@ -195,8 +195,8 @@ def _train(
 
             from fmnist_tui.data import source
             from fmnist_tui.training import checkpoint, loop, precision
-            from fmnist_tui.training.desk import Job, RunDeleted, Stopped
             from fmnist_tui.training.distributed import Team, execution_of_rank
+            from fmnist_tui.training.job import Job, RunDeleted, Stopped
             from fmnist_tui.training.losses import NonFiniteLoss
             from fmnist_tui.training.step import OutOfMemory
     except Exception as error:

@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_tui.data.split import Split
+from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import ControlRequest
 from fmnist_tui.training.confusions import ConfusionLog
 from fmnist_tui.training.control import ControlReader
-from fmnist_tui.training.desk import Desk, Stopped
+from fmnist_tui.training.desk import Desk
+from fmnist_tui.training.job import Stopped
+from fmnist_tui.training.result import Predictions
 
 
 class NoControl(ControlReader):
@@ -39,6 +42,13 @@ class NoConfusions(ConfusionLog):
         """Nothing."""
 
 
+class NoPredictions(Predictions):
+    """Rank 0 keeps the predictions."""
+
+    def save(self, run: RunDirectory) -> None:
+        """Nothing."""
+
+
 class Bystander(Desk):
     """A Desk that writes nothing."""
 
@@ -47,25 +57,23 @@ class Bystander(Desk):
 
     def begin(self) -> bool:
         """As a Desk does; requests come from rank 0."""
-        self.control, self.confusions = NoControl(self.run), NoConfusions(self.run)
+        self.requests.control = NoControl(self.run)
+        self.evaluations.confusions, self.evaluations.predictions = NoConfusions(self.run), NoPredictions()
         return super().begin()
 
     def collect_losses(self, wait: bool = False) -> None:
         """Let go of the losses: rank 0 writes them, and raises where one is not finite."""
-        self.losses.collect(wait)
+        self.logbook.losses.collect(wait)
 
     def save_checkpoint(self, is_best: bool = False) -> None:
         """Rank 0 does it, from the same weights."""
-        self._asked_for_checkpoint = False
-        self._checkpoint_time = time.monotonic()
+        self.requests.checkpoint_asked = False
+        self.saver.saved_at = time.monotonic()
 
     def stop_if_asked(self) -> None:
         """Leave the loop where a stop was asked for, at the same step as rank 0."""
-        if self.stop == "now" or (self.stop == "epoch" and self.progress.batch == 0):
-            raise Stopped(f"stopped by {self.stopped_by}")
-
-    def _save_predictions(self) -> None:
-        pass
+        if self.requests.stop_due:
+            raise Stopped(f"stopped by {self.requests.stopped_by}")
 
     def finish(self, split: Split) -> None:
         """Rank 0 writes the result."""

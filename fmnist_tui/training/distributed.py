@@ -29,8 +29,8 @@ from fmnist_tui.data.batches import DeviceDataset, step_seed
 from fmnist_tui.models.noise import part_of_batch
 from fmnist_tui.runs.records import ControlRequest
 from fmnist_tui.training.compiling import compiled
-from fmnist_tui.training.desk import Stopped
 from fmnist_tui.training.evaluate import Evaluation, evaluate
+from fmnist_tui.training.job import Stopped
 from fmnist_tui.training.precision import Execution
 from fmnist_tui.training.ranks import Rank
 from fmnist_tui.training.step import OutOfMemory, TrainStep

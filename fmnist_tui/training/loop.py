@@ -26,10 +26,11 @@ from fmnist_tui.fields import steps_per_epoch
 from fmnist_tui.models import begin_epoch, build_model, initialise_from
 from fmnist_tui.training.bystander import Bystander
 from fmnist_tui.training.compiling import choose_evaluation, choose_training
-from fmnist_tui.training.desk import Desk, Job
+from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.distributed import build_step, with_batch_norm
 from fmnist_tui.training.evaluate import eval_batch, evaluate
 from fmnist_tui.training.halfway import LongSteps
+from fmnist_tui.training.job import Job
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import apply_global_settings
 from fmnist_tui.training.progress import Progress, evaluated_epochs
@@ -64,7 +65,6 @@ def train(job: Job) -> None:
     desk = desk_of(job, model, optimizer, step, progress, len(train_set), len(test_set))
     if desk.begin():
         initialise_from(model, train_set.images)
-    progress = desk.progress
     if team is None:
         with job.stop_signal.may_cut():
             _settle_compilation(desk, train_set, test_set)
@@ -87,16 +87,16 @@ def train(job: Job) -> None:
             with desk.unless_stopped(started), long_steps.under_way(size):
                 loss, correct = step(images, labels, lr, progress.epoch, progress.batch, flip, size)
             progress.count(loss, correct, len(labels))
-            desk.losses.add(loss, len(labels), progress.step, progress.epoch, progress.batch, lr)
+            desk.logbook.losses.add(loss, len(labels), progress.step, progress.epoch, progress.batch, lr)
             desk.after_step()
-            desk.follow_load(len(labels) * (size or IMAGE_SIZE) ** 2)
+            desk.tuning.follow_load(len(labels) * (size or IMAGE_SIZE) ** 2)
             if desk.checkpoint_due:
                 progress.train_seconds += time.perf_counter() - started
                 desk.save_checkpoint()
                 desk.stop_if_asked()
                 started = time.perf_counter()
                 desk.restart_clocks()
-        desk.losses.end_line()
+        desk.logbook.losses.end_line()
         desk.collect_losses(wait=True)
         progress.train_seconds += time.perf_counter() - started
 
@@ -105,11 +105,13 @@ def train(job: Job) -> None:
             started = time.perf_counter()
             if team is None:
                 with desk.unless_stopped(), job.stop_signal.may_cut():
-                    evaluation = evaluate(model, step.eval_network, test_set, execution, config.training.tta, desk.look)
+                    evaluation = evaluate(
+                        model, step.eval_network, test_set, execution, config.training.tta, desk.requests.look
+                    )
             else:
                 evaluation = team.evaluate(model, test_set, execution, config.training.tta)
             seconds = time.perf_counter() - started
-            desk.evaluated(evaluation, seconds)
+            desk.evaluations.take_in(evaluation, seconds)
         desk.end_epoch()
 
     desk.finish(split)
@@ -131,10 +133,10 @@ def _settle_compilation(desk: Desk, train_set: DeviceDataset, test_set: DeviceDa
         images, labels = train_batch(train_set, permutation, index, config.training.batch_size)
         inputs = step.inputs(images, progress.epoch, index, size=size)
         batches.append((inputs[: step.micro_batch], labels[: step.micro_batch]))
-    desk.chose("compile", choose_training(step, batches, progress.steps - progress.step))
+    desk.tuning.chose("compile", choose_training(step, batches, progress.steps - progress.step))
     count = eval_batch(device)
     if len(test_set) >= count:
         inputs = normalize(test_set.images[:count], step.execution.dtype, step.execution.memory_format)
         evaluations = len(evaluated_epochs(progress.epoch, progress.epochs, config.training.eval_every))
         choice = choose_evaluation(step, inputs, evaluations * (len(test_set) // count))
-        desk.chose("compile", choice, "evaluation")
+        desk.tuning.chose("compile", choice, "evaluation")

@@ -76,13 +76,10 @@ class Progress:
         """For a checkpoint."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
-    @classmethod
-    def restore(cls, state: dict[str, Any], device: torch.device) -> Progress:
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
         """From a checkpoint, its tensors on the device."""
-        values: dict[str, Any] = {
-            key: value.to(device) if isinstance(value, Tensor) else value for key, value in state.items()
-        }
-        return cls(**values)
+        for name, value in state.items():
+            setattr(self, name, value.to(device) if isinstance(value, Tensor) else value)
 
     def summary(self) -> dict[str, Any]:
         """The plain values, for messages."""

@@ -18,7 +18,7 @@ from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EvalRecord, LaunchRequest, Status, TrainRecord, parse_metric
 from fmnist_tui.training import loop
 from fmnist_tui.training.control import StopSignal
-from fmnist_tui.training.desk import Job
+from fmnist_tui.training.job import Job
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.reporter import Reporter
 

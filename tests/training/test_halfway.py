@@ -13,7 +13,7 @@ from fmnist_tui.training import evaluate as evaluate_module
 from fmnist_tui.training import halfway
 from fmnist_tui.training import step as step_module
 from fmnist_tui.training.control import CutShort, StopSignal
-from fmnist_tui.training.desk import Job, Stopped
+from fmnist_tui.training.job import Job, Stopped
 from tests.training.conftest import Trainer, tiny_config
 from tests.training.test_loop import CUTOUT, SHAKE, without_clock
 

@@ -16,8 +16,10 @@ from fmnist_tui.models.count import parameter_count
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import send_request
 from fmnist_tui.runs.records import EvalRecord, EventRecord, LaunchRequest, Result, TrainRecord, parse_metric
-from fmnist_tui.training import desk as desk_module
-from fmnist_tui.training.desk import Desk, Job, Stopped
+from fmnist_tui.training import logbook
+from fmnist_tui.training.desk import Desk
+from fmnist_tui.training.evaluations import Evaluations
+from fmnist_tui.training.job import Job, Stopped
 from fmnist_tui.training.losses import NonFiniteLoss
 from tests.training.conftest import Trainer, tiny_config
 
@@ -318,14 +320,14 @@ def test_the_best_state_waits_for_room(trainer: Trainer, monkeypatch: pytest.Mon
             raise OSError(28, "No space left on device")
         original(content, file)
 
-    def evaluated(self: Desk, evaluation: Any, seconds: float) -> None:
-        best_at_2 = {1: 10.0, 2: 90.0}.get(self.progress.epoch, 20.0)
+    def take_in(self: Evaluations, evaluation: Any, seconds: float) -> None:
+        best_at_2 = {1: 10.0, 2: 90.0}.get(self._progress.epoch, 20.0)
         as_wanted(self, replace(evaluation, accuracy=best_at_2), seconds)
-        full[0] = self.progress.epoch < 4
+        full[0] = self._progress.epoch < 4
 
-    as_wanted = Desk.evaluated
+    as_wanted = Evaluations.take_in
     monkeypatch.setattr(checkpoint.torch, "save", save)
-    monkeypatch.setattr(Desk, "evaluated", evaluated)
+    monkeypatch.setattr(Evaluations, "take_in", take_in)
     run = trainer.create(tiny_config(training={"epochs": 4}))
     trainer.train(run)
     best = checkpoint.read(run.checkpoint("best"))
@@ -357,7 +359,7 @@ def test_an_evaluation_is_not_written_twice(trainer: Trainer, monkeypatch: pytes
         pass
 
     def end_epoch(self: Desk) -> None:
-        self.writer.wait()
+        self.saver.writer.wait()
         raise Killed
 
     with monkeypatch.context() as patch:
@@ -383,7 +385,7 @@ def test_a_checkpoint_of_another_model_is_refused(trainer: Trainer, images: Any)
 
 
 def test_slow_run_says_how_long_it_takes(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk_module, "SLOW_RUN_SECONDS", 0.0)
+    monkeypatch.setattr(logbook, "SLOW_RUN_SECONDS", 0.0)
     run = trainer.create(tiny_config())
     trainer.train(run)
     said = [event.message for event in events(run, "warning")]

@@ -22,7 +22,7 @@ from fmnist_tui.runs.process import send_request
 from fmnist_tui.runs.records import EvalRecord, State, Status, TrainRecord, parse_metric
 from fmnist_tui.training import checkpoint, control, precision
 from fmnist_tui.training.control import ControlReader, StopSignal
-from fmnist_tui.training.desk import in_words
+from fmnist_tui.training.logbook import in_words
 from fmnist_tui.training.losses import LossLog, lines_every
 from fmnist_tui.training.precision import choose, resolve_device
 from fmnist_tui.training.progress import Pace, Progress, evaluated_epochs

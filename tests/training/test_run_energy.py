@@ -6,7 +6,8 @@ import pytest
 
 from fmnist_tui.runs.records import ControlRequest, Result
 from fmnist_tui.training import energy
-from fmnist_tui.training.desk import Desk, Job, Stopped
+from fmnist_tui.training.desk import Desk
+from fmnist_tui.training.job import Job, Stopped
 from tests.training.conftest import Trainer, tiny_config
 
 
@@ -36,7 +37,7 @@ def stop_after_first_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     def poll(desk: Desk) -> None:
         if not asked:
             asked.append(True)
-            desk._answer(ControlRequest(id="1", request="stop_after_epoch"))
+            desk.requests.answer(ControlRequest(id="1", request="stop_after_epoch"))
 
     original = Desk.after_step
     monkeypatch.setattr(Desk, "after_step", lambda desk: (poll(desk), original(desk))[1])

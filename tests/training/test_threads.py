@@ -172,7 +172,7 @@ def test_a_change_is_an_event_and_stands_in_the_result(trainer: Trainer, monkeyp
     monkeypatch.setattr(threads, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(threads, "WINDOW_SECONDS", 0.0)
     monkeypatch.setattr("fmnist_tui.training.precision.TORCH_THREADS", 2)
-    monkeypatch.setattr("fmnist_tui.training.desk.TORCH_THREADS", 2)
+    monkeypatch.setattr("fmnist_tui.training.tuning.TORCH_THREADS", 2)
     loads = iter([0.0])
     monkeypatch.setattr(Load, "others", lambda self: next(loads, 1.5))
     monkeypatch.setattr(ThreadKeeper, "_is_better", lambda self, tried, before, gain: True)

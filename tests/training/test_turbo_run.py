@@ -15,7 +15,7 @@ from fmnist_tui.report.rows import finished_run, make_rows
 from fmnist_tui.report.tables import results_table
 from fmnist_tui.runs.records import EvalRecord
 from fmnist_tui.training import step as step_module
-from fmnist_tui.training.desk import Stopped
+from fmnist_tui.training.job import Stopped
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.progress import Pace, Progress

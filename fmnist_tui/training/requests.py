@@ -1,0 +1,80 @@
+"""What a run at work is asked for, by signals and by control.json: to stop, for a checkpoint, for an edit.
+
+One of the Desk's parts. The Desk acts on what stands here when the loop has come to the right place.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fmnist_tui.runs.records import ControlRequest, State
+from fmnist_tui.training.control import ControlReader, CutShort
+from fmnist_tui.training.job import Job, RunDeleted
+from fmnist_tui.training.logbook import Logbook
+from fmnist_tui.training.progress import Progress
+
+
+class Requests:
+    """Takes requests in; an edit is done at once, the others are noted."""
+
+    def __init__(self, job: Job, progress: Progress, logbook: Logbook) -> None:
+        self._job, self._progress, self._logbook = job, progress, logbook
+        self.control = ControlReader(job.run)
+        self.stop: Literal["", "now", "epoch"] = ""
+        """When the run is to stop; '' where nobody asked."""
+        self.stopped_by = ""
+        self.checkpoint_asked = False
+
+    @property
+    def stop_due(self) -> bool:
+        """Whether a stop was asked for that is to happen here: at once, or between two epochs."""
+        return self.stop == "now" or (self.stop == "epoch" and self._progress.batch == 0)
+
+    def see(self) -> None:
+        """Take in what was asked since the last call. Raises RunDeleted where the run's directory is gone."""
+        job = self._job
+        received, requests = job.stop_signal.received, self.control.poll()
+        if job.team is not None:
+            received, requests = job.team.agree(received, requests)
+        if received and self.stop != "now":
+            self._ask_to_stop("now", received)
+        for request in requests:
+            self.answer(request)
+        if self.control.polled and not job.run.marker.exists():
+            raise RunDeleted(f"{job.run.path} is gone")
+
+    def look(self) -> None:
+        """Between two batches of an evaluation: raises CutShort where the run is to stop now."""
+        self.see()
+        if self.stop == "now":
+            raise CutShort
+
+    def answer(self, request: ControlRequest) -> None:
+        """Take in one request."""
+        if request.request == "stop":
+            self._ask_to_stop("now", "a request")
+        elif request.request == "stop_after_epoch":
+            self._ask_to_stop("epoch", "a request to stop after the epoch")
+        elif request.request == "checkpoint":
+            self.checkpoint_asked = True
+        elif request.request == "edit":
+            if request.epochs is not None:
+                self.edit_epochs(request.epochs)
+            if request.stop_at_accuracy is not None:
+                self._progress.stop_at_accuracy = request.stop_at_accuracy or None
+                what = f"at {request.stop_at_accuracy:g} %" if request.stop_at_accuracy else "at no accuracy"
+                self._job.reporter.event("edit", f"the run finishes {what}", stop_at_accuracy=request.stop_at_accuracy)
+
+    def _ask_to_stop(self, when: Literal["now", "epoch"], by: str) -> None:
+        self.stop, self.stopped_by = when, by
+        self._job.reporter.update(now=True, state=State.STOPPING)
+
+    def edit_epochs(self, epochs: int) -> None:
+        """Change the length of the run; it can't end before the epoch at work."""
+        progress = self._progress
+        before = progress.epochs
+        progress.epochs = max(epochs, progress.epoch if not progress.done else progress.evaluated_epoch)
+        if progress.done and progress.epochs > progress.evaluated_epoch:
+            progress.done = False
+        self._job.reporter.event("edit", f"epochs {before} -> {progress.epochs}", epochs=progress.epochs)
+        self._logbook.tell_position()
