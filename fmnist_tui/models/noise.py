@@ -1,6 +1,6 @@
 """Random draws of a network that do not depend on how a batch is divided over processes or passes.
 
-The layers that draw ask here. Where a batch is divided (`training.distributed`), each process draws for the whole
+The layers that draw ask here. Where a batch is divided (`training.team_step`), each process draws for the whole
 batch and takes its own images' share, so that an image meets the same noise whichever process has it.
 """
 

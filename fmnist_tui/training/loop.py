@@ -27,7 +27,6 @@ from fmnist_tui.models import begin_epoch, build_model, initialise_from
 from fmnist_tui.training.bystander import Bystander
 from fmnist_tui.training.compiling import choose_evaluation, choose_training
 from fmnist_tui.training.desk import Desk
-from fmnist_tui.training.distributed import build_step, with_batch_norm
 from fmnist_tui.training.evaluate import eval_batch, evaluate
 from fmnist_tui.training.halfway import LongSteps
 from fmnist_tui.training.job import Job
@@ -35,6 +34,7 @@ from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import apply_global_settings
 from fmnist_tui.training.progress import Progress, evaluated_epochs
 from fmnist_tui.training.schedule import learning_rate, train_resolution
+from fmnist_tui.training.team_step import build_step, with_batch_norm
 
 
 def train(job: Job) -> None:

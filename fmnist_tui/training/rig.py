@@ -19,11 +19,12 @@ from fmnist_tui.data.batches import DeviceDataset, batch_indices, epoch_permutat
 from fmnist_tui.data.source import Images
 from fmnist_tui.data.split import split
 from fmnist_tui.models import begin_epoch, build_model, initialise_from
-from fmnist_tui.training.distributed import Team, build_step, with_batch_norm
+from fmnist_tui.training.distributed import Team
 from fmnist_tui.training.evaluate import evaluate
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import Execution, apply_global_settings
 from fmnist_tui.training.schedule import train_resolution
+from fmnist_tui.training.team_step import build_step, with_batch_norm
 
 RATE_SHARE = 1e-3
 """Of the configuration's learning rate: the weights hardly move, so nothing overflows without a warm-up."""

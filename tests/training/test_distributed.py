@@ -23,12 +23,13 @@ from fmnist_tui.models.layers import dropout
 from fmnist_tui.models.noise import part_of_batch
 from fmnist_tui.models.shake_shake import draw_branch_weights
 from fmnist_tui.runs.records import ControlRequest
-from fmnist_tui.training.distributed import Team, TeamStep, joined, part_of, with_batch_norm
+from fmnist_tui.training.distributed import Team, joined, part_of
 from fmnist_tui.training.evaluate import Evaluation
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.ranks import Rank
 from fmnist_tui.training.step import OutOfMemory, TrainStep
+from fmnist_tui.training.team_step import TeamStep, with_batch_norm
 from tests.training.conftest import tiny_config
 
 
