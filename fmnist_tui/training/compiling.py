@@ -1,6 +1,6 @@
 """Whether compiling the network pays on this device: found out by trying, on the spot.
 
-Called by the Desk before the first step. A trial leaves nothing behind: no weight moves, batch norm's statistics and
+Called by the loop before the first step. A trial leaves nothing behind: no weight moves, batch norm's statistics and
 the random generators are put back, and only the compiled network is kept where it turns out correct and
 faster. A compiler that fails costs a warning, never the run.
 """
