@@ -319,17 +319,25 @@ def move_command(
             "--place", metavar="N", parser=o.whole_number, help="Give it place N; 1 is the next.", show_default=False
         ),
     ] = None,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="Start it at once, beside what is on its device.", show_default=False),
+    ] = False,
     runs_dir: o.RunsDirOption = None,
 ) -> int:
-    """Change a queued run's place."""
+    """Change a queued run's place, or start it at once."""
     from fmnist_tui import paths
     from fmnist_tui.console.output import UsageError, say
     from fmnist_tui.console.queue_table import find_queued
     from fmnist_tui.runs import queue
 
-    if to_front == (place is not None):
-        raise UsageError("runs move: needs a place; give --to-front or --place N, not both")
-    run_id = find_queued(paths.runs_dir(runs_dir), run)
-    now = queue.move(run_id, 1 if place is None else place)
-    say(f"{run_id} is now {'the next' if now == 1 else f'in place {now}'} in the queue.")
+    if [to_front, place is not None, now].count(True) != 1:
+        raise UsageError("runs move: where to? give one of --to-front, --place N and --now")
+    found = find_queued(paths.runs_dir(runs_dir), run)
+    if now:
+        queue.start_now(found)
+        say(f"{found.id} was told to start now. Watch it with: fmnist-tui runs watch {found.id}")
+        return 0
+    has = queue.move(found.id, 1 if place is None else place)
+    say(f"{found.id} is now {'the next' if has == 1 else f'in place {has}'} in the queue.")
     return 0

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fmnist_tui.console import words
 from fmnist_tui.runs import store
+from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import actual_state
 from fmnist_tui.runs.queue import DeviceQueue, Entry, snapshot
 
@@ -61,14 +62,15 @@ def queue_objects(devices: Sequence[DeviceQueue]) -> Iterator[dict[str, Any]]:
             }
 
 
-def find_queued(runs_dir: Path, text: str) -> str:
-    """The id of the run a user means: a queued one of any runs directory, else one of this directory.
+def find_queued(runs_dir: Path, text: str) -> RunDirectory:
+    """The run a user means: a queued one of any runs directory, else one of this directory.
 
     Raises RunError where nothing or several match.
     """
-    queued = {entry.run_id for queue in snapshot() for entry in queue.waiting if text and text in entry.run_id}
+    waiting = [entry for queue in snapshot() for entry in queue.waiting]
+    queued = {entry.run_id: entry.directory for entry in waiting if text and text in entry.run_id}
     if len(queued) == 1:
-        return queued.pop()
+        return RunDirectory(queued.popitem()[1])
     if len(queued) > 1:
         raise store.RunError(f"RUN = {text!r}: matches {len(queued)} queued runs ({', '.join(sorted(queued))})")
-    return store.find_run(runs_dir, text).id
+    return store.find_run(runs_dir, text).directory

@@ -146,6 +146,7 @@ class Place:
         if mine.on is not None and not mine.beside:  # taken over
             devices = [device for device in mine.devices if device.key in mine.has]
             return devices if self._hold(devices) else None
+        now = now or mine.on is not None  # it was beside another before it began anew
         at = self._tickets.index(mine)
         ahead = [ticket for ticket in self._tickets[:at] if ticket.on is None and not self._is_stuck(ticket)]
         free = [

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import psutil
 from filelock import FileLock, Timeout
@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from fmnist_tui.runs import jobs
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import Control, ControlRequest, State, Status, seconds_since, utc_now
+from fmnist_tui.runs.records import Control, ControlRequest, RequestKind, State, Status, seconds_since, utc_now
 from fmnist_tui.wording import nearest, plain_words, shown
 
 HEARTBEAT_SECONDS = 2.0
@@ -228,9 +228,7 @@ def read_control(run: RunDirectory) -> Control:
         return Control()
 
 
-def send_request(
-    run: RunDirectory, request: Literal["stop", "stop_after_epoch", "checkpoint", "edit"], **values: Any
-) -> ControlRequest:
+def send_request(run: RunDirectory, request: RequestKind, **values: Any) -> ControlRequest:
     """Ask a run's worker for something; it answers with an event in the metrics. Raises ValueError for bad
     values, and where the request can't be written (another user's run, a full disk).
 

@@ -2,7 +2,7 @@
 
 One training per device at a time, first come first served, for all runs of a user on a machine, whatever runs
 directory they lie in. There is no daemon: each worker waits for itself (`place`), and the list they share is
-read here. Called by the command line and the app: `snapshot`, `would_wait`, `move`, `place_in_words`.
+read here. Called by the command line and the app: `snapshot`, `would_wait`, `move`, `start_now`, `place_in_words`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from filelock import Timeout
 
 from fmnist_tui.runs import jobs
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.process import HEARTBEAT_LIMIT
+from fmnist_tui.runs.process import HEARTBEAT_LIMIT, actual_state, send_request
 from fmnist_tui.runs.records import State, Status, seconds_since
 from fmnist_tui.runs.store import RunError, read_status
 from fmnist_tui.runs.tickets import (
@@ -201,6 +201,23 @@ def move(run_id: str, place: int) -> int:
         raise RunError(f"{run_id}: was not moved: another process holds {lock.lock_file}; try again") from None
     except OSError as error:
         raise RunError(f"{run_id}: was not moved: {error.strerror}: {error.filename}") from None
+
+
+def start_now(run: RunDirectory) -> None:
+    """Tell a queued run to start at once, beside what is on its device; its worker looks twice a second.
+
+    Raises RunError where it is not queued or waits for Slurm, and ValueError where it can't be told.
+    """
+    status = read_status(run)
+    state = actual_state(status) if status is not None else State.LOST
+    if status is None or state is not State.QUEUED:
+        raise RunError(f"{run.id}: is {state}; only a queued run can be told to start now")
+    if status.job is not None:
+        raise RunError(f"{run.id}: {WAITS_FOR_SLURM}")
+    send_request(run, "start_now")
+
+
+WAITS_FOR_SLURM = "waits for Slurm, which has an order of its own"
 
 
 def place_in_words(status: Status) -> str:

@@ -137,7 +137,7 @@ class Status(Record):
     starts_in_seconds: float | None = None
     """While queued: the expected wait, counted from the heartbeat; None where a run ahead can't tell its own."""
     beside: str | None = None
-    """The id of the run this one was started beside on the same device (`--now`)."""
+    """The id of the run this one was started beside on the same device (`--now`, or a request to start now)."""
     error: str | None = None
     exit_code: int | None = None
     retries_used: int = 0
@@ -286,11 +286,15 @@ def parse_confusion(line: bytes | str) -> ConfusionRecord | None:
         return None
 
 
+RequestKind = Literal["stop", "stop_after_epoch", "checkpoint", "edit", "start_now"]
+"""What a worker can be asked for; `start_now` concerns one that waits for its device."""
+
+
 class ControlRequest(Record):
-    """One request to a running trainer."""
+    """One request to a worker."""
 
     id: str
-    request: Literal["stop", "stop_after_epoch", "checkpoint", "edit"]
+    request: RequestKind
     time: Timestamp = Field(default_factory=utc_now)
     epochs: int | None = Field(None, ge=1, le=100_000)
     """edit: train for this many epochs in all."""

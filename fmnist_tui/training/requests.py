@@ -50,7 +50,7 @@ class Requests:
             raise CutShort
 
     def answer(self, request: ControlRequest) -> None:
-        """Take in one request."""
+        """Take in one request. One to start now comes too late where the run's turn has come meanwhile."""
         if request.request == "stop":
             self._ask_to_stop("now", "a request")
         elif request.request == "stop_after_epoch":

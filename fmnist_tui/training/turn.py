@@ -1,4 +1,6 @@
-"""A worker's wait for its device: queue, say where it stands, answer requests to stop. No torch, no NumPy.
+"""A worker's wait for its device: queue, say where it stands, answer requests to stop or to start now.
+
+No torch, no NumPy.
 
 Called by `__main__`, before torch is imported: a waiting worker takes 40 MB and next to no processor time. It
 needs nobody else to start: no app, no daemon.
@@ -42,6 +44,8 @@ class Turn:
     ) -> None:
         self._run, self._config, self._launch = run, config, launch
         self._reporter, self._stop_signal = reporter, stop_signal
+        self._now = launch.now
+        """Whether it starts beside what is on its device; also where it was told so while it waited."""
         self._place: Place | None = None
         self._warned = False
         self.device: Device | None = None
@@ -71,7 +75,7 @@ class Turn:
             return
         self._place = place = Place(self._run, devices, count)
         try:
-            device = place.take(self._launch.now)
+            device = place.take(self._now)
         except OSError as error:
             self._place = None
             device = devices[0]
@@ -110,22 +114,24 @@ class Turn:
         where = place_in_words(status) + (f", behind {status.queue_behind}" if status.queue_behind else "")
         self._reporter.event(
             "queue",
-            f"{where}; --now would start it at once, beside the run at work",
+            f"{where}; 'fmnist-tui runs move RUN --now' starts it at once, beside the run at work",
             device=name,
             place=status.queue_place,
             behind=status.queue_behind,
         )
         while (device := self._look(place)) is None:
-            self._leave_if_asked(control)
+            if self._answer(control):
+                continue
             due = self._say_place(place, due)
             time.sleep(LOOK_SECONDS)
-        self._reporter.event("queue", f"its turn on {device.name}, after {duration(time.monotonic() - began)}")
+        how = "told to start now" if self._now else "its turn"
+        self._reporter.event("queue", f"{how} on {device.name}, after {duration(time.monotonic() - began)}")
         return device
 
     def _look(self, place: Place) -> Device | None:
         """Whether it is this run's turn. A queue that can't be used for a while is waited for."""
         try:
-            device, problem = place.take(self._launch.now), place.problem
+            device, problem = place.take(self._now), place.problem
         except OSError as error:
             device, problem = None, error.strerror or str(error)
         if problem and not self._warned:
@@ -133,14 +139,21 @@ class Turn:
         self._warned = bool(problem)
         return device
 
-    def _leave_if_asked(self, control: ControlReader) -> None:
+    def _answer(self, control: ControlReader) -> bool:
+        """Take in what was asked; True where that was to start now. Raises LeftQueue.
+
+        That request stays in control.json, with those that wait for the training.
+        """
         if self._stop_signal.received:
             raise LeftQueue(f"taken out of the queue by {self._stop_signal.received}")
-        if any(request.request in ("stop", "stop_after_epoch") for request in control.poll()):
+        asked = {request.request for request in control.poll()}
+        if asked & {"stop", "stop_after_epoch"}:
             control.forget()
             raise LeftQueue("taken out of the queue by a request")
         if not self._run.marker.exists():
             raise LeftQueue(f"{self._run.path}: was deleted", deleted=True)
+        self._now = self._now or "start_now" in asked
+        return "start_now" in asked
 
     def _say_place(self, place: Place, due: float = 0.0) -> float:
         """Write down where the run stands: at once where that changed, else as often as a heartbeat is due."""

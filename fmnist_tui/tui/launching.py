@@ -153,12 +153,17 @@ def kill(directory: RunDirectory) -> bool:
     return True
 
 
+def start_now(directory: RunDirectory) -> None:
+    """Tell a queued run to start at once, beside what is on its device. Raises RunError, ValueError."""
+    queue.start_now(directory)
+
+
 def move(directory: RunDirectory, by: int) -> int:
     """Move a queued run by so many places and return the one it has now (1 is the next). Raises RunError."""
     status = store.load_run(directory).status
     place = status.queue_place if status else None
     if status is not None and status.job is not None and status.state.alive:
-        raise RunError(f"{directory.id}: waits for Slurm, which has an order of its own")
+        raise RunError(f"{directory.id}: {queue.WAITS_FOR_SLURM}")
     if place is None:
         raise RunError(f"{directory.id}: is not in the queue any more")
     return queue.move(directory.id, max(1, place + by))

@@ -275,7 +275,8 @@ def outcome(run: Run, now: datetime) -> list[Note]:
         return [Note("info", epoch, f"Queued: {place_in_words(status)}.")]
     if state is State.QUEUED:
         device = f" on {status.device}" if status and status.device not in ("", "auto") else ""
-        return [Note("info", epoch, f"Queued: it starts when what runs before it{device} has ended.")]
+        when = f"it starts when what runs before it{device} has ended"
+        return [Note("info", epoch, f"Queued: {when}; s can start it now.")]
     go_on = "Press r to resume from the last checkpoint" if epoch else "Press r to start it again"
     remedy = Note("error", epoch, f"{go_on}, l for the log, d to delete it.")
     if state is State.STOPPED:

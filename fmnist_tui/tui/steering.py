@@ -130,6 +130,9 @@ class Steering:
         if how == "kill":
             killed = await self._try(title, launching.kill, run.directory)
             self._done(f"{run.name} {'was killed' if killed else 'stopped'}. r resumes it from its last checkpoint.")
+        elif how == "start":
+            await self._try(f"{run.name} was not started", launching.start_now, run.directory)
+            self._done(f"{run.name} was told to start now.")
         elif how in ("now", "after_epoch"):
             if await self._try(title, launching.ask_to_stop, run.directory, how == "after_epoch"):
                 self._done(f"{run.name} was taken out of Slurm's queue. r submits it again.")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,8 @@ def test_a_queued_run_waits_cheaply_and_starts_by_itself(
     assert status.starts_in_seconds == pytest.approx(600, abs=60)
     wait_until(run.metrics.exists, "the event")
     assert store.load_run(run).state is State.QUEUED
-    assert "next on cpu, behind " + holder.run.id in events(run, "queue")[0] and "--now" in events(run, "queue")[0]
+    assert "next on cpu, behind " + holder.run.id in events(run, "queue")[0]
+    assert "'fmnist-tui runs move RUN --now' starts it at once" in events(run, "queue")[0]
     maps = Path(f"/proc/{worker.pid}/maps")
     if maps.exists():
         assert "libtorch" not in maps.read_text() and "numpy" not in maps.read_text()
@@ -308,6 +310,39 @@ def test_now_runs_beside_and_says_so(runs_dir: Path, start: Start, hold: Any) ->
     assert not LaunchRequest.model_validate_json(run.launch.read_bytes()).now, "it holds for one start"
 
 
+def test_a_queued_run_can_be_told_to_start_now(runs_dir: Path, tmp_path: Path, start: Start, hold: Any) -> None:
+    """From the command line, whatever runs directory it lies in; an edit that waited with it is not lost."""
+    holder = hold()
+    run = store.create_run(tmp_path / "elsewhere", config(epochs=3, max_steps=30), "cpu")
+    worker = start(run)
+    wait_until(lambda: is_queued(run), "its place")
+    process.send_request(run, "edit", epochs=1)
+    told = command("runs", "move", run.id[-4:], "--now", "--runs-dir", str(runs_dir))
+    assert (told.returncode, told.stdout) == (0, "") and f"{run.id} was told to start now." in told.stderr
+    assert worker.wait(60) == 0
+    status = status_of(run)
+    assert (status.state, status.beside, status.epochs) == (State.FINISHED, holder.run.id, 1)
+    assert process.read_control(run).requests == [], "what was answered is forgotten at the end"
+    assert events(run, "queue")[-1].startswith("told to start now on cpu, after ")
+    assert f"runs beside {holder.run.id} on cpu" in events(run, "warning")[0]
+    again = command("runs", "move", run.id, "--now", "--runs-dir", str(run.path.parent))
+    assert again.returncode == 2 and "is finished; only a queued run can be told to start now" in again.stderr
+
+
+def test_a_waiting_worker_starts_within_a_second_of_being_told(runs_dir: Path, start: Start, hold: Any) -> None:
+    """By the clock of the worker's own events, so that a loaded machine's slow start of torch does not count."""
+    hold()
+    run = quick(runs_dir)
+    worker = start(run)
+    wait_until(lambda: is_queued(run), "its place")
+    asked = process.send_request(run, "start_now")
+    assert worker.wait(60) == 0
+    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
+    told = [r for r in records if isinstance(r, EventRecord) and r.message.startswith("told to start now")]
+    between = (datetime.fromisoformat(told[0].time) - datetime.fromisoformat(asked.time)).total_seconds()
+    assert between < 5.0, "it looks twice a second; the rest is for a loaded machine"
+
+
 def test_a_second_worker_of_a_queued_run_refuses(runs_dir: Path, start: Start, hold: Any) -> None:
     hold()
     run = quick(runs_dir)
@@ -381,7 +416,7 @@ def test_the_commands_of_the_queue(runs_dir: Path, hold: Any) -> None:
         assert (moved.returncode, moved.stderr) == (0, f"{b} is now the next in the queue.\n")
         wait_until(lambda: is_queued(directory, 1), "the front")
         assert "next on cpu, behind" in command("runs", "show", b, *where).stdout
-        for wrong, message in [([b], "--to-front or --place N"), ([holder.run.id, "--place=1"], "is not queued")]:
+        for wrong, message in [([b], "--place N and --now"), ([holder.run.id, "--place=1"], "is not queued")]:
             refused = command("runs", "move", *wrong, *where)
             assert refused.returncode == 2 and message in refused.stderr
         refused = command("runs", "delete", b, "--yes", *where)
@@ -405,7 +440,7 @@ def test_an_attached_run_says_at_once_what_it_waits_for(runs_dir: Path, hold: An
     try:
         assert watcher.stdout is not None
         said = watcher.stdout.readline() + watcher.stdout.readline()
-        assert f"queue: next on cpu, behind {holder.run.id}; --now" in said
+        assert f"queue: next on cpu, behind {holder.run.id}; 'fmnist-tui runs move RUN --now'" in said
         watcher.send_signal(signal.SIGINT)
         stdout, _ = watcher.communicate(timeout=30)
         assert watcher.returncode == 130

@@ -151,6 +151,22 @@ async def test_a_queued_run_shows_its_place_and_can_be_moved_and_taken_out(
         assert [request.request for request in requests(run)] == ["stop"]
 
 
+async def test_a_queued_run_can_be_told_to_start_now(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("densenet", State.QUEUED, epoch=0, queue_place=1, device="cuda:0")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "◌ queued", "s starts it now or takes it out")
+        await pilot.press("s")
+        await until_drawn(pilot, "densenet waits for its device", "Start it now", "both are slower")
+        await pilot.press("b")
+        await until_drawn(pilot, "densenet was told to start now.")
+        assert [request.request for request in requests(run)] == ["start_now"]
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
+        maker.write_status(run, state=State.RUNNING, queue_place=None)
+        await pilot.press("b")
+        await until_drawn(pilot, "densenet was not started", "is running; only a queued run")
+
+
 async def test_a_run_that_waits_for_slurm_says_so_and_its_job_can_be_cancelled(
     app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.place import Place
 from fmnist_tui.runs.process import actual_state
 from fmnist_tui.runs.queue import Standing, place_in_words, seconds_left, standings
-from fmnist_tui.runs.records import LaunchRequest, Provenance, Result, State, Status, utc_now
+from fmnist_tui.runs.records import LaunchRequest, Provenance, Result, SlurmJob, State, Status, utc_now
 from fmnist_tui.runs.store import Run, RunError
 from fmnist_tui.runs.tickets import Device, Ticket, list_path, queue_directory, read_tickets, write_tickets
 from fmnist_tui.training.turn import expected_seconds
@@ -209,6 +209,16 @@ def test_now_on_a_free_device_is_an_ordinary_turn() -> None:
     assert c.take() is None
     a.leave()
     assert c.take() == GPUS[0]
+
+
+def test_one_that_runs_beside_begins_anew_beside() -> None:
+    """Also where it was told so while it waited: how it was launched says nothing of that."""
+    _a, b = entered("a", "b")
+    assert b.take(now=True) == CPU
+    b.keep_for_new_program()
+    b.die()
+    again = Someone("b")
+    assert again.take() == CPU and again.beside == "a"
 
 
 def test_a_suspended_worker_is_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,13 +437,34 @@ def test_what_cannot_be_moved(name: str, place: int, message: str) -> None:
     assert (on(), waiting()) == (["a"], ["b"])
 
 
+@pytest.mark.parametrize(
+    ("state", "job", "message"),
+    [
+        (State.RUNNING, None, "is running; only a queued run can be told to start now"),
+        (State.FINISHED, None, "is finished; only"),
+        (State.LOST, None, "is lost; only"),
+        (State.QUEUED, SlurmJob(id="12"), "waits for Slurm, which has an order of its own"),
+    ],
+)
+def test_what_cannot_be_told_to_start_now(
+    runs_dir: Path, state: State, job: SlurmJob | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "actual_state", lambda status: state)
+    run = store.create_run(runs_dir, load_preset("quick"))
+    status = Status.model_validate_json(run.status.read_bytes())
+    run.status.write_text(status.model_copy(update={"job": job}).to_json())
+    with pytest.raises(RunError, match=message):
+        queue.start_now(run)
+    assert not run.control.exists()
+
+
 def test_the_queued_run_a_user_means(runs_dir: Path) -> None:
     run = store.create_run(runs_dir, load_preset("quick"))
     _busy, *people = entered("busy", "20260101-000000-wrn-aaaa", "20260101-000000-wrn-bbbb")
-    assert find_queued(runs_dir, "bbbb") == "20260101-000000-wrn-bbbb", "it lies in another runs directory"
+    assert find_queued(runs_dir, "bbbb").id == "20260101-000000-wrn-bbbb", "it lies in another runs directory"
     with pytest.raises(RunError, match="matches 2 queued runs"):
         find_queued(runs_dir, "wrn")
-    assert find_queued(runs_dir, "last") == run.id
+    assert find_queued(runs_dir, "last") == run
     with pytest.raises(RunError, match="zzzz"):
         find_queued(runs_dir, "zzzz")
     assert len(people) == 2

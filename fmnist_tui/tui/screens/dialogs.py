@@ -93,8 +93,12 @@ def stop_dialog(run: Run, here: bool) -> ChoiceDialog:
         title = f"{run.name} waits for Slurm job {run.status.job.id}"
         return ChoiceDialog(title, "", [cancel, Choice("k", "Let it wait", "", "keep")])
     if run.state is State.QUEUED:
-        leave = Choice("n", "Take it out of the queue", "Nothing of it is lost; r puts it back, at the end.", "now")
-        return ChoiceDialog(f"{run.name} waits for its device", "", [leave, Choice("k", "Keep it there", "", "keep")])
+        choices = [
+            Choice("b", "Start it now", "Beside what is at work on its device: both are slower.", "start"),
+            Choice("n", "Take it out of the queue", "Nothing of it is lost; r puts it back, at the end.", "now"),
+            Choice("k", "Keep it there", "", "keep"),
+        ]
+        return ChoiceDialog(f"{run.name} waits for its device", "", choices)
     again = "It was asked to stop already. " if run.state is State.STOPPING else ""
     where = "" if here else "Its worker runs on another machine: it can be asked, not killed."
     choices = [

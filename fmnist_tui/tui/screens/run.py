@@ -61,7 +61,7 @@ class RunScreen(FeedScreen):
         "earlier run of the same preset, dashed the reference. Leaving this screen never stops the run."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "steer('stop')", "Stop", tooltip="stop the run (asks how)"),
+        Binding("s", "steer('stop')", "Stop", tooltip="stop the run, or start a queued one now (asks how)"),
         Binding("r", "steer('resume')", "Resume", tooltip="go on from the last checkpoint"),
         Binding("e", "steer('edit')", "Edit", tooltip="more or fewer epochs, stop at an accuracy"),
         Binding("l", "steer('log')", "Log", tooltip="everything the worker wrote"),

@@ -64,7 +64,7 @@ class RunsScreen(FeedScreen):
     AUTO_FOCUS = "RunsTable"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "app.go('new')", "New", tooltip="choose a preset, edit it, start it"),
-        Binding("s", "ask('stop')", "Stop", tooltip="stop the run: now, after this epoch, or kill it (asks)"),
+        Binding("s", "ask('stop')", "Stop", tooltip="stop the run, or start a queued one now (asks how)"),
         Binding("r", "ask('resume')", "Resume", tooltip="go on from the last checkpoint"),
         Binding("c", "ask('clone')", "Clone", tooltip="a new run of the same configuration, to be edited first"),
         Binding("l", "ask('log')", "Log", tooltip="what its worker printed"),

@@ -86,7 +86,7 @@ def _what_to_press(run: Run) -> str:
     if state is State.QUEUED and run.status is not None and run.status.job is not None:
         return "Slurm starts it; s cancels its job"
     if state is State.QUEUED:
-        return "it starts by itself; + and - move it in the queue, s takes it out"
+        return "it starts by itself; + and - move it, s starts it now or takes it out"
     if state.alive:
         return "enter shows its curves, s stops it, e changes how long it trains"
     if state is State.FINISHED:
