@@ -2,8 +2,8 @@
 
 The New run screen runs `Calibration.run` in a thread worker. The child is `python -m
 fmnist_tui.training.calibrate`: it reads a RunConfig as JSON on stdin and prints JSON lines, each with what it
-knows by then. The child and all its own children are killed when the calibration is cancelled, when it takes
-too long, and when `run` ends in any other way.
+knows by then. The child and all its own children are killed when the calibration is cancelled, when it says
+nothing for too long, and when `run` ends in any other way.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from typing import IO, Any
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs.process import worker_environment
+from fmnist_tui.runs.records import ExitCode
 from fmnist_tui.tui.outlook import Speed
 
 COMMAND = (sys.executable, "-m", "fmnist_tui.training.calibrate")
 MEASURE_SECONDS = 5.0
 """Time the child is asked to train for, after it started and warmed up."""
-TIMEOUT_SECONDS = 300.0
-"""A child that takes longer in all is killed; compiling a large network takes minutes."""
+SILENCE_SECONDS = 600.0
+"""A child that says nothing for so long is killed; compiling, or two steps of WRN-28-10 on a CPU, take minutes."""
+DOCTOR = "`fmnist-tui doctor` says what this machine lacks"
 _POLL_SECONDS = 0.1
 _EXIT_SECONDS = 5.0
 """Time a child that closed its output has to exit before it is killed."""
@@ -107,14 +109,14 @@ class Calibration:
         *,
         command: Sequence[str] = COMMAND,
         seconds: float = MEASURE_SECONDS,
-        timeout: float = TIMEOUT_SECONDS,
+        silence: float = SILENCE_SECONDS,
     ) -> None:
         """Measure `config` on `device` for about `seconds`; the options are added to `command`, the child's program."""
         self.config = config
         self.device = device
         options = ["--device", device, "--seconds", f"{seconds:g}"]
         self._command = [*command, *options, *(["--data-dir", str(data_dir)] if data_dir else [])]
-        self._timeout = timeout
+        self._silence = silence
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
@@ -134,19 +136,22 @@ class Calibration:
     def run(self, report: Callable[[Measurement], None]) -> Measurement:
         """Run the child to its end and return what it measured; `report` hears of every line of it.
 
-        Raises CalibrationError with the reason where there is no speed, CalibrationCancelled after `cancel`.
+        A child that falls silent after it told a speed has measured that. Raises CalibrationError with the reason
+        and a remedy where there is no speed, CalibrationCancelled after `cancel`.
         """
         with tempfile.TemporaryFile() as errors:
             self._start(errors)
             child = self._child
             assert child and child.stdout
-            so_far = Measurement()
+            so_far, silent = Measurement(), False
             try:
                 for line in self._lines(child):
                     so_far = updated(so_far, line)
                     report(so_far)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(0 if self.cancelled else _EXIT_SECONDS)
+            except TimeoutError:
+                silent = True
             finally:
                 with self._lock:
                     _kill_group(child)
@@ -156,8 +161,13 @@ class Calibration:
             if self.cancelled:
                 raise CalibrationCancelled
             if so_far.error:
-                raise CalibrationError(so_far.error)
-            if so_far.images_per_second is None or child.returncode != 0:
+                raise CalibrationError(_with_remedy(so_far.error, child.returncode))
+            if silent and so_far.images_per_second is None:
+                raise CalibrationError(
+                    f"nothing was heard of the worker process for {self._silence:g} s, so it was ended; "
+                    "a smaller training.batch_size makes shorter steps"
+                )
+            if so_far.images_per_second is None or (child.returncode != 0 and not silent):
                 raise CalibrationError(_reason(child.returncode, errors))
             return so_far
 
@@ -176,7 +186,7 @@ class Calibration:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise CalibrationError(f"the worker process cannot be started: {error.strerror}") from None
+                raise CalibrationError(f"the worker process cannot be started: {error.strerror}; {DOCTOR}") from None
         assert self._child.stdin
         with contextlib.suppress(BrokenPipeError):  # a child that died at once: its exit is reported instead
             self._child.stdin.write(self.config.model_dump_json().encode())
@@ -185,21 +195,22 @@ class Calibration:
     def _lines(self, child: subprocess.Popen[bytes]) -> Iterator[bytes]:
         """The child's lines as they come, until its output ends or the calibration is cancelled.
 
-        Raises CalibrationError after the timeout.
+        Raises TimeoutError after a silence.
         """
         assert child.stdout
-        end = time.monotonic() + self._timeout
+        end = time.monotonic() + self._silence
         pending = b""
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
             while not self.cancelled:
                 if time.monotonic() > end:
-                    raise CalibrationError(f"no result after {self._timeout:g} s; the worker process was ended")
+                    raise TimeoutError
                 if not selector.select(_POLL_SECONDS):
                     continue
                 chunk = os.read(child.stdout.fileno(), 1 << 16)
                 if not chunk:
                     return
+                end = time.monotonic() + self._silence
                 *lines, pending = (pending + chunk).split(b"\n")
                 pending = pending[-_MAX_LINE_BYTES:]
                 yield from lines
@@ -212,9 +223,19 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
             os.killpg(child.pid, signal.SIGKILL)
 
 
-def _reason(returncode: int | None, errors: IO[bytes]) -> str:
-    """Why there was no speed: the last line the child wrote to stderr."""
+def _with_remedy(error: str, returncode: int) -> str:
+    """What the child said is wrong. Of wrong settings, missing data and full memory it says itself what helps."""
+    if returncode != ExitCode.FAILED or "memory" in error:
+        return error
+    return f"{error.rstrip('.')}; choose another device below, or ask `fmnist-tui doctor`"
+
+
+def _reason(returncode: int, errors: IO[bytes]) -> str:
+    """Why there was no speed, by how the child ended and the last line it wrote to stderr, and what may help."""
+    if returncode == -signal.SIGKILL:
+        less = "a smaller training.batch_size or training.micro_batch needs less"
+        return f"the worker process was killed, perhaps because memory ran out; {less}"
     errors.seek(0)
     lines = errors.read()[-4096:].decode(errors="replace").strip().splitlines()
     said = f": {lines[-1].strip()}" if lines else ""
-    return f"the worker process ended without a result (exit code {returncode}){said}"
+    return f"the worker process ended without a result (exit code {returncode}){said}; {DOCTOR}"

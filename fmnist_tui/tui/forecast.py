@@ -5,7 +5,7 @@ The New run screen's panel shows them; the numbers come from `tui.outlook` and f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -13,6 +13,23 @@ from fmnist_tui.config import IMAGE_SIZE, AugmentConfig, Reference, RunConfig
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.calibration import Measurement
 from fmnist_tui.tui.outlook import Duration, Earlier, Speed, duration, images_at_once, memory_estimate
+
+
+class Known(NamedTuple):
+    """What calibrations say of the speed of a configuration on a device."""
+
+    running: str = ""
+    """What the calibration at work is doing, '' where none is."""
+    running_of: str = ""
+    """How its settings differ from the configuration's (`outlook.other_settings`), '' where they don't."""
+    measured: Measurement | None = None
+    """The result for this configuration, else the newest there is."""
+    failed: str = ""
+    """Why that calibration gave none."""
+    of: str = ""
+    """How the settings of the result or failure differ, '' where they don't."""
+    beside: str = ""
+    """The run that was at work on the device when it began, '' where none was."""
 
 
 class Fact(NamedTuple):
@@ -32,13 +49,18 @@ class Forecast:
     """On how many at once; the rest is what is known of one."""
     memory_total: int | None = None
     """Bytes of the chosen GPU, where it is known."""
-    measured: Measurement | None = None
-    """A calibration of this very configuration on this device."""
-    running: str = ""
-    """What the calibration now at work is doing, '' where none is."""
-    failed: str = ""
-    """Why the last calibration gave nothing."""
+    known: Known = field(default_factory=Known)
+    """What calibrations say."""
     earlier: Earlier | None = None
+
+
+def news_in_words(known: Known) -> str:
+    """How it stands with the measuring, in a word or two for a title; '' where there was none."""
+    if known.running:
+        return "measuring"
+    if known.failed:
+        return "measuring failed"
+    return "measured" if known.measured and not known.of else ""
 
 
 def augmentation_in_words(config: AugmentConfig) -> str:
@@ -107,26 +129,44 @@ def memory_in_words(config: RunConfig) -> tuple[str, str]:
     return f"about {amount}", f" (estimate: {counted}; no workspaces)"
 
 
+def _of(settings: str, said: str) -> str:
+    """What a calibration says, and that it is of other settings than those shown where it is."""
+    return f"other settings ({settings}): {said}" if settings else said
+
+
+def _calibration_facts(config: RunConfig, forecast: Forecast, now: datetime) -> list[Fact]:
+    """What is measured now or was, or why that failed, or how to do it."""
+    known, facts = forecast.known, []
+    measured_these = known.measured is not None and not known.of
+    if known.running:
+        facts.append(Fact("Measuring", _of(known.running_of, known.running), " (m or F6 ends it)"))
+    elif known.failed and not known.of:
+        facts.append(Fact("Speed", f"could not be measured: {known.failed}", " (m or F6 tries again)"))
+    elif not measured_these:
+        facts.append(Fact("Speed", "not measured", "; m or F6 measures it"))
+    if known.failed and known.of:
+        facts.append(Fact("Failed", _of(known.of, f"could not be measured: {known.failed}")))
+    if known.measured and known.measured.images_per_second:
+        speed = known.measured.speed(forecast.device)
+        slowed = f", beside {known.beside}, which slowed it" if known.beside else ""
+        when = f" (at {known.measured.measured:%H:%M:%S}{slowed})"
+        facts.append(Fact("Measured", _of(known.of, speed_in_words(speed)), when))
+        if measured_these:
+            facts.append(Fact("Duration", *duration_in_words(duration(config, speed), now)))
+    return facts
+
+
 def speed_facts(config: RunConfig, forecast: Forecast) -> list[Fact]:
-    """Measured, else last time; what is measured now, or why that failed."""
+    """What calibrations say, and how fast it was last time."""
     now = datetime.now().astimezone()
     facts: list[Fact] = []
     if forecast.gpus > 1:
         facts.append(Fact("GPUs", f"{forecast.gpus} share each batch", "; memory, speed and duration here are of one"))
-    if forecast.running:
-        facts.append(Fact("Speed", f"measuring: {forecast.running}", " (m or F6 ends it)"))
-    elif forecast.failed:
-        facts.append(Fact("Speed", f"could not be measured: {forecast.failed}"))
-    elif forecast.measured is None:
-        facts.append(Fact("Speed", "not measured", "; m or F6 measures it"))
-    if forecast.measured and forecast.measured.images_per_second:
-        speed = forecast.measured.speed(forecast.device)
-        facts.append(Fact("Measured", speed_in_words(speed), f" (at {forecast.measured.measured:%H:%M:%S})"))
-        facts.append(Fact("Duration", *duration_in_words(duration(config, speed), now)))
+    facts += _calibration_facts(config, forecast, now)
     if forecast.earlier:
-        speed = forecast.earlier.speed
-        how = "" if forecast.earlier.same else ", with other batch or precision settings"
+        speed, same = forecast.earlier.speed, forecast.earlier.same
+        how = "" if same else ", with other batch or precision settings"
         facts.append(Fact("Last time", speed_in_words(speed), f"{how} ({forecast.earlier.run.id})"))
-        if forecast.earlier.same and not forecast.measured:
+        if same and not any(fact.name == "Duration" for fact in facts):
             facts.append(Fact("Duration", *duration_in_words(duration(config, speed), now)))
     return facts

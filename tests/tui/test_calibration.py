@@ -66,8 +66,10 @@ def test_the_child_gets_the_configuration_and_the_options_and_its_result_comes_b
     ("body", "reason"),
     [
         ("say(error='Out of memory: 80 GB asked for'); sys.exit(4)", "Out of memory: 80 GB asked for"),
-        ("sys.exit('no such module: torch')", r"exit code 1\): no such module: torch"),
-        ("say(images_per_second=100.0); os.kill(os.getpid(), 9)", "exit code -9"),
+        ("say(error='CUDA error: unspecified launch failure'); sys.exit(4)", "launch failure; choose another device"),
+        ("say(error='No data. `fmnist-tui data fetch` gets it.'); sys.exit(3)", "`fmnist-tui data fetch` gets it.$"),
+        ("sys.exit('no such module: torch')", r"exit code 1\): no such module: torch; `fmnist-tui doctor`"),
+        ("say(images_per_second=100.0); os.kill(os.getpid(), 9)", "killed, perhaps because memory ran out; a smaller"),
         ("say(images_per_second=float('nan'))", "without a result"),
         ("", "without a result"),
     ],
@@ -123,12 +125,30 @@ def test_cancelled_while_it_hangs_the_child_and_its_children_are_killed(tmp_path
     calibration.cancel()  # once more does no harm
 
 
-def test_a_child_that_takes_too_long_is_killed(tmp_path: Path) -> None:
+def test_a_child_that_falls_silent_is_killed(tmp_path: Path) -> None:
     pids: list[int] = []
-    calibration = Calibration(load_preset("quick"), "cpu", command=child(tmp_path, HANGING), timeout=2.0)
-    with pytest.raises(CalibrationError, match="no result after 2 s"):
+    calibration = Calibration(load_preset("quick"), "cpu", command=child(tmp_path, HANGING), silence=2.0)
+    with pytest.raises(CalibrationError, match=r"nothing was heard of the worker process for 2 s.*batch_size"):
         calibration.run(lambda known: pids.extend(map(int, known.phase.split())))
     assert wait_for(lambda: gone(pids))
+
+
+def test_a_child_that_falls_silent_after_it_told_a_speed_has_measured_that(tmp_path: Path) -> None:
+    body = "say(images_per_second=12.5)\ntime.sleep(600)"
+    calibration = Calibration(load_preset("wrn"), "cpu", command=child(tmp_path, body), silence=2.0)
+    result = calibration.run(lambda _: None)
+    assert (result.images_per_second, result.eval_images_per_second) == (12.5, None)
+
+
+def test_a_child_that_speaks_now_and_then_may_take_its_time(tmp_path: Path) -> None:
+    body = """
+    for step in range(6):
+        time.sleep(1)
+        say(phase=f"step {step}")
+    say(images_per_second=12.5)
+    """
+    calibration = Calibration(load_preset("wrn"), "cpu", command=child(tmp_path, body), silence=5.0)
+    assert calibration.run(lambda _: None).images_per_second == 12.5
 
 
 def test_cancelled_before_it_started_starts_nothing(tmp_path: Path) -> None:

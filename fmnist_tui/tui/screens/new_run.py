@@ -23,7 +23,7 @@ from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.draft import Draft
 from fmnist_tui.tui.drafts import PresetDrafts
-from fmnist_tui.tui.forecast import Forecast
+from fmnist_tui.tui.forecast import Forecast, news_in_words
 from fmnist_tui.tui.messages import StartRequested
 from fmnist_tui.tui.outlook import earlier_run
 from fmnist_tui.tui.screens.measuring import MeasuringScreen
@@ -35,10 +35,12 @@ from fmnist_tui.tui.widgets.header import TopBar
 from fmnist_tui.tui.widgets.outlook_panel import OutlookPanel
 from fmnist_tui.tui.widgets.panes import MEDIUM_FROM, WIDE_FROM, Panes, PaneTabs
 from fmnist_tui.tui.widgets.preset_list import PresetList
-from fmnist_tui.tui.widgets.start_bar import StartBar
+from fmnist_tui.tui.widgets.start_bar import StartBar, run_on
 
 HELP_FROM = 16
 """Lines of the terminal from which there is room for the help of a field."""
+CLOCK_SECONDS = 20.0
+"""How often the time at which a run would end is drawn anew."""
 START_PAUSE_SECONDS = 1.0
 """A second start within this time is a key held too long."""
 
@@ -113,6 +115,7 @@ class NewRunScreen(MeasuringScreen):
         self.query_one(PresetList).point_at(self._drafts.current)
         self._show_pane(self._first_pane, focus=True)
         self._draft_changed()
+        self.set_interval(CLOCK_SECONDS, self._clock)
         self._look_around(getattr(self.app, "data_dir", None))
 
     def on_screen_resume(self) -> None:
@@ -279,24 +282,31 @@ class NewRunScreen(MeasuringScreen):
         """The panel and the start line for the draft, the device and the runs there are."""
         draft, bar = self.draft, self.query_one(StartBar)
         bar.show(draft.problems, self._runs)
-        measured, failed = self.measured(draft.valid, bar.device)
+        known = self.known(draft.valid, bar.device)
         forecast = Forecast(
             device=bar.device,
             gpus=bar.count,
             memory_total=bar.memory_total,
-            measured=measured,
-            running=self.measuring,
-            failed=failed,
+            known=known,
             earlier=earlier_run(draft.valid, bar.device, self._runs),
         )
+        self.query_one(Panes).tell(news_in_words(known))
         self.query_one(OutlookPanel).show(draft.valid, forecast, stale=draft.config is None)
+
+    def _clock(self) -> None:
+        """Time has gone by: a run started now would end later."""
+        if self.is_seen:
+            self._refresh_outlook()
 
     def action_measure(self) -> None:
         """Start a calibration of the draft, or end the one at work."""
         if self.draft.config is None and not self.measuring:
             self._refuse("Only valid settings can be measured")
             return
-        self.measure(self.draft.valid, self.query_one(StartBar).device, getattr(self.app, "data_dir", None))
+        bar = self.query_one(StartBar)
+        busy = run_on(bar.device, self._runs, bool(bar.gpus))
+        data_dir = getattr(self.app, "data_dir", None)
+        self.measure(self.draft.valid, bar.device, data_dir, busy.name if busy else "")
 
     def measuring_changed(self) -> None:
         """Show what is known of the speed."""

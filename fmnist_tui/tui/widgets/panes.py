@@ -34,6 +34,7 @@ class Pane(NamedTuple):
 
 
 PANES = (Pane("presets", "Presets"), Pane("settings", "Settings"), Pane("outlook", "What would happen"))
+KEY_HINT = "  ^t for the next"
 
 
 class PaneTabs(Widget):
@@ -42,6 +43,8 @@ class PaneTabs(Widget):
     DEFAULT_CSS = "PaneTabs { height: 1; background: $boost; }"
     ALLOW_SELECT = False
     active = reactive("presets")
+    news = reactive("")
+    """What there is new of the outlook, in a word or two; '' for nothing."""
 
     class Chosen(Message):
         """A tab was clicked."""
@@ -51,18 +54,30 @@ class PaneTabs(Widget):
             super().__init__()
 
     def render(self) -> Content:
-        """' Presets  Settings  What would happen ', and the key that goes on."""
+        """' Presets  Settings  What would happen: measuring ', and the key that goes on where there is room."""
         mark = "bold $block-cursor-blurred-foreground on $primary-muted"
-        parts = [(f" {pane.title} ", mark if pane.name == self.active else "") for pane in PANES]
-        return Content.assemble(" ", *parts, ("  ^t for the next", "$foreground-muted"))
+        titles = self._titles()
+        parts = [(f" {title} ", mark if name == self.active else "") for name, title in titles.items()]
+        room = self.size.width - sum(len(title) + 2 for title in titles.values()) - 1
+        hint = KEY_HINT if room >= len(KEY_HINT) or not self.news else ""
+        return Content.assemble(" ", *parts, (hint, "$foreground-muted"))
+
+    def _titles(self) -> dict[str, str]:
+        """What stands on the tabs; where there is no room for title and news, the news."""
+        titles = dict(PANES)
+        if self.news:
+            titles["outlook"] = f"{titles['outlook']}: {self.news}"
+            if sum(len(title) + 2 for title in titles.values()) + 1 > self.size.width:
+                titles["outlook"] = self.news
+        return titles
 
     def on_click(self, event: events.Click) -> None:
         """Choose the tab that was clicked."""
         left = 1
-        for pane in PANES:
-            right = left + len(pane.title) + 2
+        for name, title in self._titles().items():
+            right = left + len(title) + 2
             if left <= event.x < right:
-                self.post_message(self.Chosen(pane.name))
+                self.post_message(self.Chosen(name))
             left = right
 
 
@@ -100,6 +115,13 @@ class Panes(Container):
         """Bring a pane to the front."""
         self.note(name)
         self.arrange_for(self.screen.size)
+
+    def tell(self, news: str) -> None:
+        """Say in a word or two what there is new of the outlook, wherever it stands and whatever stands before it."""
+        if news != self.query_one(PaneTabs).news:
+            self.query_one(PaneTabs).news = news
+            title = dict(PANES)["outlook"]
+            self._panes["outlook"].query_one(".heading", Static).update(f"{title}: {news}" if news else title)
 
     def note(self, name: str) -> None:
         """Take note that this pane has the focus."""
