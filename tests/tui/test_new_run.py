@@ -231,6 +231,44 @@ async def test_edits_stay_with_their_preset() -> None:
         assert screen.query_one(ConfigForm).row("training.epochs").raw == "99"
 
 
+async def test_the_form_remembers_which_field_had_the_focus() -> None:
+    async with new_run(size=(80, 24)) as (app, screen, pilot):
+        form, panes = screen.query_one(ConfigForm), screen.query_one(Panes)
+
+        async def there_and_back(*keys: str) -> None:
+            for key in keys:
+                await pilot.press(key)
+                await until(pilot, lambda: app.focused is not None and panes.query_one("#tabs").active == panes.active)
+
+        await type_into(pilot, screen, "model.depth")
+        await there_and_back("ctrl+t", "ctrl+t", "ctrl+t")
+        await until(pilot, lambda: form.focused_key == "model.depth")
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(app.screen, SavePresetDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen and form.focused_key == "model.depth")
+        await app.push_screen(NewRunScreen())
+        await app.pop_screen()
+        await until(pilot, lambda: form.focused_key == "model.depth")
+        await there_and_back("ctrl+t", "ctrl+t", "down", "down", "down")
+        await until(pilot, lambda: screen.draft.base.name == "wrn")
+        await pilot.press("enter")
+        await until(pilot, lambda: form.focused_key == "model.depth")
+        await there_and_back("ctrl+t", "ctrl+t", "up")
+        await until(pilot, lambda: screen.draft.kind == "turbo")
+        await pilot.press("enter")
+        await until(pilot, lambda: form.focused_key == "model.kind")  # its network has no depth
+
+
+async def test_a_reset_that_hides_the_field_with_the_focus_leaves_it_near() -> None:
+    clone = with_changes(load_preset("wrn"), {"model.kind": "turbo"})
+    async with new_run(clone) as (_, screen, pilot):
+        form = screen.query_one(ConfigForm)
+        await type_into(pilot, screen, "model.widths")
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: screen.draft.kind == "wide_resnet" and form.focused_key == "model.kind")
+
+
 async def test_reset_one_field_and_all() -> None:
     clone = with_changes(load_preset("wrn"), {"training.epochs": 20, "optimizer.lr": 0.5})
     async with new_run(clone, size=(120, 40)) as (_, screen, pilot):

@@ -329,11 +329,12 @@ class NewRunScreen(MeasuringScreen):
             self.call_after_refresh(self._focus_pane, name)
 
     def _focus_pane(self, name: str) -> None:
-        """The focus into a pane, unless another was brought to the front since."""
+        """The focus into a pane, on the field that had it last, unless another was brought to the front since."""
         if name != self.query_one(Panes).active:
             return
         if name == "settings":
-            self.query_one(ConfigForm).focus_field("name")
+            form = self.query_one(ConfigForm)
+            form.focus_field(form.last_key)
         else:
             self.query_one("#presets" if name == "presets" else "#outlook").focus()
 

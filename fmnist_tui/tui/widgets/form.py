@@ -53,6 +53,8 @@ class ConfigForm(VerticalScroll, can_focus=False):
         self.ascii_only = ascii_only
         self._rows: dict[tuple[str, str], FieldRow] = {}
         self._shown_kind = ""
+        self._last_key = "name"
+        """The field that had the focus last."""
 
     def compose(self) -> ComposeResult:
         """Title and rows of each section, for the family chosen at first."""
@@ -107,13 +109,21 @@ class ConfigForm(VerticalScroll, can_focus=False):
         kind = self._shown_kind = self.draft.kind
         if not any(of == kind for of, _ in self._rows):
             self.mount(*self._family_rows(), after=self._rows["", "model.kind"])
+        had_focus = self.has_focus_within
         for (of, _), row in self._rows.items():
             row.display = of in ("", kind)
+        if had_focus and not self.row(self.last_key).has_focus_within:
+            self.focus_field(self.last_key)  # the one that had it is hidden now
 
     @property
     def focused_key(self) -> str:
         """Key of the field that has the focus, '' where none has."""
         return next((row.key for row in self.rows if row.has_focus or row.has_focus_within), "")
+
+    @property
+    def last_key(self) -> str:
+        """Key of the field that had the focus last; of one that another family has, the choice of families."""
+        return self._last_key if self._last_key in self.draft.specs else "model.kind"
 
     def focus_field(self, key: str) -> None:
         """Put the focus on a field, and the field into view at once: a scroll that glides costs ten redraws."""
@@ -144,6 +154,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
     @on(FieldRow.Focused)
     def _focused(self, event: FieldRow.Focused) -> None:
         event.stop()
+        self._last_key = event.row.key
         self.post_message(self.FieldFocused(event.row.spec))
 
 
