@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -121,7 +122,10 @@ def join(run: Run) -> int:
         worker = process.start_joining(run.directory)
         while worker.poll() is None:
             if interrupts.interrupts + interrupts.terminations:
-                process.send_request(run.directory, "stop")
+                try:
+                    process.send_request(run.directory, "stop")
+                except process.CannotWrite:  # its ranks hand it on to the others
+                    worker.send_signal(signal.SIGTERM)
                 worker.wait()
             time.sleep(0.2)
     return worker.returncode

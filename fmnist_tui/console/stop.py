@@ -25,6 +25,9 @@ LOCK_SECONDS = 10.0
 """How long a killed worker's lock is waited for."""
 
 
+_STANDS = {"asked": "the request stands", "signalled": "it has the signal"}
+
+
 def stop(run: Run, after_epoch: bool, timeout: float | None) -> int:
     """Ask a run to stop with a checkpoint, at once or after its epoch, and wait up to `timeout` seconds.
 
@@ -33,8 +36,13 @@ def stop(run: Run, after_epoch: bool, timeout: float | None) -> int:
     if not run.state.alive:
         return _not_at_work(run)
     queued = run if run.state is State.QUEUED else None
-    if stopping.ask(run, after_epoch):
+    answer = stopping.ask(run, after_epoch)
+    if answer.how == "left":
         return _say_ended(store.load_run(run.directory), queued)
+    if answer.how == "signalled":
+        say(f"{run.id}: {answer.signal_words}.")
+        if timeout is None:
+            return ExitCode.DONE
     if timeout is None and queued:
         say(f"{run.id} was asked to leave the queue.")
         return ExitCode.DONE
@@ -46,12 +54,15 @@ def stop(run: Run, after_epoch: bool, timeout: float | None) -> int:
     while run.state.alive or process.is_locked(run.directory):  # free for a resume only when its worker has left
         if time.monotonic() > until:
             print_error(
-                f"{run.id}: is still {run.state} after {words.duration(timeout)}; the request stands. "
+                f"{run.id}: is still {run.state} after {words.duration(timeout)}; {_STANDS[answer.how]}. "
                 f"Look with 'fmnist-tui runs watch {run.id}', or kill it: fmnist-tui runs stop {run.id} --now"
             )
             return ExitCode.FAILED
         time.sleep(LOOK_SECONDS)
         run = store.load_run(run.directory)
+    if answer.how == "signalled" and run.state is State.LOST:
+        say(f"{run.id} has stopped; where it stopped could not be written ({answer.why}). {resume_hint(run)}")
+        return ExitCode.DONE
     return _say_ended(run, queued)
 
 

@@ -131,11 +131,22 @@ class Attendant:
         if self._asked_after is None and pressed + self._interrupts.terminations > 0:
             self._asked_after = min(pressed, 1)
             view.say(LEAVING if run.state is State.QUEUED else STOPPING)
-            stopping.ask(run)
+            self._ask_to_stop(run, view)
         if self._asked_after is not None and pressed > self._asked_after and not self._killed:
             self._killed = True
             if (run.status is None or not stopping.kill(run)) and self._worker is not None:
                 self._worker.kill()  # it has not yet written down its pid
+
+    def _ask_to_stop(self, run: Run, view: View) -> None:
+        try:
+            answer = stopping.ask(run)
+        except ValueError:
+            if self._worker is None:
+                raise
+            self._worker.send_signal(signal.SIGTERM)  # it has not yet written down its pid
+            return
+        if answer.how == "signalled":
+            view.say(f"A full disk, or the like: {answer.signal_words}.")
 
     def _write_down_death(self, run: Run) -> None:
         code = self._worker.poll() if self._worker is not None else None

@@ -5,6 +5,7 @@ Called by the command line and the app. The worker itself is `python -m fmnist_t
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
@@ -45,6 +46,10 @@ ADDED = "FMNIST_TUI_ADDED"
 """Set for workers: names, with commas, of the variables they have and the user's shell has not."""
 SPIN_COUNT = "1000"
 """Turns of the loop in which GNU's OpenMP waits before it puts a thread to sleep; 300,000 by its own choice."""
+
+
+class RunError(ValueError):
+    """A run that can't be found, read, asked or changed; the text says why and what to do."""
 
 
 def process_started(pid: int) -> float | None:
@@ -249,27 +254,64 @@ def send_request(run: RunDirectory, request: RequestKind, **values: Any) -> Cont
             control = read_control(run)
             control.requests.append(made)
             replace_bytes(run.control, control.to_json().encode())
-    except OSError as error:  # also filelock's Timeout
-        why = error.strerror or "another process holds its lock"
-        raise ValueError(f"{run.id}: cannot be asked: {why}: {run.control}") from None
+    except Timeout:
+        raise RunError(f"{run.id}: cannot be asked: another process holds its lock: {run.control_lock}") from None
+    except OSError as error:
+        raise CannotWrite(run, error) from None
     return made
+
+
+class CannotWrite(RunError):
+    """A request that can't be written: a full or read-only disk, another user's run. The earlier ones stand."""
+
+    def __init__(self, run: RunDirectory, error: OSError) -> None:
+        self.why = error.strerror or str(error)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "; make room there and ask again" if full else ""
+        super().__init__(f"{run.id}: cannot be asked: {self.why}: {run.control}{remedy}")
 
 
 _EDITABLE = ("epochs", "stop_at_accuracy")
 _CAN_BE_EDITED = "what can is " + " and ".join(_EDITABLE)
 
 
-def kill_worker(status: Status) -> bool:
-    """Kill a run's worker and its children at once; True where there was one to kill on this host.
+def worker_here(status: Status) -> psutil.Process | None:
+    """A run's worker; None where it is not on this host or gone.
 
-    Without a start time that fits nothing is killed: the pid may have been given to another process.
+    So it is without a start time that fits: the pid may have been given to another process.
     """
     if status.pid is None or status.pid_started is None or status.host != socket.gethostname():
-        return False
+        return None
     if not is_process(status.pid, status.pid_started):
+        return None
+    try:
+        return psutil.Process(status.pid)
+    except psutil.Error:
+        return None
+
+
+def signal_stop(status: Status) -> bool:
+    """Tell a run's worker by a signal to stop with a checkpoint; False where there was none to tell on this host.
+
+    In a Slurm job SIGTERM means that Slurm ends this start of the run, and SIGINT that somebody does. A second signal
+    ends the worker at once.
+    """
+    worker = worker_here(status)
+    if worker is None:
         return False
     try:
-        worker = psutil.Process(status.pid)
+        worker.send_signal(signal.SIGTERM if status.job is None else signal.SIGINT)
+    except psutil.Error:  # another user's
+        return False
+    return True
+
+
+def kill_worker(status: Status) -> bool:
+    """Kill a run's worker and its children at once; True where there was one to kill on this host."""
+    worker = worker_here(status)
+    if worker is None:
+        return False
+    try:
         family = [worker, *worker.children(recursive=True)]
     except psutil.Error:
         return False

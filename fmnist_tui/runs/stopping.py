@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Literal, NamedTuple
 
 from fmnist_tui.runs import jobs, process, store
 from fmnist_tui.runs.records import State
@@ -13,17 +14,51 @@ JOB_SECONDS = 45.0
 LOOK_SECONDS = 0.5
 
 
-def ask(run: Run, after_epoch: bool = False) -> bool:
-    """Ask a run to stop with a checkpoint; True where it has ended by that: it waited for Slurm, and does no more.
+class Answer(NamedTuple):
+    """What became of a wish to stop."""
 
-    A job that begins at this moment meets the request. Raises ValueError where it can't be written.
+    how: Literal["asked", "signalled", "left"]
+    """A request is written; a signal was sent; the run waited for Slurm, and does no more."""
+    why: str = ""
+    """Why no request could be written."""
+
+    @property
+    def signal_words(self) -> str:
+        """What to know where a signal was sent."""
+        return (
+            f"its request could not be written ({self.why}), so its worker was told by a signal to stop with a "
+            "checkpoint. Don't stop it again: a second signal ends it without one"
+        )
+
+
+_signalled: dict[tuple[int | None, float | None], Answer] = {}
+"""The workers this process has signalled, and what was said: a second signal would cost the checkpoint."""
+
+
+def ask(run: Run, after_epoch: bool = False) -> Answer:
+    """Ask a run to stop with a checkpoint, at once or after its epoch.
+
+    A job that begins at this moment meets the request. Where it can't be written (a full disk) a worker on this host
+    that is to stop at once is sent a signal; else raises RunError.
     """
     status = run.status
     if status is not None and status.job is not None and run.state is State.QUEUED and jobs.cancel_pending(status.job):
         store.mark_stopped(run.directory, f"Slurm job {status.job.id} was taken out of the queue")
-        return True
-    process.send_request(run.directory, "stop_after_epoch" if after_epoch else "stop")
-    return False
+        return Answer("left")
+    try:
+        process.send_request(run.directory, "stop_after_epoch" if after_epoch else "stop")
+    except process.CannotWrite as error:
+        if status is None:
+            raise
+        if after_epoch:
+            raise store.RunError(f"{error}, or stop it at once, by a signal") from None
+        worker = (status.pid, status.pid_started)
+        if worker not in _signalled:
+            if not process.signal_stop(status):
+                raise
+            _signalled[worker] = Answer("signalled", error.why)
+        return _signalled[worker]
+    return Answer("asked")
 
 
 def killable(run: Run, host: str) -> bool:

@@ -23,6 +23,7 @@ from fmnist_tui.fields import with_changes
 from fmnist_tui.runs import process
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory, new_run_id
+from fmnist_tui.runs.process import RunError as RunError
 from fmnist_tui.runs.records import (
     NOT_QUEUED,
     SCHEMA_VERSION,
@@ -38,10 +39,6 @@ from fmnist_tui.runs.slurm import SlurmSettings
 from fmnist_tui.wording import plain_words
 
 R = TypeVar("R", bound=BaseModel)
-
-
-class RunError(ValueError):
-    """A run that can't be found, read or changed; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -337,23 +334,28 @@ def _refuse_at_work(run: Run) -> None:
 
 
 def mark_failed(run: RunDirectory, error: str, exit_code: int) -> None:
-    """Write down a worker's death for it, where it died before it could (a launcher saw it go)."""
+    """Write down a worker's death for it, where it died before it could (a launcher saw it go).
+
+    Where that can't be written (a full disk) the run shows as lost.
+    """
     status, _ = _read(run.status, Status)
     if status is not None and status.state.alive and not process.is_locked(run):
         update = {"state": State.FAILED, "error": error, "exit_code": exit_code, "ended": utc_now(), **NOT_QUEUED}
-        replace_bytes(run.status, status.model_copy(update=update).to_json().encode())
+        with contextlib.suppress(OSError):
+            replace_bytes(run.status, status.model_copy(update=update).to_json().encode())
 
 
 def mark_stopped(run: RunDirectory, why: str) -> None:
-    """Write down that a run that waits will not be started (again), with an event that says why."""
+    """Write down that a run that waits will not be started (again), with an event that says why; as `mark_failed`."""
     status, _ = _read(run.status, Status)
     if status is None or not status.state.alive or process.is_locked(run):
         return
     update = {"state": State.STOPPED, "phase": "", "exit_code": ExitCode.STOPPED, "ended": utc_now(), **NOT_QUEUED}
     event = EventRecord(event="stop", step=status.step, epoch=status.epoch, message=why)
-    with contextlib.closing(LineWriter(run.metrics)) as lines:
+    with contextlib.suppress(OSError), contextlib.closing(LineWriter(run.metrics)) as lines:
         lines.write(event.to_json() + "\n")
-    replace_bytes(run.status, status.model_copy(update=update).to_json().encode())
+    with contextlib.suppress(OSError):
+        replace_bytes(run.status, status.model_copy(update=update).to_json().encode())
 
 
 def delete_run(run: Run) -> None:

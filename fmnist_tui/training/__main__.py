@@ -59,11 +59,14 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitCode.USAGE
     faulthandler.enable()
     rank = Rank.from_environment()
-    stop_signal = StopSignal() if rank is None else RankSignal()
     if rank is not None:
         die_with_parent()
-    if rank is None or not rank.launched:  # what our launcher is asked for reaches its ranks as a request
+    if rank is None or not rank.launched:
+        stop_signal = StopSignal() if rank is None else RankSignal()
         stop_signal.install()
+    else:  # what our launcher is asked for reaches its ranks as a request
+        stop_signal = RankSignal()
+        stop_signal.listen_to_launcher()
     run = RunDirectory(Path(arguments[0]).absolute())
     try:
         config = RunConfig.model_validate_json(run.config.read_bytes())

@@ -28,7 +28,7 @@ from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import send_request
 from fmnist_tui.runs.records import ExitCode, LastWord, LaunchRequest, State
 from fmnist_tui.training.control import ControlReader, StopSignal
-from fmnist_tui.training.ranks import DEVICES, LAUNCHER, LOST_TOUCH, STORE, last_word
+from fmnist_tui.training.ranks import DEVICES, LAUNCHER, LOST_TOUCH, PASSED_ON, STORE, last_word
 from fmnist_tui.training.reporter import Reporter
 
 LOOK_SECONDS = 0.1
@@ -172,9 +172,7 @@ def _attended(run: RunDirectory, launch: LaunchRequest, reporter: Reporter, stop
                 if asked or stop_signal.received:
                     signal.pthread_kill(main, signal.SIGUSR1)
                     return
-            if not waiting and stop_signal.received:
-                with contextlib.suppress(OSError):  # the run is gone; rank 0 finds out by itself
-                    send_request(run, "stop")
+            if not waiting and stop_signal.received and _pass_on(run):
                 return
 
     before = signal.signal(signal.SIGUSR1, leave)
@@ -186,6 +184,19 @@ def _attended(run: RunDirectory, launch: LaunchRequest, reporter: Reporter, stop
         done.set()
         thread.join()
         signal.signal(signal.SIGUSR1, before)
+
+
+def _pass_on(run: RunDirectory) -> bool:
+    """Ask the ranks to stop; False where that is to be done again: no request can be written, so they get a signal."""
+    try:
+        send_request(run, "stop")
+    except ValueError:  # a full disk; or the run is gone, which rank 0 finds out by itself
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                if "RANK" in child.environ():
+                    child.send_signal(signal.Signals[PASSED_ON])
+        return False
+    return True
 
 
 def _death(failures: dict[int, ProcessFailure], stop_signal: StopSignal) -> LastWord:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 from pydantic import ValidationError
 
@@ -129,8 +130,20 @@ class SilentReporter(Reporter):
         return True
 
 
+PASSED_ON = "SIGURG"
+"""The signal by which a launcher that can't write a request tells its ranks to stop; one that does nothing to a rank
+that does not listen yet, so that it may be sent again and again."""
+
+
 class RankSignal(StopSignal):
     """A signal to a rank never cuts its work short: the others would wait for its part. All stop after a step."""
+
+    def listen_to_launcher(self) -> None:
+        """Take PASSED_ON for what its launcher was asked for."""
+        signal.signal(signal.Signals[PASSED_ON], self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = self.received or signal.SIGTERM.name
 
     @contextmanager
     def may_cut(self) -> Iterator[None]:

@@ -118,11 +118,8 @@ def _start_worker(run: RunDirectory, children: Children) -> None:
         raise RunError(f"{run.id}: {text}") from None
 
 
-def ask_to_stop(directory: RunDirectory, after_epoch: bool) -> bool:
-    """Ask a run's worker to write a checkpoint and end, at once or after this epoch. Raises RunError.
-
-    True where the run waited for Slurm and has ended by that.
-    """
+def ask_to_stop(directory: RunDirectory, after_epoch: bool) -> stopping.Answer:
+    """Ask a run's worker to write a checkpoint and end, at once or after this epoch. Raises RunError, ValueError."""
     return stopping.ask(_at_work(directory), after_epoch)
 
 

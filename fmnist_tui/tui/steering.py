@@ -134,8 +134,13 @@ class Steering:
             await self._try(f"{run.name} was not started", launching.start_now, run.directory)
             self._done(f"{run.name} was told to start now.")
         elif how in ("now", "after_epoch"):
-            if await self._try(title, launching.ask_to_stop, run.directory, how == "after_epoch"):
+            answer = await self._try(title, launching.ask_to_stop, run.directory, how == "after_epoch")
+            if answer.how == "left":
                 self._done(f"{run.name} was taken out of Slurm's queue. r submits it again.")
+                return
+            if answer.how == "signalled":
+                self.app.feed.look()
+                await self._refused(f"{run.name} stops", f"{run.name}: {answer.signal_words}.")
                 return
             what = "stop after this epoch" if how == "after_epoch" else "stop with a checkpoint"
             self._done(f"{run.name} was asked to {'leave the queue' if run.state is State.QUEUED else what}.")

@@ -74,6 +74,36 @@ def test_a_full_disk_does_not_end_training(small_disk: Path, start: Start) -> No
     assert {path.name for path in run.checkpoints.iterdir()} <= {"best.pt", "last.pt", "previous.pt"}
 
 
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "fmnist_tui", *arguments]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+
+
+def test_a_run_on_a_full_disk_can_be_stopped(small_disk: Path, start: Start) -> None:
+    """By a signal; what else is asked is refused in a sentence. Afterwards it resumes from its last checkpoint."""
+    run = store.create_run(small_disk, config(epochs=LONG, checkpoint_seconds=0.2), device="cpu")
+    worker = start(run)
+    wait_until(lambda: run.checkpoint("previous").exists(), "two checkpoints")
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    where = ("--runs-dir", str(small_disk))
+    refused = command("runs", "stop", run.id, "--after-epoch", *where)
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert "No space left on device" in refused.stderr and "or stop it at once, by a signal" in refused.stderr
+    assert worker.poll() is None
+    stopped = command("runs", "stop", run.id, *where)
+    assert "so its worker was told by a signal to stop with a checkpoint" in stopped.stderr
+    assert "Traceback" not in stopped.stderr and worker.wait(60) in (4, 130), "130 where the checkpoint had room"
+    assert stopped.returncode in (0, 4), stopped.stderr
+    ballast.unlink()
+    loaded = store.load_run(run)
+    assert not loaded.state.alive and loaded.status is not None
+    store.prepare_resume(loaded, device="cpu", epochs=max(1, loaded.status.epoch))
+    assert start(run).wait(120) == 0
+
+
 def test_a_directory_removed_under_a_worker_ends_it(runs_dir: Path, start: Start) -> None:
     run = store.create_run(runs_dir, config(epochs=LONG, checkpoint_seconds=0.2), device="cpu")
     worker = start(run)

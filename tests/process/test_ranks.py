@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from fmnist_tui.config import RunConfig, parse_config
-from fmnist_tui.runs import process, store
+from fmnist_tui.runs import process, stopping, store
 from fmnist_tui.runs.layout import BENCHMARKS, RunDirectory
 from fmnist_tui.runs.records import EventRecord, State, parse_metric
 from tests.process.test_worker import Start, one_thread, start, status_of, steps_of, wait_until
@@ -156,6 +156,21 @@ def test_a_killed_rank_is_begun_anew_from_the_checkpoint(runs_dir: Path, start: 
     assert lines == list(range(1, lines[-1] + 1)), "every step is there once"
     content = torch.load(run.checkpoint("last"), weights_only=True)
     assert content["progress"]["step"] == status.step == lines[-1]
+
+
+def test_a_stop_that_cannot_be_written_reaches_every_rank(runs_dir: Path, start: Start) -> None:
+    """By a signal to the launcher, which hands it on: with a checkpoint, as any stop."""
+    run = store.create_run(runs_dir, config(**LONG), device="cpu", gpus=2)
+    launcher = start(run)
+    wait_until(lambda: run.checkpoint("last").exists(), "a checkpoint")
+    run.control_lock.unlink(missing_ok=True)
+    run.control_lock.mkdir()  # so that no request can be written
+    assert stopping.ask(store.load_run(run)).how == "signalled"
+    assert launcher.wait(timeout=60) == 130, run.worker_log.read_text()
+    status = status_of(run)
+    assert status.state is State.STOPPED and "Traceback" not in run.worker_log.read_text()
+    content = torch.load(run.checkpoint("last"), weights_only=True)
+    assert content["progress"]["step"] == status.step
 
 
 def test_a_loss_that_explodes_ends_all_ranks_in_words(runs_dir: Path, start: Start) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -91,6 +92,30 @@ async def test_kill(app: FmnistApp, maker: RunMaker) -> None:
         await pilot.press("s", "k")
         await until_drawn(pilot, "✗ failed", "wrn was killed")
         assert worker.wait(10) == -9
+
+
+async def test_a_run_on_a_full_disk_is_stopped_by_a_signal(
+    app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what else is asked for is refused in words."""
+
+    def full(path: Path, data: bytes, durable: bool = False) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(process, "replace_bytes", full)
+    worker = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    created = psutil.Process(worker.pid).create_time()
+    run = maker.make("wrn", State.RUNNING, epoch=3, pid=worker.pid, pid_started=created)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("s", "a")
+        await until_drawn(pilot, "wrn was not stopped", "cannot be asked: No space left on")
+        assert worker.poll() is None
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        await pilot.press("s", "n")
+        await until_drawn(pilot, "wrn stops", "could not be written (No space left on", "Don't stop it again")
+        assert worker.wait(10) == -15 and requests(run) == []
 
 
 async def test_a_worker_elsewhere_can_be_asked_but_not_killed(app: FmnistApp, maker: RunMaker) -> None:

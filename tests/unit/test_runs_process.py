@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fmnist_tui.runs import process, stopping
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import (
     ADDED,
@@ -35,7 +37,8 @@ from fmnist_tui.runs.process import (
     users_environment,
     worker_environment,
 )
-from fmnist_tui.runs.records import State, Status, seconds_since
+from fmnist_tui.runs.records import SlurmJob, State, Status, seconds_since
+from fmnist_tui.runs.store import Run
 
 ALIVE = [state for state in State if state.alive]
 RESTING = [state for state in State if not state.alive and state is not State.LOST]
@@ -340,6 +343,66 @@ print("ready", flush=True)
 print(first.pid, grandchild, flush=True)
 input()
 """
+
+
+def disk_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of requests; everything else is written as ever."""
+
+    def full(path: Path, data: bytes, durable: bool = False) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(process, "replace_bytes", full)
+
+
+def test_a_request_on_a_full_disk_is_refused_and_the_earlier_ones_stand(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_request(run, "edit", epochs=12)
+    disk_full(monkeypatch)
+    with pytest.raises(ValueError, match=r"cannot be asked: No space left on device: .*make room there and ask again"):
+        send_request(run, "checkpoint")
+    assert [request.request for request in read_control(run).requests] == ["edit"]
+
+
+def a_worker(children: Callable[..., subprocess.Popen[str]]) -> subprocess.Popen[str]:
+    """One that says which signals it got."""
+    code = (
+        "import signal, sys\n"
+        "for n in (signal.SIGTERM, signal.SIGINT):\n"
+        "    signal.signal(n, lambda n, _: print(signal.Signals(n).name, flush=True))\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    return children(code)
+
+
+@pytest.mark.parametrize(("job", "name"), [(None, "SIGTERM"), (SlurmJob(id="12"), "SIGINT")])
+def test_a_stop_that_cannot_be_written_is_a_signal_and_only_one(
+    job: SlurmJob | None,
+    name: str,
+    run: RunDirectory,
+    children: Callable[..., subprocess.Popen[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To a worker in a Slurm job SIGTERM would mean that Slurm ends this start, and the run would wait for the next."""
+    disk_full(monkeypatch)
+    worker = a_worker(children)
+    status = {"pid": worker.pid, "pid_started": process.process_started(worker.pid), "host": socket.gethostname()}
+    at_work = Run(run, None, Status(state=State.RUNNING, job=job, **status), None, State.RUNNING)
+    with pytest.raises(ValueError, match="or stop it at once, by a signal"):
+        stopping.ask(at_work, after_epoch=True)
+    answer = stopping.ask(at_work)
+    assert answer.how == "signalled" and "could not be written (No space left on device)" in answer.signal_words
+    assert stopping.ask(at_work) == answer
+    assert worker.stdout is not None and worker.stdout.readline() == name + "\n"
+    assert worker.communicate("", timeout=20) == ("", None), "a second signal did not come"
+
+
+def test_no_signal_goes_to_another_machine(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk_full(monkeypatch)
+    status = Status(state=State.RUNNING, pid=os.getpid(), pid_started=psutil.Process().create_time(), host="elsewhere")
+    with pytest.raises(ValueError, match="cannot be asked: No space left on device"):
+        stopping.ask(Run(run, None, status, None, State.RUNNING))
 
 
 def test_a_worker_is_killed_with_its_children(children: Callable[..., subprocess.Popen[str]]) -> None:

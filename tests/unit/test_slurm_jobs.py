@@ -363,7 +363,7 @@ def test_a_pending_job_is_taken_out(program: Program, runs_dir: Path) -> None:
     program("squeue", '[ -e "$0.cancelled" ] && echo "12|CANCELLED|None" || echo "12|PENDING|Priority"')
     calls = program("scancel", 'touch "${0%scancel}squeue.cancelled"')
     run = made(runs_dir, job=job())
-    assert launching.ask_to_stop(run.directory, False)
+    assert launching.ask_to_stop(run.directory, False).how == "left"
     assert calls.read_text() == "--state=PENDING 12\n" and not run.directory.control.exists()
     stopped = store.load_run(run.directory)
     assert stopped.state is State.STOPPED and stopped.status is not None and stopped.status.exit_code == 130
@@ -375,7 +375,7 @@ def test_a_job_that_begins_at_this_moment_meets_a_request(answer: str, program: 
     """As does one that can't be asked about."""
     program("squeue", answer)
     run = made(runs_dir, job=job())
-    assert not stopping.ask(run)
+    assert stopping.ask(run).how == "asked"
     assert [request.request for request in read_control(run.directory).requests] == ["stop"]
 
 
