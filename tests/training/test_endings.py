@@ -15,6 +15,7 @@ from fmnist_tui.training import __main__ as worker_module
 from fmnist_tui.training import step as step_module
 from fmnist_tui.training.__main__ import work
 from fmnist_tui.training.control import StopSignal
+from fmnist_tui.training.optim import InPlaceSGD
 from tests.training.conftest import Trainer, tiny_config
 
 
@@ -87,7 +88,7 @@ def test_out_of_memory_outside_a_step(trainer: Trainer, end: Any, monkeypatch: p
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     if where == "optimizer":
-        monkeypatch.setattr(torch.optim.SGD, "step", full)
+        monkeypatch.setattr(InPlaceSGD, "step", full)
     else:
         monkeypatch.setattr("fmnist_tui.training.evaluate.normalize", full)
     monkeypatch.setattr(os, "execv", lambda *arguments: pytest.fail("began anew"))

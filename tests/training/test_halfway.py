@@ -14,6 +14,7 @@ from fmnist_tui.training import halfway
 from fmnist_tui.training import step as step_module
 from fmnist_tui.training.control import CutShort, StopSignal
 from fmnist_tui.training.job import Job, Stopped
+from fmnist_tui.training.optim import InPlaceSGD
 from tests.training.conftest import Trainer, tiny_config
 from tests.training.test_loop import CUTOUT, SHAKE, without_clock
 
@@ -61,15 +62,15 @@ def in_backward(patch: pytest.MonkeyPatch, call: int) -> None:
 
 def in_update(patch: pytest.MonkeyPatch, call: int) -> None:
     """The first weights have changed: the step must be finished."""
-    original, calls = torch.optim.SGD.step, []
+    original, calls = InPlaceSGD.step, []
 
-    def step(self: torch.optim.SGD, closure: Any = None) -> Any:
+    def step(self: InPlaceSGD, closure: Any = None) -> Any:
         calls.append(1)
         if len(calls) == call:
             terminate()
         return original(self, closure)
 
-    patch.setattr(torch.optim.SGD, "step", step)
+    patch.setattr(InPlaceSGD, "step", step)
 
 
 def in_evaluation(patch: pytest.MonkeyPatch, call: int) -> None:

@@ -21,6 +21,7 @@ from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.evaluations import Evaluations
 from fmnist_tui.training.job import Job, Stopped
 from fmnist_tui.training.losses import NonFiniteLoss
+from fmnist_tui.training.optim import InPlaceSGD
 from tests.training.conftest import Trainer, tiny_config
 
 SHAKE = {"kind": "shake_shake", "depth": 8, "base_channels": 4}
@@ -241,7 +242,7 @@ def test_loss_that_is_not_finite_ends_the_run_and_keeps_the_good_checkpoint(trai
     trainer.train(good)
 
     def explode_later(job: Job) -> None:
-        original = torch.optim.SGD.step
+        original = InPlaceSGD.step
 
         def step(self: Any, closure: Any = None) -> Any:
             done = original(self, closure)
@@ -252,8 +253,8 @@ def test_loss_that_is_not_finite_ends_the_run_and_keeps_the_good_checkpoint(trai
             return done
 
         explode_later.steps = 0  # type: ignore[attr-defined]
-        explode_later.undo = lambda: setattr(torch.optim.SGD, "step", original)  # type: ignore[attr-defined]
-        torch.optim.SGD.step = step  # type: ignore[method-assign]
+        explode_later.undo = lambda: setattr(InPlaceSGD, "step", original)  # type: ignore[attr-defined]
+        InPlaceSGD.step = step  # type: ignore[method-assign]
 
     trainer.during = explode_later
     run = trainer.create(tiny_config())
