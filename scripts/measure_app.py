@@ -5,10 +5,11 @@ Opens the real app in a pseudo-terminal and measures
 - long: from Enter until all points of a run of 200,000 metric lines are drawn, and then what its new lines cost
   beside those of a short run (both written by this script as a worker writes them);
 - watch: its processor time and memory while it shows a training at work, at three sizes of the terminal;
-- beside: the speed of a training on one thread, pinned to a core, with the app at work and with it halted
-  (SIGSTOP, so that nothing else differs), in many short turns: A B, B A, ...;
-- beside-all: the same with a training on all cores, which leaves none for the app.
-Prints one line each, with the spread. Nothing else should be at work on the machine. All take about eight minutes.
+- beside: the speed of a training on one thread, pinned to a core, with ten apps that all watch it at work and with all
+  of them halted (SIGSTOP, so that nothing else differs), in many short turns: A B, B A, ... One app costs a tenth of
+  what ten do, or less: they are in each other's way besides. One alone costs less than the speed's noise;
+- beside-all: the same with a training on all cores, which leaves none for the app, and one app.
+Prints one line each, with the spread. Nothing else should be at work on the machine. All take about ten minutes.
 """
 
 from __future__ import annotations
@@ -69,13 +70,7 @@ class App:
 
     def read(self, seconds: float) -> None:
         """Take what the app draws for a while, as a terminal does."""
-        until = time.perf_counter() + seconds
-        while (left := until - time.perf_counter()) > 0:
-            if select.select([self.fd], [], [], left)[0]:
-                try:
-                    self.seen += os.read(self.fd, 1 << 16)
-                except OSError:
-                    return
+        read_all([self], seconds)
 
     def wait_for(self, text: bytes, since: float | None = None, limit: float = 30.0) -> float:
         """Seconds from exec (or a moment) until the text was drawn."""
@@ -108,6 +103,18 @@ class App:
         os.kill(self.pid, signal.SIGHUP)
         os.close(self.fd)
         os.waitpid(self.pid, 0)
+
+
+def read_all(apps: list[App], seconds: float) -> None:
+    """Take what some apps draw for a while, as their terminals do."""
+    of = {app.fd: app for app in apps}
+    until = time.perf_counter() + seconds
+    while of and (left := until - time.perf_counter()) > 0:
+        for fd in select.select(list(of), [], [], left)[0]:
+            try:
+                of[fd].seen += os.read(fd, 1 << 16)
+            except OSError:
+                del of[fd]
 
 
 class Written:
@@ -259,40 +266,54 @@ def measure_watching(directory: Path, rounds: int, seconds: float) -> list[str]:
     return found
 
 
-def speed(run: RunDirectory, app: App, seconds: float) -> float:
+def speed(run: RunDirectory, apps: list[App], seconds: float) -> float:
     """Training images a second over a while, from the metric lines (their harmonic mean)."""
-    app.read(SETTLE_SECONDS)
+    read_all(apps, SETTLE_SECONDS)
     offset = run.metrics.stat().st_size
-    app.read(seconds)
+    read_all(apps, seconds)
+    for app in apps:
+        app.seen = b""
     with run.metrics.open("rb") as file:
         file.seek(offset)
         records = [parse_metric(line) for line in file.read().splitlines()[1:]]
     return statistics.harmonic_mean([r.images_per_second for r in records if isinstance(r, TrainRecord)])
 
 
-def measure_beside(directory: Path, pairs: int, seconds: float, threads: int | None) -> str:
-    """The speed of a training beside the app at work by that beside the halted app."""
-    ratios = []
+def measure_beside(directory: Path, pairs: int, seconds: float, threads: int | None, count: int) -> list[str]:
+    """The speed of a training beside some apps at work by that beside the halted apps."""
+    ratios, used = [], 0.0
     with training(directory, threads) as run:
-        app = App(directory)
-        app.wait_for(b"running")
-        app.open_run()
-        app.read(4.0)
+        apps = [App(directory) for _ in range(count)]
+        for app in apps:
+            app.wait_for(b"running")
+            app.open_run()
+        read_all(apps, 4.0)
         for nth in range(pairs):
             found = {}
             for halted in (False, True) if nth % 2 else (True, False):
-                os.kill(app.pid, signal.SIGSTOP if halted else signal.SIGCONT)
-                found[halted] = speed(run, app, seconds)
+                for app in apps:
+                    os.kill(app.pid, signal.SIGSTOP if halted else signal.SIGCONT)
+                before = sum(app.processor_seconds() for app in apps)
+                found[halted] = speed(run, apps, seconds)
+                used += sum(app.processor_seconds() for app in apps) - before
             ratios.append(found[False] / found[True])
-        os.kill(app.pid, signal.SIGCONT)
-        app.close()
+        for app in apps:
+            os.kill(app.pid, signal.SIGCONT)
+            app.close()
     draws = [statistics.median(random.choices(ratios, k=pairs)) for _ in range(10_000)]
     low, *_, high = statistics.quantiles(draws, n=40)
+    middle = statistics.median(ratios)
     on = "one thread pinned to a core" if threads == 1 else "all cores"
-    return (
-        f"training on {on}, with the app / without: median {statistics.median(ratios):.4f}, "
-        f"95 % bootstrap interval {low:.4f} to {high:.4f} ({pairs} pairs of {seconds:g} s)"
+    who = "1 app" if count == 1 else f"{count} apps"
+    measured = (
+        f"training on {on}, with {who} / without: median {middle:.4f}, "
+        f"95 % bootstrap interval {low:.4f} to {high:.4f} ({pairs} pairs of {seconds:g} s); the apps took "
+        f"{100 * used / (pairs * (seconds + SETTLE_SECONDS)):.1f} % of one core"
     )
+    if count == 1:
+        return [measured]
+    costs = [100 * (1 - ratio) / count for ratio in (middle, high, low)]
+    return [measured, f"so one app costs {costs[0]:.2f} % ({costs[1]:.2f} to {costs[2]:.2f})"]
 
 
 def spread(values: list[float], digits: int = 2) -> str:
@@ -307,6 +328,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=12.0, help="of a look at processor time")
     parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--apps", type=int, default=10, help="at once, of `beside`")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # by `timeout`, say: the worker must not stay behind
     place = Path(tempfile.mkdtemp(prefix="fmnist-measure-"))
@@ -315,8 +337,8 @@ def main() -> None:
         "start": lambda: measure_start(place / "many", options.rounds),
         "long": lambda: measure_long(place / "long", options.rounds, options.seconds),
         "watch": lambda: measure_watching(place / "watch", options.rounds, options.seconds),
-        "beside": lambda: measure_beside(place / "one", options.pairs, 4.0, 1),
-        "beside-all": lambda: measure_beside(place / "all", options.pairs, 4.0, None),
+        "beside": lambda: measure_beside(place / "one", options.pairs, 4.0, 1, options.apps),
+        "beside-all": lambda: measure_beside(place / "all", options.pairs, 4.0, None, 1),
     }
     if unknown := set(options.what) - set(parts):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
