@@ -33,6 +33,7 @@ from fmnist_tui.training.many import join, rank_device, start_ranks, work_as_ran
 from fmnist_tui.training.ranks import Rank, RankSignal, die_with_parent
 from fmnist_tui.training.reporter import Reporter
 from fmnist_tui.training.turn import LeftQueue, Turn
+from fmnist_tui.training.worker_log import forgive_full_disks
 
 if TYPE_CHECKING:
     import torch
@@ -313,4 +314,5 @@ def _non_finite_remedy(run: RunDirectory, config: RunConfig) -> str:
 
 
 if __name__ == "__main__":
+    forgive_full_disks()
     sys.exit(main())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from fmnist_tui.runs.records import EvalRecord
 from fmnist_tui.training.confusions import ConfusionLog
@@ -20,6 +22,7 @@ class Evaluations:
         self._run, self._reporter, self._progress, self._pace = job.run, job.reporter, progress, pace
         self.predictions = Predictions()
         self.confusions = ConfusionLog(job.run)
+        self._unwritten: set[str] = set()
 
     def take_in(self, evaluation: Evaluation, seconds: float) -> None:
         """Take in the epoch's evaluation. Raises NonFiniteLoss where the network gives no numbers."""
@@ -46,17 +49,25 @@ class Evaluations:
         if is_best:
             progress.best_accuracy, progress.best_epoch = evaluation.accuracy, progress.epoch
         self.predictions.add(evaluation, progress.epoch, is_best)
-        try:
+        with self._warned_once("the confusion matrix"):
             self.confusions.add(progress.epoch, progress.step, evaluation.confusion)
-        except OSError as error:
-            self._warn_unwritten("the confusion matrix", error)
 
     def save_predictions(self) -> None:
         """Write predictions.npz; where it can't be written, that is a warning."""
-        try:
+        with self._warned_once("predictions"):
             self.predictions.save(self._run)
-        except OSError as error:
-            self._warn_unwritten("predictions", error)
 
-    def _warn_unwritten(self, what: str, error: OSError) -> None:
-        self._reporter.event("warning", f"{what} could not be written: {error.strerror}; training goes on")
+    @contextmanager
+    def _warned_once(self, what: str) -> Iterator[None]:
+        """What can't be written within is a warning, and a word when it can again, not one for each evaluation."""
+        try:
+            yield
+        except OSError as error:
+            text = f"{what} could not be written: {error.strerror or error}; training goes on"
+            if what not in self._unwritten:
+                self._unwritten.add(what)
+                self._reporter.event("warning", text, trouble=what)
+        else:
+            if what in self._unwritten:
+                self._unwritten.discard(what)
+                self._reporter.event("warning", f"{what} could be written again", trouble=what, over=True)

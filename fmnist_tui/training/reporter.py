@@ -2,7 +2,8 @@
 
 The training loop calls it; a thread of its own renews status.json and the heartbeat every second and
 samples GPU and host, also while the loop compiles or evaluates. Losses stay on the device until a whole
-line of them is there. A full disk never stops training: lines wait in memory and a warning is kept.
+line of them is there. A full disk never stops training: lines wait in memory, one warning is kept when the trouble
+begins and a word when it is over.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from fmnist_tui.runs.records import EvalRecord, EventRecord, Record, State, Stat
 STATUS_SECONDS = 0.5
 SAMPLE_SECONDS = 5.0
 MAX_WAITING_LINES = 100_000
+OVER_SECONDS = 3.0
+"""A disk is well again when nothing has failed for this long: on a nearly full one every other write may succeed."""
 
 
 class Reporter:
@@ -43,7 +46,10 @@ class Reporter:
         self._changed = True
         self._waiting: list[str] = []
         self._writer: LineWriter | None = None
-        self._disk_problem = ""
+        self._unwritten: set[str] = set()
+        """Which files could not be written at the last try."""
+        self._in_trouble = False
+        self._failed_at = 0.0
         self._done = threading.Event()
         self._status_due = self._samples_due = 0.0
         self._write_status()
@@ -63,17 +69,17 @@ class Reporter:
 
     def write(self, record: Record) -> None:
         """Append one metric line. Lines that do not fit on the disk are kept and tried again."""
-        with self._lock:
-            self._waiting.append(record.to_json() + "\n")
-            del self._waiting[:-MAX_WAITING_LINES]
-            self._flush_lines()
+        self._append(record.to_json() + "\n")
 
     def event(self, event: str, message: str, **data: Any) -> None:
         """Append an event at the current step, and say it in worker.log."""
-        print(f"{utc_now()} {event}: {message}", file=sys.stderr, flush=True)
+        self._append(self._event_line(event, message, **data))
+
+    def _append(self, line: str) -> None:
         with self._lock:
-            step, epoch = self.status.step, self.status.epoch
-        self.write(EventRecord(event=event, step=step, epoch=epoch, message=message, data=data))
+            self._waiting.append(line)
+            del self._waiting[:-MAX_WAITING_LINES]
+            self._flush_lines()
 
     def sync(self) -> None:
         """Force every metric line to disk, so that a checkpoint never knows more than the metrics."""
@@ -83,7 +89,7 @@ class Reporter:
                 try:
                     self._writer.sync()
                 except OSError as error:
-                    self._note_disk_problem(error)
+                    self._note_unwritten("metrics", error)
 
     def close(self, state: State, error: str | None, exit_code: int) -> None:
         """The last word: the final status. Stops the thread."""
@@ -154,10 +160,10 @@ class Reporter:
                 self._writer = LineWriter(self.run.metrics)
             self._writer.write("".join(self._waiting))
         except OSError as error:
-            self._note_disk_problem(error)
+            self._note_unwritten("metrics", error)
         else:
             self._waiting.clear()
-            self._disk_problem = ""
+            self._note_written("metrics")
 
     def _write_status(self) -> bool:
         with self._lock:
@@ -165,22 +171,39 @@ class Reporter:
             try:
                 replace_bytes(self.run.status, self.status.to_json().encode())
             except OSError as error:
-                self._note_disk_problem(error)
+                self._note_unwritten("status", error)
                 return False
             self._changed = False
+            self._note_written("status")
             return True
 
-    def _note_disk_problem(self, error: OSError) -> None:
-        """Say once for each kind of trouble that something could not be written."""
-        problem = error.strerror or str(error)
-        if problem == self._disk_problem:
-            return
-        self._disk_problem = problem
-        message = f"cannot write to {self.run.path}: {problem}; training goes on, metrics wait in memory"
-        print(f"{utc_now()} warning: {message}", file=sys.stderr, flush=True)
+    def _note_unwritten(self, what: str, error: OSError) -> None:
+        """Say that something could not be written, once for each trouble however many writes fail in it."""
+        with self._lock:
+            self._unwritten.add(what)
+            self._failed_at = time.monotonic()
+            if self._in_trouble:
+                return
+            self._in_trouble = True
+            message = f"cannot write to {self.run.path}: {error.strerror or error}"
+            line = self._event_line("warning", f"{message}; training goes on, metrics wait in memory", trouble="disk")
+            self._waiting.append(line)
+
+    def _note_written(self, what: str) -> None:
+        """Say that the trouble is over, where it is."""
+        with self._lock:
+            self._unwritten.discard(what)
+            over = self._in_trouble and not self._unwritten and time.monotonic() - self._failed_at >= OVER_SECONDS
+            if over:
+                self._in_trouble = False
+                self.event("warning", f"{self.run.path} can be written to again", trouble="disk", over=True)
+
+    def _event_line(self, event: str, message: str, **data: Any) -> str:
+        """Say an event in worker.log; returns its metric line."""
+        print(f"{utc_now()} {event}: {message}", file=sys.stderr, flush=True)
         with self._lock:
             step, epoch = self.status.step, self.status.epoch
-            self._waiting.append(EventRecord(event="warning", step=step, epoch=epoch, message=message).to_json() + "\n")
+        return EventRecord(event=event, step=step, epoch=epoch, message=message, data=data).to_json() + "\n"
 
     def _work(self) -> None:
         monitor = Monitor(self.run.path, os.getpid())

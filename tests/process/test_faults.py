@@ -64,7 +64,9 @@ def test_a_full_disk_does_not_end_training(small_disk: Path, start: Start) -> No
     assert worker.poll() is None
     ballast.unlink()
     wait_until(lambda: status_of(run).step > full_at + 3, "training goes on")
-    wait_until(lambda: any("No space left" in text for text in events(run, "warning")), "the warning")
+    wait_until(lambda: any("can be written to again" in text for text in events(run, "warning")), "the word after it")
+    said = [text for text in events(run, "warning") if str(run.path) in text]
+    assert len(said) == 2 and "No space left" in said[0], "one warning, and one word when it is over"
     before = run.checkpoint("last").stat().st_mtime_ns
     wait_until(lambda: run.checkpoint("last").stat().st_mtime_ns > before, "a new checkpoint")
     process.send_request(run, "stop")
@@ -102,6 +104,15 @@ def test_a_run_on_a_full_disk_can_be_stopped(small_disk: Path, start: Start) -> 
     assert not loaded.state.alive and loaded.status is not None
     store.prepare_resume(loaded, device="cpu", epochs=max(1, loaded.status.epoch))
     assert start(run).wait(120) == 0
+
+
+def test_a_log_that_takes_nothing_ends_nothing(runs_dir: Path) -> None:
+    """Every print to /dev/full fails as on a full disk."""
+    run = store.create_run(runs_dir, config(max_steps=2), device="cpu")
+    worker = [sys.executable, "-m", "fmnist_tui.training", str(run.path)]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(worker, stdout=full, stderr=full, timeout=120, env=process.worker_environment())
+    assert (done.returncode, status_of(run).state) == (0, State.FINISHED)
 
 
 def test_a_directory_removed_under_a_worker_ends_it(runs_dir: Path, start: Start) -> None:

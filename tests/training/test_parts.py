@@ -287,6 +287,35 @@ def test_lines_wait_while_the_disk_is_full(runs_dir: Path, monkeypatch: pytest.M
     assert len(warnings) == 1 and "No space left" in warnings[0].message
 
 
+def test_a_trouble_with_the_disk_is_said_once_and_once_that_it_is_over(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where every other write succeeds: status.json needs a new block, a metric line fits into the old one."""
+    monkeypatch.setattr("fmnist_tui.training.reporter.OVER_SECONDS", 0.0)
+    reporter = reporter_for(runs_dir)
+    line = TrainRecord(step=1, epoch=1, loss=1.0, loss_min=1.0, loss_max=1.0, lr=0.1, images_per_second=5.0)
+
+    def full(path: Path, data: bytes, durable: bool = False) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def warnings() -> list[str]:
+        records = [parse_metric(text) for text in reporter.run.metrics.read_bytes().splitlines()]
+        return [record.message for record in records if record is not None and record.kind == "event"]
+
+    for nth in (1, 2):
+        with monkeypatch.context() as patch:
+            patch.setattr("fmnist_tui.training.reporter.replace_bytes", full)
+            for step in (1, 2, 3):
+                reporter.update(now=True, step=step)
+                reporter.write(line)
+        assert len(warnings()) == 2 * nth - 1 and "No space left on device" in warnings()[-1]
+        for _ in range(3):
+            reporter.update(now=True)
+            reporter.write(line)
+        assert len(warnings()) == 2 * nth and "can be written to again" in warnings()[-1]
+    assert capsys.readouterr().err.count("\n") == 4, "as in the log"
+
+
 def test_keep_until_drops_later_lines_and_damaged_ones(runs_dir: Path) -> None:
     reporter = reporter_for(runs_dir)
     for step in range(1, 6):
