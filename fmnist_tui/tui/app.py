@@ -57,8 +57,9 @@ class FmnistApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *[Binding(tab.key, f"app.go('{tab.place}')", tab.title, show=False) for tab in TABS],
         Binding("question_mark", "app.help", "Keys", key_display="?"),
+        Binding("f1", "app.help", "Keys"),  # and ctrl+q: where ? and q are text that is typed
         Binding("q", "app.detach", "Detach", tooltip="leave the app; runs go on"),
-        Binding("ctrl+q", "app.detach", "Detach", show=False, priority=True, tooltip="leave the app; runs go on"),
+        Binding("ctrl+q", "app.detach", "Detach", priority=True, tooltip="leave the app; runs go on"),
         Binding("f2", "app.toggle_light", "Light or dark", show=False),
     ]
 

@@ -126,7 +126,7 @@ async def test_help_lists_this_screens_keys(app: FmnistApp, maker: RunMaker) -> 
         await until_drawn(pilot, "● running")
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
-        text = await until_drawn(pilot, "stop the run: now, after this epoch, or kill it", "leave the app; runs go on")
+        text = await until_drawn(pilot, "stop the run, or start a queued one now", "leave the app; runs go on")
         assert "go on from the last checkpoint (not now)" in text, "a running run can't be resumed"
         assert "Cursor up" not in text, "Textual's own keys are not listed"
         await pilot.press("question_mark")
@@ -138,6 +138,20 @@ async def test_help_of_another_screen_is_another(app: FmnistApp) -> None:
         await pilot.press("3", "question_mark")
         text = await until_drawn(pilot, "write it to a file", "Here")
         assert "stop the run" not in text
+
+
+async def test_where_keys_are_typed_as_text_help_and_detach_have_others(app: FmnistApp) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "No runs yet.", "? Keys", "q Detach")
+        await pilot.press("n")
+        await until_drawn(pilot, "WideResNet-28-10", "? Keys", "q Detach")
+        await pilot.press("enter")
+        await until_drawn(pilot, "What the run is called", "f1 Keys", "^q Detach")
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        await until_drawn(pilot, "an exclamation mark")
+        await pilot.press("f1")
+        await until(pilot, lambda: not isinstance(app.screen, HelpScreen))
 
 
 async def test_the_palette_goes_places_and_opens_runs(app: FmnistApp, maker: RunMaker) -> None:

@@ -328,6 +328,17 @@ async def test_an_error_between_fields_stands_at_the_top_and_marks_both() -> Non
         assert not form.row("optimizer.lr").involved
 
 
+async def test_what_is_wrong_with_a_field_is_in_view_while_one_types() -> None:
+    async with new_run(load_preset("wrn"), size=(80, 24)) as (_, screen, pilot):
+        form = screen.query_one(ConfigForm)
+        form.focus_field("schedule.min_lr")
+        row = form.row("schedule.min_lr")
+        await until(pilot, lambda: row.region.bottom == form.region.bottom)  # the lowest line of the form
+        await pilot.press("1")
+        await until_drawn(pilot, "! schedule.min_lr: must not", "! min lr")
+        await until(pilot, lambda: row.region.height > 0 and form.region.contains_region(row.region))
+
+
 # Saving.
 
 

@@ -59,7 +59,7 @@ class HelpScreen(ModalScreen[None]):
     """A box over the screen below; escape, enter, ? and q close it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter,q,question_mark", "dismiss(None)", "Close"),
+        Binding("escape,enter,q,question_mark,f1", "dismiss(None)", "Close"),
     ]
 
     def __init__(self, below: Screen[object]) -> None:

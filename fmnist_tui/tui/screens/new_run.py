@@ -48,6 +48,11 @@ START_PAUSE_SECONDS = 1.0
 class NewRunScreen(MeasuringScreen):
     """Presets, form, and what would happen; one pane at a time where there are only 80 columns."""
 
+    HELP = (
+        "A preset, its settings, and what would happen. A setting that is not the preset's has a star, one that is "
+        "wrong an exclamation mark; presets keep what was typed. Measuring trains the settings for a few seconds in a "
+        "process of its own, for images/s, peak memory and the time the run would take."
+    )
     CSS_PATH = "new_run.tcss"
     AUTO_FOCUS = ""  # a clone begins in the form, not in the first widget
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -32,7 +32,8 @@ def hint_of(spec: FieldSpec, ascii_only: bool) -> str:
     """Unit and bounds beside the input: 'epochs 1 <= x <= 100,000'."""
     bounds = spec.bounds if ascii_only else spec.bounds.replace("<=", "≤")
     words = ", ".join(spec.choices) if input_kind(spec) == "number" else ""
-    parts = [spec.unit, " or ".join(part for part in (words, bounds) if part)]
+    unit = "" if spec.unit == "x" else spec.unit  # a factor; the bounds have an x of their own
+    parts = [unit, " or ".join(part for part in (words, bounds) if part)]
     return " ".join(part for part in parts if part)
 
 

@@ -49,8 +49,8 @@ class KeyBar(Widget):
         """The keys that fit, the last ones at the right end."""
         shown: dict[str, Binding] = {}
         for _, binding, enabled, _ in self.screen.active_bindings.values():
-            if binding.show and enabled:
-                shown.setdefault(binding.action, binding)
+            if binding.show and enabled and (binding.action not in shown or shown[binding.action].priority):
+                shown[binding.action] = binding  # q before ^q, which works everywhere
         right = [shown.pop(action) for action in LAST if action in shown]
         room = self.size.width - 1 - sum(len(self._label(binding)) for binding in right)
         left = []

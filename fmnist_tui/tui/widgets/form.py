@@ -131,6 +131,16 @@ class ConfigForm(VerticalScroll, can_focus=False):
         row.target.focus(scroll_visible=False)
         self.scroll_to_widget(row, animate=False)
 
+    def on_resize(self) -> None:
+        """An error line above the form makes it lower."""
+        self._keep_in_view()
+
+    def _keep_in_view(self) -> None:
+        """Scroll to the field with the focus and all that is said of it, once it has been laid out."""
+        if self.focused_key:
+            row = self.row(self.focused_key)
+            self.call_after_refresh(lambda: self.scroll_to_widget(row, animate=False))
+
     def action_move(self, by: int) -> None:
         """The focus to the field below or above; it stays at the ends."""
         keys = [row.key for row in self.rows]
@@ -149,6 +159,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
         event.stop()
         if event.row.family in ("", self.draft.kind) and self.draft.edit(event.row.key, event.raw):
             self.refresh_marks()
+            self._keep_in_view()
             self.post_message(self.Changed())
 
     @on(FieldRow.Focused)
