@@ -76,6 +76,8 @@ def _state_rows(run: Run, status: Status) -> Rows:
         ("loss", words.number(status.loss)),
         ("time at work", words.duration(status.active_seconds)),
     ]
+    if status.stop_at_accuracy is not None:
+        rows.append(("stops at", f"{words.percent(status.stop_at_accuracy)} test accuracy"))
     if status.beside:
         rows.append(("beside", f"{status.beside} (--now)"))
     if status.job is not None:

@@ -124,6 +124,8 @@ class Status(Record):
     test_accuracy: float | None = None
     best_accuracy: float | None = None
     best_epoch: int | None = None
+    stop_at_accuracy: float | None = None
+    """The test accuracy in per cent at which it ends before its last epoch; None without such a limit."""
     images_per_second: float | None = None
     eta_seconds: float | None = None
     active_seconds: float = 0.0

@@ -224,6 +224,7 @@ def create_run(
             **_first_state(launcher),
             host=socket.gethostname(),
             epochs=config.training.epochs,
+            stop_at_accuracy=config.training.stop_at_accuracy,
             device=device,
         )
         hidden.status.write_text(status.to_json() + "\n", encoding="utf-8")

@@ -64,6 +64,7 @@ class Logbook:
             test_accuracy=progress.test_accuracy,
             best_accuracy=progress.best_accuracy,
             best_epoch=progress.best_epoch or None,
+            stop_at_accuracy=progress.stop_at_accuracy,
             **values,
         )
 

@@ -61,13 +61,18 @@ class Requests:
             if request.epochs is not None:
                 self.edit_epochs(request.epochs)
             if request.stop_at_accuracy is not None:
-                self._progress.stop_at_accuracy = request.stop_at_accuracy or None
-                what = f"at {request.stop_at_accuracy:g} %" if request.stop_at_accuracy else "at no accuracy"
-                self._job.reporter.event("edit", f"the run finishes {what}", stop_at_accuracy=request.stop_at_accuracy)
+                self._edit_limit(request.stop_at_accuracy)
 
     def _ask_to_stop(self, when: Literal["now", "epoch"], by: str) -> None:
         self.stop, self.stopped_by = when, by
         self._job.reporter.update(now=True, state=State.STOPPING)
+
+    def _edit_limit(self, accuracy: float) -> None:
+        """Change at which test accuracy the run ends before its last epoch; 0 takes the limit back."""
+        self._progress.stop_at_accuracy = accuracy or None
+        what = f"stops at {accuracy:g} % test accuracy" if accuracy else "goes on to its last epoch, at any accuracy"
+        self._job.reporter.event("edit", what, stop_at_accuracy=accuracy)
+        self._logbook.tell_position()
 
     def edit_epochs(self, epochs: int) -> None:
         """Change the length of the run; it can't end before the epoch at work."""

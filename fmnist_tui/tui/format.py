@@ -233,6 +233,13 @@ def _counted_down(status: Status, seconds: float | None, now: datetime) -> float
     return max(0.0, seconds - age) if age <= SILENCE_SECONDS else None
 
 
+def epochs_of(status: Status) -> str:
+    """How far a run is and where it ends: 'epoch 37 of 200', 'epoch 37 of 200, stops at 94 %'."""
+    text = f"epoch {status.epoch:,} of {status.epochs:,}"
+    limit = status.stop_at_accuracy
+    return text if limit is None or not status.state.alive else f"{text}, stops at {limit:g} %"
+
+
 def queued(status: Status) -> str:
     """A queued run's place: '2nd on cuda:0, behind 20261123-142501-wrn-k3f9'."""
     behind = f"behind {status.queue_behind}" if status.queue_behind else ""

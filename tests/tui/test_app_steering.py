@@ -242,7 +242,7 @@ async def test_edit_sends_what_was_typed(app: FmnistApp, maker: RunMaker) -> Non
         assert isinstance(app.screen, EditDialog), "nothing is sent while anything is wrong"
         app.screen.query_one("#epochs", Input).value = "120"
         app.screen.query_one("#accuracy", Input).value = "101"
-        await until_drawn(pilot, "accuracy: a number from 0 to 100")
+        await until_drawn(pilot, "accuracy: a number from 0 to 100, or nothing")
         app.screen.query_one("#accuracy", Input).value = "94.5"
         await pilot.press("enter")
         await until(pilot, lambda: len(requests(run)) == 1)
@@ -250,8 +250,29 @@ async def test_edit_sends_what_was_typed(app: FmnistApp, maker: RunMaker) -> Non
         assert (sent.request, sent.epochs, sent.stop_at_accuracy) == ("edit", 120, 94.5)
 
 
-async def test_edit_without_a_change_sends_nothing(app: FmnistApp, maker: RunMaker) -> None:
-    run = maker.make("wrn", State.RUNNING, epoch=37)
+async def test_an_accuracy_to_stop_at_is_shown_and_emptying_its_field_takes_it_back(
+    app: FmnistApp, maker: RunMaker
+) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=37, stop_at_accuracy=94.5)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "epoch 37 of 200, stops at 94.5 %")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await until_drawn(pilot, "epoch 37 of 200, stops at 94.5 %")
+        await pilot.press("e")
+        await until_drawn(pilot, "Stop at test accuracy", "94.5", "%; empty: at none")
+        assert app.screen.query_one("#accuracy", Input).value == "94.5"
+        app.screen.query_one("#accuracy", Input).value = ""
+        await pilot.press("enter")
+        await until(pilot, lambda: len(requests(run)) == 1)
+        assert (requests(run)[0].epochs, requests(run)[0].stop_at_accuracy) == (None, 0.0)
+        maker.write_status(run, stop_at_accuracy=None)
+        await until(pilot, lambda: "stops at" not in "".join(drawn(app)))
+
+
+@pytest.mark.parametrize("limit", [None, 94.5])
+async def test_edit_without_a_change_sends_nothing(app: FmnistApp, maker: RunMaker, limit: float | None) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=37, stop_at_accuracy=limit)
     async with app.run_test(size=(80, 24)) as pilot:
         await until_drawn(pilot, "● running")
         await pilot.press("e")

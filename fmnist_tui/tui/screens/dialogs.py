@@ -160,7 +160,7 @@ class EditDialog(Dialog[Edit]):
         self._purpose = purpose
         status = run.status
         assert status is not None
-        self._at, self._epochs = status.epoch, status.epochs
+        self._at, self._epochs, self._limit = status.epoch, status.epochs, status.stop_at_accuracy
         self._least = max(1, status.epoch) if purpose == "edit" else status.epochs + 1
 
     def compose(self) -> ComposeResult:
@@ -174,8 +174,9 @@ class EditDialog(Dialog[Edit]):
             if self._purpose == "edit":
                 with Horizontal(classes="dialog-line"):
                     yield Static("Stop at test accuracy")
-                    yield Input("", placeholder="as it is", id="accuracy", type="number", compact=True)
-                    yield Static("%, 0 takes the limit back")
+                    present = "" if self._limit is None else f"{self._limit:g}"
+                    yield Input(present, placeholder="none", id="accuracy", type="number", compact=True)
+                    yield Static("%; empty: at none")
             yield Static("", id="wrong", classes="dialog-wrong")
             done = "enter sends it to the worker" if self._purpose == "edit" else "enter starts it"
             yield Static(f"{done}, esc cancels", classes="dialog-hint")
@@ -195,12 +196,13 @@ class EditDialog(Dialog[Edit]):
             return Edit(epochs, None) if epochs is not None else "epochs: how many in all?"
         typed = self.query_one("#accuracy", Input).value.strip()
         try:
-            accuracy = float(typed) if typed else None
+            accuracy = float(typed or "0")
         except ValueError:
             accuracy = -1.0
-        if accuracy is not None and not 0 <= accuracy <= 100:
-            return "accuracy: a number from 0 to 100"
-        return Edit(epochs if epochs != self._epochs else None, accuracy)
+        if not 0 <= accuracy <= 100:
+            return "accuracy: a number from 0 to 100, or nothing"
+        changed = accuracy != (self._limit or 0.0)
+        return Edit(epochs if epochs != self._epochs else None, accuracy if changed else None)
 
     def action_send(self) -> None:
         """Dismiss with what was typed, where it is right and changes anything."""

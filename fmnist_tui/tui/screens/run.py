@@ -304,7 +304,7 @@ class RunScreen(FeedScreen):
         state = self.run.state
         allowed = {
             "stop": state.alive,
-            "edit": state.alive,
+            "edit": state.at_work,
             "resume": state in ENDED and not self.run.problem,
             "delete": not state.alive,
             "clone": self.run.config is not None,

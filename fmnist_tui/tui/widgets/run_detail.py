@@ -43,7 +43,7 @@ def describe(run: Run, now: datetime, glyphs: Glyphs) -> list[tuple[str, str]]:
 
 def _facts(run: Run, status: Status, now: datetime, glyphs: Glyphs) -> list[str]:
     device = dot_join(status.device_name, f"({status.device})") if status.device_name else status.device
-    epochs = f"epoch {status.epoch} of {status.epochs}"
+    epochs = words.epochs_of(status)
     left = columns.time_text(run, now, glyphs)
     if run.state is State.QUEUED:
         return [f"queued, {words.queued(status)}", f"starts {left}" if left != glyphs.missing else ""]

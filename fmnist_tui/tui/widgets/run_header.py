@@ -24,6 +24,7 @@ from fmnist_tui.tui.format import (
     Glyphs,
     bar,
     duration,
+    epochs_of,
     moment,
     number,
     percent,
@@ -35,6 +36,8 @@ from fmnist_tui.tui.format import (
 
 SILENT_SECONDS = 15.0
 """Without a heartbeat for this long (it beats every two seconds) a run at work is said to be silent."""
+MIN_BAR = 8
+"""Cells the run's own bar needs beside where it stops."""
 STYLES = ("label", "strong", "bar", "rest", "test", "best", "alive", "warning", "error", "success", "muted")
 """Names of the looks of the header's texts; RunHeader has a component class `run-header--NAME` for each."""
 STATE_STYLES = {
@@ -116,7 +119,10 @@ def _state_words(run: Run, status: Status) -> str:
 
 def _overall(status: Status, width: int, glyphs: Glyphs) -> list[Part]:
     share = progress(status)
-    text = f"  epoch {status.epoch:,} of {status.epochs:,}   {100 * share:5.1f} % "
+    where, percents = epochs_of(status), f"   {100 * share:5.1f} % "
+    if len(where) + len(percents) + MIN_BAR > width:
+        where = where.partition(", stops")[0]
+    text = f"  {where}{percents}"
     return [(" ", ""), *_bar(share, width - len(text) - 1, glyphs), (text, "")]
 
 
