@@ -9,28 +9,22 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from textual import on
 from textual.app import ComposeResult
-from textual.containers import Grid, Horizontal
+from textual.containers import Horizontal
 
 from fmnist_tui.runs.records import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.run_charts import CHARTS, ChartName, GhostCurves, RunCharts
 from fmnist_tui.tui.run_data import RunData, epoch_steps
 from fmnist_tui.tui.widgets.chart import Chart
-from fmnist_tui.tui.widgets.chart_view import TimeView
+from fmnist_tui.tui.widgets.chart_group import ChartGroup
 from fmnist_tui.tui.widgets.run_panels import LogTail, TextPanel, events_text
 
-SMOOTHINGS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
-DEFAULT_SMOOTHING = 2
-"""Index of the one to begin with. A line of the metrics is the mean of several steps already, and more smoothing
-makes the curve of the first epochs lag visibly behind what it smooths."""
 TALL, BROAD, HUGE = 32, 160, 48
 """From TALL rows of the screen on two charts stand above each other, from BROAD columns on two side by side, and
 from HUGE rows on (with both) events and log below them."""
 STACK_BELOW = 120
 """With fewer columns the log stands below the events, not beside them."""
-PAN_SHARE, ZOOM = 0.2, 0.7
 CHART_SECONDS = 1.0
 """Charts are drawn for new data when it fills a new column of dots, and else this often: while a long run fills
 one, a redraw would change little more than a digit of the legend."""
@@ -58,11 +52,11 @@ class Shown:
     log: LogTail
 
 
-class RunPanes(Grid):
+class RunPanes(ChartGroup):
     """Charts and lists."""
 
     DEFAULT_CSS = """
-    RunPanes { height: 1fr; grid-size: 1; }
+    RunPanes { width: 1fr; height: 1fr; layout: grid; grid-size: 1; }
     RunPanes.-columns { grid-size: 2; grid-gutter: 0 1; }
     RunPanes #lists { height: 100%; width: 100%; }
     RunPanes #lists.-stacked { layout: vertical; }
@@ -70,15 +64,11 @@ class RunPanes(Grid):
     """
 
     def __init__(self, ascii_only: bool) -> None:
-        super().__init__()
-        self.view = TimeView()
-        self._ascii_only = ascii_only
+        super().__init__(ascii_only)
         self._charts = RunCharts(ascii_only)
-        self._smoothing = DEFAULT_SMOOTHING
         self._pages: list[Page] = [()]
         self._page = 0
         self._shown: Shown | None = None
-        self._pointed = False
         self._charts_due = self._drawn_latest = self._drawn_total = 0.0
         self._drawn_page: Page = ()
 
@@ -133,28 +123,22 @@ class RunPanes(Grid):
         changed = (ended, view.total) != (view.ended, self._drawn_total) or self.page != self._drawn_page
         view.ended = ended
         if changed or view.latest - self._drawn_latest >= column / 4 or time.monotonic() >= self._charts_due:
-            self._show_charts()
+            self.draw_anew()
         if "lists" in self.page:
             events = shown.data.events
             self.query_one("#panel-events", TextPanel).write((id(events), len(events)), lambda: events_text(events))
             self.query_one("#panel-log", TextPanel).write(shown.log.version, shown.log.text)
 
-    def _show_charts(self) -> None:
+    def draw_anew(self) -> None:
+        """The charts of the page, for new data or another look of them."""
         if self._shown is None:
             return
         self._charts_due = time.monotonic() + CHART_SECONDS
         self._drawn_latest, self._drawn_total, self._drawn_page = self.view.latest, self.view.total, self.page
-        smoothing = SMOOTHINGS[self._smoothing]
         for name in CHARTS:
             if name in self.page:
-                content = self._charts.build(name, self._shown.run, self._shown.data, self._shown.ghost, smoothing)
-                self.chart(name).show(content, smoothing)
-
-    def _move(self) -> None:
-        """The view changed: draw the same contents over it."""
-        for name in CHARTS:
-            if name in self.page:
-                self.chart(name).redraw()
+                content = self._charts.build(name, self._shown.run, self._shown.data, self._shown.ghost, self.smoothing)
+                self.chart(name).show(content, self.smoothing)
 
     # --- keys
 
@@ -165,73 +149,16 @@ class RunPanes(Grid):
     def other_scale(self) -> None:
         """The other scale on every chart."""
         self._charts.other_scale = not self._charts.other_scale
-        self._show_charts()
-
-    def smooth(self, by: int) -> None:
-        """More or less smoothing of the train loss."""
-        self._smoothing = min(max(self._smoothing + by, 0), len(SMOOTHINGS) - 1)
-        self._show_charts()
+        self.draw_anew()
 
     def follow(self) -> None:
         """Follow the newest point, or stop doing so."""
         self.view.toggle_follow()
         self._move()
 
-    def whole(self) -> None:
-        """The whole run, or what is usually shown."""
-        self.view.toggle_whole()
-        self._move()
-
     def zoom(self, by: int) -> None:
         """In or out around the cursor; where only lists are shown, scroll the events."""
         if self.page == ("lists",):
             self.query_one("#panel-events", TextPanel).scroll_relative(y=-by, animate=False)
-            return
-        self.view.zoom(ZOOM if by > 0 else 1 / ZOOM)
-        self._move()
-
-    def pan(self, by: int) -> None:
-        """Earlier or later."""
-        self.view.pan(by * PAN_SHARE)
-        self._move()
-
-    def move_cursor(self, by: int) -> None:
-        """The cursor by a column."""
-        width = max((self.chart(name).plot_width for name in CHARTS if name in self.page), default=0)
-        if width:
-            self.view.move_cursor(by, width)
-            self._move()
-
-    def undo(self) -> bool:
-        """Take the cursor away, else the zoom; False where there is neither."""
-        if self.view.cursor is not None:
-            self.view.cursor = None
-        elif self.view.is_changed:
-            self.view.reset()
         else:
-            return False
-        self._move()
-        return True
-
-    # --- mouse
-
-    @on(Chart.Pointed)
-    def _chart_pointed(self, message: Chart.Pointed) -> None:
-        """The mouse carries the cursor; when it leaves, a cursor it carried goes with it."""
-        if message.x is not None:
-            self._pointed = True
-            self.view.place_cursor(message.x, message.width)
-        elif self._pointed:
-            self._pointed = False
-            self.view.cursor = None
-        self._move()
-
-    @on(Chart.Zoomed)
-    def _chart_zoomed(self, message: Chart.Zoomed) -> None:
-        self.view.zoom(message.factor, message.x)
-        self._move()
-
-    @on(Chart.Panned)
-    def _chart_panned(self, message: Chart.Panned) -> None:
-        self.view.pan(message.share)
-        self._move()
+            super().zoom(by)
