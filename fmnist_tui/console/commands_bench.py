@@ -49,7 +49,9 @@ PresetsArgument = Annotated[
 ThoroughOption = Annotated[
     bool,
     typer.Option(
-        "--thorough", help="Take two minutes for each preset instead of under five for all.", show_default=False
+        "--thorough",
+        help="Take two minutes for each preset instead of under five for all; on a GPU try to compile, as a run does.",
+        show_default=False,
     ),
 ]
 SecondsOption = Annotated[

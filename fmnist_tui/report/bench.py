@@ -173,7 +173,7 @@ class BenchRecord(Record):
     startup_seconds: float
     """From the start of the process to the end of its first step."""
     compile_seconds: float | None = None
-    """What the first steps took longer than later ones; None where nothing is compiled."""
+    """What compiling and its checks took, or the trial that found nothing faster; None where nothing was tried."""
     peak_memory_bytes: int | None
     """On a GPU what tensors held; on a CPU what the whole process did."""
     comparison: Comparison | None = None

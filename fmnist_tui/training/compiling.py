@@ -1,8 +1,8 @@
 """Whether compiling the network pays on this device: found out by trying, on the spot.
 
-Called by the loop before the first step. A trial leaves nothing behind: no weight moves, batch norm's statistics and
-the random generators are put back, and only the compiled network is kept where it turns out correct and
-faster. A compiler that fails costs a warning, never the run.
+Called by the loop before the first step, and by `rig`, which measures. A trial leaves nothing behind: no weight
+moves, batch norm's statistics and the random generators are put back, and only the compiled network is kept where
+it turns out correct and faster. A compiler that fails costs a warning, never the run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fmnist_tui.data.batches import DeviceDataset, epoch_permutation, normalize, train_batch
+from fmnist_tui.models import begin_epoch
+from fmnist_tui.training.evaluate import eval_batch
 from fmnist_tui.training.precision import Execution
+from fmnist_tui.training.progress import evaluated_epochs
+from fmnist_tui.training.schedule import train_resolution
 
 if TYPE_CHECKING:
     from fmnist_tui.training.step import TrainStep
@@ -50,6 +55,13 @@ class Choice(NamedTuple):
     problems: tuple[str, ...] = ()
 
 
+class Settled(NamedTuple):
+    """What was chosen for training and for evaluation; the latter is None where no evaluation has a whole batch."""
+
+    training: Choice
+    evaluation: Choice | None
+
+
 class Refused(Exception):
     """A compiled network that does not compute what the eager one does; the text says by how much."""
 
@@ -60,6 +72,37 @@ def compiled(model: nn.Module, mode: str) -> Network:
     if BACKEND != "inductor":
         return torch.compile(model, backend=BACKEND, dynamic=False)
     return torch.compile(model, mode=mode, dynamic=False)
+
+
+def is_open(step: TrainStep, train_set: DeviceDataset) -> bool:
+    """Whether there is anything to settle: compiling may be tried or was asked for, and a whole batch exists."""
+    whole = len(train_set) >= step.config.training.batch_size
+    return whole and (step.execution.try_compile or step.compile != "off")
+
+
+def settle(
+    step: TrainStep, train_set: DeviceDataset, test_set: DeviceDataset, epoch: int, epochs: int, steps_left: int
+) -> Settled:
+    """Let the step's network be compiled where that pays, or was asked for: a trial on batches of `epoch` decides.
+
+    What compiling may save counts from there to the end of `epochs`. Only where `is_open` says so.
+    """
+    config, device = step.config, step.execution.device
+    permutation = epoch_permutation(len(train_set), config.seed, epoch, device)
+    size = train_resolution(epoch, config, epochs)
+    begin_epoch(step.model, epoch, epochs)
+    batches = []
+    for index in range(min(2, len(train_set) // config.training.batch_size)):
+        images, labels = train_batch(train_set, permutation, index, config.training.batch_size)
+        inputs = step.inputs(images, epoch, index, size=size)
+        batches.append((inputs[: step.micro_batch], labels[: step.micro_batch]))
+    training = choose_training(step, batches, steps_left)
+    count = eval_batch(device)
+    if len(test_set) < count:
+        return Settled(training, None)
+    inputs = normalize(test_set.images[:count], step.execution.dtype, step.execution.memory_format)
+    evaluations = len(evaluated_epochs(epoch, epochs, config.training.eval_every))
+    return Settled(training, choose_evaluation(step, inputs, evaluations * (len(test_set) // count)))
 
 
 def choose_training(step: TrainStep, batches: list[tuple[Tensor, Tensor]], steps_left: int) -> Choice:

@@ -17,22 +17,21 @@ from fmnist_tui.data.batches import (
     DeviceDataset,
     batch_indices,
     epoch_permutation,
-    normalize,
     step_seed,
     train_batch,
 )
 from fmnist_tui.data.split import split as split_images
 from fmnist_tui.fields import steps_per_epoch
 from fmnist_tui.models import begin_epoch, build_model, initialise_from
+from fmnist_tui.training import compiling
 from fmnist_tui.training.bystander import Bystander
-from fmnist_tui.training.compiling import choose_evaluation, choose_training
 from fmnist_tui.training.desk import Desk
-from fmnist_tui.training.evaluate import eval_batch, evaluate
+from fmnist_tui.training.evaluate import evaluate
 from fmnist_tui.training.halfway import LongSteps
 from fmnist_tui.training.job import Job
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import apply_global_settings
-from fmnist_tui.training.progress import Progress, evaluated_epochs
+from fmnist_tui.training.progress import Progress
 from fmnist_tui.training.schedule import learning_rate, train_resolution
 from fmnist_tui.training.team_step import build_step, with_batch_norm
 
@@ -118,25 +117,13 @@ def train(job: Job) -> None:
 
 
 def _settle_compilation(desk: Desk, train_set: DeviceDataset, test_set: DeviceDataset) -> None:
-    """Let the step's network be compiled where that pays, or was asked for; a trial on the next batches decides."""
-    step, progress, config = desk.step, desk.progress, desk.config
-    whole = len(train_set) >= config.training.batch_size
-    if progress.done or not whole or not (step.execution.try_compile or step.compile != "off"):
+    """Let the step's network be compiled where that pays, or was asked for; what was chosen becomes events."""
+    step, progress = desk.step, desk.progress
+    if progress.done or not compiling.is_open(step, train_set):
         return
     desk.reporter.update(phase="compiling")
-    device = step.execution.device
-    permutation = epoch_permutation(len(train_set), config.seed, progress.epoch, device)
-    size = train_resolution(progress.epoch, config, progress.epochs)
-    begin_epoch(step.model, progress.epoch, progress.epochs)
-    batches = []
-    for index in range(min(2, len(train_set) // config.training.batch_size)):
-        images, labels = train_batch(train_set, permutation, index, config.training.batch_size)
-        inputs = step.inputs(images, progress.epoch, index, size=size)
-        batches.append((inputs[: step.micro_batch], labels[: step.micro_batch]))
-    desk.tuning.chose("compile", choose_training(step, batches, progress.steps - progress.step))
-    count = eval_batch(device)
-    if len(test_set) >= count:
-        inputs = normalize(test_set.images[:count], step.execution.dtype, step.execution.memory_format)
-        evaluations = len(evaluated_epochs(progress.epoch, progress.epochs, config.training.eval_every))
-        choice = choose_evaluation(step, inputs, evaluations * (len(test_set) // count))
-        desk.tuning.chose("compile", choice, "evaluation")
+    left = progress.steps - progress.step
+    settled = compiling.settle(step, train_set, test_set, progress.epoch, progress.epochs, left)
+    desk.tuning.chose_compile(settled.training)
+    if settled.evaluation is not None:
+        desk.tuning.chose_compile(settled.evaluation, "evaluation")

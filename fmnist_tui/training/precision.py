@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -73,6 +73,10 @@ class Execution:
     def choices_in_words(self) -> dict[str, str]:
         """Each choice with its reason, as the result keeps it."""
         return {key: f"{value}: {self.reasons[key]}" for key, value in self.choices.items()}
+
+    def with_compile(self, mode: str, reason: str) -> Execution:
+        """The same with a choice of `compile` that was made later, as `compiling` makes it."""
+        return replace(self, compile=mode, reasons=self.reasons | {"compile": reason})
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context the network runs in: weights stay float32, convolutions and products run in `dtype`."""

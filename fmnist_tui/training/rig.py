@@ -17,8 +17,10 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.data import augment
 from fmnist_tui.data.batches import DeviceDataset, batch_indices, epoch_permutation, step_seed, train_batch
 from fmnist_tui.data.source import Images
-from fmnist_tui.data.split import split
+from fmnist_tui.data.split import split, split_sizes
+from fmnist_tui.fields import steps_per_epoch
 from fmnist_tui.models import begin_epoch, build_model, initialise_from
+from fmnist_tui.training import compiling
 from fmnist_tui.training.distributed import Team
 from fmnist_tui.training.evaluate import evaluate
 from fmnist_tui.training.optim import build_optimizer
@@ -83,6 +85,7 @@ class Rig:
         initialise_from(self.model, self.train_set.images)
         optimizer = build_optimizer(self.model, config.optimizer, execution.dtype, execution.fused)
         self.step = build_step(self.model, optimizer, config, execution, team)
+        self.team = team
         self.batch_size = min(config.training.batch_size, len(self.train_set))
         self.steps_done = 0
         self.begin(1)
@@ -96,6 +99,28 @@ class Rig:
         self._flips = augment.epoch_flips(
             self.config.augment, len(self.train_set), self.config.seed, epoch, self.device
         )
+
+    def settle_compilation(self) -> bool:
+        """Compile the network where a whole run would; False where there is nothing to try or to check.
+
+        `execution` says afterwards what was chosen, and why. A step's network is compiled for whole batches of the
+        configuration's size: with another `batch_size` it runs as it is.
+        """
+        step, training = self.step, self.config.training
+        if self.team is not None or not compiling.is_open(step, self.train_set):
+            return False
+        if self.batch_size != training.batch_size:
+            step.use("off")
+            reason = f"measured with {self.batch_size} images, compiling is for batches of {training.batch_size}"
+            self.execution = self.execution.with_compile("off", reason)
+            return False
+        train_images, _ = split_sizes(self.config.data.source, self.config.data.split)
+        steps = training.epochs * steps_per_epoch(self.config, train_images)
+        steps = min(steps, training.max_steps or steps)
+        settled = compiling.settle(step, self.train_set, self.test_set, self.epoch, training.epochs, steps)
+        choice = settled.training
+        self.execution = self.execution.with_compile(choice.mode, "; ".join([choice.reason, *choice.problems]))
+        return True
 
     def synchronize(self) -> None:
         """Wait until the device has done all it was given."""

@@ -44,15 +44,14 @@ class Tuning:
         if execution.follow_load:
             self._keeper = ThreadKeeper(execution.threads, TORCH_THREADS, torch.set_num_threads)
 
-    def chose(self, key: str, choice: Choice, where: str = "") -> None:
-        """Take in what a trial came to: an event, a warning for each failure, and the result's line."""
-        name = f"{key} of {where}" if where else key
+    def chose_compile(self, choice: Choice, where: str = "") -> None:
+        """Take in what a trial of compiling came to: an event, a warning for each failure, and the result's line."""
+        name = f"compile of {where}" if where else "compile"
         for problem in choice.problems:
-            self._reporter.event("warning", f"{problem}; training goes on without", key=key)
+            self._reporter.event("warning", f"{problem}; training goes on without", key="compile")
         self._reporter.event("choice", f"{name} {choice.mode}: {choice.reason}", key=name, value=choice.mode)
         if not where:
-            reasons = self.execution.reasons | {key: choice.reason}
-            self.execution = replace(self.execution, compile=choice.mode, reasons=reasons)
+            self.execution = self.execution.with_compile(choice.mode, choice.reason)
 
     def see_micro_batch(self) -> None:
         """After a step: take in that it ran out of memory and went on with less at once."""

@@ -72,7 +72,7 @@ def test_a_batch_size_that_was_asked_for_is_kept(images: Images, asked: int | No
     """No time is left, so the smallest batch is taken where the size may be chosen. There are 150 images."""
     config = tiny_config(model=DPN, training={"batch_size": 64, "epochs": 2})
     job = bench.Job(config, "cpu", None, "sample", 0.0, 0, [], asked)
-    measured = Rig(config, choose(config.training, CPU), images)
+    measured = bench._rig(job, choose(config.training, CPU), images)
     bench._first_steps(measured, job)
     assert measured.batch_size == batch
 

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_tui.data.source import Images
+from fmnist_tui.report.bench import BenchRecord
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EventRecord, Result, parse_metric
 from fmnist_tui.training import compiling
+from fmnist_tui.training.bench import __main__ as bench
 from fmnist_tui.training.compiling import choose_evaluation, choose_training
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
@@ -218,6 +220,46 @@ def test_a_run_whose_compiler_fails_goes_on_without(trainer: Trainer, backend: A
     warnings = [event.message for event in events(run) if event.event == "warning"]
     assert len(warnings) == 1 and "no C++ compiler here" in warnings[0]
     assert Result.model_validate_json(run.result.read_bytes()).compile == "off"
+
+
+@pytest.mark.parametrize(
+    ("seconds_asked", "mode", "words"),
+    [(bench.TRIAL_SECONDS, "reduce-overhead", "saves about"), (bench.TRIAL_SECONDS - 1, "off", "--thorough")],
+)
+def test_bench_makes_the_trial_of_a_run(
+    images: Images, seconds: Any, seconds_asked: float, mode: str, words: str
+) -> None:
+    """Where there is time for it; its record says how the network ran, and why."""
+    config = tiny_config(training={"deterministic": False})
+    job = bench.Job(config, "cpu", None, None, seconds_asked, 0, [])
+    rig = bench._rig(job, replace(choose(config.training, torch.device("cpu")), try_compile=True), images)
+    seconds(100.0, 80.0, 40.0)
+    spent = bench._compilation(rig, job)
+    assert (spent is None) == (mode == "off") and spent != 0.0
+    assert (rig.step.compile, rig.execution.compile) == (mode, mode)
+    assert words in rig.execution.reasons["compile"]
+
+
+def test_bench_compiles_as_told_and_says_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fmnist_tui.training.bench.ceiling.MATRIX_SIDE", {"cpu": 256})
+    monkeypatch.setattr("fmnist_tui.training.bench.ceiling.CONV_IMAGES", {"cpu": 1})
+    config = tiny_config(training={"deterministic": False, "compile": "default", "batch_size": 16})
+    *phases, last = bench.measure(bench.Job(config, "cpu", None, None, 0.0, 0, []))
+    assert {"phase": "compiling"} in phases
+    record = BenchRecord.model_validate(last["record"])
+    assert record.compile == record.choices["compile"] == "default"
+    assert record.compile_seconds and record.startup_seconds > 0
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2, "one for training, one for evaluation"
+
+
+def test_another_batch_than_the_runs_is_not_compiled(images: Images) -> None:
+    config = tiny_config(training={"deterministic": False, "compile": "default"})
+    job = bench.Job(config, "cpu", None, None, 0.0, 0, [], batch=8)
+    rig = bench._rig(job, choose(config.training, torch.device("cpu")), images)
+    assert bench._compilation(rig, job) is None
+    rig.take_step()
+    assert rig.step.compile == rig.execution.compile == "off"
+    assert "compiling is for batches of 32" in rig.execution.reasons["compile"]
 
 
 def why_no_inductor() -> str:

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,8 @@ ROUND_SHARE = 0.2
 take two to four times as long."""
 TRIAL_IMAGES = 8
 """In the step that tells how long the others would take."""
+TRIAL_SECONDS = 120.0
+"""Of a measurement that makes the trial of compiling which a run makes: the trial takes about as long, and besides."""
 SMALLEST_BATCH = 4
 MIN_STEPS = 4
 MAX_STEPS = 1000
@@ -94,22 +96,22 @@ def measure(job: Job) -> Iterator[dict[str, Any]]:
     from fmnist_tui.training.bench.ceiling import measure_ceiling
     from fmnist_tui.training.precision import choose, resolve_device
     from fmnist_tui.training.result import peak_memory_bytes
-    from fmnist_tui.training.rig import Rig
 
     config, load = job.config, os.getloadavg()[0]
     execution = choose(config.training, resolve_device(job.device))
     yield {"phase": "loading data"}
     wanted = config.data.model_copy(update={"source": job.source or config.data.source})
     images = source.load(wanted, job.data_dir)
-    rig = Rig(config, execution, images)
-    rig.begin(config.training.epochs)  # where the resolution changes, full size comes last
+    rig = _rig(job, execution, images)
+    if execution.try_compile or execution.compile != "off":
+        yield {"phase": "compiling"}
+    compile_seconds = _compilation(rig, job)
+    job = replace(job, seconds=job.seconds + (compile_seconds or 0.0))
     yield {"phase": "first steps"}
-    values = _first_steps(rig, job)
+    values = {"compile_seconds": compile_seconds} | _first_steps(rig, job)
+    values["startup_seconds"] -= compile_seconds or 0.0
     yield {"phase": "training"}
     values |= _training(rig, job.share(COMPARED_TRAIN_SHARE if job.rounds else TRAIN_SHARE))
-    spent, steps = values.pop("spent_first"), values.pop("steps_first")
-    if execution.compile != "off":
-        values["compile_seconds"] = max(0.0, spent - steps * values["step_seconds"].median)
     if low_resolution_epochs(config) and rig.size == IMAGE_SIZE:
         yield {"phase": "training at low resolution"}
         values["low_resolution"] = _low_resolution(rig, job.share(LOW_SHARE))
@@ -126,27 +128,45 @@ def measure(job: Job) -> Iterator[dict[str, Any]]:
 
         seconds = job.share(SCALING_SHARE)
         values["scaling"] = yield from measure_scaling(rig, job.counts, job.source, job.data_dir, seconds)
-    record = BenchRecord(**_circumstances(job, execution, images, load), **values, seconds=job.elapsed)
+    record = BenchRecord(**_circumstances(job, rig.execution, images, load), **values, seconds=job.elapsed)
     yield {"record": record.model_dump(mode="json")}
+
+
+def _rig(job: Job, execution: Execution, images: Images) -> Rig:
+    """What is measured: the last epoch's steps, since full size comes last where the resolution changes."""
+    from fmnist_tui.training.rig import Rig
+
+    rig = Rig(job.config, execution, images)
+    rig.begin(job.config.training.epochs)
+    if job.batch is not None:
+        rig.batch_size = min(job.batch, len(rig.train_set))
+    return rig
+
+
+def _compilation(rig: Rig, job: Job) -> float | None:
+    """Compile as a run would, where there is time for its trial; the seconds it took, None where nothing was tried."""
+    if rig.execution.try_compile and job.seconds < TRIAL_SECONDS:
+        rig.execution = rig.execution.with_compile("off", "a run tries to compile; so does bench with --thorough")
+        return None
+    began = time.perf_counter()
+    return time.perf_counter() - began if rig.settle_compilation() else None
 
 
 def _first_steps(rig: Rig, job: Job) -> dict[str, Any]:
     """Start-up, and the batch to measure with: on a device that computes for itself, one that fits into the time."""
-    if job.batch is not None:
-        rig.batch_size = min(job.batch, len(rig.train_set))
     wanted = rig.batch_size
     trial = rig.device.type == "cpu" and rig.execution.compile == "off" and job.batch is None
     if trial:
         rig.batch_size = min(wanted, TRIAL_IMAGES)
-    spent = rig.run_steps(1)
+    rig.run_steps(1)
     startup = job.elapsed
     if trial:
         each = rig.run_steps(1) / rig.batch_size
         share = TRAIN_SHARE if not job.rounds else ROUND_SHARE / job.rounds
         rig.batch_size = fitting_batch(wanted, each, job.share(share))
     if not trial or rig.batch_size != min(wanted, TRIAL_IMAGES):
-        spent += rig.warm_up()
-    return {"startup_seconds": startup, "spent_first": spent, "steps_first": rig.steps_done}
+        rig.warm_up()
+    return {"startup_seconds": startup}
 
 
 def _training(rig: Rig, seconds: float) -> dict[str, Any]:
