@@ -185,8 +185,8 @@ class Reporter:
             if self._in_trouble:
                 return
             self._in_trouble = True
-            message = f"cannot write to {self.run.path}: {error.strerror or error}"
-            line = self._event_line("warning", f"{message}; training goes on, metrics wait in memory", trouble="disk")
+            message = f"the run's files cannot be written: {error.strerror or error}; training goes on, metrics wait"
+            line = self._event_line("warning", f"{message} in memory", trouble="disk")
             self._waiting.append(line)
 
     def _note_written(self, what: str) -> None:
@@ -196,7 +196,7 @@ class Reporter:
             over = self._in_trouble and not self._unwritten and time.monotonic() - self._failed_at >= OVER_SECONDS
             if over:
                 self._in_trouble = False
-                self.event("warning", f"{self.run.path} can be written to again", trouble="disk", over=True)
+                self.event("warning", "the run's files can be written again", trouble="disk", over=True)
 
     def _event_line(self, event: str, message: str, **data: Any) -> str:
         """Say an event in worker.log; returns its metric line."""

@@ -101,4 +101,4 @@ class Saver:
         self.writer.wait()
         if problem := self.writer.best_problem:
             text = f"best.pt could not be written: {problem}; it is of an epoch before {self._progress.best_epoch}"
-            self._job.reporter.event("warning", text)
+            self._job.reporter.event("warning", text, trouble="best.pt")

@@ -11,16 +11,14 @@ import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from fmnist_tui.analysis.series import Floats
-from fmnist_tui.runs.queue import place_in_words
-from fmnist_tui.runs.records import EvalRecord, State
+from fmnist_tui.runs.records import EvalRecord
 from fmnist_tui.runs.store import Run
-from fmnist_tui.tui.format import first_line, moment, percent, speed
+from fmnist_tui.tui.format import percent, speed
 from fmnist_tui.tui.run_data import RunData, epoch_of, epoch_steps
 
 Level = Literal["error", "warning", "good", "info"]
@@ -53,6 +51,10 @@ PLATEAU_GAIN = 0.05
 """Points of accuracy; a smaller gain does not end a plateau."""
 PLATEAU_EVALUATIONS = 15
 """Evaluations without such a gain before it is said, at the least; 10 % of the run if that is more."""
+MOST_WARNINGS = 3
+"""Of the worker's; all of them stand among the events."""
+_BEGINS, _ENDS = ("start", "resume"), ("stop", "error", "finish")
+"""Events at the two ends of a start of the worker; it may warn before it begins: while it waits for its device."""
 GHOST_POINTS = 0.15
 """Points of mean accuracy over WINDOW by which a run is ahead of or behind its ghost; less is a tie ..."""
 GHOST_NOISE = 3.0
@@ -122,7 +124,7 @@ def narrate(data: RunData, around: Surroundings) -> list[Note]:
         plateau(data.evaluations, around),
         against_ghost(data.evaluations, around),
     ]
-    notes = [note for note in found if note is not None]
+    notes = [*worker_warnings(data, around), *(note for note in found if note is not None)]
     return sorted(notes, key=lambda note: (_ORDER.index(note.level), -note.epoch))
 
 
@@ -137,6 +139,36 @@ def not_finite(data: RunData, around: Surroundings) -> Note | None:
     more = len(marks) - 1
     text = f"{which} was not finite ({first.kind}) by step {first.x:,.0f}, epoch {epoch}"
     return Note("error", epoch, text + (f", and {more:,} times since." if more else "."))
+
+
+def worker_warnings(data: RunData, around: Surroundings) -> list[Note]:
+    """What this start of the worker warned of, newest first: as long as it is news, a trouble until it is over.
+
+    Of a run that has ended only what was not over at its end.
+    """
+    records = [event.record for event in data.events]
+    here = next((at for at in reversed(range(len(records))) if records[at].event in _BEGINS), len(records))
+    before = next((at for at in reversed(range(here)) if records[at].event in (*_BEGINS, *_ENDS)), -1)
+    if before >= 0 and records[before].event in _BEGINS:
+        before = here  # that start was killed: what it warned of can't be told from what this one did at first
+    epoch = epoch_of(max(data.last_step, 1), around.per_epoch)
+    notes: list[Note] = []
+    told: set[str] = set()
+    for record in reversed(records[before + 1 :]):
+        trouble = str(record.data.get("trouble", ""))
+        if record.event != "warning" or (trouble and trouble in told):
+            continue
+        told.add(trouble)
+        lasts = bool(trouble) and not record.data.get("over")
+        if lasts or (not around.ended and epoch - record.epoch <= around.news_epochs):
+            level: Level = "info" if record.data.get("over") else "warning"
+            notes.append(Note(level, record.epoch, sentence(record.message)))
+    return notes[:MOST_WARNINGS]
+
+
+def sentence(text: str) -> str:
+    """A message as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def rate_drop(data: RunData, around: Surroundings) -> Note | None:
@@ -261,44 +293,3 @@ def against_ghost(evaluations: Sequence[EvalRecord], around: Surroundings) -> No
     side = "ahead of" if ahead > 0 else "behind"
     text = f"{abs(ahead):.2f} points {side} {ghost.name} at the same epoch."
     return Note("info", epoch, text)
-
-
-def outcome(run: Run, now: datetime) -> list[Note]:
-    """What became of a run that is not at work, and what to press; nothing for one that is."""
-    status, state = run.status, run.state
-    epoch = status.epoch if status else 0
-    if run.problem:
-        return [Note("error", epoch, f"{run.problem[:1].upper()}{run.problem[1:]}.")]
-    if state is State.FINISHED:
-        return [_finished(run, epoch)]
-    if state is State.QUEUED and status is not None and status.job is not None:
-        return [Note("info", epoch, f"Queued: {place_in_words(status)}.")]
-    if state is State.QUEUED:
-        device = f" on {status.device}" if status and status.device not in ("", "auto") else ""
-        when = f"it starts when what runs before it{device} has ended"
-        return [Note("info", epoch, f"Queued: {when}; s can start it now.")]
-    go_on = "Press r to resume from the last checkpoint" if epoch else "Press r to start it again"
-    remedy = Note("error", epoch, f"{go_on}, l for the log, d to delete it.")
-    if state is State.STOPPED:
-        return [Note("info", epoch, f"Stopped in epoch {epoch}. {go_on}, d to delete it.")]
-    if state is State.FAILED:
-        error = first_line(status.error or "") if status else ""
-        what = f"Failed in epoch {epoch}: {error}" if epoch else f"Failed: {error}"
-        return [Note("error", epoch, what if error else "Failed; the log says why."), remedy]
-    if state is State.LOST:
-        heard = moment(status.heartbeat, now) if status else "never"
-        what = "Lost: its process is gone (killed, out of memory, or the machine was restarted)"
-        return [Note("error", epoch, f"{what}; last heard of {heard}."), remedy]
-    return []
-
-
-def _finished(run: Run, epoch: int) -> Note:
-    result, reference = run.result, run.config.reference if run.config else None
-    if result is None:
-        return Note("good", epoch, "Finished; its result was not written.")
-    text = f"Finished: {percent(result.test_accuracy)} % at the last epoch, best {percent(result.best_accuracy)} %"
-    text += f" in epoch {result.best_epoch}"
-    if reference is not None:
-        ahead = result.best_accuracy - reference.accuracy
-        text += f", {abs(ahead):.2f} points {'above' if ahead >= 0 else 'below'} the reference"
-    return Note("good", epoch, text + ".")

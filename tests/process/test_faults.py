@@ -64,8 +64,10 @@ def test_a_full_disk_does_not_end_training(small_disk: Path, start: Start) -> No
     assert worker.poll() is None
     ballast.unlink()
     wait_until(lambda: status_of(run).step > full_at + 3, "training goes on")
-    wait_until(lambda: any("can be written to again" in text for text in events(run, "warning")), "the word after it")
-    said = [text for text in events(run, "warning") if str(run.path) in text]
+    wait_until(
+        lambda: any("files can be written again" in text for text in events(run, "warning")), "the word after it"
+    )
+    said = [text for text in events(run, "warning") if "the run's files" in text]
     assert len(said) == 2 and "No space left" in said[0], "one warning, and one word when it is over"
     before = run.checkpoint("last").stat().st_mtime_ns
     wait_until(lambda: run.checkpoint("last").stat().st_mtime_ns > before, "a new checkpoint")

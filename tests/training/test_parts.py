@@ -312,7 +312,7 @@ def test_a_trouble_with_the_disk_is_said_once_and_once_that_it_is_over(
         for _ in range(3):
             reporter.update(now=True)
             reporter.write(line)
-        assert len(warnings()) == 2 * nth and "can be written to again" in warnings()[-1]
+        assert len(warnings()) == 2 * nth and "files can be written again" in warnings()[-1]
     assert capsys.readouterr().err.count("\n") == 4, "as in the log"
 
 

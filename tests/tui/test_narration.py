@@ -11,6 +11,7 @@ from synthetic_runs import NOW, Plan, make_run, preset, records
 from fmnist_tui.runs.records import EvalRecord, EventRecord, State, TrainRecord
 from fmnist_tui.tui import narration
 from fmnist_tui.tui.narration import Ghost, Surroundings
+from fmnist_tui.tui.outcome import outcome
 from fmnist_tui.tui.run_data import RunData
 
 AROUND = Surroundings(per_epoch=100, epochs=200)
@@ -243,6 +244,55 @@ def test_a_tie_or_a_ghost_that_was_shorter_is_not_compared():
     assert narration.against_ghost(evaluations([95.0] * 8), AROUND) is None
 
 
+# --- what the worker warns of
+
+
+def event(kind, message="", epoch=1, **data):
+    return EventRecord(event=kind, message=message, step=100 * epoch, epoch=epoch, data=data)
+
+
+FULL = event("warning", "the run's files cannot be written: No space left on device", 3, trouble="disk")
+WELL = event("warning", "the run's files can be written again", 4, trouble="disk", over=True)
+
+
+def warned(*events, at=500, **changes):
+    notes = narration.worker_warnings(data_of(*events, line(at)), around(**changes))
+    return [(note.level, note.text) for note in notes]
+
+
+def test_the_workers_warnings_are_sentences_the_newest_first():
+    said = warned(event("warning", "runs beside x on cpu"), event("start"), FULL, event("warning", "it is slow.", 4))
+    assert said == [
+        ("warning", "It is slow."),
+        ("warning", "The run's files cannot be written: No space left on device."),
+        ("warning", "Runs beside x on cpu."),
+    ]
+
+
+def test_a_trouble_is_told_until_it_is_over_and_anything_else_while_it_is_news():
+    assert warned(event("start"), FULL, WELL) == [("info", "The run's files can be written again.")]
+    late = warned(event("start"), event("warning", "it is slow"), FULL, at=6000)
+    assert [text[:15] for _, text in late] == ["The run's files"]
+    assert warned(event("start"), event("warning", "it is slow"), FULL, WELL, at=6000) == []
+    again = warned(event("start"), FULL, WELL, event("warning", "the run's files cannot be written", 5, trouble="disk"))
+    assert again == [("warning", "The run's files cannot be written.")]
+
+
+def test_warnings_of_an_earlier_start_and_of_a_run_that_has_ended_are_no_news():
+    assert warned(event("start"), event("warning", "old"), event("stop"), event("resume")) == []
+    assert warned(event("start"), event("warning", "old"), event("resume")) == [], "also of one that was killed"
+    assert warned(event("start"), event("warning", "slow"), FULL, event("finish"), ended=True) == [
+        ("warning", "The run's files cannot be written: No space left on device.")
+    ]
+
+
+def test_warnings_never_push_away_a_loss_that_is_not_finite():
+    many = [event("warning", f"number {n}", n) for n in range(1, 9)]
+    notes = narration.narrate(data_of(event("start"), line(100, loss=math.nan), *many, line(900)), AROUND)
+    assert notes[0].level == "error" and "NaN" in notes[0].text
+    assert [note.text for note in notes[1:]] == ["Number 8.", "Number 7.", "Number 6."]
+
+
 # --- all together
 
 
@@ -287,7 +337,7 @@ def test_nothing_is_said_of_nothing():
 )
 def test_what_became_of_a_run_and_what_to_press(tmp_path, state, changes, words):
     run, _ = make_run(tmp_path, Plan(done=3.0), state, write=False, **changes)
-    text = " ".join(note.text for note in narration.outcome(run, NOW + timedelta(minutes=5)))
+    text = " ".join(note.text for note in outcome(run, NOW + timedelta(minutes=5)))
     for word in words:
         assert word in text
     assert "trace" not in text
@@ -297,10 +347,10 @@ def test_a_finished_run_is_summed_up(tmp_path):
     run, _ = make_run(
         tmp_path, Plan(config=preset(training__epochs=5), done=5.0, shift=10), State.FINISHED, write=False
     )
-    (note,) = narration.outcome(run, NOW)
+    (note,) = outcome(run, NOW)
     assert note.level == "good" and note.text.startswith("Finished: ") and "above the reference" in note.text
 
 
 def test_a_run_at_work_has_no_outcome(tmp_path):
     run, _ = make_run(tmp_path, Plan(done=3.0), write=False)
-    assert narration.outcome(run, NOW) == []
+    assert outcome(run, NOW) == []

@@ -28,7 +28,7 @@ from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.reporter import Reporter
 from fmnist_tui.training.turn import Turn
 from fmnist_tui.tui import launching
-from fmnist_tui.tui.narration import outcome
+from fmnist_tui.tui.outcome import outcome
 
 Program = Callable[[str, str], Path]
 

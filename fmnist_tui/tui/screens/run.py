@@ -24,6 +24,7 @@ from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.ghost import find_ghost, load_ghost
 from fmnist_tui.tui.messages import RunActionRequested
 from fmnist_tui.tui.metric_lines import MetricRecord
+from fmnist_tui.tui.outcome import outcome
 from fmnist_tui.tui.reading import LogReader
 from fmnist_tui.tui.run_charts import GhostCurves
 from fmnist_tui.tui.run_data import RunData, epoch_steps
@@ -287,7 +288,7 @@ class RunScreen(FeedScreen):
         if run.state.at_work and not notes and self.data.is_empty:
             phase = run.status.phase if run.status else ""
             notes = [narration.Note("info", 0, f"Starting: {phase or 'loading data'}.")]
-        return [*narration.outcome(run, self._now()), *notes] or [HINT]
+        return [*outcome(run, self._now()), *notes] or [HINT]
 
     @property
     def _narrated_ghost(self) -> narration.Ghost | None:

@@ -1,0 +1,52 @@
+"""What became of a run that is not at work, and what to press, in plain sentences; the Run screen's first notes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fmnist_tui.runs.queue import place_in_words
+from fmnist_tui.runs.records import State
+from fmnist_tui.runs.store import Run
+from fmnist_tui.tui.format import first_line, moment, percent
+from fmnist_tui.tui.narration import Note, sentence
+
+
+def outcome(run: Run, now: datetime) -> list[Note]:
+    """What became of a run that is not at work, and what to press; nothing for one that is."""
+    status, state = run.status, run.state
+    epoch = status.epoch if status else 0
+    if run.problem:
+        return [Note("error", epoch, sentence(run.problem))]
+    if state is State.FINISHED:
+        return [_finished(run, epoch)]
+    if state is State.QUEUED and status is not None and status.job is not None:
+        return [Note("info", epoch, f"Queued: {place_in_words(status)}.")]
+    if state is State.QUEUED:
+        device = f" on {status.device}" if status and status.device not in ("", "auto") else ""
+        when = f"it starts when what runs before it{device} has ended"
+        return [Note("info", epoch, f"Queued: {when}; s can start it now.")]
+    go_on = "Press r to resume from the last checkpoint" if epoch else "Press r to start it again"
+    remedy = Note("error", epoch, f"{go_on}, l for the log, d to delete it.")
+    if state is State.STOPPED:
+        return [Note("info", epoch, f"Stopped in epoch {epoch}. {go_on}, d to delete it.")]
+    if state is State.FAILED:
+        error = first_line(status.error or "") if status else ""
+        what = f"Failed in epoch {epoch}: {error}" if epoch else f"Failed: {error}"
+        return [Note("error", epoch, what if error else "Failed; the log says why."), remedy]
+    if state is State.LOST:
+        heard = moment(status.heartbeat, now) if status else "never"
+        what = "Lost: its process is gone (killed, out of memory, or the machine was restarted)"
+        return [Note("error", epoch, f"{what}; last heard of {heard}."), remedy]
+    return []
+
+
+def _finished(run: Run, epoch: int) -> Note:
+    result, reference = run.result, run.config.reference if run.config else None
+    if result is None:
+        return Note("good", epoch, "Finished; its result was not written.")
+    text = f"Finished: {percent(result.test_accuracy)} % at the last epoch, best {percent(result.best_accuracy)} %"
+    text += f" in epoch {result.best_epoch}"
+    if reference is not None:
+        ahead = result.best_accuracy - reference.accuracy
+        text += f", {abs(ahead):.2f} points {'above' if ahead >= 0 else 'below'} the reference"
+    return Note("good", epoch, text + ".")
