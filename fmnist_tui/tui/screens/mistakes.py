@@ -1,7 +1,6 @@
 """The Mistakes screen: which classes a run takes for which, by epoch, and the images themselves, live and after.
 
-Opened by the app with a run's id. A worker thread reads the run's confusion matrices, predictions and test images
-(`mistakes_data`, `mistakes_lists`) and posts them; nothing here waits for the disk.
+Opened by the app with a run's id. What it shows is read by its base, `MistakesReading`.
 """
 
 from __future__ import annotations
@@ -10,46 +9,35 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.message import Message
 from textual.widgets import Static
-from textual.worker import WorkerState
 
 from fmnist_tui.analysis.confusion import class_scores, worst_pairs
-from fmnist_tui.analysis.predictions import TestSet
-from fmnist_tui.runs.records import State
-from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui import mistakes_words as say
-from fmnist_tui.tui.mistakes_data import MistakesReader, Reading
+from fmnist_tui.tui.mistakes_data import Reading
 from fmnist_tui.tui.mistakes_lists import (
     Kind,
     Listing,
     Shared,
-    comparable,
     flip_kinds,
     flipped,
-    key_of,
     kinds,
     no_images,
     of_epoch,
-    read_always_wrong,
 )
-from fmnist_tui.tui.screens.base import FeedScreen
+from fmnist_tui.tui.screens.mistakes_reading import MistakesReading
 from fmnist_tui.tui.terminal import shows_greys
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
 from fmnist_tui.tui.widgets.matrix import MatrixView
 from fmnist_tui.tui.widgets.mistake_panels import SIDE, ImagePane, PairList, Room
 
-TICK_SECONDS = 1.0
-"""Between two looks whether there is another evaluation."""
 
-
-class MistakesScreen(FeedScreen):
+class MistakesScreen(MistakesReading):
     """See the module."""
 
     AUTO_FOCUS = ""
@@ -82,37 +70,15 @@ class MistakesScreen(FeedScreen):
         Binding("escape", "back", "Back", show=False, tooltip="the matrix again, then leave"),
     ]
 
-    class Read(Message):
-        """The run's evaluations, read by a worker thread."""
-
-        def __init__(self, reading: Reading) -> None:
-            self.reading = reading
-            super().__init__()
-
-    class SharedRead(Message):
-        """What every run gets wrong, read by a worker thread."""
-
-        def __init__(self, shared: Shared) -> None:
-            self.shared = shared
-            super().__init__()
-
     def __init__(self, run_id: str, data_dir: Path | None, glyphs: words.Glyphs) -> None:
-        super().__init__()
-        self.run_id = run_id
-        self.run: Run | None = None
-        self.reading: Reading | None = None
+        super().__init__(run_id, data_dir)
         self.epoch: int | Literal["last", "best"] = "last"
         """Which evaluation is shown; 'last' goes along with the run."""
         self.kind: Kind = "cell"
         self.images_only = False
         """Whether the images stand in the matrix's place, where both do not fit."""
-        self.shared: Shared | None = None
         self._glyphs = glyphs
-        self._reader = MistakesReader(data_dir)
-        self._runs: list[Run] = []
-        self._gone = False
         self._cursor_set = False
-        self._read_in: State | None = None
 
     def compose(self) -> ComposeResult:
         """Bar, title, matrix with what it says in words, images, keys."""
@@ -127,82 +93,24 @@ class MistakesScreen(FeedScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Look at once, then every second."""
-        self.set_interval(TICK_SECONDS, self._tick)
+        """Arrange what there is."""
         self._lay_out()
 
     def on_resize(self) -> None:
         """What fits beside what may change."""
         self._lay_out()
 
-    def on_screen_resume(self) -> None:
-        """See what came while another screen lay over this one."""
-        self._tick()
-        self._draw()
-
-    # --- what comes in
-
-    def runs_listed(self, runs: list[Run]) -> None:
-        """The run itself, and those to compare it with."""
-        self._runs = runs
-        found = next((run for run in runs if run.id == self.run_id), None)
-        self._gone = found is None and bool(runs or self.run)
-        self.run = found or self.run
-        self._tick()
-        self._compare_runs()
-        self._draw()
-
-    def run_vanished(self, run_id: str) -> None:
-        """Say so; what was read stays."""
-        self._gone = True
-        self._draw()
-
-    def _tick(self) -> None:
-        """Have the files looked at while they may change; one reader at a time."""
-        if self.run is None or self._gone or not self.is_seen:
-            return
-        if self._read_in is self.run.state and not self.run.state.alive:
-            return
-        busy = (WorkerState.PENDING, WorkerState.RUNNING)
-        if not any(worker.group == "mistakes" and worker.state in busy for worker in self.workers):
-            self._read_in = self.run.state
-            self._read(self.run)
-
-    @work(thread=True, group="mistakes")
-    def _read(self, run: Run) -> None:
-        reading = self._reader.read(run)
-        if reading is not None:
-            self.post_message(self.Read(reading))
-
-    @on(Read)
-    def _have_read(self, message: Read) -> None:
-        self.reading = message.reading
-        at = self.at
-        if at is not None and not self._cursor_set:
+    def reading_came(self) -> None:
+        """The first evaluation puts the cursor on its worst pair."""
+        if self.reading is not None and self.at is not None and not self._cursor_set:
             self._cursor_set = True
             matrix_view = self.query_one(MatrixView)
-            matrix_view.true, matrix_view.predicted = say.first_cell(message.reading.matrices[at])
-        self._compare_runs()
-        self._draw()
+            matrix_view.true, matrix_view.predicted = say.first_cell(self.reading.matrices[self.at])
 
-    def _compare_runs(self) -> None:
-        """Have what every run gets wrong read, where that is asked for and the runs are other ones than before."""
-        if self.kind != "always" or self.run is None or self.reading is None or self.reading.test is None:
-            return
-        runs = comparable(self.run, self._runs)
-        if self.shared is None or self.shared.key != key_of(runs):
-            self.shared = Shared(key_of(runs))
-            self._read_shared(runs, self.reading.test)
-
-    @work(thread=True, exclusive=True, group="shared")
-    def _read_shared(self, runs: list[Run], test: TestSet) -> None:
-        self.post_message(self.SharedRead(read_always_wrong(runs, test)))
-
-    @on(SharedRead)
-    def _have_shared(self, message: SharedRead) -> None:
-        if self.shared is not None and message.shared.key == self.shared.key:
-            self.shared = message.shared
-            self._draw()
+    @property
+    def wants_shared(self) -> bool:
+        """Whether what every run gets wrong is the list shown."""
+        return self.kind == "always"
 
     # --- which evaluation, which images
 
@@ -247,16 +155,17 @@ class MistakesScreen(FeedScreen):
         beside.width = max(SIDE, room.width * 3 // 10) if room.wide else "100%"
         beside.height = room.panel_lines
         self.query_one("#cell").styles.margin = (room.gap, 0, 0, 0)
-        self.call_after_refresh(self._draw)
+        self.call_after_refresh(self.draw)
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Show what is known now, unless nobody would see it."""
         if not self.is_mounted or not self.size.width or not self.is_seen:
             return
         room, at, pane = self._room, self.at, self.query_one(ImagePane)
         upper = self.query_one("#mistakes-upper")
         upper.display = at is not None and (room.both or not self.images_only)
         pane.display = at is not None and (room.both or self.images_only)
-        title = say.title(self.run_id, self.run, self._gone, self.reading, at, room.width - 2, self._glyphs)
+        title = say.title(self.run_id, self.run, self.gone, self.reading, at, room.width - 2, self._glyphs)
         self.query_one("#mistakes-title", Static).update(title)
         if self.reading is not None and at is not None:
             if upper.display:
@@ -278,7 +187,7 @@ class MistakesScreen(FeedScreen):
     def _cell_moved(self) -> None:
         self.query_one(ImagePane).first = 0
         self.kind = "cell"
-        self._draw()
+        self.draw()
 
     @on(MatrixView.CellChosen)
     def _cell_chosen(self) -> None:
@@ -314,14 +223,14 @@ class MistakesScreen(FeedScreen):
             self.action_list("cell")
         else:
             self.images_only = False
-            self._draw()
+            self.draw()
 
     def action_list(self, kind: Kind) -> None:
         """Show a list of images from its beginning."""
         self.kind, self.images_only = kind, True
         self.query_one(ImagePane).first = 0
-        self._compare_runs()
-        self._draw()
+        self.compare_runs()
+        self.draw()
 
     def action_flips(self) -> None:
         """What was learned, then what was forgotten, since the evaluation before and since the best."""
@@ -338,7 +247,7 @@ class MistakesScreen(FeedScreen):
     def action_page(self, by: int) -> None:
         """Other images of the list."""
         self.query_one(ImagePane).page(by)
-        self._draw()
+        self.draw()
 
     def action_step(self, by: int) -> None:
         """The evaluation before or after; the newest one goes along with the run."""
@@ -351,7 +260,7 @@ class MistakesScreen(FeedScreen):
         """Show an evaluation."""
         self.epoch = epoch
         self.query_one(ImagePane).first = 0
-        self._draw()
+        self.draw()
 
     def action_unit(self) -> None:
         """Cells as shares or as numbers."""
@@ -363,6 +272,6 @@ class MistakesScreen(FeedScreen):
         """The matrix again where images took its place, else leave."""
         if self.images_only and not self._room.both:
             self.images_only = False
-            self._draw()
+            self.draw()
         else:
             await self.run_action("app.back")
