@@ -1,7 +1,8 @@
 """The New run screen: choose a preset, edit it, see what would happen, measure it, start it.
 
 The app pushes it with a configuration to clone or with none. It posts StartRequested; it starts nothing
-itself but the short calibration the user asks for, which ends with the screen.
+itself but the short calibration the user asks for, which ends with the screen. Its bases are `DraftingScreen`, what
+is done to the settings, and `MeasuringScreen`.
 """
 
 from __future__ import annotations
@@ -14,23 +15,20 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.worker import get_current_worker
 
-from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.config import RunConfig
 from fmnist_tui.runs.store import Run
-from fmnist_tui.tui.draft import Draft
-from fmnist_tui.tui.drafts import PresetDrafts
 from fmnist_tui.tui.forecast import Forecast, news_in_words
 from fmnist_tui.tui.messages import StartRequested
 from fmnist_tui.tui.outlook import earlier_run
+from fmnist_tui.tui.screens.drafting import DraftingScreen
 from fmnist_tui.tui.screens.measuring import MeasuringScreen
-from fmnist_tui.tui.screens.save_preset import SavePresetDialog
 from fmnist_tui.tui.surroundings import Surroundings, look_around
 from fmnist_tui.tui.widgets.footer import KeyBar
-from fmnist_tui.tui.widgets.form import ConfigForm, help_of
+from fmnist_tui.tui.widgets.form import ConfigForm
 from fmnist_tui.tui.widgets.header import TopBar
 from fmnist_tui.tui.widgets.outlook_panel import OutlookPanel
 from fmnist_tui.tui.widgets.panes import MEDIUM_FROM, WIDE_FROM, Panes, PaneTabs
@@ -45,7 +43,7 @@ START_PAUSE_SECONDS = 1.0
 """A second start within this time is a key held too long."""
 
 
-class NewRunScreen(MeasuringScreen):
+class NewRunScreen(DraftingScreen, MeasuringScreen):
     """Presets, form, and what would happen; one pane at a time where there are only 80 columns."""
 
     HELP = (
@@ -79,16 +77,10 @@ class NewRunScreen(MeasuringScreen):
 
     def __init__(self, config: RunConfig | None = None) -> None:
         """Start from `config`, a run to clone, against its preset; or from the presets."""
-        super().__init__()
-        self._drafts = PresetDrafts(config)
+        super().__init__(config)
         self._first_pane = "settings" if config is not None else "presets"
         self._runs: list[Run] = []
         self._started_at = -START_PAUSE_SECONDS
-
-    @property
-    def draft(self) -> Draft:
-        """The configuration as it is edited now."""
-        return self._drafts.draft
 
     def compose(self) -> ComposeResult:
         """Top bar, panes, the difference and the start line, keys."""
@@ -119,13 +111,9 @@ class NewRunScreen(MeasuringScreen):
         self.query_one("#problems").display = False
         self.query_one(PresetList).point_at(self._drafts.current)
         self._show_pane(self._first_pane, focus=True)
-        self._draft_changed()
+        self.show_draft()
         self.set_interval(CLOCK_SECONDS, self._clock)
         self._look_around(getattr(self.app, "data_dir", None))
-
-    def on_screen_resume(self) -> None:
-        """Presets may have changed on disk while the user was elsewhere."""
-        self._list_presets()
 
     # What comes in: the feed's news and what the background worker found.
 
@@ -133,7 +121,7 @@ class NewRunScreen(MeasuringScreen):
         """Earlier runs tell speeds; runs at work occupy devices."""
         self._runs = runs
         if self.is_mounted:
-            self._refresh_outlook()
+            self.show_outlook()
 
     @work(thread=True, group="look-around")
     def _look_around(self, data_dir: Path | None) -> None:
@@ -148,59 +136,17 @@ class NewRunScreen(MeasuringScreen):
         panel.data_problem = found.data_problem
         panel.take_images(found.pictures, found.pictures_problem)
         self.query_one(StartBar).take_gpus(found.gpus)
-        self._refresh_outlook()
-
-    # What the user does to the draft.
-
-    @on(OptionList.OptionHighlighted, "#presets")
-    def _preset_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Moving over a preset shows it; edits of the one left stay with it."""
-        if event.option.id and self._drafts.choose(event.option.id):
-            self._draft_replaced()
-
-    def _draft_replaced(self) -> None:
-        """Another draft, or the same changed otherwise than by typing."""
-        self.query_one(ConfigForm).load(self.draft)
-        self._draft_changed()
+        self.show_outlook()
 
     @on(OptionList.OptionSelected, "#presets")
     def _preset_selected(self) -> None:
         """Enter goes on to the form."""
         self._show_pane("settings", focus=True)
 
-    @on(ConfigForm.Changed)
-    def _draft_changed(self) -> None:
-        """Everything that follows from the draft."""
-        draft = self.draft
-        self.query_one(PresetList).mark_edited(self._drafts.edited)
-        problems = self.query_one("#problems", Static)
-        said = "\n".join(f"! {message}" for message in draft.cross_errors)
-        if said != problems.content:
-            problems.update(said)
-            problems.display = bool(said)
-        self.query_one("#difference", Static).update(self._difference(), layout=False)
-        focused = self.query_one(ConfigForm).focused_key
-        if focused:
-            self._show_help(focused)
-        self._refresh_outlook()
-
-    @on(ConfigForm.FieldFocused)
-    def _field_focused(self, event: ConfigForm.FieldFocused) -> None:
-        self._show_help(event.spec.key)
-
-    def _show_help(self, key: str) -> None:
-        text = help_of(self.draft.specs[key], self.draft, self.query_one(ConfigForm).ascii_only)
-        self.query_one("#help", Static).update(text, layout=False)
-
-    def _difference(self) -> Content:
-        """How the draft differs from its preset, as much of it as fits in a line."""
-        count, changes = self._drafts.difference(self.size.width - 2, self.query_one(ConfigForm).ascii_only)
-        return Content.assemble((count, "bold" if changes else "$foreground-muted"), changes)
-
     def on_resize(self) -> None:
         """Arrange the panes for the terminal; the difference fits its line."""
         self._arrange()
-        self.query_one("#difference", Static).update(self._difference(), layout=False)
+        self.show_difference()
 
     def _arrange(self) -> None:
         width, height = self.size
@@ -208,54 +154,7 @@ class NewRunScreen(MeasuringScreen):
         self.query_one("#help").display = height >= HELP_FROM
         self.query_one(PresetList).fit(one_line=MEDIUM_FROM <= width < WIDE_FROM, whole_lines=width >= WIDE_FROM)
 
-    def action_reset_field(self) -> None:
-        """The focused field back to the preset's value."""
-        if key := self.query_one(ConfigForm).focused_key:
-            self.draft.reset(key)
-            self._draft_replaced()
-
-    def action_reset_all(self) -> None:
-        """Every field back to the preset's values."""
-        self.draft.reset_all()
-        self._draft_replaced()
-
-    def action_scale_schedule(self) -> None:
-        """The preset's milestones and warm-up in proportion to the epochs typed."""
-        try:
-            moved = self.draft.scaled()
-        except ConfigError as error:
-            self.notify(str(error.errors[0]), severity="error", markup=False)
-            return
-        for key, raw in moved.items():
-            self.draft.edit(key, raw)
-        self._draft_replaced()
-
-    # Saving and starting.
-
-    def action_save(self) -> None:
-        """Ask for a name and save the draft as a preset."""
-        if self.draft.config is None:
-            self._refuse("Only valid settings can be saved")
-            return
-        self.app.push_screen(SavePresetDialog(self.draft.config), self._saved)
-
-    def _saved(self, name: str | None) -> None:
-        """List the saved preset and go on with it."""
-        if name is None:
-            return
-        self._list_presets(forget=name)
-        if self._drafts.choose(name):
-            self.query_one(PresetList).point_at(name)
-            self._draft_replaced()
-        self.notify(f"Saved as preset {name}.")
-
-    def _list_presets(self, forget: str = "") -> None:
-        """Read the presets anew and show them."""
-        if self._drafts.reread(forget):
-            presets = self.query_one(PresetList)
-            presets.show(self._drafts.entries)
-            presets.point_at(self._drafts.current)
-            self._draft_replaced()
+    # Starting.
 
     @on(StartBar.Pressed)
     def action_start(self) -> None:
@@ -269,7 +168,7 @@ class NewRunScreen(MeasuringScreen):
     def _start(self, queue: bool) -> None:
         draft, bar = self.draft, self.query_one(StartBar)
         if draft.config is None:
-            self._refuse("Cannot start")
+            self.refuse("Cannot start")
             wrong = next(iter(draft.field_errors), next(iter(sorted(draft.involved)), ""))
             if wrong:
                 self._show_pane("settings")
@@ -279,11 +178,8 @@ class NewRunScreen(MeasuringScreen):
             self._started_at = monotonic()
             self.post_message(StartRequested(draft.config, bar.device, queue, bar.count))
 
-    def _refuse(self, what: str) -> None:
-        self.notify(self.draft.problems[0], title=what, severity="error", markup=False)
-
     @on(StartBar.DeviceChanged)
-    def _refresh_outlook(self) -> None:
+    def show_outlook(self) -> None:
         """The panel and the start line for the draft, the device and the runs there are."""
         draft, bar = self.draft, self.query_one(StartBar)
         bar.show(draft.problems, self._runs)
@@ -301,12 +197,12 @@ class NewRunScreen(MeasuringScreen):
     def _clock(self) -> None:
         """Time has gone by: a run started now would end later."""
         if self.is_seen:
-            self._refresh_outlook()
+            self.show_outlook()
 
     def action_measure(self) -> None:
         """Start a calibration of the draft, or end the one at work."""
         if self.draft.config is None and not self.measuring:
-            self._refuse("Only valid settings can be measured")
+            self.refuse("Only valid settings can be measured")
             return
         bar = self.query_one(StartBar)
         busy = run_on(bar.device, self._runs, bool(bar.gpus))
@@ -315,7 +211,7 @@ class NewRunScreen(MeasuringScreen):
 
     def measuring_changed(self) -> None:
         """Show what is known of the speed."""
-        self._refresh_outlook()
+        self.show_outlook()
 
     # Panes and leaving.
 
