@@ -299,17 +299,17 @@ async def test_the_schedule_moves_with_the_epochs() -> None:
 async def test_an_error_disables_start_says_why_and_start_goes_there() -> None:
     async with new_run(load_preset("wrn")) as (app, screen, pilot):
         await edit(pilot, screen, "training.epochs", "0")
+        await until(pilot, lambda: reason(screen) == "Cannot start: training.epochs: must be at least 1")
         assert screen.query_one("#start", Button).disabled
-        assert reason(screen) == "Cannot start: training.epochs: must be at least 1"
         await edit(pilot, screen, "optimizer.lr", "x")
-        assert "and 1 more" in reason(screen)
+        await until(pilot, lambda: "and 1 more" in reason(screen))
         screen.query_one(ConfigForm).focus_field("seed")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.query_one(ConfigForm).focused_key in ("optimizer.lr", "training.epochs"))
         assert app.started == []
         for key, text in (("optimizer.lr", "1"), ("training.epochs", "5")):
             await edit(pilot, screen, key, text)
-        assert reason(screen) == "Ready"
+        await until(pilot, lambda: reason(screen) == "Ready")
         await pilot.click("#start")
         await until(pilot, lambda: bool(app.started))
 
