@@ -79,7 +79,7 @@ def resume(directory: RunDirectory, data_dir: Path | None, children: Children, e
 
     Raises DataError, RunError.
     """
-    run = store.load_run(directory)  # as it is now, not as it was when it was listed
+    run = _load(directory)
     launch = store.last_launch(directory)
     if launch.launcher == "local" and launch.nodes > 1:
         alone = f"fmnist-tui run resume {run.id}"
@@ -152,12 +152,12 @@ def kill(directory: RunDirectory) -> bool:
 
 def start_now(directory: RunDirectory) -> None:
     """Tell a queued run to start at once, beside what is on its device. Raises RunError, ValueError."""
-    queue.start_now(directory)
+    queue.start_now(_load(directory).directory)
 
 
 def move(directory: RunDirectory, by: int) -> int:
     """Move a queued run by so many places and return the one it has now (1 is the next). Raises RunError."""
-    status = store.load_run(directory).status
+    status = _load(directory).status
     place = status.queue_place if status else None
     if status is not None and status.job is not None and status.state.alive:
         raise RunError(f"{directory.id}: {queue.WAITS_FOR_SLURM}")
@@ -168,12 +168,19 @@ def move(directory: RunDirectory, by: int) -> int:
 
 def delete(directory: RunDirectory) -> None:
     """Delete a run that is not at work. Raises RunError."""
-    store.delete_run(store.load_run(directory))
+    store.delete_run(_load(directory))
+
+
+def _load(directory: RunDirectory) -> Run:
+    """A run as it is now, not as it was when it was listed. Raises RunError where somebody deleted it meanwhile."""
+    if not directory.path.is_dir():
+        raise RunError(f"{directory.id}: is gone; it was deleted meanwhile, by another app or on the command line")
+    return store.load_run(directory)
 
 
 def _at_work(directory: RunDirectory) -> Run:
     """A run as it is now, with a status; raises RunError where nobody is there to be asked."""
-    run = store.load_run(directory)
+    run = _load(directory)
     if run.status is None or not run.state.alive:
         raise RunError(f"{directory.id}: is {run.state} already")
     return run

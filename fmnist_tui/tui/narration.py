@@ -154,7 +154,11 @@ def worker_warnings(data: RunData, around: Surroundings) -> list[Note]:
     epoch = epoch_of(max(data.last_step, 1), around.per_epoch)
     notes: list[Note] = []
     told: set[str] = set()
+    edited = False
     for record in reversed(records[before + 1 :]):
+        edited = edited or (record.event == "edit" and "epochs" in record.data)
+        if edited and "eta_seconds" in record.data:
+            continue  # how long it takes is another matter since
         trouble = str(record.data.get("trouble", ""))
         if record.event != "warning" or (trouble and trouble in told):
             continue

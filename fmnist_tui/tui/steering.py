@@ -90,6 +90,7 @@ class Steering:
 
     def _done(self, text: str) -> None:
         self.app.feed.look()
+        self.app.clear_notifications()  # what was said before is done: several would cover the screen
         self.app.notify(text, markup=False)
 
     async def _start(self, config: RunConfig, device: str, queue: bool, gpus: int) -> None:

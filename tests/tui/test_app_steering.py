@@ -142,6 +142,27 @@ async def test_a_run_that_ended_meanwhile_cannot_be_stopped(app: FmnistApp, make
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 
+@pytest.mark.parametrize(
+    ("state", "keys", "title"),
+    [
+        (State.RUNNING, ("s", "n"), "was not stopped"),
+        (State.QUEUED, ("s", "b"), "was not started"),
+        (State.STOPPED, ("d", "d"), "was not deleted"),
+    ],
+)
+async def test_a_run_that_another_app_deleted_is_said_to_be_gone(
+    app: FmnistApp, maker: RunMaker, state: State, keys: tuple[str, str], title: str
+) -> None:
+    run = maker.make("wrn", state, epoch=3)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, str(state))
+        await pilot.press(keys[0])
+        await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
+        run.path.rename(run.path.with_name(".gone"))
+        await pilot.press(keys[1])
+        await until_drawn(pilot, f"wrn {title}", "it was deleted meanwhile")
+
+
 async def test_a_queued_run_shows_its_place_and_can_be_moved_and_taken_out(
     app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

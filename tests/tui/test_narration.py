@@ -278,6 +278,12 @@ def test_a_trouble_is_told_until_it_is_over_and_anything_else_while_it_is_news()
     assert again == [("warning", "The run's files cannot be written.")]
 
 
+def test_how_long_a_run_takes_is_no_news_once_its_length_was_changed():
+    slow = event("warning", "this run takes about 5 hours", eta_seconds=18000.0)
+    assert warned(event("start"), slow, event("edit", stop_at_accuracy=90.0)) != []
+    assert warned(event("start"), slow, event("edit", epochs=3)) == []
+
+
 def test_warnings_of_an_earlier_start_and_of_a_run_that_has_ended_are_no_news():
     assert warned(event("start"), event("warning", "old"), event("stop"), event("resume")) == []
     assert warned(event("start"), event("warning", "old"), event("resume")) == [], "also of one that was killed"
