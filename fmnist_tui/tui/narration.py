@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from fmnist_tui.analysis.series import Floats
-from fmnist_tui.runs.records import EvalRecord
+from fmnist_tui.runs.records import EvalRecord, EventRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import percent, speed
 from fmnist_tui.tui.run_data import RunData, epoch_of, epoch_steps
@@ -53,8 +54,8 @@ PLATEAU_EVALUATIONS = 15
 """Evaluations without such a gain before it is said, at the least; 10 % of the run if that is more."""
 MOST_WARNINGS = 3
 """Of the worker's; all of them stand among the events."""
-_BEGINS, _ENDS = ("start", "resume"), ("stop", "error", "finish")
-"""Events at the two ends of a start of the worker; it may warn before it begins: while it waits for its device."""
+CLOCK_SECONDS = 2.0
+"""Between a process's start as the system tells it and the clock its events are written by."""
 GHOST_POINTS = 0.15
 """Points of mean accuracy over WINDOW by which a run is ahead of or behind its ghost; less is a tie ..."""
 GHOST_NOISE = 3.0
@@ -88,6 +89,8 @@ class Surroundings:
     milestones: tuple[int, ...] = ()
     ghost: Ghost | None = None
     ended: bool = False
+    worker_since: float | None = None
+    """When the worker's process began (seconds since the epoch): what was warned of before is of an earlier start."""
     failed_on_loss: bool = False
     """Whether the run's own error says already that a loss was not finite."""
 
@@ -108,6 +111,7 @@ def surroundings(run: Run, ghost: Ghost | None) -> Surroundings:
         milestones=schedule.milestones if schedule and schedule.kind == "step" else (),
         ghost=ghost,
         ended=not run.state.alive,
+        worker_since=status.pid_started if status else None,
         failed_on_loss=bool(status and status.error and re.search(r"\b(nan|inf|finite)\b", status.error, re.I)),
     )
 
@@ -146,16 +150,11 @@ def worker_warnings(data: RunData, around: Surroundings) -> list[Note]:
 
     Of a run that has ended only what was not over at its end.
     """
-    records = [event.record for event in data.events]
-    here = next((at for at in reversed(range(len(records))) if records[at].event in _BEGINS), len(records))
-    before = next((at for at in reversed(range(here)) if records[at].event in (*_BEGINS, *_ENDS)), -1)
-    if before >= 0 and records[before].event in _BEGINS:
-        before = here  # that start was killed: what it warned of can't be told from what this one did at first
     epoch = epoch_of(max(data.last_step, 1), around.per_epoch)
     notes: list[Note] = []
     told: set[str] = set()
     edited = False
-    for record in reversed(records[before + 1 :]):
+    for record in _events_of_this_start(data, around):
         edited = edited or (record.event == "edit" and "epochs" in record.data)
         if edited and "eta_seconds" in record.data:
             continue  # how long it takes is another matter since
@@ -168,6 +167,16 @@ def worker_warnings(data: RunData, around: Surroundings) -> list[Note]:
             level: Level = "info" if record.data.get("over") else "warning"
             notes.append(Note(level, record.epoch, sentence(record.message)))
     return notes[:MOST_WARNINGS]
+
+
+def _events_of_this_start(data: RunData, around: Surroundings) -> Iterator[EventRecord]:
+    """The newest first; none where nothing is known of the worker."""
+    if around.worker_since is None:
+        return
+    for event in reversed(data.events):
+        if datetime.fromisoformat(event.record.time).timestamp() < around.worker_since - CLOCK_SECONDS:
+            return
+        yield event.record
 
 
 def sentence(text: str) -> str:

@@ -35,7 +35,7 @@ def outcome(run: Run, now: datetime) -> list[Note]:
         return [Note("error", epoch, what if error else "Failed; the log says why."), remedy]
     if state is State.LOST:
         heard = moment(status.heartbeat, now) if status else "never"
-        what = "Lost: its process is gone (killed, out of memory, or the machine was restarted)"
+        what = "Lost: its process is gone (killed, out of memory, a full disk, or the machine was restarted)"
         return [Note("error", epoch, f"{what}; last heard of {heard}."), remedy]
     return []
 

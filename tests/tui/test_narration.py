@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from synthetic_runs import NOW, Plan, make_run, preset, records
@@ -256,7 +256,7 @@ WELL = event("warning", "the run's files can be written again", 4, trouble="disk
 
 
 def warned(*events, at=500, **changes):
-    notes = narration.worker_warnings(data_of(*events, line(at)), around(**changes))
+    notes = narration.worker_warnings(data_of(*events, line(at)), around(**({"worker_since": 0.0} | changes)))
     return [(note.level, note.text) for note in notes]
 
 
@@ -285,8 +285,11 @@ def test_how_long_a_run_takes_is_no_news_once_its_length_was_changed():
 
 
 def test_warnings_of_an_earlier_start_and_of_a_run_that_has_ended_are_no_news():
-    assert warned(event("start"), event("warning", "old"), event("stop"), event("resume")) == []
-    assert warned(event("start"), event("warning", "old"), event("resume")) == [], "also of one that was killed"
+    old = event("warning", "old").model_copy(update={"time": "2026-11-23T12:00:00Z"})
+    new = event("warning", "runs beside x").model_copy(update={"time": "2026-11-23T12:30:00Z"})
+    began = datetime.fromisoformat("2026-11-23T12:29:59Z").timestamp()
+    assert warned(event("start"), old, new, worker_since=began) == [("warning", "Runs beside x.")]
+    assert warned(old, worker_since=None) == [], "one that waits for Slurm has no worker"
     assert warned(event("start"), event("warning", "slow"), FULL, event("finish"), ended=True) == [
         ("warning", "The run's files cannot be written: No space left on device.")
     ]
@@ -294,7 +297,9 @@ def test_warnings_of_an_earlier_start_and_of_a_run_that_has_ended_are_no_news():
 
 def test_warnings_never_push_away_a_loss_that_is_not_finite():
     many = [event("warning", f"number {n}", n) for n in range(1, 9)]
-    notes = narration.narrate(data_of(event("start"), line(100, loss=math.nan), *many, line(900)), AROUND)
+    notes = narration.narrate(
+        data_of(event("start"), line(100, loss=math.nan), *many, line(900)), around(worker_since=0.0)
+    )
     assert notes[0].level == "error" and "NaN" in notes[0].text
     assert [note.text for note in notes[1:]] == ["Number 8.", "Number 7.", "Number 6."]
 

@@ -33,7 +33,7 @@ def describe(run: Run, now: datetime, glyphs: Glyphs) -> list[tuple[str, str]]:
         lines.append((status.error or "It failed without saying why; see the log.", "error"))
     if run.state is State.LOST:
         heard = words.moment(status.heartbeat, now)
-        cause = "killed, out of memory, or the machine went down"
+        cause = "killed, out of memory, a full disk, or the machine went down"
         lines.append((f"Its worker is gone without a word ({cause}); last heard of {heard}.", "warning"))
     dot = f" {glyphs.dot} "
     lines.append((dot.join(fact for fact in _facts(run, status, now, glyphs) if fact), ""))
