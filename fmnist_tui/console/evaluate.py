@@ -68,12 +68,12 @@ class Ensemble:
     best: str
 
 
-class EvaluationFailed(Exception):
-    """A run could not be evaluated; with the exit code for it."""
+@dataclass(frozen=True)
+class NotEvaluated:
+    """A run that could not be evaluated: why, in words that name it, and the exit code for it."""
 
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
+    reason: str
+    code: int
 
 
 def check(runs_dir: Path, texts: Sequence[str], ensemble: bool, saved: bool, tta: str) -> list[Run]:
@@ -117,26 +117,39 @@ def evaluate(
     saved: bool,
     as_json: bool,
 ) -> int:
-    """Evaluate and print; returns the exit code. Raises RunError and DataError."""
-    try:
-        if saved:
-            found = [_from_saved(run, checkpoint, data_dir) for run in runs]
-        else:
-            found = list(_from_checkpoints(runs, data_dir, checkpoint, tta, device))
-    except EvaluationFailed as error:
-        print_error(str(error))
-        return error.code
-    together = _together(found) if ensemble else None
+    """Evaluate and print; returns the exit code: of the first run that can't be evaluated, which stops no other.
+
+    Raises DataError.
+    """
+    found: list[Evaluated] = []
+    failures: list[NotEvaluated] = []
+    evaluations = (
+        (_from_saved(run, checkpoint, data_dir) for run in runs)
+        if saved
+        else _from_checkpoints(runs, data_dir, checkpoint, tta, device)
+    )
+    for one in evaluations:
+        found.append(one) if isinstance(one, Evaluated) else failures.append(one)
+    for failure in failures:
+        print_error(failure.reason)
+    if ensemble and failures:
+        print_error(
+            "--ensemble: nothing was averaged, because it takes all of the runs; leave out those that can't be had"
+        )
+    together = _together(found) if ensemble and not failures else None
     if as_json:
         for record in evaluation_object(found, together, checkpoint, saved):
             print_json(record)
-    else:
+    elif found:
         console().print(evaluation_text(found, together, checkpoint, saved))
-    return ExitCode.DONE
+    return failures[0].code if failures else ExitCode.DONE
 
 
-def _from_saved(run: Run, which: Which, data_dir: Path | None) -> Evaluated:
-    found = load_predictions(run, which, data_dir=data_dir)
+def _from_saved(run: Run, which: Which, data_dir: Path | None) -> Evaluated | NotEvaluated:
+    try:
+        found = load_predictions(run, which, data_dir=data_dir)
+    except PredictionsError as error:
+        return NotEvaluated(str(error), ExitCode.USAGE)
     figures = scoring.scores(found.probabilities, found.labels, found.classes)
     said = "these are the saved predictions"
     return Evaluated(run, found.epoch, found.probabilities, found.classes, found.labels, figures, said, {})
@@ -144,8 +157,8 @@ def _from_saved(run: Run, which: Which, data_dir: Path | None) -> Evaluated:
 
 def _from_checkpoints(
     runs: Sequence[Run], data_dir: Path | None, checkpoint: Which, tta: str, device: str
-) -> Iterator[Evaluated]:
-    """Each run's evaluation, in the order given. Raises EvaluationFailed, RunError and DataError."""
+) -> Iterator[Evaluated | NotEvaluated]:
+    """Each run's evaluation, or why there is none, in the order given. Raises DataError."""
     tests: dict[str, TestSet] = {}
     for run in runs:
         assert run.config is not None
@@ -160,15 +173,22 @@ def _from_checkpoints(
             "device": device,
             "data_dir": str(data_dir.absolute()) if data_dir else None,
         }
-        told = _run_child(request)
+        told, ended = _run_child(request)
         for run in runs:
             assert run.config is not None
+            last = told.get(run.id, {})
+            if "error" in last:
+                yield NotEvaluated(f"{run.id}: {last['error']}", last["code"])
+                continue
+            if not last.get("done"):
+                yield NotEvaluated(f"{run.id}: {ended}", ExitCode.FAILED)
+                continue
             test = tests[run.config.data.model_dump_json()]
             yield _evaluated(run, told[run.id], Path(directory), test, checkpoint)
 
 
-def _run_child(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Have the process evaluate; its last line on each run. Raises EvaluationFailed for the first that fails."""
+def _run_child(request: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], str]:
+    """Have the process evaluate: its last line on each run, and how it ended, in words."""
     told: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(
@@ -180,8 +200,6 @@ def _run_child(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
             child.stdin.close()
             for line in child.stdout:
                 record = json.loads(line)
-                if "error" in record:
-                    raise EvaluationFailed(f"{record['run']}: {record['error']}", record["code"])
                 if record.get("phase") == "evaluating":
                     where = told[record["run"]]
                     say(f"evaluating {record['run']} on {record['images']:,} images, {where['device_name']}")
@@ -190,9 +208,7 @@ def _run_child(request: dict[str, Any]) -> dict[str, dict[str, Any]]:
         finally:
             child.kill()
             child.wait()
-        if child.returncode or not all(record.get("done") for record in told.values()) or not told:
-            raise EvaluationFailed(_reason(child.returncode, errors), ExitCode.FAILED)
-    return told
+        return told, _reason(child.returncode, errors)
 
 
 def _reason(returncode: int, errors: IO[bytes]) -> str:

@@ -29,6 +29,21 @@ def test_evaluate_agrees_with_the_run_and_says_what_does_not(runs_dir: Path) -> 
     directory.result.write_text(result.model_copy(update={"precision": "bf16"}).model_dump_json())
     done = run("evaluate", "last", "--device=cpu", f"--runs-dir={runs_dir}")
     assert "7 of 2,000 predictions differ from the saved ones (bf16 then, fp32 now)" in done.stdout
-    directory.checkpoint("last").unlink()
-    done = run("evaluate", "last", "--device=cpu", f"--runs-dir={runs_dir}")
-    assert done.returncode == 2 and "no such checkpoint" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_run_that_cannot_be_evaluated_stops_no_other(runs_dir: Path) -> None:
+    """Three runs; the first has lost its checkpoint and its predictions. The others are evaluated."""
+    arguments = ("run", "preset", "quick", *TINY, "--epochs=1", "--set=training.max_steps=3", f"--runs-dir={runs_dir}")
+    for name in ("broken", "one", "other"):
+        assert run(*arguments, f"--name={name}").returncode == 0
+    broken = next(path for path in runs_dir.iterdir() if "broken" in path.name)
+    for path in (broken / "checkpoints" / "last.pt", broken / "predictions.npz"):
+        path.unlink()
+    for options, reason in (("--device=cpu",), "no such checkpoint"), (("--saved",), "predictions"):
+        done = run("evaluate", "broken", "one", "other", *options, "--ensemble", "--json", f"--runs-dir={runs_dir}")
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        told = json_lines(done.stdout)
+        assert told, done.stderr
+        assert [("one" in each["run"], "other" in each["run"]) for each in told] == [(True, False), (False, True)]
+        assert broken.name in done.stderr and reason in done.stderr
+        assert "--ensemble: nothing was averaged" in done.stderr
