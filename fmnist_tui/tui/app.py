@@ -1,4 +1,4 @@
-"""The app: owns the feed's threads and the stack of screens, and hands each screen the feed's news.
+"""The app: owns the stack of screens. What it hears from the feed and hands on is its base, `listening`.
 
 Started by the command line (`run_app`). What it does to runs is `steering`; what screens show is theirs.
 
@@ -14,34 +14,25 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui import session, terminal
-from fmnist_tui.tui.feed import Feed, LogAdvanced, SystemFeed
-from fmnist_tui.tui.machine import History
+from fmnist_tui.tui.listening import ListeningApp
 from fmnist_tui.tui.messages import (
     CompareRequested,
-    FeedProblem,
     OpenRun,
     RunActionRequested,
-    RunAdvanced,
-    RunsListed,
-    RunVanished,
     StartRequested,
-    SystemSampled,
 )
-from fmnist_tui.tui.reading import RunList
 from fmnist_tui.tui.screens.base import FeedScreen
-from fmnist_tui.tui.screens.log import LogScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
 from fmnist_tui.tui.steering import Steering
-from fmnist_tui.tui.widgets.header import TABS, Place, TopBar
+from fmnist_tui.tui.widgets.header import TABS, Place
 
 
 def run_app(runs_dir: Path, data_dir: Path | None) -> None:
@@ -49,7 +40,7 @@ def run_app(runs_dir: Path, data_dir: Path | None) -> None:
     FmnistApp(runs_dir, data_dir).run()
 
 
-class FmnistApp(App[None]):
+class FmnistApp(ListeningApp):
     """See the module."""
 
     TITLE = "fmnist-tui"
@@ -66,20 +57,10 @@ class FmnistApp(App[None]):
     def __init__(self, runs_dir: Path, data_dir: Path | None) -> None:
         self.ascii_only = words.wants_ascii()
         self._ascii_filter = terminal.AsciiFilter()
-        super().__init__()
-        self.runs_dir = runs_dir
+        super().__init__(runs_dir)
         self.data_dir = data_dir
-        self.runs: list[Run] = []
         self.steering = Steering(self)
-        self.feed = Feed(RunList(runs_dir), self.post_message)
-        disk = next((place for place in (runs_dir, *runs_dir.parents) if place.exists()), Path("/"))
-        self._system_feed = SystemFeed(disk, self.post_message)
-        self._sample: SystemSampled | None = None
-        self._history = History()
-        self._settled = False
         self._places: dict[Place, FeedScreen] = {}
-        self._coming: set[FeedScreen] = set()
-        """Screens being mounted: they can't show anything yet."""
         terminal.set_themes(self)
 
     @property
@@ -100,6 +81,11 @@ class FmnistApp(App[None]):
         """Keys by their names, not as arrows and symbols that few know."""
         return binding.key_display or terminal.key_name(binding.key)
 
+    @property
+    def kept_screens(self) -> Iterable[FeedScreen]:
+        """The places, also while they are not on the stack."""
+        return self._places.values()
+
     # --- opening and closing
 
     def get_default_screen(self) -> Screen[None]:
@@ -107,16 +93,8 @@ class FmnistApp(App[None]):
         return RunsScreen(self.runs_dir, self.glyphs, self.now)
 
     def on_mount(self) -> None:
-        """Start the threads and listen for the signals that end a session."""
-        self.screen_change_signal.subscribe(self, lambda _: self._screen_changed())
+        """Listen for the signals that end a session."""
         session.leave_on_signals(self)
-        self.feed.start()
-        self._system_feed.start()
-
-    def on_unmount(self) -> None:
-        """Stop the threads."""
-        self.feed.stop()
-        self._system_feed.stop()
 
     def action_detach(self) -> None:
         """Leave, and say what goes on."""
@@ -132,80 +110,6 @@ class FmnistApp(App[None]):
         """Ctrl+C: people mean to leave, or to stop a run; say how."""
         self.notify("q leaves the app, runs go on. To stop a run, press s on it.")
 
-    # --- the feed's news
-
-    def feed_screens(self) -> list[FeedScreen]:
-        """Every screen that hears from the feed, shown or not. One still being mounted is told by `brief`."""
-        stacked = [screen for screen in self.screen_stack if isinstance(screen, FeedScreen)]
-        screens = [*stacked, *(place for place in self._places.values() if place not in stacked)]
-        return [screen for screen in screens if screen not in self._coming]
-
-    def on_runs_listed(self, message: RunsListed) -> None:
-        """The list changed."""
-        if not self._settled:
-            self._settled = True
-            session.calm_the_collector()
-        self.runs = message.runs
-        for screen in self.feed_screens():
-            screen.runs_listed(message.runs)
-
-    def on_run_advanced(self, message: RunAdvanced) -> None:
-        """A watched run wrote something."""
-        try:
-            for screen in self.feed_screens():
-                if message.run.id in screen.watched_runs:
-                    screen.run_advanced(message.run, message.records, message.restarted)
-                    if message.caught_up:
-                        screen.run_caught_up(message.run.id)
-        finally:
-            self.feed.taken(message.run.id)
-
-    def on_run_vanished(self, message: RunVanished) -> None:
-        """A watched run was deleted."""
-        for screen in self.feed_screens():
-            if message.run_id in screen.watched_runs:
-                screen.run_vanished(message.run_id)
-
-    def on_log_advanced(self, message: LogAdvanced) -> None:
-        """A watched log grew."""
-        for screen in self.screen_stack:
-            if isinstance(screen, LogScreen) and screen.watched_log == message.run_id:
-                screen.log_advanced(message.lines, message.restarted)
-
-    def on_system_sampled(self, message: SystemSampled) -> None:
-        """GPU and host, for the bar of the screen that is seen and those that show more."""
-        self._sample = message
-        self._history.add(message.sample)
-        for screen in self.feed_screens():
-            if screen.is_seen:
-                self._deliver_sample(screen)
-
-    def on_feed_problem(self, message: FeedProblem) -> None:
-        """Something can't be read."""
-        for screen in self.screen_stack:
-            if isinstance(screen, RunsScreen):
-                screen.problem = message.text
-        self.notify(message.text, severity="warning", timeout=10, markup=False)
-
-    def _deliver_sample(self, screen: FeedScreen) -> None:
-        if self._sample is not None:
-            for bar in screen.query(TopBar):
-                bar.show_system(self._sample.sample, self._sample.gpu_problem)
-            screen.system_sampled(self._sample.sample, self._sample.gpu_problem)
-
-    def _screen_changed(self) -> None:
-        """Another screen is on top: it may not have heard of the machine for a while."""
-        self._update_watch()
-        if isinstance(self.screen, FeedScreen) and self.screen not in self._coming:
-            self._deliver_sample(self.screen)
-
-    def _update_watch(self) -> None:
-        """Tell the feed whose metrics and logs are on the stack of screens (but of no screen still being mounted)."""
-        screens = [screen for screen in self.screen_stack if screen not in self._coming]
-        runs = {run for screen in screens if isinstance(screen, FeedScreen) for run in screen.watched_runs}
-        logs = {screen.watched_log for screen in screens if isinstance(screen, LogScreen)}
-        self.feed.watch(runs, logs)
-
     # --- going places
 
     async def action_go(self, place: Place) -> None:
@@ -215,7 +119,7 @@ class FmnistApp(App[None]):
                 await self.pop_screen()
             return
         screen = self._place(place)
-        self._coming.add(screen)
+        self.coming.add(screen)
         if screen in self.screen_stack:
             while self.screen is not screen:
                 await self.pop_screen()
@@ -238,7 +142,7 @@ class FmnistApp(App[None]):
             else:
                 from fmnist_tui.tui.screens.system import SystemScreen
 
-                screen = SystemScreen(self._history, str(self.runs_dir), self.glyphs)
+                screen = SystemScreen(self.history, str(self.runs_dir), self.glyphs)
             self.install_screen(screen, place)
             self._places[place] = screen
         return self._places[place]
@@ -249,17 +153,9 @@ class FmnistApp(App[None]):
 
         return NewRunScreen(config)
 
-    def brief(self, screen: FeedScreen) -> None:
-        """Tell a screen that has just come what the feed said last; from now on it hears the news itself."""
-        self._coming.discard(screen)
-        screen.runs_listed(self.runs)
-        self._deliver_sample(screen)
-        self.feed.read_again(screen.watched_runs)  # a screen below may have had their lines already
-        self._update_watch()
-
     async def show_screen(self, screen: FeedScreen, instead_of: type[Screen[None]] | None = None) -> None:
         """Put a screen on the stack, in the place of the top one where that is an `instead_of`."""
-        self._coming.add(screen)
+        self.coming.add(screen)
         if instead_of is not None and isinstance(self.screen, instead_of):
             await self.switch_screen(screen)
         else:
