@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import filelock
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs import stopping
+from fmnist_tui.runs import stopping, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import State
 from fmnist_tui.runs.store import Run
@@ -63,7 +63,11 @@ class Steering:
             "mistakes": self._mistakes,
             "edit": self._edit,
         }
-        self._work(actions[action](run))
+        self._work(self._as_it_is_now(run, actions[action]))
+
+    async def _as_it_is_now(self, run: Run, action: Callable[[Run], Coroutine[Any, Any, None]]) -> None:
+        """The list is a second old, on a busy machine more: a run that has begun since is asked about as one at work."""
+        await action(await asyncio.to_thread(store.load_run, run.directory, run.config))
 
     def move(self, run_id: str, by: int) -> None:
         """Give a queued run another place."""

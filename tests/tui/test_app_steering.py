@@ -163,6 +163,16 @@ async def test_a_run_that_another_app_deleted_is_said_to_be_gone(
         await until_drawn(pilot, f"wrn {title}", "it was deleted meanwhile")
 
 
+async def test_a_run_is_asked_about_as_it_is_now_and_not_as_it_was_listed(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("wrn", State.QUEUED, epoch=0, queue_place=1, device="cpu")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "◌ queued")
+        app.feed.stop(10.0)
+        maker.write_status(run, state=State.RUNNING, queue_place=None)
+        await pilot.press("s")
+        await until_drawn(pilot, "Stop wrn?")
+
+
 async def test_a_queued_run_shows_its_place_and_can_be_moved_and_taken_out(
     app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
