@@ -66,7 +66,7 @@ class Steering:
         self._work(self._as_it_is_now(run, actions[action]))
 
     async def _as_it_is_now(self, run: Run, action: Callable[[Run], Coroutine[Any, Any, None]]) -> None:
-        """The list is a second old, on a busy machine more: a run that has begun since is asked about as one at work."""
+        """The list is a second old, or more on a busy machine: one that has begun since is asked about as at work."""
         await action(await asyncio.to_thread(store.load_run, run.directory, run.config))
 
     def move(self, run_id: str, by: int) -> None:
