@@ -227,7 +227,7 @@ async def test_the_last_points_of_a_long_run_are_drawn_at_once(tmp_path: Path, m
         await show(pilot, run, lines[:40])
         monkeypatch.setattr(run_screen, "REDRAW_SECONDS", 1e6)
         monkeypatch.setattr(run_panes, "CHART_SECONDS", 1e6)
-        app.shown._changed()  # takes note of the new times
+        app.shown.changed()  # takes note of the new times
         await pilot.pause(0.05)
         before = _chart_text(app, "loss")
         app.shown.run_advanced(run, lines[40:], False)

@@ -1,6 +1,7 @@
 """The Run screen: one run live, or as it ended: progress, curves, what stands out in words, events and log.
 
-Opened by the app with a run's id; hears of the run from the feed and posts RunActionRequested for what changes it.
+Opened by the app with a run's id; posts RunActionRequested for what changes the run. What it knows of the run is
+heard and read by its base, `RunReading`.
 """
 
 from __future__ import annotations
@@ -10,30 +11,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
-from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.message import Message
-from textual.worker import WorkerState
 
-from fmnist_tui.runs.records import EvalRecord, State
-from fmnist_tui.runs.store import Run
+from fmnist_tui.runs.records import State
 from fmnist_tui.tui import narration
 from fmnist_tui.tui.eta import remaining
 from fmnist_tui.tui.format import ASCII, UNICODE
-from fmnist_tui.tui.ghost import find_ghost, load_ghost
 from fmnist_tui.tui.messages import RunActionRequested
-from fmnist_tui.tui.metric_lines import MetricRecord
 from fmnist_tui.tui.outcome import outcome
-from fmnist_tui.tui.reading import LogReader
-from fmnist_tui.tui.run_charts import GhostCurves
-from fmnist_tui.tui.run_data import RunData, epoch_steps
-from fmnist_tui.tui.screens.base import FeedScreen
+from fmnist_tui.tui.run_data import epoch_steps
 from fmnist_tui.tui.screens.run_config import RunConfigScreen
+from fmnist_tui.tui.screens.run_reading import RunReading
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
 from fmnist_tui.tui.widgets.run_header import RunHeader, Standing, header_lines
-from fmnist_tui.tui.widgets.run_panels import LogTail, Narration
+from fmnist_tui.tui.widgets.run_panels import Narration
 from fmnist_tui.tui.widgets.run_panes import TALL, RunPanes, Shown
 
 REDRAW_SECONDS = 0.4
@@ -52,7 +45,7 @@ HINT = narration.Note("info", 0, "Nothing stands out. Shift+arrows: cursor; up, 
 ENDED = (State.FINISHED, State.STOPPED, State.FAILED, State.LOST)
 
 
-class RunScreen(FeedScreen):
+class RunScreen(RunReading):
     """Watches one run."""
 
     AUTO_FOCUS = ""
@@ -85,31 +78,9 @@ class RunScreen(FeedScreen):
         Binding("escape", "back", "Back", show=False, tooltip="take the cursor or the zoom away, then leave"),
     ]
 
-    class GhostLoaded(Message):
-        """The evaluations of the ghost, read by a worker thread."""
-
-        def __init__(self, run_id: str, name: str, evaluations: list[EvalRecord]) -> None:
-            self.run_id, self.name, self.evaluations = run_id, name, evaluations
-            super().__init__()
-
-    class LogRead(Message):
-        """New lines of the worker's log, read by a worker thread."""
-
-        def __init__(self, lines: list[str], restarted: bool) -> None:
-            self.lines, self.restarted = lines, restarted
-            super().__init__()
-
     def __init__(self, run_id: str, now: Callable[[], datetime] | None = None) -> None:
-        super().__init__()
-        self.watched_run = run_id
+        super().__init__(run_id)
         self._now = now or (lambda: datetime.now(UTC))
-        self.run: Run | None = None
-        self.data = RunData()
-        self.ghost: GhostCurves | None = None
-        self._ghost_id = ""
-        self._log_tail = LogTail()
-        self._log_reader: LogReader | None = None
-        self._vanished = False
         self._next_redraw = self._next_narration = 0.0
         self._redraw_waits = False
         self._bound_for: tuple[State | None, bool] = (None, False)
@@ -149,78 +120,20 @@ class RunScreen(FeedScreen):
         self._next_narration = 0.0
         self.call_after_refresh(self._redraw)
 
-    # --- what the feed says
-
-    def runs_listed(self, runs: list[Run]) -> None:
-        """Look for the ghost again."""
-        if self.run is None:
-            self.run = next((run for run in runs if run.id == self.watched_run), None)
-            self._changed()
-        self._look_for_ghost(runs)
-
-    def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
-        """Take in what is new; drawn soon after."""
-        self.run, self._vanished = run, False
-        if restarted:
-            self.data = RunData()
-        self.data.device = run.status.device if run.status else ""
-        self.data.extend(records)
-        self._look_for_ghost(getattr(self.app, "runs", []))
-        self._changed()
+    # --- drawing
 
     def run_caught_up(self, run_id: str) -> None:
         """All points of a long run are there: show them now, not when it is time again."""
         self._next_redraw = 0.0
         self.panes.draw_next()
-        self._changed()
+        self.changed()
 
-    def run_vanished(self, run_id: str) -> None:
-        """Say that the run is gone and keep showing what is known."""
-        self._vanished = True
-        self._changed()
+    @property
+    def shows_log(self) -> bool:
+        """Whether the log is on screen."""
+        return "lists" in self.panes.page
 
-    # --- what worker threads read
-
-    def _look_for_ghost(self, runs: list[Run]) -> None:
-        other = find_ghost(self.run, runs) if self.run is not None else None
-        if other is not None and other.id != self._ghost_id:
-            self._ghost_id = other.id
-            self._load_ghost(other)
-
-    @work(thread=True, exclusive=True, group="ghost")
-    def _load_ghost(self, run: Run) -> None:
-        name = f"best {run.config.preset}" if run.config else "best earlier"
-        self.post_message(self.GhostLoaded(run.id, name, load_ghost(run.directory)))
-
-    @on(GhostLoaded)
-    def _ghost_loaded(self, message: GhostLoaded) -> None:
-        if message.run_id == self._ghost_id:
-            self.ghost = GhostCurves.of(message.name, message.evaluations)
-            self._changed()
-
-    def _read_log_soon(self) -> None:
-        """Have the log read on while it is on screen; one reader at a time."""
-        if self.run is None or "lists" not in self.panes.page or self._vanished:
-            return
-        if any(w.group == "log" and w.state in (WorkerState.PENDING, WorkerState.RUNNING) for w in self.workers):
-            return
-        self._log_reader = self._log_reader or LogReader(self.run.directory)
-        self._read_log(self._log_reader)
-
-    @work(thread=True, group="log")
-    def _read_log(self, reader: LogReader) -> None:
-        lines, restarted = reader.read()
-        if lines or restarted:
-            self.post_message(self.LogRead(lines, restarted))
-
-    @on(LogRead)
-    def _log_read(self, message: LogRead) -> None:
-        self._log_tail.extend(message.lines, message.restarted)
-        self._changed()
-
-    # --- drawing
-
-    def _changed(self) -> None:
+    def changed(self) -> None:
         """Redraw for new data, as soon as the time for it has come."""
         wait = self._next_redraw - time.monotonic()
         if wait <= 0:
@@ -236,8 +149,8 @@ class RunScreen(FeedScreen):
         begun, used = time.monotonic(), time.thread_time()
         self._show_header()
         if self.run is not None:
-            self.panes.show(Shown(self.run, self.data, self.ghost, self._log_tail))
-        key = (self.run.state if self.run else None, self._vanished)
+            self.panes.show(Shown(self.run, self.data, self.ghost, self.log_tail))
+        key = (self.run.state if self.run else None, self.vanished)
         if begun >= self._next_narration or key != self._bound_for:
             self._show_narration()
         if key != self._bound_for:
@@ -257,17 +170,17 @@ class RunScreen(FeedScreen):
             return
         self._show_header()
         self._show_narration()
-        self._read_log_soon()
-        self._changed()
+        self.read_log_soon()
+        self.changed()
 
     def _show_header(self) -> None:
         now = self._now()
         run, data = self.run, self.data
-        left = remaining(run, data, now) if run is not None and not self._vanished else None
+        left = remaining(run, data, now) if run is not None and not self.vanished else None
         per_epoch = epoch_steps(run.status, run.config) if run else 1
         step = max(run.status.step if run and run.status else 0, int(data.last_step))
         starts = sum(event.record.event in ("start", "resume") for event in data.events)
-        standing = Standing(self.watched_run or "", run, per_epoch, step, left, starts, self._vanished)
+        standing = Standing(self.watched_run or "", run, per_epoch, step, left, starts, self.vanished)
         glyphs = ASCII if self._ascii_only else UNICODE
         self.query_one(RunHeader).show(header_lines(standing, now, self.size.width, glyphs))
 
@@ -280,7 +193,7 @@ class RunScreen(FeedScreen):
 
     def _notes(self) -> list[narration.Note]:
         run = self.run
-        if self._vanished:
+        if self.vanished:
             return [narration.Note("error", 0, "This run was deleted. Press esc to go back.")]
         if run is None:
             return []
@@ -300,7 +213,7 @@ class RunScreen(FeedScreen):
         """Offer only what can be done to the run as it stands."""
         if action != "steer":
             return True
-        if self._vanished or self.run is None:
+        if self.vanished or self.run is None:
             return False
         state = self.run.state
         allowed = {
@@ -324,7 +237,7 @@ class RunScreen(FeedScreen):
     def action_view(self) -> None:
         """The next page."""
         self.panes.next_page()
-        self._read_log_soon()
+        self.read_log_soon()
         self._arrange()
 
     def action_panes(self, method: str, *arguments: int) -> None:
@@ -333,5 +246,5 @@ class RunScreen(FeedScreen):
 
     async def action_back(self) -> None:
         """Take away the cursor, then the zoom, then leave; leave at once where the run is gone."""
-        if self._vanished or not self.panes.undo():
+        if self.vanished or not self.panes.undo():
             await self.run_action("app.back")
