@@ -30,7 +30,7 @@ from fmnist_tui.runs.records import NOT_QUEUED, SCHEMA_VERSION, ExitCode, Launch
 from fmnist_tui.training.control import CutShort, StopSignal
 from fmnist_tui.training.ending import Ending, rewrite_table
 from fmnist_tui.training.many import join, rank_device, start_ranks, work_as_rank
-from fmnist_tui.training.ranks import Rank, RankSignal, die_with_parent
+from fmnist_tui.training.ranks import Rank, RankSignal, die_with_launcher
 from fmnist_tui.training.reporter import Reporter
 from fmnist_tui.training.turn import LeftQueue, Turn
 from fmnist_tui.training.worker_log import forgive_full_disks
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     faulthandler.enable()
     rank = Rank.from_environment()
     if rank is not None:
-        die_with_parent()
+        die_with_launcher()
     if rank is None or not rank.launched:
         stop_signal = StopSignal() if rank is None else RankSignal()
         stop_signal.install()

@@ -12,13 +12,16 @@ from typing import Any
 
 from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.runs.records import ExitCode
+from fmnist_tui.training.parent import die_with_parent
 
 
 def answer(measure: Callable[[RunConfig], Iterable[dict[str, Any]]]) -> int:
     """Print what `measure` yields for the configuration on stdin; returns the exit code of DESIGN section 3.
 
-    What goes wrong is a last line with `error`, the message.
+    What goes wrong is a last line with `error`, the message. The process dies with the one that started it: a step may
+    take minutes, after which alone it would notice that nobody reads any more.
     """
+    die_with_parent()
 
     def tell(values: dict[str, Any]) -> None:
         print(json.dumps(values), flush=True)

@@ -7,12 +7,8 @@ A *rank* is started by torch's elastic agent (in the worker that `launcher` make
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
-import sys
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +20,7 @@ from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import LastWord, Status
 from fmnist_tui.training.control import StopSignal
+from fmnist_tui.training.parent import die_with_parent
 from fmnist_tui.training.reporter import Reporter
 
 LAUNCHER = "FMNIST_TUI_LAUNCHER"
@@ -34,8 +31,6 @@ DEVICES = "FMNIST_TUI_DEVICES"
 """The devices of this machine's ranks by local rank, with commas: 'cuda:0,cuda:2'."""
 LOST_TOUCH = "lost touch with another rank"
 """Begins the message of a rank that failed because another one did."""
-PARENT_SECONDS = 0.5
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -71,27 +66,9 @@ class Rank:
         )
 
 
-def die_with_parent(pid: int | None = None) -> None:
-    """See to it that this process never outlives the one that started it, however that ends.
-
-    On Linux the kernel kills it, also where it hangs in a driver; elsewhere a thread looks twice a second. `pid` is who
-    started it, our launcher's where it is left out: one that died before this line is told by it.
-    """
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:
-        threading.Thread(target=_watch_parent, args=(parent,), name="parent", daemon=True).start()
-    if pid is None and LAUNCHER in os.environ:
-        pid = int(os.environ[LAUNCHER])
-    if pid is not None and pid != os.getppid():
-        os._exit(1)
-
-
-def _watch_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_SECONDS)
-    os._exit(1)
+def die_with_launcher() -> None:
+    """A rank never outlives our launcher, nor torchrun where that started it."""
+    die_with_parent(int(os.environ[LAUNCHER]) if LAUNCHER in os.environ else None)
 
 
 def rank_reporter(run: RunDirectory, status: Status, rank: Rank) -> Reporter:

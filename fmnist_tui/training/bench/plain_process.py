@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs.records import ExitCode, Record
-from fmnist_tui.training.ranks import die_with_parent
+from fmnist_tui.training.parent import die_with_parent
 
 if TYPE_CHECKING:
     from fmnist_tui.training.bench.plain import PlainLoop

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs.records import ExitCode, Record
-from fmnist_tui.training.ranks import Rank, die_with_parent, record_failure
+from fmnist_tui.training.ranks import Rank, die_with_launcher, record_failure
 
 
 class Task(Record):
@@ -61,7 +61,7 @@ def main() -> int:
     """Do the task; what goes wrong is left for the agent."""
     rank = Rank.from_environment()
     assert rank is not None, "the elastic agent starts this"
-    die_with_parent()
+    die_with_launcher()
     try:
         found = measure(Task.model_validate_json(Path(sys.argv[1]).read_bytes()), rank)
     except Exception as error:
