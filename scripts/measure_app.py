@@ -300,20 +300,26 @@ def measure_beside(directory: Path, pairs: int, seconds: float, threads: int | N
         for app in apps:
             os.kill(app.pid, signal.SIGCONT)
             app.close()
-    draws = [statistics.median(random.choices(ratios, k=pairs)) for _ in range(10_000)]
+    took = 100 * used / (pairs * (seconds + SETTLE_SECONDS))
+    return [
+        f"{told}; {pairs} pairs of {seconds:g} s, the apps took {took:.1f} % of one core"
+        for told in costs(ratios, "one thread pinned to a core" if threads == 1 else "all cores", count)
+    ]
+
+
+def costs(ratios: list[float], on: str, count: int) -> list[str]:
+    """What `count` apps, and one of them, cost a training, in words: the median and its bootstrap interval."""
+    draws = [statistics.median(random.choices(ratios, k=len(ratios))) for _ in range(10_000)]
     low, *_, high = statistics.quantiles(draws, n=40)
     middle = statistics.median(ratios)
-    on = "one thread pinned to a core" if threads == 1 else "all cores"
     who = "1 app" if count == 1 else f"{count} apps"
-    measured = (
-        f"training on {on}, with {who} / without: median {middle:.4f}, "
-        f"95 % bootstrap interval {low:.4f} to {high:.4f} ({pairs} pairs of {seconds:g} s); the apps took "
-        f"{100 * used / (pairs * (seconds + SETTLE_SECONDS)):.1f} % of one core"
-    )
-    if count == 1:
-        return [measured]
-    costs = [100 * (1 - ratio) / count for ratio in (middle, high, low)]
-    return [measured, f"so one app costs {costs[0]:.2f} % ({costs[1]:.2f} to {costs[2]:.2f})"]
+    told = [
+        f"training on {on}, with {who} / without: median {middle:.4f}, 95 % bootstrap interval {low:.4f} to {high:.4f}"
+    ]
+    if count > 1:
+        each = [100 * (1 - ratio) / count for ratio in (middle, high, low)]
+        told.append(f"so one app costs {each[0]:.2f} % ({each[1]:.2f} to {each[2]:.2f})")
+    return told
 
 
 def spread(values: list[float], digits: int = 2) -> str:

@@ -129,7 +129,10 @@ def evaluate(
         else _from_checkpoints(runs, data_dir, checkpoint, tta, device)
     )
     for one in evaluations:
-        found.append(one) if isinstance(one, Evaluated) else failures.append(one)
+        if isinstance(one, Evaluated):
+            found.append(one)
+        else:
+            failures.append(one)
     for failure in failures:
         print_error(failure.reason)
     if ensemble and failures:

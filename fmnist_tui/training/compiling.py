@@ -74,7 +74,7 @@ def compiled(model: nn.Module, mode: str) -> Network:
     return torch.compile(model, mode=mode, dynamic=False)
 
 
-def is_open(step: TrainStep, train_set: DeviceDataset) -> bool:
+def may_compile(step: TrainStep, train_set: DeviceDataset) -> bool:
     """Whether there is anything to settle: compiling may be tried or was asked for, and a whole batch exists."""
     whole = len(train_set) >= step.config.training.batch_size
     return whole and (step.execution.try_compile or step.compile != "off")
@@ -85,7 +85,7 @@ def settle(
 ) -> Settled:
     """Let the step's network be compiled where that pays, or was asked for: a trial on batches of `epoch` decides.
 
-    What compiling may save counts from there to the end of `epochs`. Only where `is_open` says so.
+    What compiling may save counts from there to the end of `epochs`. Only where `may_compile` says so.
     """
     config, device = step.config, step.execution.device
     permutation = epoch_permutation(len(train_set), config.seed, epoch, device)

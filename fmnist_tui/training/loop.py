@@ -119,7 +119,7 @@ def train(job: Job) -> None:
 def _settle_compilation(desk: Desk, train_set: DeviceDataset, test_set: DeviceDataset) -> None:
     """Let the step's network be compiled where that pays, or was asked for; what was chosen becomes events."""
     step, progress = desk.step, desk.progress
-    if progress.done or not compiling.is_open(step, train_set):
+    if progress.done or not compiling.may_compile(step, train_set):
         return
     desk.reporter.update(phase="compiling")
     left = progress.steps - progress.step

@@ -41,7 +41,7 @@ def build_optimizer(
 class InPlaceSGD(torch.optim.SGD):
     """torch's fused SGD on a CPU without its copies: the same results and state.
 
-    torch (2.11 to 2.14) copies a filter that lies in memory as channels_last into another order at every step. Here
+    torch (seen with 2.14) copies a filter that lies in memory as channels_last into another order at every step. Here
     it is given the filters by rows of channels, which is the order they lie in: 0.134 and 0.059 s for shake-shake-96's
     26 million weights (one thread of an AMD EPYC beside other work, medians of 25 in turn).
     """

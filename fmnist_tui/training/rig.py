@@ -107,7 +107,7 @@ class Rig:
         configuration's size: with another `batch_size` it runs as it is.
         """
         step, training = self.step, self.config.training
-        if self.team is not None or not compiling.is_open(step, self.train_set):
+        if self.team is not None or not compiling.may_compile(step, self.train_set):
             return False
         if self.batch_size != training.batch_size:
             step.use("off")

@@ -49,15 +49,26 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_full_disk_does_not_end_training(small_disk: Path, start: Start) -> None:
-    """It trains on, keeps its older checkpoint whole, and writes again when there is room."""
-    run = store.create_run(small_disk, config(epochs=LONG, checkpoint_seconds=0.2), device="cpu")
-    worker = start(run)
-    wait_until(lambda: run.checkpoint("previous").exists(), "two checkpoints")
-    ballast = small_disk / "ballast"
+def fill(disk: Path) -> Path:
+    """Write until nothing fits any more; the file to remove."""
+    ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(b"x" * 4096)
+    return ballast
+
+
+def at_work_until_full(disk: Path, start: Start) -> tuple[RunDirectory, subprocess.Popen[bytes], Path]:
+    """A run with two checkpoints whose disk has just become full, its worker, and the file that fills the disk."""
+    run = store.create_run(disk, config(epochs=LONG, checkpoint_seconds=0.2), device="cpu")
+    worker = start(run)
+    wait_until(lambda: run.checkpoint("previous").exists(), "two checkpoints")
+    return run, worker, fill(disk)
+
+
+def test_a_full_disk_does_not_end_training(small_disk: Path, start: Start) -> None:
+    """It trains on, keeps its older checkpoint whole, and writes again when there is room."""
+    run, worker, ballast = at_work_until_full(small_disk, start)
     full_at, used = status_of(run).step, sum(psutil.Process(worker.pid).cpu_times()[:2])
     # Its status and log can't be written now: its processor time tells that it trains on, through ten checkpoints.
     wait_until(lambda: sum(psutil.Process(worker.pid).cpu_times()[:2]) > used + 3.0, "training goes on unseen")
@@ -85,13 +96,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_run_on_a_full_disk_can_be_stopped(small_disk: Path, start: Start) -> None:
     """By a signal; what else is asked is refused in a sentence. Afterwards it resumes from its last checkpoint."""
-    run = store.create_run(small_disk, config(epochs=LONG, checkpoint_seconds=0.2), device="cpu")
-    worker = start(run)
-    wait_until(lambda: run.checkpoint("previous").exists(), "two checkpoints")
-    ballast = small_disk / "ballast"
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
+    run, worker, ballast = at_work_until_full(small_disk, start)
     where = ("--runs-dir", str(small_disk))
     refused = command("runs", "stop", run.id, "--after-epoch", *where)
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
@@ -392,12 +397,10 @@ def test_a_full_state_directory_keeps_the_device_single(small_disk: Path, monkey
     cpu = Device(key="cpu", name="cpu")
     first, second = (Place(RunDirectory(Path("/nowhere") / name), [cpu]) for name in ("first", "second"))
     assert first.take() == cpu
-    with (small_disk / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
+    ballast = fill(small_disk)
     assert second.take() is None
     assert "No space left" in second.problem
     first.leave()
-    (small_disk / "ballast").unlink()
+    ballast.unlink()
     assert second.take() == cpu
     second.leave()
