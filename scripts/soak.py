@@ -211,11 +211,11 @@ class ForkedWorker:
     """A worker forked from this process: it does without the import of torch, most of a short start's time."""
 
     def __init__(self, run: RunDirectory) -> None:
-        with process.pid_noted(run) as note, process.stop_signals_held():
+        with process.status_noted(run) as note, process.stop_signals_held():
             self._process = multiprocessing.get_context("fork").Process(target=work, args=(run,))
             self._process.start()
             assert self._process.pid is not None
-            note(self._process.pid)
+            note(pid=self._process.pid, pid_started=process.process_started(self._process.pid))
 
     def wait(self, timeout: float | None = None) -> int:
         """As subprocess.Popen's."""

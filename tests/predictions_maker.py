@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -48,11 +50,16 @@ def evaluate(labels: np.ndarray, epochs: int, seed: int = 0) -> list[Evaluated]:
     return [Evaluated(labels, share, 100 * seed + at) for at, share in enumerate(shares)]
 
 
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """np.savez, whose types take what ** holds for its own flag too."""
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
 def write_evaluations(run: RunDirectory, labels: np.ndarray, found: list[Evaluated], history: bool = True) -> None:
     """Write predictions.npz, and confusions.jsonl with an evaluation an epoch."""
     accuracies = [float((one.classes == labels).mean()) for one in found]
     best = accuracies.index(max(accuracies))
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for which, at in (("last", len(found) - 1), ("best", best)):
         arrays[f"{which}_classes"] = found[at].classes
         arrays[f"{which}_probabilities"] = found[at].probabilities
@@ -60,7 +67,7 @@ def write_evaluations(run: RunDirectory, labels: np.ndarray, found: list[Evaluat
     if len(found) > 1:
         arrays |= {"previous_classes": found[-2].classes, "previous_epoch": np.asarray(len(found) - 1)}
     temporary = run.path / "predictions.tmp.npz"
-    np.savez(temporary, **arrays)
+    save_arrays(temporary, arrays)
     temporary.replace(run.predictions)
     run.confusions.unlink(missing_ok=True)
     if history:
@@ -71,6 +78,6 @@ def write_evaluations(run: RunDirectory, labels: np.ndarray, found: list[Evaluat
         writer.close()
 
 
-def sample_run(runs_dir: Path, config: RunConfig, split: str = "standard") -> RunDirectory:
+def sample_run(runs_dir: Path, config: RunConfig, split: Literal["custom", "standard"] = "standard") -> RunDirectory:
     """A run that is to be tested on the sample."""
     return create_run(runs_dir, config.model_copy(update={"data": DataConfig(source="sample", split=split)}))

@@ -15,7 +15,7 @@ from fmnist_tui.report.bench import Scaling
 from fmnist_tui.training.bench import scaling
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.rig import Rig
-from tests.training.conftest import tiny_config
+from tests.training.tiny import tiny_config
 
 
 def measured(config: RunConfig, counts: list[int]) -> tuple[list[str], Scaling]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import cli_helpers as h
 import pytest
 
 from fmnist_tui.cli import main
@@ -16,6 +15,7 @@ from fmnist_tui.monitor import Gpu, GpuList
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import store
 from fmnist_tui.runs.records import State
+from tests.process import cli_helpers as h
 
 CASES: dict[str, tuple[list[str], int, list[str]]] = {
     "unknown preset": (["run", "preset", "wrnn"], 2, ["'wrnn'", "did you mean wrn?"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib import metadata
 
-import cli_helpers as h
+from tests.process import cli_helpers as h
 
 
 def test_doctor_says_what_torch_sees_and_what_auto_comes_to() -> None:

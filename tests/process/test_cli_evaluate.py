@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from cli_helpers import TINY, json_lines, only_run, run
 
 from fmnist_tui.runs.records import Result
+from tests.process.cli_helpers import TINY, json_lines, only_run, run
 
 
 def test_evaluate_agrees_with_the_run_and_says_what_does_not(runs_dir: Path) -> None:

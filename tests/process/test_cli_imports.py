@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cli_helpers as h
 import pytest
 
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import store
+from tests.process import cli_helpers as h
 
 HEAVY = """
 import sys

@@ -8,12 +8,12 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import cli_helpers as h
 import psutil
 import pytest
 
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.records import Result, State
+from tests.process import cli_helpers as h
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cli_helpers as h
 import pytest
 import torch
 
@@ -21,6 +20,7 @@ from fmnist_tui.runs import store
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EventRecord, LaunchRequest, Provenance, Status
+from tests.process import cli_helpers as h
 
 SHORT = ("--set=training.deterministic=true", "--set=training.max_steps=6", "--epochs=1", "--seed=11")
 MADE = Provenance(fmnist_tui="0.1.0", python="3.11.7", torch="2.14.1", platform="Linux", threads=1)

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Trainer, tiny_config
 
 from fmnist_tui import api
 from fmnist_tui.data import source
@@ -20,6 +19,7 @@ from fmnist_tui.data.batches import normalize
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EvalRecord, State, Status, TrainRecord
+from tests.training.tiny import Trainer, tiny_config
 
 DOCS = Path(__file__).parents[2] / "docs" / "python.md"
 

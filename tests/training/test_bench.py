@@ -22,7 +22,7 @@ from fmnist_tui.training.bench.flops import flops_per_image
 from fmnist_tui.training.bench.plain import Cutout, PlainLoop, plain_transforms
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.rig import Rig, typical
-from tests.training.conftest import tiny_config
+from tests.training.tiny import tiny_config
 
 CPU = torch.device("cpu")
 DPN = {"kind": "dual_path_net", "blocks": [1], "filters": [4], "growth_rate": [1]}

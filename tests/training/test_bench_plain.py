@@ -17,7 +17,7 @@ from fmnist_tui.training import memory, precision
 from fmnist_tui.training.bench import plain, versus
 from fmnist_tui.training.bench.plain_process import Answer, Task, Turn, answers
 from fmnist_tui.training.bench.versus import PlainProcess
-from tests.training.conftest import tiny_config
+from tests.training.tiny import tiny_config
 
 DPN = {"kind": "dual_path_net", "blocks": [1], "filters": [4], "growth_rate": [1]}
 

@@ -25,7 +25,7 @@ from fmnist_tui.training.compiling import choose_evaluation, choose_training
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.step import TrainStep
-from tests.training.conftest import Trainer, tiny_config
+from tests.training.tiny import Trainer, tiny_config
 
 Batches = list[tuple[Tensor, Tensor]]
 NOISY = {"kind": "shake_shake", "depth": 8, "base_channels": 4}

@@ -30,7 +30,7 @@ from fmnist_tui.training.precision import choose
 from fmnist_tui.training.ranks import Rank
 from fmnist_tui.training.step import OutOfMemory, TrainStep
 from fmnist_tui.training.team_step import TeamStep, with_batch_norm
-from tests.training.conftest import tiny_config
+from tests.training.tiny import tiny_config
 
 
 @pytest.mark.parametrize(("total", "size"), [(48, 2), (40_000, 3), (7, 7), (10, 4), (256, 8)])

@@ -16,7 +16,7 @@ from fmnist_tui.training import step as step_module
 from fmnist_tui.training.__main__ import work
 from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.optim import InPlaceSGD
-from tests.training.conftest import Trainer, tiny_config
+from tests.training.tiny import Trainer, tiny_config
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EvalRecord
 from fmnist_tui.training import evaluate_run
-from tests.training.conftest import Trainer, tiny_config
+from tests.training.tiny import Trainer, tiny_config
 
 
 @pytest.fixture

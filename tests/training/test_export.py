@@ -9,7 +9,6 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import Trainer, tiny_config
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -21,6 +20,7 @@ from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.training import export
 from fmnist_tui.training.checkpoint import CheckpointError
 from fmnist_tui.training.restore import restore_model
+from tests.training.tiny import Trainer, tiny_config
 
 MODELS = {
     "wide_resnet": {"kind": "wide_resnet", "depth": 10, "widen_factor": 1},

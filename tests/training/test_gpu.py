@@ -25,7 +25,7 @@ from fmnist_tui.training.precision import choose
 from fmnist_tui.training.progress import Progress
 from fmnist_tui.training.rig import STEPS_AT_ONCE, Rig
 from fmnist_tui.training.step import TrainStep
-from tests.training.conftest import tiny_config
+from tests.training.tiny import tiny_config
 
 pytestmark = pytest.mark.gpu
 

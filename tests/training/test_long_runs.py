@@ -15,7 +15,7 @@ from fmnist_tui.analysis.confusion import read_history
 from fmnist_tui.data.source import Images
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.training.desk import Desk
-from tests.training.conftest import Trainer, tiny_config
+from tests.training.tiny import Trainer, tiny_config
 
 EPOCHS = 120
 NARROW = {"kind": "dual_path_net", "blocks": [1], "filters": [4], "growth_rate": [1]}

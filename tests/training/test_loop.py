@@ -23,7 +23,7 @@ from fmnist_tui.training.evaluations import Evaluations
 from fmnist_tui.training.job import Job, Stopped
 from fmnist_tui.training.losses import NonFiniteLoss
 from fmnist_tui.training.optim import InPlaceSGD
-from tests.training.conftest import Trainer, tiny_config
+from tests.training.tiny import Trainer, tiny_config
 
 SHAKE = {"kind": "shake_shake", "depth": 8, "base_channels": 4}
 CUTOUT = {"crop_padding": 4, "flip": True, "cutout_size": 16}

@@ -13,7 +13,7 @@ from fmnist_tui.models import build_model
 from fmnist_tui.presets import load_preset
 from fmnist_tui.training.muon import NEWTON_SCHULZ, Muon, orthogonalise
 from fmnist_tui.training.optim import InPlaceSGD, build_optimizer, set_learning_rate
-from tests.training.conftest import tiny_config
+from tests.training.tiny import tiny_config
 
 SHAPES = [(8, 27), (27, 8), (16, 16), (3, 12, 40)]
 

@@ -18,7 +18,7 @@ from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.schedule import learning_rate
 from fmnist_tui.training.step import TrainStep
-from tests.training.conftest import tiny_config
+from tests.training.tiny import tiny_config
 
 CPU = torch.device("cpu")
 SEEDS = (1, 2, 3)

@@ -27,7 +27,7 @@ from fmnist_tui.training.losses import LossLog, lines_every
 from fmnist_tui.training.precision import choose, resolve_device
 from fmnist_tui.training.progress import Pace, Progress, evaluated_epochs
 from fmnist_tui.training.reporter import Reporter
-from tests.training.conftest import tiny_config
+from tests.training.tiny import tiny_config
 
 CPU = torch.device("cpu")
 

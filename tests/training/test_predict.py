@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Trainer, tiny_config
 from PIL import Image
 
 from fmnist_tui.cli import main
@@ -18,6 +17,7 @@ from fmnist_tui.data.source import Images
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.training.predict import BATCH, probabilities
 from fmnist_tui.training.restore import restore_model
+from tests.training.tiny import Trainer, tiny_config
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from fmnist_tui.runs.records import ControlRequest, Result
 from fmnist_tui.training import energy
 from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.job import Job, Stopped
-from tests.training.conftest import Trainer, tiny_config
+from tests.training.tiny import Trainer, tiny_config
 
 
 class Meter:

@@ -13,7 +13,7 @@ from fmnist_tui.data.source import Images
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.step import OutOfMemory, TrainStep
-from tests.training.conftest import tiny_config
+from tests.training.tiny import tiny_config
 
 
 class Linear(nn.Module):

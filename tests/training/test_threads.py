@@ -13,7 +13,7 @@ from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EventRecord, LaunchRequest, Result, parse_metric
 from fmnist_tui.training import threads
 from fmnist_tui.training.threads import Load, ThreadKeeper, choose_threads, fitting
-from tests.training.conftest import Trainer, tiny_config
+from tests.training.tiny import Trainer, tiny_config
 
 
 class Busy:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from synthetic import RunMaker
+
+from tests.tui.synthetic import RunMaker
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import RunMaker, drawn, until, until_drawn, wait_for
 from textual._compositor import Compositor, LayoutUpdate
 from textual.app import ComposeResult
 from textual.widgets import Static
@@ -33,6 +32,7 @@ from fmnist_tui.tui.screens.runs import RunsScreen
 from fmnist_tui.tui.screens.system import SystemScreen
 from fmnist_tui.tui.widgets.header import TopBar, gpu_facts
 from fmnist_tui.tui.widgets.header import words as formats
+from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, wait_for
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from synthetic import RunMaker, drawn, until, until_drawn, wait_for, write_result
 from textual.widgets import Input
 
 from fmnist_tui.presets import load_preset
@@ -24,6 +23,7 @@ from fmnist_tui.tui.screens.dialogs import ChoiceDialog, EditDialog, MessageDial
 from fmnist_tui.tui.screens.new_run import NewRunScreen
 from fmnist_tui.tui.screens.run import RunScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
+from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, wait_for, write_result
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from synthetic import RunMaker, drawn, until, until_drawn, write_result
 from textual.widgets import DataTable, Input
 
 from fmnist_tui.tui.app import FmnistApp
+from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, write_result
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from synthetic import wait_for
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.presets import load_preset
 from fmnist_tui.tui.calibration import Calibration, CalibrationCancelled, CalibrationError, Measurement, updated
+from tests.tui.synthetic import wait_for
 
 RESULT = {
     "images_per_second": 9870.0,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from synthetic import RunMaker, stamp
 
 from fmnist_tui.runs import store
 from fmnist_tui.runs.records import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui.format import ASCII, UNICODE
+from tests.tui.synthetic import RunMaker, stamp
 
 
 @pytest.mark.parametrize("width", range(1, 260))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import synthetic_runs as made
 
 from fmnist_tui.analysis import compare
 from fmnist_tui.runs.records import EventRecord, State, TrainRecord
@@ -14,6 +13,7 @@ from fmnist_tui.tui.compare_text import difference_parts, paired_parts, standing
 from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.widgets.chart_draw import compose
 from fmnist_tui.tui.widgets.chart_view import TimeView
+from tests.tui import synthetic_runs as made
 
 
 def line(second: int, step: int) -> TrainRecord:

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import synthetic_runs as made
-from synthetic import drawn, until, until_drawn
 from textual.pilot import Pilot
 
 from fmnist_tui.analysis import compare
@@ -24,6 +22,8 @@ from fmnist_tui.tui.screens import runs as runs_screen
 from fmnist_tui.tui.screens.compare import CompareScreen
 from fmnist_tui.tui.screens.run import RunScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
+from tests.tui import synthetic_runs as made
+from tests.tui.synthetic import drawn, until, until_drawn
 
 A, B, C = (f"20261123-1{hour}0000-quick-{tail}" for hour, tail in ((0, "aaaa"), (1, "bbbb"), (2, "cccc")))
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from synthetic import RunMaker, wait_for
 from textual.message import Message
 
 from fmnist_tui import monitor
@@ -26,6 +25,7 @@ from fmnist_tui.tui.feed import Feed, LogAdvanced, SystemFeed
 from fmnist_tui.tui.messages import FeedProblem, RunAdvanced, RunsListed, RunVanished, SystemSampled
 from fmnist_tui.tui.metric_lines import MetricRecord, TrainLines
 from fmnist_tui.tui.reading import LogReader, MetricsReader, RunList, plain
+from tests.tui.synthetic import RunMaker, wait_for
 
 
 @pytest.fixture

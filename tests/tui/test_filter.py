@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import RunMaker
 
 from fmnist_tui.runs import store
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.filter import parse_filter
+from tests.tui.synthetic import RunMaker
 
 
 @pytest.fixture

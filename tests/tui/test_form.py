@@ -7,11 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from synthetic import drawn
 from textual.app import App, ComposeResult
 from textual.geometry import Offset
 from textual.pilot import Pilot
-from typing_helpers import until
 
 from fmnist_tui.config import MODEL_KINDS
 from fmnist_tui.fields import fields_of, with_changes
@@ -20,6 +18,8 @@ from fmnist_tui.tui.draft import Draft
 from fmnist_tui.tui.widgets.choice_row import ChoiceMenu, ChoiceRow
 from fmnist_tui.tui.widgets.field_row import INPUT_WIDTH, LABEL_WIDTH, TextRow, ToggleRow
 from fmnist_tui.tui.widgets.form import ConfigForm, help_of
+from tests.tui.synthetic import drawn
+from tests.tui.typing_helpers import until
 
 
 class Host(App[None]):

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from synthetic import NOW, RunMaker, stamp
 
 from fmnist_tui.runs import store
 from fmnist_tui.runs.records import State
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.terminal import key_name, to_ascii
+from tests.tui.synthetic import NOW, RunMaker, stamp
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import RunMaker, drawn, until, until_drawn
 from textual.pilot import Pilot
 
 from fmnist_tui.config import CLASSES, DataConfig
@@ -21,6 +20,7 @@ from fmnist_tui.tui.screens.runs import RunsScreen
 from fmnist_tui.tui.widgets.image_grid import ImageGrid
 from fmnist_tui.tui.widgets.matrix import LABEL, NARROW, MatrixView
 from tests.predictions_maker import Evaluated, evaluate, write_evaluations
+from tests.tui.synthetic import RunMaker, drawn, until, until_drawn
 
 SAMPLE = load_sample()
 LABELS, IMAGES = SAMPLE.test_labels, SAMPLE.test_images

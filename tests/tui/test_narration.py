@@ -6,13 +6,13 @@ import math
 from datetime import datetime, timedelta
 
 import pytest
-from synthetic_runs import NOW, Plan, make_run, preset, records
 
 from fmnist_tui.runs.records import EvalRecord, EventRecord, State, TrainRecord
 from fmnist_tui.tui import narration
 from fmnist_tui.tui.narration import Ghost, Surroundings
 from fmnist_tui.tui.outcome import outcome
 from fmnist_tui.tui.run_data import RunData
+from tests.tui.synthetic_runs import NOW, Plan, make_run, preset, records
 
 AROUND = Surroundings(per_epoch=100, epochs=200)
 

@@ -10,11 +10,9 @@ from typing import Any
 
 import psutil
 import pytest
-from synthetic import RunMaker, drawn, write_result
 from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
-from typing_helpers import send, until, until_drawn
 
 from fmnist_tui import paths
 from fmnist_tui.config import MODEL_KINDS, RunConfig
@@ -35,6 +33,8 @@ from fmnist_tui.tui.widgets.outlook_panel import OutlookPanel
 from fmnist_tui.tui.widgets.panes import Panes
 from fmnist_tui.tui.widgets.preset_list import PresetList
 from fmnist_tui.tui.widgets.start_bar import StartBar
+from tests.tui.synthetic import RunMaker, drawn, write_result
+from tests.tui.typing_helpers import send, until, until_drawn
 
 
 @pytest.fixture(autouse=True)

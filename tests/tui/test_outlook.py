@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from synthetic import RunMaker, write_result
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.fields import fields_of, with_changes
@@ -32,6 +31,7 @@ from fmnist_tui.tui.outlook import (
     plan,
     speed_key,
 )
+from tests.tui.synthetic import RunMaker, write_result
 
 
 def changed(preset: str = "wrn", **changes: Any) -> RunConfig:

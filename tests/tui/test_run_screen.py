@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from synthetic_runs import RUN_ID, Plan, ghost, make_run, preset, records
 from textual.app import App
 from textual.binding import Binding
 from textual.geometry import Offset
@@ -28,6 +27,7 @@ from fmnist_tui.tui.widgets.chart import Chart
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.run_panels import TextPanel
 from fmnist_tui.tui.widgets.run_panes import pages_of
+from tests.tui.synthetic_runs import RUN_ID, Plan, ghost, make_run, preset, records
 
 SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 60)
 

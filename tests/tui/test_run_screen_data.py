@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from synthetic_runs import NOW, RUN_ID, Plan, ghost, make_run, preset, records
 
 from fmnist_tui.runs.records import EvalRecord, EventRecord, GpuSample, HostSample, State, SystemRecord, TrainRecord
 from fmnist_tui.tui.eta import Remaining, evaluations_left, remaining
@@ -20,6 +19,7 @@ from fmnist_tui.tui.narration import Note
 from fmnist_tui.tui.run_data import RunData, epoch_of, epoch_steps
 from fmnist_tui.tui.widgets.run_header import Standing, header_lines
 from fmnist_tui.tui.widgets.run_panels import narration_rows
+from tests.tui.synthetic_runs import NOW, RUN_ID, Plan, ghost, make_run, preset, records
 
 
 def data_of(lines, device="cuda:0"):

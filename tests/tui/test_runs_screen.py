@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import RunMaker, drawn, stamp, until, until_drawn
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -17,6 +16,7 @@ from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.messages import OpenRun, RunActionRequested
 from fmnist_tui.tui.screens.runs import RunsScreen
 from fmnist_tui.tui.widgets.runs_table import RunsTable
+from tests.tui.synthetic import RunMaker, drawn, stamp, until, until_drawn
 
 
 class Listening(FmnistApp):

@@ -6,68 +6,20 @@ are skipped. Take them anew with `pytest tests/tui/test_snapshots_core.py --snap
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
-import time
-from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import NOW, RunMaker, until_drawn
-from synthetic_runs import RUN_ID, Plan, ghost, make_run
 from textual.pilot import Pilot
 
-from fmnist_tui.runs.records import GpuSample, HostSample, SystemRecord
-from fmnist_tui.tui.app import FmnistApp
-from fmnist_tui.tui.feed import SystemFeed
-from fmnist_tui.tui.messages import OpenRun, SystemSampled
+from fmnist_tui.tui.messages import OpenRun
+from tests.tui.snapshot_app import StillApp, pytestmark, still_app  # noqa: F401 - when they hold, and a fixture
+from tests.tui.synthetic import NOW, until_drawn
+from tests.tui.synthetic_runs import RUN_ID, Plan, ghost, make_run
 
-TAKEN_WITH = "8.2.8"
 pytest.importorskip("pytest_textual_snapshot")
-pytestmark = pytest.mark.skipif(
-    importlib.metadata.version("textual") != TAKEN_WITH, reason=f"the snapshots were taken with Textual {TAKEN_WITH}"
-)
-
-GPU = GpuSample(
-    index=0,
-    name="NVIDIA H200",
-    utilization=87,
-    memory_used=31 << 30,
-    memory_total=140 << 30,
-    power=512,
-    power_limit=700,
-    temperature=61,
-    sm_clock=1980,
-    memory_clock=2619,
-    pids=[1],
-)
-HOST = HostSample(cpu_percent=12, load=3.25, cores=16, ram_used=9 << 30, ram_total=128 << 30, disk_free=53 << 30)
-
-
-class StillApp(FmnistApp):
-    """The app at a fixed moment."""
-
-    def now(self) -> datetime:
-        return NOW
-
-
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-
-
-@pytest.fixture
-def app(sleeper: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[StillApp]:
-    """A run in every state, one sample of the machine, UTC; the directory's name is drawn, so it is relative."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    monkeypatch.setattr(
-        SystemFeed, "run", lambda feed: feed._post(SystemSampled(SystemRecord(gpus=[GPU], host=HOST), ""))
-    )
-    RunMaker(Path("runs"), sleeper, NOW).gallery()
-    yield StillApp(Path("runs"), None)
-    monkeypatch.undo()
-    time.tzset()
 
 
 @SIZES

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from synthetic import RunMaker, until_drawn
-from test_snapshots_core import StillApp, app, pytestmark  # noqa: F401 - the fixture and when it holds
 from textual.pilot import Pilot
 
 from fmnist_tui.config import DataConfig
 from fmnist_tui.data.source import load_sample
 from fmnist_tui.runs.records import State
 from tests.predictions_maker import evaluate, write_evaluations
+from tests.tui.snapshot_app import StillApp, pytestmark, still_app  # noqa: F401 - when they hold, and a fixture
+from tests.tui.synthetic import RunMaker, until_drawn
 
 
 @pytest.mark.parametrize(
@@ -20,9 +20,7 @@ from tests.predictions_maker import evaluate, write_evaluations
     [((80, 24), ()), ((80, 24), ("enter",)), ((120, 40), ())],
     ids=["80x24", "80x24-images", "120x40"],
 )
-def test_mistakes(
-    snap_compare: Any, app: StillApp, sleeper: int, size: tuple[int, int], keys: tuple[str, ...]  # noqa: F811
-) -> None:  # fmt: skip
+def test_mistakes(snap_compare: Any, app: StillApp, sleeper: int, size: tuple[int, int], keys: tuple[str, ...]) -> None:
     run = RunMaker(app.runs_dir, sleeper).make(
         "quick", State.FINISHED, run_id="20261123-150000-quick-m2st", epoch=6, epochs=6, ago=1.0,
         changes={"data": DataConfig(source="sample", split="standard")},

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from synthetic import drawn
 from textual.app import App
 from textual.events import Key
 from textual.pilot import Pilot
+
+from tests.tui.synthetic import drawn
 
 BOUND_SECONDS = 30.0
 _NAMES = {".": "full_stop", ",": "comma", " ": "space", "-": "minus"}

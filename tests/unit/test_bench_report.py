@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from bench_records import bench_record, comparison, scaling_point
 
 from fmnist_tui.report import markdown
 from fmnist_tui.report.bench import BenchFileError, BenchRecord, LowResolution, Ratio, Round, Scaling, read_records
@@ -19,6 +18,7 @@ from fmnist_tui.report.bench_tables import (
     scaling_table,
     speed_table,
 )
+from tests.unit.bench_records import bench_record, comparison, scaling_point
 
 ROOT = Path(__file__).parents[2]
 

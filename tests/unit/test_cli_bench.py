@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from bench_records import bench_record, comparison
 
 from fmnist_tui.cli import main
 from fmnist_tui.console import bench_child
 from fmnist_tui.console.bench_child import MeasuringFailed, measured
 from fmnist_tui.presets import load_preset
+from tests.unit.bench_records import bench_record, comparison
 
 SAMPLE = ("--data", "sample", "--device", "cpu")
 

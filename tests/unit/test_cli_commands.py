@@ -12,69 +12,15 @@ from rich.console import Console
 
 from fmnist_tui import paths
 from fmnist_tui.cli import main
-from fmnist_tui.config import RunConfig, parse_config
+from fmnist_tui.config import parse_config
 from fmnist_tui.console import stop as stopping
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.tables import runs_table
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset, to_toml
 from fmnist_tui.runs import process, store
-from fmnist_tui.runs.files import replace_bytes
-from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import Provenance, Result, State, Status, utc_now
-
-
-def make_run(runs_dir: Path, config: RunConfig | None = None, **values: Any) -> RunDirectory:
-    """A run whose status says what `values` say."""
-    run = store.create_run(runs_dir, config or load_preset("quick"), device="cpu")
-    current = Status.model_validate_json(run.status.read_bytes())
-    replace_bytes(run.status, current.model_copy(update=values).to_json().encode())
-    return run
-
-
-def finished_run(runs_dir: Path) -> RunDirectory:
-    """A run of 'quick' with one changed field that has finished."""
-    config = with_changes(load_preset("quick"), {"optimizer.lr": 0.05})
-    values = {"test_accuracy": 84.25, "best_accuracy": 84.5, "best_epoch": 7, "epoch": 8, "step": 376, "steps": 376}
-    run = make_run(runs_dir, config, state=State.FINISHED, exit_code=0, **values)
-    result = Result(
-        id=run.id,
-        name="quick",
-        preset="quick",
-        model="wide_resnet",
-        parameters=303_418,
-        seed=40_000,
-        data_source="sample",
-        split="standard",
-        train_images=6000,
-        test_images=2000,
-        epochs=8,
-        steps=376,
-        complete=True,
-        test_accuracy=84.25,
-        test_loss=0.45,
-        best_accuracy=84.5,
-        best_epoch=7,
-        train_accuracy=88.0,
-        train_seconds=50.0,
-        eval_seconds=5.0,
-        total_seconds=57.0,
-        images_per_second=960.0,
-        device="cpu",
-        device_name="a processor",
-        precision="fp32",
-        memory_format="contiguous",
-        compile="off",
-        deterministic=False,
-        micro_batch=128,
-        peak_memory_bytes=400_000_000,
-        starts=1,
-        started=utc_now(),
-        finished=utc_now(),
-        provenance=Provenance(fmnist_tui="0.1.0", python="3.11.7", torch="2.14.1", platform="Linux"),
-    )
-    run.result.write_text(result.to_json())
-    return run
+from fmnist_tui.runs.records import State, utc_now
+from tests.unit.cli_runs import finished_run, make_run
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:

@@ -4,60 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from fmnist_tui.analysis import compare
 from fmnist_tui.cli import main
-from fmnist_tui.data.source import load_sample
-from fmnist_tui.fields import with_changes
-from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import store
-from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, State, Status
-
-TRUTH = load_sample().test_labels
-
-
-def make_run(
-    runs_dir: Path,
-    accuracies: list[float],
-    wrong: slice | None = slice(0, 200),
-    state: State = State.FINISHED,
-    **changes: Any,
-) -> RunDirectory:
-    """A run of `quick` with an evaluation an epoch, whose predictions have the images of `wrong` wrong."""
-    config = with_changes(load_preset("quick"), {key.replace("__", "."): v for key, v in changes.items()})
-    run = store.create_run(runs_dir, config, device="cpu")
-    status = Status.model_validate_json(run.status.read_bytes())
-    done = {"state": state, "epoch": len(accuracies), "epochs": 8}
-    replace_bytes(run.status, status.model_copy(update=done).to_json().encode())
-    run.metrics.write_text(
-        "".join(
-            EvalRecord(
-                epoch=epoch, step=47 * epoch, test_loss=0.5, test_accuracy=value, train_loss=0.4, train_accuracy=80.0,
-                seconds=1.0,
-            ).to_json() + "\n"
-            for epoch, value in enumerate(accuracies, 1)
-        )
-    )  # fmt: skip
-    if wrong is not None:
-        write_predictions(run, len(accuracies), wrong)
-    return run
-
-
-def write_predictions(run: RunDirectory, epoch: int, wrong: slice, images: int = len(TRUTH)) -> None:
-    """predictions.npz as a trainer writes it: right but for `wrong`, with a confidence of 0.9."""
-    classes = TRUTH[:images].copy()
-    classes[wrong] = (classes[wrong] + 1) % 10
-    probabilities = np.full((images, 10), 0.1 / 9, np.float16)
-    probabilities[np.arange(images), classes] = 0.9
-    arrays = {f"{which}_{key}": value for which in ("last", "best") for key, value in
-              {"classes": classes, "probabilities": probabilities, "epoch": np.asarray(epoch)}.items()}  # fmt: skip
-    np.savez(run.predictions, **arrays)
+from fmnist_tui.runs.records import State
+from tests.unit.compared_runs import make_run, write_predictions
 
 
 def loaded(*runs: RunDirectory) -> list[store.Run]:

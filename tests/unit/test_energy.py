@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pynvml
 import pytest
-from test_monitor import FakeDriver
-from test_report import finish, preset
 
 from fmnist_tui.monitor.energy import EnergyMeter
 from fmnist_tui.report import collect, render, words
+from tests.unit.fake_driver import FakeDriver
+from tests.unit.report_runs import finish, preset
 
 
 class Counting(FakeDriver):

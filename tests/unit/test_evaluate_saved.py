@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_compare import TRUTH, make_run, write_predictions
 
 from fmnist_tui.analysis import scores
 from fmnist_tui.cli import main
 from fmnist_tui.config import CLASSES
 from fmnist_tui.runs.layout import RunDirectory
+from tests.unit.compared_runs import TRUTH, make_run, write_predictions
 
 
 def objects(text: str) -> list[dict]:

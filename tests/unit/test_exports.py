@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli_commands import make_run
 
 from fmnist_tui.cli import main
 from fmnist_tui.console import exporting, torch_process
@@ -27,6 +26,7 @@ from fmnist_tui.runs.records import (
     SystemRecord,
     TrainRecord,
 )
+from tests.unit.cli_runs import make_run
 
 TIMES = [f"2026-11-23T14:25:{second:02d}.500Z" for second in range(6)]
 

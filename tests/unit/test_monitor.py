@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pynvml
@@ -13,103 +12,7 @@ import pytest
 
 from fmnist_tui.monitor import RETRY_SECONDS, Monitor, gpu_count, list_gpus
 from fmnist_tui.runs.records import SystemRecord, parse_metric
-
-QUESTIONS = {
-    "nvmlDeviceGetName": ["name"],
-    "nvmlDeviceGetUUID": ["uuid"],
-    "nvmlDeviceGetUtilizationRates": ["utilization"],
-    "nvmlDeviceGetMemoryInfo": ["memory_used", "memory_total"],
-    "nvmlDeviceGetPowerUsage": ["power"],
-    "nvmlDeviceGetEnforcedPowerLimit": ["power_limit"],
-    "nvmlDeviceGetTemperature": ["temperature"],
-    "nvmlDeviceGetClockInfo": ["sm_clock", "memory_clock"],
-    "nvmlDeviceGetTotalEnergyConsumption": ["energy"],
-    "nvmlDeviceGetComputeRunningProcesses": ["pids"],
-    "nvmlDeviceGetGraphicsRunningProcesses": ["pids"],
-}
-"""NVML's functions and the fields of GpuSample each of them fills."""
-
-
-class FakeDriver:
-    """NVIDIA's driver with GPUs of our making; `errors` maps (function, index or None for all) to an error code."""
-
-    def __init__(self, gpus: int) -> None:
-        self.gpus = gpus
-        self.errors: dict[tuple[str, int | None], int] = {}
-        self.connected = 0
-        self.inits = 0
-
-    def install(self, monkeypatch: pytest.MonkeyPatch) -> "FakeDriver":
-        for name in (*QUESTIONS, "nvmlInit", "nvmlShutdown", "nvmlDeviceGetCount", "nvmlDeviceGetHandleByIndex"):
-            monkeypatch.setattr(pynvml, name, self._function(name))
-        monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", self._mig_instance)
-        monkeypatch.setattr(pynvml, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", lambda handle: handle)
-        monkeypatch.setattr(pynvml, "nvmlDeviceGetIndex", lambda handle: handle)
-        return self
-
-    def _function(self, name):
-        def answer(*arguments, **named):
-            if name == "nvmlInit":
-                self.inits += 1
-            for index in (None, arguments[0] if arguments else None):
-                if (name, index) in self.errors:
-                    raise pynvml.NVMLError(self.errors[name, index])
-            return getattr(self, "_" + name)(*arguments, **named)
-
-        return answer
-
-    def _mig_instance(self, uuid):
-        if uuid != "MIG-on-1":
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
-        return 1
-
-    def _nvmlInit(self):
-        self.connected += 1
-
-    def _nvmlShutdown(self):
-        self.connected -= 1
-
-    def _nvmlDeviceGetCount(self):
-        return self.gpus
-
-    def _nvmlDeviceGetHandleByIndex(self, index):
-        return index
-
-    def _nvmlDeviceGetName(self, gpu):
-        return f"Fake GPU {gpu}"
-
-    def _nvmlDeviceGetUUID(self, gpu):
-        return f"GPU-{gpu}a{gpu}b"
-
-    def _nvmlDeviceGetUtilizationRates(self, gpu):
-        return SimpleNamespace(gpu=87 - gpu, memory=5)
-
-    def _nvmlDeviceGetMemoryInfo(self, gpu, version):
-        assert version == pynvml.nvmlMemory_v2  # version 1 counts the driver's own reserve as used
-        return SimpleNamespace(used=31 * 2**30, total=139 * 2**30)
-
-    def _nvmlDeviceGetPowerUsage(self, gpu):
-        return 512_250
-
-    def _nvmlDeviceGetEnforcedPowerLimit(self, gpu):
-        return 700_000
-
-    def _nvmlDeviceGetTemperature(self, gpu, sensor):
-        assert sensor == pynvml.NVML_TEMPERATURE_GPU
-        return 61
-
-    def _nvmlDeviceGetClockInfo(self, gpu, clock):
-        return {pynvml.NVML_CLOCK_SM: 1980, pynvml.NVML_CLOCK_MEM: 3201}[clock]
-
-    def _nvmlDeviceGetTotalEnergyConsumption(self, gpu):
-        return 12_345_678
-
-    def _nvmlDeviceGetComputeRunningProcesses(self, gpu):
-        return [SimpleNamespace(pid=40), SimpleNamespace(pid=20)]
-
-    def _nvmlDeviceGetGraphicsRunningProcesses(self, gpu):
-        return [SimpleNamespace(pid=20), SimpleNamespace(pid=30)]
-
+from tests.unit.fake_driver import QUESTIONS, FakeDriver
 
 WHOLE = {
     "index": 0,

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from test_cli_commands import finished_run, make_run
 
 from fmnist_tui.cli import main
 from fmnist_tui.runs import store
 from fmnist_tui.runs.provenance import described, differences, recorded
 from fmnist_tui.runs.records import EventRecord, Provenance, State
+from tests.unit.cli_runs import finished_run, make_run
 
 MADE = Provenance(
     fmnist_tui="0.1.0",

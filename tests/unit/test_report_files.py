@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock, Timeout
-from test_report import finish, only_row, preset, read_markdown
 
 from fmnist_tui import report
 from fmnist_tui.report import FORMATS, render, write_benchmarks
@@ -21,6 +20,7 @@ from fmnist_tui.report.export import csv_columns
 from fmnist_tui.runs.layout import BENCHMARKS
 from fmnist_tui.runs.records import Provenance, Result
 from fmnist_tui.runs.store import list_runs
+from tests.unit.report_runs import finish, only_row, preset, read_markdown
 
 
 def read_csv(text: str) -> list[dict[str, str]]:
@@ -118,8 +118,8 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_report import finish, preset
 from fmnist_tui.report import write_benchmarks
+from tests.unit.report_runs import finish, preset
 
 runs_dir, name = Path(sys.argv[2]), sys.argv[3]
 for number in range(int(sys.argv[4])):
@@ -132,9 +132,9 @@ for number in range(int(sys.argv[4])):
 
 def test_processes_that_end_runs_at_once_lose_none(runs_dir):
     count, names = 10, ("left", "right", "middle")
-    here = str(Path(__file__).parent)
+    root = str(Path(__file__).parents[2])
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, here, str(runs_dir), name, str(count)], stderr=subprocess.PIPE)
+        subprocess.Popen([sys.executable, "-c", WRITER, root, str(runs_dir), name, str(count)], stderr=subprocess.PIPE)
         for name in names
     ]
     shown: set[str] = set()

@@ -9,12 +9,12 @@ import statistics
 from pathlib import Path
 
 import pytest
-from test_report import finish, preset, read_markdown
 
 from fmnist_tui.cli import main
 from fmnist_tui.report import collect, render
 from fmnist_tui.report.rows import GROUPINGS
 from fmnist_tui.tui import standings
+from tests.unit.report_runs import finish, preset, read_markdown
 
 CUSTOM = "Full data, custom split"
 

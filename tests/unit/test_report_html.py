@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_cli_commands import finished_run, make_run
 
 from fmnist_tui.analysis.axis import Linear, Log
 from fmnist_tui.analysis.predictions import load_test_set
@@ -28,6 +27,7 @@ from fmnist_tui.report.curves import COLUMNS, Level, Line, chart
 from fmnist_tui.report.run_page import png
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EvalRecord, Record, State, TrainRecord
+from tests.unit.cli_runs import finished_run, make_run
 
 TEST = load_test_set(DataConfig(source="sample", split="standard"))
 VOID = {"meta", "img", "br"}

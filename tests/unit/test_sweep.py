@@ -16,7 +16,7 @@ from fmnist_tui.report import render
 from fmnist_tui.report.sweeps import group_text
 from fmnist_tui.runs import store
 from fmnist_tui.tui.filter import parse_filter
-from tests.unit.test_report import finish
+from tests.unit.report_runs import finish
 
 
 @pytest.fixture
