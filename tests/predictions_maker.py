@@ -55,6 +55,12 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
+def save_twice(path: Path, classes: np.ndarray, probabilities: np.ndarray, epoch: int) -> None:
+    """Predictions whose best evaluation is the last one."""
+    arrays = [("classes", classes), ("probabilities", probabilities), ("epoch", np.asarray(epoch))]
+    save_arrays(path, {f"{which}_{key}": array for which in ("last", "best") for key, array in arrays})
+
+
 def write_evaluations(run: RunDirectory, labels: np.ndarray, found: list[Evaluated], history: bool = True) -> None:
     """Write predictions.npz, and confusions.jsonl with an evaluation an epoch."""
     accuracies = [float((one.classes == labels).mean()) for one in found]

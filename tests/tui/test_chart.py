@@ -57,7 +57,7 @@ def composed_rows(app, size):
     return [cells.row_text(row) for row in range(cells.height)]
 
 
-async def test_the_strips_are_the_composed_cells_also_after_resizes():
+async def test_the_strips_are_the_composed_cells_also_after_resizes() -> None:
     app = ChartApp()
     async with app.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
@@ -69,7 +69,7 @@ async def test_the_strips_are_the_composed_cells_also_after_resizes():
             assert screen_rows(app) == composed_rows(app, size)
 
 
-async def test_new_data_redraws_only_rows_that_changed(monkeypatch):
+async def test_new_data_redraws_only_rows_that_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     app = ChartApp()
     async with app.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
@@ -83,7 +83,7 @@ async def test_new_data_redraws_only_rows_that_changed(monkeypatch):
         assert screen_rows(app) == composed_rows(app, (80, 20))
 
 
-async def test_the_same_picture_is_not_composed_again(monkeypatch):
+async def test_the_same_picture_is_not_composed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     app = ChartApp()
     async with app.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
@@ -96,7 +96,7 @@ async def test_the_same_picture_is_not_composed_again(monkeypatch):
         assert calls == [1]
 
 
-async def test_another_theme_gives_other_colours():
+async def test_another_theme_gives_other_colours() -> None:
     app = ChartApp()
     async with app.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
@@ -108,7 +108,7 @@ async def test_another_theme_gives_other_colours():
         assert screen_rows(app) == composed_rows(app, (80, 20))
 
 
-async def test_curves_have_their_own_colours():
+async def test_curves_have_their_own_colours() -> None:
     app = ChartApp()
     async with app.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
@@ -117,7 +117,7 @@ async def test_curves_have_their_own_colours():
         assert len(colours) == len(names)
 
 
-async def test_ascii_charts_are_ascii():
+async def test_ascii_charts_are_ascii() -> None:
     app = ChartApp(ascii_only=True)
     async with app.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
@@ -125,7 +125,7 @@ async def test_ascii_charts_are_ascii():
 
 
 @pytest.mark.parametrize(("column", "inside"), [(GUTTER, True), (GUTTER + 35, True), (2, False)])
-async def test_the_mouse_points_at_epochs(column, inside):
+async def test_the_mouse_points_at_epochs(column, inside: bool) -> None:
     app = ChartApp()
     async with app.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
@@ -137,7 +137,7 @@ async def test_the_mouse_points_at_epochs(column, inside):
         assert pointed.width == app.chart.plot_width == 80 - GUTTER - 1
 
 
-async def test_the_wheel_asks_to_zoom_at_its_place():
+async def test_the_wheel_asks_to_zoom_at_its_place() -> None:
     app = ChartApp()
     async with app.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
@@ -149,7 +149,7 @@ async def test_the_wheel_asks_to_zoom_at_its_place():
         assert inward.x == pytest.approx(35.5 / app.chart.plot_width * 100)
 
 
-async def test_dragging_asks_to_pan():
+async def test_dragging_asks_to_pan() -> None:
     app = ChartApp()
     async with app.run_test(size=(80, 20)) as pilot:
         await pilot.pause()

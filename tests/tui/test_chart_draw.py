@@ -73,7 +73,7 @@ def y_tick_rows(cells):
 
 
 @pytest.mark.parametrize("scale", [Linear(), Log()])
-def test_a_curve_is_drawn_where_the_axis_says(scale):
+def test_a_curve_is_drawn_where_the_axis_says(scale) -> None:
     """Constant curves at the ticks' values cover the ticks' rows from edge to edge."""
     content = Content("T", [Curve("c", series_of([0, 100], [0.1, 10.0]), "test")], scale)
     for value, tick_row in y_tick_rows(drawn(content)).items():
@@ -85,7 +85,7 @@ def test_a_curve_is_drawn_where_the_axis_says(scale):
         assert dots_of(plot)[rows[0]].all(), "the line has a dot in every column"
 
 
-def test_a_rising_line_goes_from_corner_to_corner():
+def test_a_rising_line_goes_from_corner_to_corner() -> None:
     content = Content("T", [Curve("c", series_of([0, 100], [0.0, 1.0]), "test")], limits=(0.0, 1.0))
     dots = dots_of(plot_of(drawn(content)))
     rows, columns = dots.shape
@@ -96,13 +96,13 @@ def test_a_rising_line_goes_from_corner_to_corner():
     assert (np.diff([np.flatnonzero(dots[:, column]).min() for column in range(columns)]) <= 0).all()
 
 
-def test_a_step_has_no_gap():
+def test_a_step_has_no_gap() -> None:
     content = Content("T", [Curve("c", series_of([0, 50, 50.01, 100], [0, 0, 1, 1]), "test")], limits=(0.0, 1.0))
     dots = dots_of(plot_of(drawn(content)))
     assert dots.any(axis=1).all(), "every row of the step's rise has a dot"
 
 
-def test_a_point_is_in_its_column():
+def test_a_point_is_in_its_column() -> None:
     content = Content("T", [Curve("c", series_of([25.0], [0.5]), "test")], limits=(0.0, 1.0))
     dots = dots_of(plot_of(drawn(content)))
     (row,), (column,) = np.nonzero(dots)
@@ -110,7 +110,7 @@ def test_a_point_is_in_its_column():
     assert abs(row - (dots.shape[0] - 1) / 2) <= 1
 
 
-def test_a_spike_of_one_step_is_drawn_in_full():
+def test_a_spike_of_one_step_is_drawn_in_full() -> None:
     steps = np.arange(1, 20_001)
     values = np.full(20_000, 0.2)
     high = values.copy()
@@ -126,7 +126,7 @@ def test_a_spike_of_one_step_is_drawn_in_full():
     assert np.diff(np.flatnonzero(dots[:, column])).max() <= 2, "and goes all the way"
 
 
-def test_a_spike_is_not_hidden_by_a_curve_that_crosses_it():
+def test_a_spike_is_not_hidden_by_a_curve_that_crosses_it() -> None:
     low, high = Series(), Series()
     low.extend([0, 50, 100], [0.5, 0.5, 0.5])
     high.extend([0, 49.9, 50, 50.1, 100], [0.1, 0.1, 0.9, 0.1, 0.1])
@@ -137,13 +137,13 @@ def test_a_spike_is_not_hidden_by_a_curve_that_crosses_it():
     assert (both & alone == alone).all()
 
 
-def test_the_first_curve_gives_a_shared_cell_its_colour():
+def test_the_first_curve_gives_a_shared_cell_its_colour() -> None:
     one, other = series_of([0, 100], [0.5, 0.5]), series_of([0, 100], [0.5, 0.5])
     plot = plot_of(drawn(Content("T", [Curve("a", one, "test"), Curve("b", other, "train")], limits=(0.0, 1.0))))
     assert set(plot.styles[plot.chars > 0x2800].tolist()) == {STYLE["test"]}
 
 
-def test_patterns_differ_without_colour():
+def test_patterns_differ_without_colour() -> None:
     shapes = {}
     for pattern in (Pattern.THIN, Pattern.THICK, Pattern.DOTTED, Pattern.DASHED):
         cells = Cells(12, 3)
@@ -154,7 +154,7 @@ def test_patterns_differ_without_colour():
     assert shapes[Pattern.DOTTED] < shapes[Pattern.DASHED] < shapes[Pattern.THIN] < shapes[Pattern.THICK]
 
 
-def test_values_that_are_not_finite_are_marked_where_they_are():
+def test_values_that_are_not_finite_are_marked_where_they_are() -> None:
     values = [0.5, 0.4, math.nan, 0.4, 0.3, math.inf, 0.3]
     series = series_of([10, 20, 30, 40, 50, 60, 70], values)
     cells = drawn(Content("Loss", [Curve("train", series, "train")], Log()))
@@ -168,25 +168,25 @@ def test_values_that_are_not_finite_are_marked_where_they_are():
     assert "┊" in plot.row_text(5)
 
 
-def test_a_run_of_nothing_but_nan_is_marked_and_not_called_empty():
+def test_a_run_of_nothing_but_nan_is_marked_and_not_called_empty() -> None:
     series = series_of([10, 20], [math.nan, math.nan])
     text = text_of(drawn(Content("Loss", [Curve("train", series, "train")], Log(), empty="nothing")))
     assert "×" in text and "nothing" not in text
 
 
-def test_a_loss_of_zero_is_at_the_lower_edge_of_a_log_axis():
+def test_a_loss_of_zero_is_at_the_lower_edge_of_a_log_axis() -> None:
     content = Content("Loss", [Curve("c", series_of([0, 50, 100], [1.0, 0.0, 1.0]), "test")], Log())
     dots = dots_of(plot_of(drawn(content)))
     assert dots[-8:, dots.shape[1] // 2].any()
 
 
-def test_an_empty_chart_says_why():
+def test_an_empty_chart_says_why() -> None:
     background = Curve("best wrn", series_of([0, 100], [0.4, 0.3]), "ghost", Pattern.DOTTED, background=True)
     content = Content("Loss", [Curve("train", Series(), "train"), background], empty="starting: compiling")
     assert "starting: compiling" in text_of(drawn(content))
 
 
-def test_the_x_axis_has_whole_epochs_below_their_columns():
+def test_the_x_axis_has_whole_epochs_below_their_columns() -> None:
     cells = drawn(Content("T", [Curve("c", series_of([0, 100], [0, 1]), "test")]))
     axis, below = cells.row_text(HEIGHT - 2), cells.row_text(HEIGHT - 1)
     assert below.split() == ["0", "20", "40", "60", "80", "epoch", "100"]
@@ -197,7 +197,7 @@ def test_the_x_axis_has_whole_epochs_below_their_columns():
         assert below[column - 1 : column + 1] == str(epoch)
 
 
-def test_levels_points_and_flags_are_where_they_belong():
+def test_levels_points_and_flags_are_where_they_belong() -> None:
     content = Content(
         "Accuracy %",
         [Curve("test", series_of([10, 60], [80.0, 90.0]), "test")],
@@ -217,7 +217,7 @@ def test_levels_points_and_flags_are_where_they_belong():
     assert cells.row_text(HEIGHT - 2)[column : column + 2] == "■↻"
 
 
-def test_a_focused_chart_lets_the_beginning_run_out_of_the_picture():
+def test_a_focused_chart_lets_the_beginning_run_out_of_the_picture() -> None:
     epochs = np.arange(1, 101)
     series = series_of(epochs, 95 - 60 * np.exp(-epochs / 2.0))
     plain, focused = (
@@ -228,7 +228,7 @@ def test_a_focused_chart_lets_the_beginning_run_out_of_the_picture():
     assert dots_of(plot_of(focused))[-1].any(), "the curve comes in from below"
 
 
-def test_the_legend_has_the_newest_values_and_at_a_cursor_those_there():
+def test_the_legend_has_the_newest_values_and_at_a_cursor_those_there() -> None:
     series = series_of([10, 20, 30], [0.3, 0.2, 0.1])
     ghost = series_of([10, 20, 30, 40], [0.5, 0.4, 0.35, 0.31])
     curves = [
@@ -243,12 +243,12 @@ def test_the_legend_has_the_newest_values_and_at_a_cursor_those_there():
     assert "test –" in beyond and "best wrn 0.3100" in beyond
 
 
-def test_the_legend_says_nan_at_a_mark():
+def test_the_legend_says_nan_at_a_mark() -> None:
     series = series_of([10, 20, 30], [0.3, math.nan, 0.1])
     assert "train NaN" in drawn(Content("L", [Curve("train", series, "train")]), view_of(cursor=20.0)).row_text(0)
 
 
-def test_the_cursor_is_a_line_that_leaves_the_curve_alone():
+def test_the_cursor_is_a_line_that_leaves_the_curve_alone() -> None:
     content = Content("T", [Curve("c", series_of([0, 100], [0.5, 0.5]), "test")], limits=(0.0, 1.0))
     without, with_cursor = plot_of(drawn(content)), plot_of(drawn(content, view_of(cursor=50.0)))
     column = int(0.5 * without.width)
@@ -259,7 +259,7 @@ def test_the_cursor_is_a_line_that_leaves_the_curve_alone():
 @pytest.mark.parametrize("size", [(24, 5), (30, 8), (40, 7), (80, 16), (200, 50), (10, 2), (1, 1)])
 @pytest.mark.parametrize("ascii_only", [False, True])
 @pytest.mark.parametrize("scale", [Linear(), Log(), LogError()])
-def test_every_size_is_drawn_within_its_cells(size, ascii_only, scale):
+def test_every_size_is_drawn_within_its_cells(size: tuple[int, int], ascii_only: bool, scale) -> None:
     series = series_of([1, 50, 99], [20.0, 90.0, 95.0])
     content = Content(
         "Accuracy %",
@@ -275,7 +275,7 @@ def test_every_size_is_drawn_within_its_cells(size, ascii_only, scale):
         assert text_of(cells).isascii()
 
 
-def test_ascii_charts_have_the_curve_in_its_cells():
+def test_ascii_charts_have_the_curve_in_its_cells() -> None:
     content = Content("T", [Curve("c", series_of([0, 100], [0.0, 1.0]), "test", glyph="o")], limits=(0.0, 1.0))
     plot = plot_of(drawn(content, ascii_only=True))
     assert plot.row_text(0).rstrip().endswith("o") and plot.row_text(plot.height - 1).startswith("o")
@@ -284,7 +284,7 @@ def test_ascii_charts_have_the_curve_in_its_cells():
 
 
 @pytest.mark.parametrize("scale", [Linear(), Log()])
-def test_ascii_curves_are_drawn_where_the_axis_says(scale):
+def test_ascii_curves_are_drawn_where_the_axis_says(scale) -> None:
     content = Content("T", [Curve("c", series_of([0, 100], [0.1, 10.0]), "test")], scale)
     for value, tick_row in y_tick_rows(drawn(content, ascii_only=True)).items():
         flat = Content("T", [Curve("c", series_of([0, 100], [value, value]), "test", glyph="o")], scale)
@@ -293,7 +293,7 @@ def test_ascii_curves_are_drawn_where_the_axis_says(scale):
         assert [row for row in range(plot.height) if plot.row_text(row) == "o" * plot.width] == [tick_row]
 
 
-def test_200_000_points_are_drawn():
+def test_200_000_points_are_drawn() -> None:
     steps = np.arange(1, 200_001)
     values = 0.2 + 0.1 * np.sin(steps / 3000)
     series = series_of(steps, values, values - 0.05, values + 0.05)

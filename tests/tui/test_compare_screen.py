@@ -22,6 +22,7 @@ from fmnist_tui.tui.screens import runs as runs_screen
 from fmnist_tui.tui.screens.compare import CompareScreen
 from fmnist_tui.tui.screens.run import RunScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
+from tests.predictions_maker import save_twice
 from tests.tui import synthetic_runs as made
 from tests.tui.synthetic import drawn, until, until_drawn
 
@@ -39,9 +40,7 @@ def make(
     classes = truth.copy()
     classes[:wrong] = (classes[:wrong] + 1) % 10
     probabilities = np.eye(10, dtype=np.float16)[classes]
-    arrays = {f"{which}_{key}": value for which in ("last", "best") for key, value in
-              {"classes": classes, "probabilities": probabilities, "epoch": np.asarray(8)}.items()}  # fmt: skip
-    np.savez(run.directory.predictions, **arrays)
+    save_twice(run.directory.predictions, classes, probabilities, 8)
     return run
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,18 +60,18 @@ def around(**values):
 # --- loss not finite
 
 
-def test_a_loss_that_is_not_finite_is_an_error_with_its_step():
+def test_a_loss_that_is_not_finite_is_an_error_with_its_step() -> None:
     note = narration.not_finite(data_of(line(100), line(812, math.nan), line(900)), AROUND)
     assert note is not None and note.level == "error" and note.epoch == 9
     assert note.text == "Loss was not finite (NaN) by step 812, epoch 9."
 
 
-def test_more_of_them_are_counted():
+def test_more_of_them_are_counted() -> None:
     note = narration.not_finite(data_of(line(10, math.inf), line(20, math.nan), line(30, math.nan)), AROUND)
     assert note is not None and note.text.endswith("(inf) by step 10, epoch 1, and 2 times since.")
 
 
-def test_what_the_runs_error_says_is_not_said_twice(tmp_path):
+def test_what_the_runs_error_says_is_not_said_twice(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, Plan(done=8, nan_at=812), State.FAILED, error="loss is NaN at step 812", write=False)
     data = data_of(line(100), line(812, math.nan))
     assert narration.not_finite(data, narration.surroundings(run, None)) is None
@@ -77,7 +79,7 @@ def test_what_the_runs_error_says_is_not_said_twice(tmp_path):
     assert narration.not_finite(data, narration.surroundings(run, None)) is not None
 
 
-def test_a_finite_loss_is_no_news():
+def test_a_finite_loss_is_no_news() -> None:
     assert narration.not_finite(data_of(line(100), line(200)), AROUND) is None
 
 
@@ -88,27 +90,27 @@ def rates(*values):
     return data_of(*(line(50 * (i + 1), lr=value) for i, value in enumerate(values)))
 
 
-def test_a_step_of_the_learning_rate_is_told_with_its_epoch():
+def test_a_step_of_the_learning_rate_is_told_with_its_epoch() -> None:
     note = narration.rate_drop(rates(0.1, 0.1, 0.1, 0.1, 0.02, 0.02), AROUND)
     assert note is not None and note.text == "Learning rate dropped from 0.1 to 0.02 in epoch 3."
 
 
-def test_it_is_told_at_the_first_line_of_the_new_rate():
+def test_it_is_told_at_the_first_line_of_the_new_rate() -> None:
     assert narration.rate_drop(rates(0.1, 0.1, 0.02), AROUND) is not None
 
 
-def test_a_smooth_decay_is_no_step():
+def test_a_smooth_decay_is_no_step() -> None:
     assert rates(*(0.1 * 0.6**i for i in range(20))).rate_steps == []
     assert rates(*(0.05 * (1 + math.cos(math.pi * i / 40)) for i in range(41))).rate_steps == []
 
 
-def test_a_step_is_no_news_for_ever():
+def test_a_step_is_no_news_for_ever() -> None:
     flat = [0.1] * 4 + [0.02] * 60
     assert len(rates(*flat).rate_steps) == 1
     assert narration.rate_drop(rates(*flat), around(epochs=20)) is None
 
 
-def test_steps_are_found_however_the_lines_come():
+def test_steps_are_found_however_the_lines_come() -> None:
     values = [0.1] * 10 + [0.02] * 10 + [0.004] * 10
     lines = [line(50 * (i + 1), lr=value) for i, value in enumerate(values)]
     at_once, one_by_one = RunData(), RunData()
@@ -127,25 +129,25 @@ def speeds(*values):
     return data_of(*(line(10 * (i + 1), speed=value) for i, value in enumerate(values)))
 
 
-def test_a_lasting_fall_of_the_speed_is_a_warning():
+def test_a_lasting_fall_of_the_speed_is_a_warning() -> None:
     note = narration.speed_fell(speeds(*[1000.0] * 60, *[480.0] * 12), AROUND)
     assert note is not None and note.level == "warning"
     assert note.text == "Speed fell by half, from 1,000 to 480 img/s, in epoch 7."
 
 
-def test_it_is_still_told_when_the_slow_stretch_is_long():
+def test_it_is_still_told_when_the_slow_stretch_is_long() -> None:
     note = narration.speed_fell(speeds(*[1000.0] * 60, *[300.0] * 100), AROUND)
     assert note is not None and "to 30 %" in note.text and "in epoch 7" in note.text
 
 
-def test_a_short_dip_warm_up_and_noise_are_not():
+def test_a_short_dip_warm_up_and_noise_are_not() -> None:
     assert narration.speed_fell(speeds(*[1000.0] * 60, 200.0, 200.0), AROUND) is None
     assert narration.speed_fell(speeds(50.0, *[1000.0] * 60), AROUND) is None
     assert narration.speed_fell(speeds(*([1000.0, 850.0] * 40)), AROUND) is None
     assert narration.speed_fell(speeds(*[1000.0] * 10, *[100.0] * 10), AROUND) is None, "too few to tell"
 
 
-def test_a_slower_machine_after_a_resume_is_not_a_fall():
+def test_a_slower_machine_after_a_resume_is_not_a_fall() -> None:
     data = data_of(*(line(10 * (i + 1), speed=1000.0) for i in range(60)))
     data.extend([EventRecord(event="resume", step=600, epoch=6)])
     data.extend([line(600 + 10 * (i + 1), speed=300.0) for i in range(60)])
@@ -158,13 +160,13 @@ def test_a_slower_machine_after_a_resume_is_not_a_fall():
 RISING = [0.5, 0.4, 0.3, 0.25, 0.22, 0.2, 0.2, 0.2, 0.2, 0.21, 0.22, 0.23, 0.24, 0.25, 0.26, 0.27, 0.28]
 
 
-def test_test_loss_rising_while_accuracy_holds():
+def test_test_loss_rising_while_accuracy_holds() -> None:
     note = narration.rising_test_loss(evaluations([90.0] * 17, RISING))
     assert note is not None and note.level == "warning"
     assert note.text == "Test loss has been rising since epoch 8 while accuracy holds."
 
 
-def test_test_loss_rising_and_accuracy_falling():
+def test_test_loss_rising_and_accuracy_falling() -> None:
     note = narration.rising_test_loss(evaluations([90.0] * 10 + [89, 88, 87, 86, 85, 84, 83], RISING))
     assert note is not None and "accuracy is falling" in note.text
 
@@ -179,25 +181,25 @@ def test_test_loss_rising_and_accuracy_falling():
         [*[0.2] * 6, math.nan, *[0.3] * 8],
     ],
 )
-def test_a_falling_noisy_short_or_broken_test_loss_is_not_rising(losses):
+def test_a_falling_noisy_short_or_broken_test_loss_is_not_rising(losses) -> None:
     assert narration.rising_test_loss(evaluations([90.0] * len(losses), losses)) is None
 
 
 # --- accuracy
 
 
-def test_passing_the_reference_is_told_with_its_epoch():
+def test_passing_the_reference_is_told_with_its_epoch() -> None:
     note = narration.passed_reference(evaluations([90, 93.2, 93.3, 93.1, 94]), around(reference=93.2775))
     assert note is not None and note.level == "good"
     assert note.text == "Test accuracy passed the reference (93.28 %) in epoch 3."
 
 
-def test_a_reference_not_passed_or_not_there_is_not():
+def test_a_reference_not_passed_or_not_there_is_not() -> None:
     assert narration.passed_reference(evaluations([90, 93.2]), around(reference=93.2775)) is None
     assert narration.passed_reference(evaluations([90, 99]), AROUND) is None
 
 
-def test_a_new_best_is_told_while_it_is_the_newest():
+def test_a_new_best_is_told_while_it_is_the_newest() -> None:
     note = narration.new_best(evaluations([80, 85, 90, 91, 90, 90.5, 91.25]), AROUND)
     assert note is not None and note.text == "New best test accuracy: 91.25 % in epoch 7 (+0.25)."
     assert narration.new_best(evaluations([80, 85, 90, 91, 90, 91.25, 91.0]), AROUND) is None
@@ -205,7 +207,7 @@ def test_a_new_best_is_told_while_it_is_the_newest():
     assert narration.new_best(evaluations([80, 85, 90, 91, 90, 90.5, 91.25]), around(ended=True)) is None
 
 
-def test_a_plateau_says_when_the_rate_drops_next():
+def test_a_plateau_says_when_the_rate_drops_next() -> None:
     accuracies = [80, 90, 93] + [92.5] * 24
     note = narration.plateau(evaluations(accuracies), around(milestones=(60, 120)))
     assert note is not None
@@ -214,14 +216,14 @@ def test_a_plateau_says_when_the_rate_drops_next():
     )
 
 
-def test_a_small_gain_does_not_end_a_plateau_and_a_real_one_does():
+def test_a_small_gain_does_not_end_a_plateau_and_a_real_one_does() -> None:
     assert narration.plateau(evaluations([80, 90, 93] + [93.02] * 24), AROUND) is not None
     assert narration.plateau(evaluations([80, 90, 93] + [92.5] * 22 + [93.4, 93.1]), AROUND) is None
     assert narration.plateau(evaluations([80, 90, 93] + [92.5] * 10), AROUND) is None
     assert narration.plateau(evaluations([80, 90, 93] + [92.5] * 24), around(ended=True)) is None
 
 
-def test_ahead_of_and_behind_the_ghost_at_the_same_epoch():
+def test_ahead_of_and_behind_the_ghost_at_the_same_epoch() -> None:
     steady = [90, 90.1, 90.2, 90.1, 90.2, 90.3]
     ghost = Ghost("the best wrn run", evaluations([*steady, 99, 99]))
     ahead = narration.against_ghost(evaluations([value + 1 for value in steady]), around(ghost=ghost))
@@ -230,13 +232,13 @@ def test_ahead_of_and_behind_the_ghost_at_the_same_epoch():
     assert behind is not None and behind.text == "1.00 points behind the best wrn run at the same epoch."
 
 
-def test_a_difference_within_the_noise_is_a_tie():
+def test_a_difference_within_the_noise_is_a_tie() -> None:
     noisy = [90, 92, 89.5, 91.5, 90, 92]
     ghost = Ghost("the best wrn run", evaluations(noisy))
     assert narration.against_ghost(evaluations([value + 1 for value in noisy]), around(ghost=ghost)) is None
 
 
-def test_a_tie_or_a_ghost_that_was_shorter_is_not_compared():
+def test_a_tie_or_a_ghost_that_was_shorter_is_not_compared() -> None:
     ghost = Ghost("the best wrn run", evaluations([90.0] * 8))
     assert narration.against_ghost(evaluations([90.1] * 8), around(ghost=ghost)) is None
     assert narration.against_ghost(evaluations([95.0] * 8), around(ghost=ghost)) is not None
@@ -260,7 +262,7 @@ def warned(*events, at=500, **changes):
     return [(note.level, note.text) for note in notes]
 
 
-def test_the_workers_warnings_are_sentences_the_newest_first():
+def test_the_workers_warnings_are_sentences_the_newest_first() -> None:
     said = warned(event("warning", "runs beside x on cpu"), event("start"), FULL, event("warning", "it is slow.", 4))
     assert said == [
         ("warning", "It is slow."),
@@ -269,7 +271,7 @@ def test_the_workers_warnings_are_sentences_the_newest_first():
     ]
 
 
-def test_a_trouble_is_told_until_it_is_over_and_anything_else_while_it_is_news():
+def test_a_trouble_is_told_until_it_is_over_and_anything_else_while_it_is_news() -> None:
     assert warned(event("start"), FULL, WELL) == [("info", "The run's files can be written again.")]
     late = warned(event("start"), event("warning", "it is slow"), FULL, at=6000)
     assert [text[:15] for _, text in late] == ["The run's files"]
@@ -278,13 +280,13 @@ def test_a_trouble_is_told_until_it_is_over_and_anything_else_while_it_is_news()
     assert again == [("warning", "The run's files cannot be written.")]
 
 
-def test_how_long_a_run_takes_is_no_news_once_its_length_was_changed():
+def test_how_long_a_run_takes_is_no_news_once_its_length_was_changed() -> None:
     slow = event("warning", "this run takes about 5 hours", eta_seconds=18000.0)
     assert warned(event("start"), slow, event("edit", stop_at_accuracy=90.0)) != []
     assert warned(event("start"), slow, event("edit", epochs=3)) == []
 
 
-def test_warnings_of_an_earlier_start_and_of_a_run_that_has_ended_are_no_news():
+def test_warnings_of_an_earlier_start_and_of_a_run_that_has_ended_are_no_news() -> None:
     old = event("warning", "old").model_copy(update={"time": "2026-11-23T12:00:00Z"})
     new = event("warning", "runs beside x").model_copy(update={"time": "2026-11-23T12:30:00Z"})
     began = datetime.fromisoformat("2026-11-23T12:29:59Z").timestamp()
@@ -295,7 +297,7 @@ def test_warnings_of_an_earlier_start_and_of_a_run_that_has_ended_are_no_news():
     ]
 
 
-def test_warnings_never_push_away_a_loss_that_is_not_finite():
+def test_warnings_never_push_away_a_loss_that_is_not_finite() -> None:
     many = [event("warning", f"number {n}", n) for n in range(1, 9)]
     notes = narration.narrate(
         data_of(event("start"), line(100, loss=math.nan), *many, line(900)), around(worker_since=0.0)
@@ -307,7 +309,7 @@ def test_warnings_never_push_away_a_loss_that_is_not_finite():
 # --- all together
 
 
-def test_errors_come_first_then_warnings_then_news():
+def test_errors_come_first_then_warnings_then_news() -> None:
     plan = Plan(done=40, slow_from=30, overfit_from=14, nan_at=4600)
     data = RunData()
     data.extend(records(plan))
@@ -319,7 +321,7 @@ def test_errors_come_first_then_warnings_then_news():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_an_ordinary_noisy_run_is_never_warned_about(seed):
+def test_an_ordinary_noisy_run_is_never_warned_about(seed) -> None:
     lines = records(Plan(done=58, seed=seed, lines_every=118))
     for epoch in range(5, 58, 3):
         data = RunData()
@@ -328,7 +330,7 @@ def test_an_ordinary_noisy_run_is_never_warned_about(seed):
         assert not [note for note in notes if note.level in ("error", "warning")]
 
 
-def test_nothing_is_said_of_nothing():
+def test_nothing_is_said_of_nothing() -> None:
     assert narration.narrate(RunData(), AROUND) == []
 
 
@@ -346,7 +348,9 @@ def test_nothing_is_said_of_nothing():
         (State.QUEUED, {}, ["Queued"]),
     ],
 )
-def test_what_became_of_a_run_and_what_to_press(tmp_path, state, changes, words):
+def test_what_became_of_a_run_and_what_to_press(
+    tmp_path: Path, state: State, changes: dict[str, Any], words: list[str]
+) -> None:
     run, _ = make_run(tmp_path, Plan(done=3.0), state, write=False, **changes)
     text = " ".join(note.text for note in outcome(run, NOW + timedelta(minutes=5)))
     for word in words:
@@ -354,7 +358,7 @@ def test_what_became_of_a_run_and_what_to_press(tmp_path, state, changes, words)
     assert "trace" not in text
 
 
-def test_a_finished_run_is_summed_up(tmp_path):
+def test_a_finished_run_is_summed_up(tmp_path: Path) -> None:
     run, _ = make_run(
         tmp_path, Plan(config=preset(training__epochs=5), done=5.0, shift=10), State.FINISHED, write=False
     )
@@ -362,6 +366,6 @@ def test_a_finished_run_is_summed_up(tmp_path):
     assert note.level == "good" and note.text.startswith("Finished: ") and "above the reference" in note.text
 
 
-def test_a_run_at_work_has_no_outcome(tmp_path):
+def test_a_run_at_work_has_no_outcome(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, Plan(done=3.0), write=False)
     assert outcome(run, NOW) == []

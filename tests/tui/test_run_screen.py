@@ -33,7 +33,7 @@ SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 60)
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The screen's times are a matter of taste; tests need not wait for them."""
     monkeypatch.setattr(run_screen, "REDRAW_SECONDS", 0.02)
     monkeypatch.setattr(run_screen, "REDRAW_SHARE", 1.0)
@@ -110,7 +110,7 @@ async def show(pilot: Pilot[None], run: Run, lines, runs: list[Run] | None = Non
 
 
 @pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE])
-async def test_a_run_at_work(tmp_path: Path, size):
+async def test_a_run_at_work(tmp_path: Path, size) -> None:
     app = Host()
     async with app.run_test(size=size) as pilot:
         run, lines = make_run(tmp_path, live())
@@ -135,7 +135,7 @@ def _chart_text(app: Host, name) -> str:
     return "\n".join(chart.render_line(row).text for row in range(chart.size.height))
 
 
-async def test_the_curve_grows_and_the_header_follows(tmp_path: Path):
+async def test_the_curve_grows_and_the_header_follows(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         plan = live(done=30.0)
@@ -152,7 +152,7 @@ async def test_the_curve_grows_and_the_header_follows(tmp_path: Path):
         assert app.shown.data.last_step == more[-1].step
 
 
-async def test_a_run_with_nothing_yet(tmp_path: Path):
+async def test_a_run_with_nothing_yet(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, _ = make_run(tmp_path, live(done=0.01), State.STARTING, phase="loading data", epoch=0, step=0)
@@ -162,7 +162,7 @@ async def test_a_run_with_nothing_yet(tmp_path: Path):
         assert "starting on cuda:0, loading data" in text
 
 
-async def test_before_the_feed_has_spoken():
+async def test_before_the_feed_has_spoken() -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
@@ -171,7 +171,7 @@ async def test_before_the_feed_has_spoken():
         assert app.asked == []
 
 
-async def test_a_nan_run_is_marked_and_says_what_to_press(tmp_path: Path):
+async def test_a_nan_run_is_marked_and_says_what_to_press(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         error = "loss is NaN at step 812 (epoch 7); the last good checkpoint is of step 708"
@@ -184,7 +184,7 @@ async def test_a_nan_run_is_marked_and_says_what_to_press(tmp_path: Path):
         assert "r Resume" in text and "s Stop" not in text and " left, " not in text
 
 
-async def test_a_finished_run_opened_later(tmp_path: Path):
+async def test_a_finished_run_opened_later(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=MIDDLE) as pilot:
         plan = live(config=preset(training__epochs=60), done=60.0, resume_at=20)
@@ -197,7 +197,7 @@ async def test_a_finished_run_opened_later(tmp_path: Path):
         assert "best " in _chart_text(app, "accuracy") and "◆" in _chart_text(app, "accuracy")
 
 
-async def test_a_lost_run_says_so(tmp_path: Path):
+async def test_a_lost_run_says_so(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(done=12.0), State.LOST)
@@ -206,7 +206,7 @@ async def test_a_lost_run_says_so(tmp_path: Path):
         assert "Lost: its process is gone" in text and "last heard of today" in text and "r Resume" in text
 
 
-async def test_a_run_deleted_under_the_screen(tmp_path: Path):
+async def test_a_run_deleted_under_the_screen(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(done=12.0))
@@ -219,7 +219,7 @@ async def test_a_run_deleted_under_the_screen(tmp_path: Path):
         assert app.went_back == 1
 
 
-async def test_the_last_points_of_a_long_run_are_drawn_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_the_last_points_of_a_long_run_are_drawn_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not when the next redraw for new data is due, which is never here."""
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
@@ -235,7 +235,7 @@ async def test_the_last_points_of_a_long_run_are_drawn_at_once(tmp_path: Path, m
         assert _chart_text(app, "loss") != before
 
 
-async def test_lines_written_anew_replace_the_old(tmp_path: Path):
+async def test_lines_written_anew_replace_the_old(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(done=12.0))
@@ -244,7 +244,7 @@ async def test_lines_written_anew_replace_the_old(tmp_path: Path):
         assert app.shown.data.last_step == max(r.step for r in lines[:40] if isinstance(r, TrainRecord))
 
 
-async def test_a_damaged_run_is_told(tmp_path: Path):
+async def test_a_damaged_run_is_told(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, _ = make_run(tmp_path, live(done=2.0))
@@ -254,7 +254,7 @@ async def test_a_damaged_run_is_told(tmp_path: Path):
         await until(pilot, lambda: "Config.json is missing." in screen_text(app) and "damaged" in screen_text(app))
 
 
-async def test_a_silent_run_without_new_lines_is_noticed(tmp_path: Path):
+async def test_a_silent_run_without_new_lines_is_noticed(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(done=3.0), heartbeat="2026-01-01T00:00:00.000Z")
@@ -262,7 +262,7 @@ async def test_a_silent_run_without_new_lines_is_noticed(tmp_path: Path):
         assert "no heartbeat for" in screen_text(app) and " left, " not in screen_text(app)
 
 
-async def test_everything_is_ascii_where_the_terminal_is(tmp_path: Path):
+async def test_everything_is_ascii_where_the_terminal_is(tmp_path: Path) -> None:
     app = Host(ascii_only=True)
     async with app.run_test(size=MIDDLE) as pilot:
         run, lines = make_run(tmp_path, live(done=20.0))
@@ -276,7 +276,7 @@ async def test_everything_is_ascii_where_the_terminal_is(tmp_path: Path):
             await pilot.press("v")
 
 
-async def test_no_colours_are_no_crash(tmp_path: Path, monkeypatch):
+async def test_no_colours_are_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     app = Host()
     async with app.run_test(size=LARGE) as pilot:
@@ -289,7 +289,7 @@ async def test_no_colours_are_no_crash(tmp_path: Path, monkeypatch):
 # --- sizes
 
 
-async def test_a_resize_to_40x10_and_back(tmp_path: Path):
+async def test_a_resize_to_40x10_and_back(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(done=20.0))
@@ -310,7 +310,7 @@ async def test_a_resize_to_40x10_and_back(tmp_path: Path):
         await until(pilot, lambda: app.shown.panes.chart("accuracy").display)
 
 
-def test_the_pages_of_each_size():
+def test_the_pages_of_each_size() -> None:
     for size, charts in ((SMALL, 1), (MIDDLE, 2), (LARGE, 4), ((200, 24), 2), ((40, 10), 1)):
         pages, _ = pages_of(*size)
         assert len([name for name in pages[0] if name in CHARTS]) == charts
@@ -318,7 +318,7 @@ def test_the_pages_of_each_size():
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
-async def test_the_keys_fit_on_one_line(tmp_path: Path, width):
+async def test_the_keys_fit_on_one_line(tmp_path: Path, width: int) -> None:
     app = Host()
     async with app.run_test(size=(width, 24)) as pilot:
         run, lines = make_run(tmp_path, live(done=2.0))
@@ -336,7 +336,7 @@ async def test_the_keys_fit_on_one_line(tmp_path: Path, width):
 # --- keys
 
 
-async def test_what_may_be_asked_of_a_run_at_work(tmp_path: Path):
+async def test_what_may_be_asked_of_a_run_at_work(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(done=2.0))
@@ -346,7 +346,7 @@ async def test_what_may_be_asked_of_a_run_at_work(tmp_path: Path):
         assert app.asked == [(RUN_ID, "stop"), (RUN_ID, "edit"), (RUN_ID, "log"), (RUN_ID, "clone")]
 
 
-async def test_what_may_be_asked_of_a_run_that_has_ended(tmp_path: Path):
+async def test_what_may_be_asked_of_a_run_that_has_ended(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(done=2.0), State.STOPPED)
@@ -356,7 +356,7 @@ async def test_what_may_be_asked_of_a_run_that_has_ended(tmp_path: Path):
         assert app.asked == [(RUN_ID, "resume"), (RUN_ID, "log"), (RUN_ID, "delete")]
 
 
-async def test_v_goes_through_every_view(tmp_path: Path):
+async def test_v_goes_through_every_view(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(done=20.0, resume_at=5))
@@ -372,7 +372,7 @@ async def test_v_goes_through_every_view(tmp_path: Path):
         await until(pilot, lambda: "Loss (log)" in screen_text(app))
 
 
-async def test_new_lines_of_the_log_appear(tmp_path: Path):
+async def test_new_lines_of_the_log_appear(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=LARGE) as pilot:
         run, lines = make_run(tmp_path, live(done=2.0))
@@ -383,7 +383,7 @@ async def test_new_lines_of_the_log_appear(tmp_path: Path):
         await until(pilot, lambda: "something new [with brackets]" in screen_text(app))
 
 
-async def test_events_appear_as_they_happen(tmp_path: Path):
+async def test_events_appear_as_they_happen(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=LARGE) as pilot:
         run, lines = make_run(tmp_path, live(done=10.0))
@@ -398,7 +398,7 @@ async def test_events_appear_as_they_happen(tmp_path: Path):
         assert abs(row.index("◊") - 8 - (5 - low) / (high - low) * chart.plot_width) <= 1
 
 
-async def test_y_changes_the_scale(tmp_path: Path):
+async def test_y_changes_the_scale(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=MIDDLE) as pilot:
         run, lines = make_run(tmp_path, live(done=20.0))
@@ -411,7 +411,7 @@ async def test_y_changes_the_scale(tmp_path: Path):
         assert "Loss (log)" in screen_text(app)
 
 
-async def test_smoothing_is_changed_and_told(tmp_path: Path):
+async def test_smoothing_is_changed_and_told(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=MIDDLE) as pilot:
         run, lines = make_run(tmp_path, live(done=20.0))
@@ -427,7 +427,7 @@ async def test_smoothing_is_changed_and_told(tmp_path: Path):
         assert "not smoothed" in _chart_text(app, "loss")
 
 
-async def test_the_cursor_shows_the_values_there_on_every_chart(tmp_path: Path):
+async def test_the_cursor_shows_the_values_there_on_every_chart(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=MIDDLE) as pilot:
         run, lines = make_run(tmp_path, live(done=40.0))
@@ -448,7 +448,7 @@ async def test_the_cursor_shows_the_values_there_on_every_chart(tmp_path: Path):
         assert "┴" not in screen_text(app)
 
 
-async def test_zoom_pan_follow_and_the_way_back(tmp_path: Path):
+async def test_zoom_pan_follow_and_the_way_back(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(done=40.0))
@@ -476,7 +476,7 @@ async def test_zoom_pan_follow_and_the_way_back(tmp_path: Path):
         assert app.went_back == 1
 
 
-async def test_the_mouse_moves_the_cursor_and_zooms(tmp_path: Path):
+async def test_the_mouse_moves_the_cursor_and_zooms(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=MIDDLE) as pilot:
         run, lines = make_run(tmp_path, live(done=40.0))
@@ -496,7 +496,7 @@ async def test_the_mouse_moves_the_cursor_and_zooms(tmp_path: Path):
         assert view.limits == (10, 60)
 
 
-async def test_the_configuration_and_its_difference(tmp_path: Path):
+async def test_the_configuration_and_its_difference(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(config=preset(optimizer__lr=0.05, training__epochs=90), done=2.0))
@@ -510,7 +510,7 @@ async def test_the_configuration_and_its_difference(tmp_path: Path):
         await until(pilot, lambda: app.screen is app.shown)
 
 
-async def test_the_configuration_of_a_preset_unchanged_or_gone(tmp_path: Path):
+async def test_the_configuration_of_a_preset_unchanged_or_gone(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, _ = make_run(tmp_path, live(done=1.0))
@@ -522,7 +522,9 @@ async def test_the_configuration_of_a_preset_unchanged_or_gone(tmp_path: Path):
         await until(pilot, lambda: "The preset my-own it started from is no longer there." in screen_text(app))
 
 
-async def test_under_another_screen_it_takes_data_in_and_does_not_draw(tmp_path: Path, monkeypatch):
+async def test_under_another_screen_it_takes_data_in_and_does_not_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         plan = live(done=30.0)
@@ -544,7 +546,7 @@ async def test_under_another_screen_it_takes_data_in_and_does_not_draw(tmp_path:
 # --- many lines
 
 
-async def test_200_000_lines_arrive_in_parts_and_are_all_there(tmp_path: Path):
+async def test_200_000_lines_arrive_in_parts_and_are_all_there(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(done=10.0), write=False)
@@ -570,7 +572,7 @@ async def test_200_000_lines_arrive_in_parts_and_are_all_there(tmp_path: Path):
         assert any(0x2800 < ord(char) <= 0x28FF for row in top for char in row[20:]), "the spike is drawn"
 
 
-async def test_a_panel_keeps_its_place_when_scrolled_up(tmp_path: Path):
+async def test_a_panel_keeps_its_place_when_scrolled_up(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=LARGE) as pilot:
         run, lines = make_run(tmp_path, live(done=30.0))

@@ -6,6 +6,7 @@ import math
 import statistics
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def plain(lines):
 # --- data
 
 
-def test_the_series_hold_every_line_however_they_come():
+def test_the_series_hold_every_line_however_they_come() -> None:
     lines = records(Plan(done=12.5, resume_at=6))
     whole, parts = data_of(lines), RunData("cuda:0")
     for start in range(0, len(lines), 37):
@@ -57,7 +58,7 @@ def test_the_series_hold_every_line_however_they_come():
     assert [event.record.event for event in whole.events] == ["start", "stop", "resume"]
 
 
-def test_a_run_that_went_back_to_a_checkpoint_forgets_what_it_left():
+def test_a_run_that_went_back_to_a_checkpoint_forgets_what_it_left() -> None:
     lines = records(Plan(done=5.0))
     data = data_of(lines)
     before = data.best
@@ -68,7 +69,7 @@ def test_a_run_that_went_back_to_a_checkpoint_forgets_what_it_left():
     assert (data.test_loss.x <= 300).all() and (data.gpu.x <= 300).all()
 
 
-def test_an_evaluation_written_again_is_there_once():
+def test_an_evaluation_written_again_is_there_once() -> None:
     record = EvalRecord(
         epoch=1, step=118, test_loss=0.5, test_accuracy=80, train_loss=0.5, train_accuracy=80, seconds=1
     )
@@ -76,12 +77,12 @@ def test_an_evaluation_written_again_is_there_once():
     assert [item.test_accuracy for item in data.evaluations] == [81] and data.test_accuracy.values.tolist() == [81]
 
 
-def test_a_resume_told_with_an_old_step_lies_where_the_lines_end():
+def test_a_resume_told_with_an_old_step_lies_where_the_lines_end() -> None:
     data = data_of([line(100), EventRecord(event="resume", step=500, epoch=5)])
     assert data.events[0].step == 100 and data.session.lines == 1
 
 
-def test_gpu_samples_are_those_of_the_device_of_the_run():
+def test_gpu_samples_are_those_of_the_device_of_the_run() -> None:
     gpus = [GpuSample(index=index, name="g", utilization=10.0 * index) for index in range(3)]
     sample = SystemRecord(gpus=gpus, host=HostSample(cpu_percent=7.0))
     assert data_of([sample], "cuda:2").gpu.values.tolist() == [20]
@@ -93,7 +94,7 @@ def test_gpu_samples_are_those_of_the_device_of_the_run():
     assert len(data_of([unknown], "cuda:0").gpu) == 0, "what the driver does not tell is no point and no mark"
 
 
-def test_200_000_lines_are_taken_in():
+def test_200_000_lines_are_taken_in() -> None:
     text = line(12345).to_json().replace("12345", "%d")
     lines = [(text % step).encode() for step in range(1, 200_001)]
     lines[777] = line(778, loss=math.nan).to_json().encode()
@@ -102,7 +103,7 @@ def test_200_000_lines_are_taken_in():
     assert data.last_step == 200_000
 
 
-def test_epochs_of_steps():
+def test_epochs_of_steps() -> None:
     assert [epoch_of(step, 118) for step in (0, 1, 118, 119, 236, 237)] == [1, 1, 1, 2, 2, 3]
     config = preset()
     assert epoch_steps(None, config) == 118 and epoch_steps(None, None) == 1
@@ -111,7 +112,7 @@ def test_epochs_of_steps():
 # --- time left
 
 
-def left_of(tmp_path, plan, now=NOW, state=State.RUNNING, **changes):
+def left_of(tmp_path: Path, plan, now=NOW, state=State.RUNNING, **changes):
     run, lines = make_run(tmp_path, plan, state, write=False, **changes)
     return remaining(run, data_of(lines), now)
 
@@ -122,7 +123,7 @@ def true_seconds(plan):
     return images / plan.speed + (200 - int(plan.done)) * 1.3
 
 
-def test_the_range_holds_what_it_will_take_and_is_narrow(tmp_path):
+def test_the_range_holds_what_it_will_take_and_is_narrow(tmp_path: Path) -> None:
     plan = Plan(done=36.7)
     found = left_of(tmp_path, plan)
     assert found is not None and found.low < found.high
@@ -130,12 +131,12 @@ def test_the_range_holds_what_it_will_take_and_is_narrow(tmp_path):
     assert found.high / found.low < 1.1
 
 
-def test_warm_up_is_left_out(tmp_path):
+def test_warm_up_is_left_out(tmp_path: Path) -> None:
     slow_start = left_of(tmp_path, Plan(done=0.4))
     assert slow_start is not None and slow_start.high < 2 * true_seconds(Plan(done=0.4))
 
 
-def test_evaluations_count(tmp_path):
+def test_evaluations_count(tmp_path: Path) -> None:
     with_them = left_of(tmp_path, Plan(done=36.7))
     config = preset(training__eval_every=200)
     without = left_of(tmp_path, Plan(config=config, done=36.7))
@@ -143,7 +144,7 @@ def test_evaluations_count(tmp_path):
     assert with_them.low - without.low > 100
 
 
-def test_a_fall_of_the_speed_is_felt_at_once(tmp_path):
+def test_a_fall_of_the_speed_is_felt_at_once(tmp_path: Path) -> None:
     before, after, later = (
         left_of(tmp_path, plan)
         for plan in (Plan(done=36.0), Plan(done=37.9, slow_from=36), Plan(done=44.0, slow_from=36))
@@ -153,7 +154,7 @@ def test_a_fall_of_the_speed_is_felt_at_once(tmp_path):
     assert later.low > 1.3 * before.high, "it is slow by now"
 
 
-def test_a_resumed_run_is_measured_anew(tmp_path):
+def test_a_resumed_run_is_measured_anew(tmp_path: Path) -> None:
     plan = Plan(done=36.7, resume_at=30)
     run, lines = make_run(tmp_path, plan, write=False)
     lines = [
@@ -169,18 +170,18 @@ def test_a_resumed_run_is_measured_anew(tmp_path):
 
 
 @pytest.mark.parametrize("state", [State.LOST, State.FINISHED, State.FAILED, State.STOPPED, State.STOPPING])
-def test_a_run_not_at_work_has_no_time_left(tmp_path, state):
+def test_a_run_not_at_work_has_no_time_left(tmp_path: Path, state: State) -> None:
     assert left_of(tmp_path, Plan(done=36.7), state=state) is None
 
 
-def test_the_range_expires_with_the_heartbeat_and_counts_down_before(tmp_path):
+def test_the_range_expires_with_the_heartbeat_and_counts_down_before(tmp_path: Path) -> None:
     now = left_of(tmp_path, Plan(done=36.7))
     later = left_of(tmp_path, Plan(done=36.7), now=NOW + timedelta(seconds=2))
     assert now is not None and later is not None and later.low == pytest.approx(now.low - 2)
     assert left_of(tmp_path, Plan(done=36.7), now=NOW + timedelta(seconds=120)) is None
 
 
-def test_a_step_limit_and_an_edit_of_the_epochs_are_kept_to(tmp_path):
+def test_a_step_limit_and_an_edit_of_the_epochs_are_kept_to(tmp_path: Path) -> None:
     limited = left_of(tmp_path, Plan(config=preset(training__max_steps=4_800), done=36.7))
     assert limited is not None and limited.high < 30
     longer, usual = left_of(tmp_path, Plan(done=36.7), epochs=400), left_of(tmp_path, Plan(done=36.7))
@@ -200,14 +201,14 @@ def test_a_step_limit_and_an_edit_of_the_epochs_are_kept_to(tmp_path):
         (450, 400, 730, 1, 4),
     ],
 )
-def test_evaluations_left(step, evaluated, total, every, expected):
+def test_evaluations_left(step: int, evaluated: int, total: int, every: int, expected: int) -> None:
     assert evaluations_left(step, evaluated, total, 100, every) == expected
 
 
 # --- ghost
 
 
-def test_the_ghost_is_the_best_earlier_finished_run_of_the_preset(tmp_path):
+def test_the_ghost_is_the_best_earlier_finished_run_of_the_preset(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, Plan(done=3.0))
     best, lines = ghost(tmp_path)
     worse = replace(best, result=best.result.model_copy(update={"test_accuracy": 10.0}))
@@ -224,13 +225,13 @@ def test_the_ghost_is_the_best_earlier_finished_run_of_the_preset(tmp_path):
 # --- header
 
 
-def standing_of(tmp_path, plan, state=State.RUNNING, left=None, **changes):
+def standing_of(tmp_path: Path, plan, state=State.RUNNING, left=None, **changes):
     run, lines = make_run(tmp_path, plan, state, write=False, **changes)
     data = data_of(lines)
     return Standing(RUN_ID, run, plan.per_epoch, int(data.last_step), left)
 
 
-def test_the_header_says_who_how_far_how_long_and_how_good(tmp_path):
+def test_the_header_says_who_how_far_how_long_and_how_good(tmp_path: Path) -> None:
     standing = standing_of(tmp_path, Plan(done=36.7), left=Remaining(302.0, 320.0))
     who, overall, pace, measures = plain(header_lines(standing, NOW, 80))
     assert who.startswith(f" ● wrn   {RUN_ID}") and who.endswith("running on cuda:0 ")
@@ -241,7 +242,7 @@ def test_the_header_says_who_how_far_how_long_and_how_good(tmp_path):
     assert "reference 93.28 %" in measures and "lr 0.1" in measures
 
 
-def test_the_bars_are_as_long_as_they_should(tmp_path):
+def test_the_bars_are_as_long_as_they_should(tmp_path: Path) -> None:
     _, overall, _, _ = plain(header_lines(standing_of(tmp_path, Plan(done=100.0)), NOW, 80))
     filled, rest = overall.count("━") + 0.5 * overall.count("╸"), overall.count("─")
     assert abs(filled - rest) <= 1
@@ -249,7 +250,7 @@ def test_the_bars_are_as_long_as_they_should(tmp_path):
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 200])
 @pytest.mark.parametrize("state", list(State))
-def test_no_line_is_wider_than_the_screen(tmp_path, width, state):
+def test_no_line_is_wider_than_the_screen(tmp_path: Path, width: int, state) -> None:
     standing = standing_of(tmp_path, Plan(done=3.4), state, left=Remaining(3000.0, 99_999.0))
     for shown in (standing, replace(standing, deleted=True), replace(standing, run=None)):
         lines = header_lines(shown, NOW, width)
@@ -260,7 +261,7 @@ def test_no_line_is_wider_than_the_screen(tmp_path, width, state):
             assert all(len(text) <= width for text in plain(lines)), plain(lines)
 
 
-def test_the_end_of_a_run_is_told_instead_of_the_time_left(tmp_path):
+def test_the_end_of_a_run_is_told_instead_of_the_time_left(tmp_path: Path) -> None:
     plan = Plan(config=preset(training__epochs=3), done=3.0, resume_at=1)
     pace = plain(header_lines(replace(standing_of(tmp_path, plan, State.FINISHED), starts=2), NOW, 80))[2]
     assert "finished today" in pace and "14m 53s at work" in pace and "2 starts" in pace and "left" not in pace
@@ -268,17 +269,17 @@ def test_the_end_of_a_run_is_told_instead_of_the_time_left(tmp_path):
     assert "last heard of today" in lost and "left" not in lost
 
 
-def test_a_silent_run_is_told(tmp_path):
+def test_a_silent_run_is_told(tmp_path: Path) -> None:
     standing = standing_of(tmp_path, Plan(done=3.0))
     assert "no heartbeat for 40s" in plain(header_lines(standing, NOW + timedelta(seconds=40), 80))[0]
 
 
-def test_the_phase_is_told(tmp_path):
+def test_the_phase_is_told(tmp_path: Path) -> None:
     standing = standing_of(tmp_path, Plan(done=3.0), phase="evaluating")
     assert "running on cuda:0, evaluating" in plain(header_lines(standing, NOW, 80))[0]
 
 
-def test_an_ascii_header_is_ascii(tmp_path):
+def test_an_ascii_header_is_ascii(tmp_path: Path) -> None:
     standing = standing_of(tmp_path, Plan(done=3.4), left=Remaining(302.0, 320.0))
     assert "".join(plain(header_lines(standing, NOW, 80, ASCII))).isascii()
 
@@ -286,7 +287,7 @@ def test_an_ascii_header_is_ascii(tmp_path):
 # --- narration rows
 
 
-def test_notes_are_wrapped_and_what_to_press_is_kept():
+def test_notes_are_wrapped_and_what_to_press_is_kept() -> None:
     error = Note("error", 7, "Failed in epoch 7: " + "a long explanation of what went wrong here " * 8)
     remedy = Note("error", 7, "Press r to resume from the last checkpoint, l for the log, d to delete it.")
     rows = narration_rows([error, remedy, Note("good", 1, "Passed.")], 80, 4)
@@ -295,13 +296,13 @@ def test_notes_are_wrapped_and_what_to_press_is_kept():
     assert narration_rows([error, remedy], 80, 1)[0][2].endswith("…")
 
 
-def test_a_note_that_does_not_fit_after_another_is_left_out():
+def test_a_note_that_does_not_fit_after_another_is_left_out() -> None:
     long = Note("info", 1, "word " * 40)
     assert len(narration_rows([Note("good", 1, "Passed."), long], 80, 2)) == 1
     assert narration_rows([], 80, 2) == []
 
 
-def test_the_spread_of_the_range_is_that_of_the_speeds(tmp_path):
+def test_the_spread_of_the_range_is_that_of_the_speeds(tmp_path: Path) -> None:
     run, lines = make_run(tmp_path, Plan(done=20.0), write=False)
     rng = np.random.default_rng(0)
     wide = [

@@ -14,6 +14,7 @@ from fmnist_tui.runs import store
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EvalRecord, State, Status
+from tests.predictions_maker import save_twice
 
 TRUTH = load_sample().test_labels
 
@@ -51,6 +52,4 @@ def write_predictions(run: RunDirectory, epoch: int, wrong: slice, images: int =
     classes[wrong] = (classes[wrong] + 1) % 10
     probabilities = np.full((images, 10), 0.1 / 9, np.float16)
     probabilities[np.arange(images), classes] = 0.9
-    arrays = {f"{which}_{key}": value for which in ("last", "best") for key, value in
-              {"classes": classes, "probabilities": probabilities, "epoch": np.asarray(epoch)}.items()}  # fmt: skip
-    np.savez(run.predictions, **arrays)
+    save_twice(run.predictions, classes, probabilities, epoch)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any, Self
 
 import pynvml
 import pytest
@@ -32,7 +34,7 @@ class FakeDriver:
         self.connected = 0
         self.inits = 0
 
-    def install(self, monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> Self:
         for name in (*QUESTIONS, "nvmlInit", "nvmlShutdown", "nvmlDeviceGetCount", "nvmlDeviceGetHandleByIndex"):
             monkeypatch.setattr(pynvml, name, self._function(name))
         monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", self._mig_instance)
@@ -40,8 +42,8 @@ class FakeDriver:
         monkeypatch.setattr(pynvml, "nvmlDeviceGetIndex", lambda handle: handle)
         return self
 
-    def _function(self, name):
-        def answer(*arguments, **named):
+    def _function(self, name: str) -> Callable[..., Any]:
+        def answer(*arguments: Any, **named: Any) -> Any:
             if name == "nvmlInit":
                 self.inits += 1
             for index in (None, arguments[0] if arguments else None):
@@ -51,54 +53,54 @@ class FakeDriver:
 
         return answer
 
-    def _mig_instance(self, uuid):
+    def _mig_instance(self, uuid: str) -> int:
         if uuid != "MIG-on-1":
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
         return 1
 
-    def _nvmlInit(self):
+    def _nvmlInit(self) -> None:
         self.connected += 1
 
-    def _nvmlShutdown(self):
+    def _nvmlShutdown(self) -> None:
         self.connected -= 1
 
-    def _nvmlDeviceGetCount(self):
+    def _nvmlDeviceGetCount(self) -> int:
         return self.gpus
 
-    def _nvmlDeviceGetHandleByIndex(self, index):
+    def _nvmlDeviceGetHandleByIndex(self, index: int) -> int:
         return index
 
-    def _nvmlDeviceGetName(self, gpu):
+    def _nvmlDeviceGetName(self, gpu: int) -> str:
         return f"Fake GPU {gpu}"
 
-    def _nvmlDeviceGetUUID(self, gpu):
+    def _nvmlDeviceGetUUID(self, gpu: int) -> str:
         return f"GPU-{gpu}a{gpu}b"
 
-    def _nvmlDeviceGetUtilizationRates(self, gpu):
+    def _nvmlDeviceGetUtilizationRates(self, gpu: int) -> SimpleNamespace:
         return SimpleNamespace(gpu=87 - gpu, memory=5)
 
-    def _nvmlDeviceGetMemoryInfo(self, gpu, version):
+    def _nvmlDeviceGetMemoryInfo(self, gpu: int, version: int) -> SimpleNamespace:
         assert version == pynvml.nvmlMemory_v2  # version 1 counts the driver's own reserve as used
         return SimpleNamespace(used=31 * 2**30, total=139 * 2**30)
 
-    def _nvmlDeviceGetPowerUsage(self, gpu):
+    def _nvmlDeviceGetPowerUsage(self, gpu: int) -> int:
         return 512_250
 
-    def _nvmlDeviceGetEnforcedPowerLimit(self, gpu):
+    def _nvmlDeviceGetEnforcedPowerLimit(self, gpu: int) -> int:
         return 700_000
 
-    def _nvmlDeviceGetTemperature(self, gpu, sensor):
+    def _nvmlDeviceGetTemperature(self, gpu: int, sensor: int) -> int:
         assert sensor == pynvml.NVML_TEMPERATURE_GPU
         return 61
 
-    def _nvmlDeviceGetClockInfo(self, gpu, clock):
+    def _nvmlDeviceGetClockInfo(self, gpu: int, clock: int) -> int:
         return {pynvml.NVML_CLOCK_SM: 1980, pynvml.NVML_CLOCK_MEM: 3201}[clock]
 
-    def _nvmlDeviceGetTotalEnergyConsumption(self, gpu):
+    def _nvmlDeviceGetTotalEnergyConsumption(self, gpu: int) -> int:
         return 12_345_678
 
-    def _nvmlDeviceGetComputeRunningProcesses(self, gpu):
+    def _nvmlDeviceGetComputeRunningProcesses(self, gpu: int) -> list[SimpleNamespace]:
         return [SimpleNamespace(pid=40), SimpleNamespace(pid=20)]
 
-    def _nvmlDeviceGetGraphicsRunningProcesses(self, gpu):
+    def _nvmlDeviceGetGraphicsRunningProcesses(self, gpu: int) -> list[SimpleNamespace]:
         return [SimpleNamespace(pid=20), SimpleNamespace(pid=30)]

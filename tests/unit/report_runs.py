@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from fmnist_tui import fields, presets
 from fmnist_tui.config import RunConfig
@@ -83,8 +84,10 @@ def read_markdown(text: str) -> Tables:
     """The tables of a Markdown text as a reader would see them, by the heading above: a mapping for each row."""
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     tables: Tables = {}
-    heading, cells, header = "", [], []
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    heading = ""
+    cells: list[str] = []
+    header: list[str] = []
+    for token, following in zip(tokens, [*tokens[1:], Token("", "", 0)], strict=True):
         if token.type == "heading_open":
             heading = following.content
         elif token.type == "table_open":
@@ -92,6 +95,7 @@ def read_markdown(text: str) -> Tables:
         elif token.type == "tr_open":
             cells = []
         elif token.type in ("th_open", "td_open"):
+            assert following.children is not None
             assert {child.type for child in following.children} <= {"text", "text_special"}, following.content
             cells.append("".join(child.content for child in following.children))
         elif token.type == "tr_close":

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_tui.analysis.axis import Linear, Log, LogError, epoch_ticks, linear_ticks, nice_ceiling
+from fmnist_tui.analysis.axis import Linear, Log, LogError, Scale, Tick, epoch_ticks, linear_ticks, nice_ceiling
 from fmnist_tui.tui.widgets.chart_view import MIN_SPAN, TimeView
 
 
-def labels(ticks):
+def labels(ticks: list[Tick]) -> list[str]:
     return [tick.label for tick in ticks]
 
 
@@ -27,7 +28,7 @@ def labels(ticks):
         (0, 1e9, 4, ["0", "5e8", "1e9"]),
     ],
 )
-def test_linear_ticks_are_round(low, high, most, expected):
+def test_linear_ticks_are_round(low: float, high: float, most: int, expected: list[str]) -> None:
     assert labels(linear_ticks(low, high, most)) == expected
 
 
@@ -41,22 +42,22 @@ def test_linear_ticks_are_round(low, high, most, expected):
         (0.18, 0.22, 4, ["0.18", "0.20", "0.22"]),
     ],
 )
-def test_log_ticks_are_one_two_five_or_decades(low, high, most, expected):
+def test_log_ticks_are_one_two_five_or_decades(low: float, high: float, most: int, expected: list[str]) -> None:
     assert labels(Log().ticks(low, high, most)) == expected
 
 
-def test_log_ticks_lie_at_their_values():
+def test_log_ticks_lie_at_their_values() -> None:
     for tick in Log().ticks(0.01, 100.0, 12):
         assert float(tick.label) == pytest.approx(tick.value)
 
 
-def test_error_ticks_are_accuracies():
+def test_error_ticks_are_accuracies() -> None:
     assert labels(LogError().ticks(0.0, 99.0, 9)) == ["0", "50", "80", "90", "95", "98", "99"]
     assert labels(LogError().ticks(92.1, 94.2, 5)) == ["92.5", "93.0", "93.5", "94.0"]
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1.0001, 1e6), st.integers(2, 12), st.sampled_from([Linear(), Log()]))
-def test_ticks_are_inside_rising_and_not_too_many(low, factor, most, scale):
+def test_ticks_are_inside_rising_and_not_too_many(low: float, factor: float, most: int, scale: Scale) -> None:
     high = low * factor
     ticks = scale.ticks(low, high, most)
     values = [tick.value for tick in ticks]
@@ -67,15 +68,20 @@ def test_ticks_are_inside_rising_and_not_too_many(low, factor, most, scale):
 
 
 @given(st.floats(1e-4, 99.0), st.floats(0.01, 50))
-def test_limits_hold_what_they_are_made_from(low, span):
-    for scale, high in ((Linear(), low + span), (Log(), low + span), (LogError(), min(99.9, low + span))):
+def test_limits_hold_what_they_are_made_from(low: float, span: float) -> None:
+    highest: list[tuple[Scale, float]] = [
+        (Linear(), low + span),
+        (Log(), low + span),
+        (LogError(), min(99.9, low + span)),
+    ]
+    for scale, high in highest:
         bottom, top = scale.limits(low, high)
         assert bottom <= low and top >= high and top > bottom
         positions = scale.position([bottom, low, high, top])
         assert np.isfinite(positions).all() and (np.diff(positions) >= 0).all()
 
 
-def test_scales_take_values_that_have_no_logarithm():
+def test_scales_take_values_that_have_no_logarithm() -> None:
     assert np.isfinite(Log().position([0.0, -1.0])).all()
     assert np.isfinite(LogError().position([100.0])).all()
     assert Linear((0.0, 100.0)).limits(0.0, 100.0) == (0.0, 100.0)
@@ -91,16 +97,16 @@ def test_scales_take_values_that_have_no_logarithm():
         (36.2, 37.1, 6, ["36.2", "36.4", "36.6", "36.8", "37.0"]),
     ],
 )
-def test_the_time_axis_has_whole_epochs(low, high, most, expected):
+def test_the_time_axis_has_whole_epochs(low: float, high: float, most: int, expected: list[str]) -> None:
     assert labels(epoch_ticks(low, high, most)) == expected
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0.0, 1), (1.2, 2), (3.0, 5), (7.0, 10), (59.0, 100), (100.0, 100)])
-def test_round_numbers_above(value, expected):
+def test_round_numbers_above(value: float, expected: int) -> None:
     assert nice_ceiling(value) == expected
 
 
-def view(total=200.0, latest=37.0, **values):
+def view(total: float = 200.0, latest: float = 37.0, **values: Any) -> TimeView:
     found = TimeView()
     found.total, found.latest = total, latest
     for name, value in values.items():
@@ -108,7 +114,7 @@ def view(total=200.0, latest=37.0, **values):
     return found
 
 
-def test_the_usual_window_goes_a_little_beyond_now_and_never_beyond_the_run():
+def test_the_usual_window_goes_a_little_beyond_now_and_never_beyond_the_run() -> None:
     assert view(latest=0.0).limits == (0, 1)
     assert view(latest=1.4).limits == (0, 5)
     assert view(latest=37).limits == (0, 100)
@@ -117,7 +123,7 @@ def test_the_usual_window_goes_a_little_beyond_now_and_never_beyond_the_run():
     assert view(latest=52.5, ended=True).limits == (0, 52.5)
 
 
-def test_zooming_keeps_the_center_and_ends_at_the_whole():
+def test_zooming_keeps_the_center_and_ends_at_the_whole() -> None:
     shown = view()
     shown.zoom(0.5, 40)
     assert shown.limits == (20, 70) and shown.words == "zoomed"
@@ -130,7 +136,7 @@ def test_zooming_keeps_the_center_and_ends_at_the_whole():
     assert shown.limits[1] - shown.limits[0] == pytest.approx(MIN_SPAN)
 
 
-def test_panning_stops_at_both_ends():
+def test_panning_stops_at_both_ends() -> None:
     shown = view()
     shown.pan(1)
     assert shown.limits == (0, 100), "what is shown as a whole does not move"
@@ -143,7 +149,7 @@ def test_panning_stops_at_both_ends():
     assert shown.limits == pytest.approx((0, 20))
 
 
-def test_following_keeps_the_newest_at_the_right_edge():
+def test_following_keeps_the_newest_at_the_right_edge() -> None:
     shown = view()
     shown.toggle_follow()
     assert shown.limits == (0, 37) and shown.words == "so far"
@@ -155,7 +161,7 @@ def test_following_keeps_the_newest_at_the_right_edge():
     assert shown.limits == (0, 100)
 
 
-def test_the_whole_run_and_back():
+def test_the_whole_run_and_back() -> None:
     shown = view()
     shown.toggle_whole()
     assert shown.limits == (0, 200) and shown.words == "whole run"
@@ -163,7 +169,7 @@ def test_the_whole_run_and_back():
     assert shown.limits == (0, 100)
 
 
-def test_the_cursor_takes_whole_epochs_and_stays_inside():
+def test_the_cursor_takes_whole_epochs_and_stays_inside() -> None:
     shown = view()
     shown.move_cursor(-1, 71)
     assert shown.cursor == 37, "it begins at the newest point"

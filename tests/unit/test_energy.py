@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pynvml
 import pytest
 
@@ -18,7 +20,7 @@ class Counting(FakeDriver):
         super().__init__(len(counters))
         self.counters = list(counters)
 
-    def _nvmlDeviceGetTotalEnergyConsumption(self, gpu):
+    def _nvmlDeviceGetTotalEnergyConsumption(self, gpu: int) -> int:
         return self.counters[gpu]
 
 
@@ -27,7 +29,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Counting:
     return Counting(5_000_000, 9_000_000).install(monkeypatch)
 
 
-def test_the_difference_of_one_gpus_counter(driver):
+def test_the_difference_of_one_gpus_counter(driver: Counting) -> None:
     meter = EnergyMeter(["GPU-1a1b"])
     assert meter.joules() == 0.0
     driver.counters = [6_000_000, 9_012_345]
@@ -36,13 +38,13 @@ def test_the_difference_of_one_gpus_counter(driver):
     assert driver.connected == 0 and meter.joules() is None
 
 
-def test_several_gpus_are_added(driver):
+def test_several_gpus_are_added(driver: Counting) -> None:
     meter = EnergyMeter(["GPU-0a0b", "GPU-1a1b"])
     driver.counters = [5_001_000, 9_002_000]
     assert meter.joules() == pytest.approx(3.0)
 
 
-def test_no_counter_no_number(driver):
+def test_no_counter_no_number(driver: Counting) -> None:
     assert EnergyMeter([]).joules() is None
     assert EnergyMeter(["GPU-1a1b", "MIG-1"]).joules() is None
     driver.errors["nvmlDeviceGetTotalEnergyConsumption", 1] = pynvml.NVML_ERROR_NOT_SUPPORTED
@@ -53,7 +55,7 @@ def test_no_counter_no_number(driver):
 
 
 @pytest.mark.parametrize("code", ["NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_UNINITIALIZED"])
-def test_a_counter_that_goes_away_or_falls_back(driver, code):
+def test_a_counter_that_goes_away_or_falls_back(driver: Counting, code: str) -> None:
     meter = EnergyMeter(["GPU-0a0b"])
     driver.counters[0] = 10  # the driver was loaded anew
     assert meter.joules() is None
@@ -66,11 +68,11 @@ def test_a_counter_that_goes_away_or_falls_back(driver, code):
     [(0.0, "0.00 Wh"), (1260, "0.35 Wh"), (44_640, "12.4 Wh"), (1_116_000, "310 Wh"), (3_598_000, "999 Wh"),
      (4_464_000, "1.24 kWh"), (4.4e8, "122 kWh")],
 )  # fmt: skip
-def test_energy_in_words(joules, text):
+def test_energy_in_words(joules: float, text: str) -> None:
     assert words.energy(joules) == text
 
 
-def test_the_table_has_a_column_where_something_was_counted(runs_dir):
+def test_the_table_has_a_column_where_something_was_counted(runs_dir: Path) -> None:
     finish(runs_dir, preset("wrn"))
     assert "| Energy" not in render(runs_dir)
     finish(runs_dir, preset("wrn", seed=1), energy_joules=3_600_000.0)

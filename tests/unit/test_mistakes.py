@@ -71,7 +71,7 @@ def test_flips(seed: int) -> None:
     before = predictions(seed)
     after = predictions(seed + 1, labels=before.labels)
     found = mistakes.flips(before.classes, after.classes, before.labels)
-    kinds = {"learned": [], "forgotten": [], "changed": []}
+    kinds: dict[str, list[int]] = {"learned": [], "forgotten": [], "changed": []}
     for index, (was, now, true) in enumerate(zip(before.classes, after.classes, before.labels, strict=True)):
         if was != true and now == true:
             kinds["learned"].append(index)

@@ -1,5 +1,7 @@
 """monitor: samples of GPUs (a stand-in for the driver behind the real pynvml) and of the real host."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
@@ -32,16 +34,16 @@ WHOLE = {
 
 
 @pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch):
+def driver(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return FakeDriver(1).install(monkeypatch)
 
 
 @pytest.fixture
-def no_library(monkeypatch: pytest.MonkeyPatch):
+def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without NVIDIA's library, also where the tests run on one that has it."""
 
-    def missing(*_):
+    def missing(*_: object) -> None:
         raise OSError("libnvidia-ml.so.1: cannot open shared object file")
 
     monkeypatch.setattr(pynvml, "nvmlLib", None)
@@ -49,7 +51,7 @@ def no_library(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
-def test_a_gpu_with_units(driver, tmp_path):
+def test_a_gpu_with_units(driver: FakeDriver, tmp_path: Path) -> None:
     with_gpu = Monitor(tmp_path)
     sample = with_gpu.sample()
     assert [gpu.model_dump() for gpu in sample.gpus] == [WHOLE]
@@ -59,7 +61,7 @@ def test_a_gpu_with_units(driver, tmp_path):
 
 @pytest.mark.parametrize("question", QUESTIONS)
 @pytest.mark.parametrize("code", ["NOT_SUPPORTED", "NO_PERMISSION", "UNKNOWN", "FUNCTION_NOT_FOUND"])
-def test_a_refused_field_loses_only_itself(driver, tmp_path, question, code):
+def test_a_refused_field_loses_only_itself(driver: FakeDriver, tmp_path: Path, question: str, code: str) -> None:
     driver.errors[question, None] = getattr(pynvml, f"NVML_ERROR_{code}")
     monitor = Monitor(tmp_path)
     (gpu,) = monitor.sample().gpus
@@ -74,8 +76,8 @@ def test_a_refused_field_loses_only_itself(driver, tmp_path, question, code):
     assert monitor.gpu_problem == ""
 
 
-def test_a_driver_older_than_a_question(driver, tmp_path, monkeypatch):
-    def unknown(handle):
+def test_a_driver_older_than_a_question(driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(handle: int) -> None:
         raise pynvml.NVMLLibraryMismatchError("use a versioned function")
 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetGraphicsRunningProcesses", unknown)
@@ -83,7 +85,7 @@ def test_a_driver_older_than_a_question(driver, tmp_path, monkeypatch):
     assert gpu.pids == [20, 40]
 
 
-def test_several_gpus_and_one_that_is_lost(driver, tmp_path):
+def test_several_gpus_and_one_that_is_lost(driver: FakeDriver, tmp_path: Path) -> None:
     driver.gpus = 3
     now = [0.0]
     monitor = Monitor(tmp_path, clock=lambda: now[0])
@@ -103,7 +105,7 @@ def test_several_gpus_and_one_that_is_lost(driver, tmp_path):
     assert driver.connected == 0
 
 
-def test_a_gpu_that_gives_no_handle(driver, tmp_path):
+def test_a_gpu_that_gives_no_handle(driver: FakeDriver, tmp_path: Path) -> None:
     driver.gpus = 2
     driver.errors["nvmlDeviceGetHandleByIndex", 0] = pynvml.NVML_ERROR_NO_PERMISSION
     monitor = Monitor(tmp_path)
@@ -111,7 +113,7 @@ def test_a_gpu_that_gives_no_handle(driver, tmp_path):
     assert monitor.gpu_problem == "GPU 0 does not answer (Insufficient Permissions)"
 
 
-def test_a_driver_that_goes_away_and_comes_back(driver, tmp_path):
+def test_a_driver_that_goes_away_and_comes_back(driver: FakeDriver, tmp_path: Path) -> None:
     now = [100.0]
     monitor = Monitor(tmp_path, clock=lambda: now[0])
     assert driver.inits == 1
@@ -138,7 +140,7 @@ def test_a_driver_that_goes_away_and_comes_back(driver, tmp_path):
     assert monitor.gpu_problem == ""
 
 
-def test_a_closed_monitor_samples_the_host_only(driver, tmp_path):
+def test_a_closed_monitor_samples_the_host_only(driver: FakeDriver, tmp_path: Path) -> None:
     monitor = Monitor(tmp_path, clock=lambda: 1e9)
     monitor.close()
     sample = monitor.sample()
@@ -155,7 +157,7 @@ def test_a_closed_monitor_samples_the_host_only(driver, tmp_path):
         ("UNKNOWN", "the NVIDIA driver does not answer (Unknown Error)", ""),
     ],
 )
-def test_no_connection_in_words(driver, tmp_path, code, words, detail):
+def test_no_connection_in_words(driver: FakeDriver, tmp_path: Path, code: str, words: str, detail: str) -> None:
     driver.errors["nvmlInit", None] = getattr(pynvml, f"NVML_ERROR_{code}")
     monitor = Monitor(tmp_path)
     assert words in monitor.gpu_problem
@@ -164,7 +166,7 @@ def test_no_connection_in_words(driver, tmp_path, code, words, detail):
     assert count == 0 and words in reason and detail in reason
 
 
-def test_a_driver_without_gpus(driver, tmp_path):
+def test_a_driver_without_gpus(driver: FakeDriver, tmp_path: Path) -> None:
     driver.gpus = 0
     monitor = Monitor(tmp_path)
     assert monitor.gpu_problem == "no GPU" and monitor.sample().gpus == []
@@ -172,7 +174,7 @@ def test_a_driver_without_gpus(driver, tmp_path):
     assert driver.connected == 0
 
 
-def test_no_nvidia_library(no_library, tmp_path):
+def test_no_nvidia_library(no_library: None, tmp_path: Path) -> None:
     monitor = Monitor(tmp_path)
     sample = monitor.sample()
     assert monitor.gpu_problem == "no GPU" and sample.gpus == []
@@ -180,14 +182,14 @@ def test_no_nvidia_library(no_library, tmp_path):
     monitor.close()
 
 
-def test_no_python_package(monkeypatch, tmp_path):
+def test_no_python_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert Monitor(tmp_path).gpu_problem == "no GPU"
     assert gpu_count() == (0, "no GPU: the Python package nvidia-ml-py is not installed")
 
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has an NVIDIA driver")
-def test_the_real_absence_of_a_gpu(tmp_path, monkeypatch):
+def test_the_real_absence_of_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert Monitor(tmp_path).gpu_problem == "no GPU"
     assert gpu_count()[0] == 0
@@ -215,7 +217,9 @@ def test_the_real_absence_of_a_gpu(tmp_path, monkeypatch):
         ("MIG-unknown", []),
     ],
 )
-def test_visible_gpus(driver, monkeypatch, variable, indices):
+def test_visible_gpus(
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch, variable: str | None, indices: list[int]
+) -> None:
     driver.gpus = 3
     if variable is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
@@ -233,19 +237,20 @@ def test_visible_gpus(driver, monkeypatch, variable, indices):
     assert driver.connected == 0  # nothing is left open
 
 
-def test_a_driver_lost_while_listing(driver):
+def test_a_driver_lost_while_listing(driver: FakeDriver) -> None:
     driver.errors["nvmlDeviceGetName", None] = pynvml.NVML_ERROR_DRIVER_NOT_LOADED
     assert list_gpus() == ([], "the NVIDIA driver is not loaded")
     assert driver.connected == 0
 
 
-def test_the_host(no_library, tmp_path):
+def test_the_host(no_library: None, tmp_path: Path) -> None:
     monitor = Monitor(tmp_path, os.getpid())
     first = monitor.sample().host
     assert first.cpu_percent is None and first.process_cpu_percent is None  # nothing to compare with yet
     assert first.cores == psutil.cpu_count()
     assert first.ram_total == psutil.virtual_memory().total
-    assert 0 < first.ram_used < first.ram_total
+    assert first.ram_used is not None and first.ram_total is not None and 0 < first.ram_used < first.ram_total
+    assert first.disk_free is not None and first.process_rss is not None
     assert abs(first.disk_free - psutil.disk_usage(str(tmp_path)).free) < 2**30
     assert abs(first.process_rss - psutil.Process().memory_info().rss) < 2**26
 
@@ -253,11 +258,12 @@ def test_the_host(no_library, tmp_path):
     while psutil.Process().cpu_times().user < busy_until:
         sum(range(10_000))
     second = monitor.sample().host
+    assert second.cpu_percent is not None and second.process_cpu_percent is not None
     assert 0 < second.cpu_percent <= 100
     assert 5 < second.process_cpu_percent < 1000
 
 
-def test_shares_are_the_same_from_another_thread(no_library, tmp_path):
+def test_shares_are_the_same_from_another_thread(no_library: None, tmp_path: Path) -> None:
     monitor = Monitor(tmp_path, os.getpid())
     monitor.sample()
     before = psutil.Process().cpu_times().user
@@ -267,10 +273,13 @@ def test_shares_are_the_same_from_another_thread(no_library, tmp_path):
     thread = threading.Thread(target=lambda: found.append(monitor.sample()))
     thread.start()
     thread.join()
-    assert found[0].host.process_cpu_percent > 0  # psutil's own cpu_percent() says 0 to a new thread
+    share = found[0].host.process_cpu_percent
+    assert share is not None and share > 0  # psutil's own cpu_percent() says 0 to a new thread
 
 
-def test_two_samples_at_once_make_no_share_up(no_library, tmp_path, monkeypatch):
+def test_two_samples_at_once_make_no_share_up(
+    no_library: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fmnist_tui.monitor.host.TICK_SECONDS", 1e9)
     monitor = Monitor(tmp_path, os.getpid())
     monitor.sample()
@@ -278,10 +287,11 @@ def test_two_samples_at_once_make_no_share_up(no_library, tmp_path, monkeypatch)
     assert monitor.sample().host.process_cpu_percent is None
 
 
-def test_a_process_that_ends_and_a_disk_that_is_not_there(no_library, tmp_path):
+def test_a_process_that_ends_and_a_disk_that_is_not_there(no_library: None, tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     monitor = Monitor(tmp_path / "missing", child.pid)
-    assert monitor.sample().host.process_rss > 0
+    size = monitor.sample().host.process_rss
+    assert size is not None and size > 0
     child.kill()  # a zombie until it is waited for
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     host = monitor.sample().host
@@ -291,7 +301,7 @@ def test_a_process_that_ends_and_a_disk_that_is_not_there(no_library, tmp_path):
     assert Monitor(tmp_path, child.pid).sample().host.process_rss is None
 
 
-def test_monitor_imports_no_torch_and_no_textual():
+def test_monitor_imports_no_torch_and_no_textual() -> None:
     code = "import sys; from fmnist_tui import monitor; monitor.gpu_count(); print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "textual", "numpy"} & set(done.stdout.split())

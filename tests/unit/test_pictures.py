@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,8 @@ def difference(pixels: np.ndarray, other: np.ndarray = BOOT) -> float:
 @pytest.mark.parametrize("ending", ["png", "bmp", "tiff", "webp"])
 def test_an_image_of_the_data_set_is_taken_as_it_is(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"boot.{ending}"
-    Image.fromarray(BOOT).save(path, **({"lossless": True} if ending == "webp" else {}))
+    options: dict[str, Any] = {"lossless": True} if ending == "webp" else {}
+    Image.fromarray(BOOT).save(path, **options)
     picture = read_picture(path)
     assert (picture.pixels == BOOT).all() and picture.pixels.dtype == np.uint8
     assert (picture.inverted, picture.notes) == (False, ())

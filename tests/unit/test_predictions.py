@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from fmnist_tui.analysis.predictions import PredictionsError, TestSet, load_predictions, load_test_set
+from fmnist_tui.analysis.predictions import PredictionsError, TestSet, Which, load_predictions, load_test_set
 from fmnist_tui.config import DataConfig
 from fmnist_tui.data import source
 from fmnist_tui.data.files import DataError
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import store
+from fmnist_tui.runs.records import Provenance, Result
 from fmnist_tui.runs.store import Run
+from tests.predictions_maker import save_arrays
+from tests.unit.report_runs import result_of
 
 RNG = np.random.default_rng(5)
 SAMPLE = load_test_set(DataConfig(source="sample", split="custom"))
 
 
-def make_run(runs_dir: Path, split: str = "custom") -> Run:
+def make_run(runs_dir: Path, split: Literal["custom", "standard"] = "custom") -> Run:
     config = load_preset("quick")
     config = config.model_copy(update={"data": DataConfig(source="sample", split=split)})
     return store.load_run(store.create_run(runs_dir, config))
@@ -50,8 +54,9 @@ def test_the_test_set_is_the_official_test_images_and_then_the_second_half_of_th
 def test_predictions_come_with_the_labels_of_the_runs_split(runs_dir: Path) -> None:
     run = make_run(runs_dir)
     written = arrays()
-    np.savez(run.directory.predictions, **written)
-    for which, epoch in (("last", 4), ("best", 3)):
+    save_arrays(run.directory.predictions, written)
+    epochs: dict[Which, int] = {"last": 4, "best": 3}
+    for which, epoch in epochs.items():
         found = load_predictions(run, which)
         assert (found.run_id, found.which, found.epoch, found.split, len(found)) == (
             run.id, which, epoch, "custom", 5_000,
@@ -68,7 +73,8 @@ def test_predictions_come_with_the_labels_of_the_runs_split(runs_dir: Path) -> N
 def test_the_evaluation_before_the_last_comes_along_where_it_was_kept(runs_dir: Path) -> None:
     run = make_run(runs_dir)
     before = RNG.integers(0, 10, 5_000).astype(np.uint8)
-    np.savez(run.directory.predictions, **arrays(), previous_classes=before, previous_epoch=np.asarray(2))
+    previous = {"previous_classes": before, "previous_epoch": np.asarray(2)}
+    save_arrays(run.directory.predictions, arrays() | previous)
     found = load_predictions(run, test=SAMPLE)
     assert found.previous_classes is not None
     assert (found.previous_classes == before).all()
@@ -94,7 +100,7 @@ def test_damaged_predictions_are_said_to_be_damaged(runs_dir: Path, damage: str)
         written["best_classes"][17] = 10
     if damage == "text":
         written["best_epoch"] = np.asarray("three")
-    np.savez(path, **written)
+    save_arrays(path, written)
     if damage == "empty":
         path.write_bytes(b"")
     if damage == "torn":
@@ -107,22 +113,22 @@ def test_damaged_predictions_are_said_to_be_damaged(runs_dir: Path, damage: str)
 
 def test_predictions_of_another_split_are_refused_with_both_numbers(runs_dir: Path) -> None:
     run = make_run(runs_dir)
-    np.savez(run.directory.predictions, **arrays(2_000))
+    save_arrays(run.directory.predictions, arrays(2_000))
     with pytest.raises(PredictionsError, match=r"holds 2,000 images, the custom split of the sample data has 5,000"):
         load_predictions(run, test=SAMPLE)
 
 
 def test_labels_of_another_split_are_refused(runs_dir: Path) -> None:
     run = make_run(runs_dir, "standard")
-    np.savez(run.directory.predictions, **arrays(2_000))
+    save_arrays(run.directory.predictions, arrays(2_000))
     with pytest.raises(PredictionsError, match="tested on the standard split of the sample data, not on the custom"):
         load_predictions(run, test=SAMPLE)
     assert len(load_predictions(run)) == 2_000
 
 
-def test_a_sample_of_another_version_is_refused(runs_dir: Path, finished_result: object) -> None:
+def test_a_sample_of_another_version_is_refused(runs_dir: Path, finished_result: Result) -> None:
     run = replace(make_run(runs_dir), result=finished_result)
-    np.savez(run.directory.predictions, **arrays())
+    save_arrays(run.directory.predictions, arrays())
     with pytest.raises(PredictionsError, match=r"tested on other files than are here now \(t10k-labels-idx1-ubyte"):
         load_predictions(run, test=SAMPLE)
 
@@ -131,20 +137,18 @@ def test_without_the_full_data_the_data_rooms_error_comes_through(runs_dir: Path
     run = make_run(runs_dir)
     assert run.config is not None
     run = replace(run, config=run.config.model_copy(update={"data": DataConfig(source="full", split="custom")}))
-    np.savez(run.directory.predictions, **arrays(40_000))
+    save_arrays(run.directory.predictions, arrays(40_000))
     with pytest.raises(DataError, match="was not found in the directory named"):
         load_predictions(run, data_dir=tmp_path / "nowhere")
 
 
 @pytest.fixture
-def finished_result() -> object:
+def finished_result() -> Result:
     """A result whose test labels were other ones."""
-    from fmnist_tui.runs.records import Provenance, Result
-
     provenance = Provenance(
         fmnist_tui="0", python="3", torch="2", platform="", data_sha256={"t10k-labels-idx1-ubyte": "0" * 64}
     )
-    return Result.model_construct(provenance=provenance)
+    return result_of(load_preset("quick"), "finished", provenance=provenance)
 
 
 def test_the_type_is_not_collected_as_tests() -> None:

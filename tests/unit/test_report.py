@@ -1,16 +1,20 @@
 """report: which runs share a row, what the row says, and that Markdown and HTML say just that."""
 
+from __future__ import annotations
+
 import html.parser
 import math
 import statistics
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmnist_tui import presets
+from fmnist_tui import paths, presets
 from fmnist_tui.config import RunConfig
 from fmnist_tui.report import collect, markdown, render, summary_row, words
 from fmnist_tui.report.blocks import Column, Table
@@ -20,7 +24,7 @@ from fmnist_tui.runs.store import RunError
 from tests.unit.report_runs import Tables, finish, only_row, preset, read_markdown, result_of
 
 
-def test_one_run_in_the_references_words(runs_dir):
+def test_one_run_in_the_references_words(runs_dir: Path) -> None:
     finish(runs_dir, preset("wrn"))
     row = only_row(runs_dir)
     assert list(row)[:5] == ["Model Name", "# of Parameters", "Accuracy (Prec@1)", "time", "# of Epochs"]
@@ -44,7 +48,7 @@ def test_one_run_in_the_references_words(runs_dir):
     }
 
 
-def test_several_seeds_share_a_row(runs_dir):
+def test_several_seeds_share_a_row(runs_dir: Path) -> None:
     finals, bests = [94.80, 94.95, 94.70], [94.90, 95.00, 94.85]
     for seed, (final, best) in enumerate(zip(finals, bests, strict=True), start=1):
         finish(
@@ -70,7 +74,7 @@ def test_several_seeds_share_a_row(runs_dir):
     assert found.spread("test_accuracy").sd == pytest.approx(0.125831, abs=1e-5)
 
 
-def test_the_same_seed_twice_is_said(runs_dir):
+def test_the_same_seed_twice_is_said(runs_dir: Path) -> None:
     finish(runs_dir, preset("wrn"))
     finish(runs_dir, preset("wrn"), test_accuracy=94.0)
     finish(runs_dir, preset("wrn", seed=7))
@@ -97,7 +101,9 @@ def test_the_same_seed_twice_is_said(runs_dir):
         ({}, {"epochs": 210}),
     ],
 )
-def test_anything_but_the_seed_makes_another_row(runs_dir, changes, values):
+def test_anything_but_the_seed_makes_another_row(
+    runs_dir: Path, changes: dict[str, Any], values: dict[str, Any]
+) -> None:
     finish(runs_dir, preset("wrn", seed=1))
     finish(runs_dir, preset("wrn", seed=2, **changes), **values)
     tables = read_markdown(render(runs_dir))
@@ -107,7 +113,7 @@ def test_anything_but_the_seed_makes_another_row(runs_dir, changes, values):
     assert texts[0] != texts[1] or found[0]["Data and split"] != found[1]["Data and split"]  # and one can see why
 
 
-def test_what_is_no_other_experiment_is_not_changed(runs_dir):
+def test_what_is_no_other_experiment_is_not_changed(runs_dir: Path) -> None:
     same = preset(
         "wrn",
         seed=5,
@@ -124,7 +130,7 @@ def test_what_is_no_other_experiment_is_not_changed(runs_dir):
     assert (row["Runs"], row["Notes"]) == ("2", "-")
 
 
-def test_changed_hyperparameters_are_said(runs_dir):
+def test_changed_hyperparameters_are_said(runs_dir: Path) -> None:
     finish(runs_dir, preset("wrn", training__epochs=20, schedule__milestones=[6, 12, 16], optimizer__nesterov=False))
     row = only_row(runs_dir)
     assert row["Notes"] == (
@@ -134,7 +140,7 @@ def test_changed_hyperparameters_are_said(runs_dir):
     assert row["Best - reference"] == "+1.65"
 
 
-def test_another_family_under_a_presets_name(runs_dir):
+def test_another_family_under_a_presets_name(runs_dir: Path) -> None:
     config = preset("wrn", model__kind="densenet", model__drop_rate=0.2)
     finish(runs_dir, config, parameters=768_730)
     row = only_row(runs_dir)
@@ -144,20 +150,20 @@ def test_another_family_under_a_presets_name(runs_dir):
     assert row["Reference"] == row["Best - reference"] == row["Final - reference"] == "-"
 
 
-def test_a_smaller_network_is_not_the_references(runs_dir):
+def test_a_smaller_network_is_not_the_references(runs_dir: Path) -> None:
     finish(runs_dir, preset("wrn", model__depth=16), parameters=17_116_634)
     row = only_row(runs_dir)
     assert (row["Model Name"], row["Reference"]) == ("WRN-16-10", "-")
 
 
-def test_epochs_changed_on_the_way(runs_dir):
+def test_epochs_changed_on_the_way(runs_dir: Path) -> None:
     finish(runs_dir, preset("wrn"), epochs=37)  # an edit of the running run, or stop_at_accuracy
     row = only_row(runs_dir)
     assert (row["# of Epochs"], row["Notes"]) == ("37", "changed: training.epochs 200 -> 37")
     assert read_markdown(render(runs_dir))["Hyperparameters"][0]["Epochs"] == "37"
 
 
-def test_incomplete_runs_are_labelled_and_last(runs_dir):
+def test_incomplete_runs_are_labelled_and_last(runs_dir: Path) -> None:
     finish(runs_dir, preset("wrn", training__max_steps=50), complete=False, steps=50, epochs=1, test_accuracy=99.0)
     finish(runs_dir, preset("dpn"))
     finish(runs_dir, preset("densenet"), test_accuracy=95.0)
@@ -168,7 +174,7 @@ def test_incomplete_runs_are_labelled_and_last(runs_dir):
     assert dpn["Reference"] == "93.21"
 
 
-def test_sample_and_splits_have_tables_of_their_own(runs_dir):
+def test_sample_and_splits_have_tables_of_their_own(runs_dir: Path) -> None:
     finish(runs_dir, preset("wrn"))
     finish(runs_dir, preset("wrn", data__split="standard"), best_accuracy=96.2)
     finish(runs_dir, preset("wrn", data__source="sample"), best_accuracy=90.0)
@@ -190,7 +196,7 @@ def test_sample_and_splits_have_tables_of_their_own(runs_dir):
     assert [row.first.reference is not None for row in collect(runs_dir).rows].count(True) == 1
 
 
-def test_the_results_to_beat(runs_dir):
+def test_the_results_to_beat(runs_dir: Path) -> None:
     rows = read_markdown(render(runs_dir))["The results to beat"]
     assert [tuple(row.values()) for row in rows] == [
         ("WideResNet", "36,478,906", "93.2775", "about 7 h", "200", "488"),
@@ -201,7 +207,7 @@ def test_the_results_to_beat(runs_dir):
     ]
 
 
-def test_hyperparameters_of_every_preset(runs_dir):
+def test_hyperparameters_of_every_preset(runs_dir: Path) -> None:
     for name in ("wrn", "densenet", "dpn", "shake-shake-96", "quick"):
         finish(runs_dir, preset(name))
     finish(runs_dir, preset("wrn", seed=1), device_name="NVIDIA A100")  # another row, the same recipe
@@ -226,8 +232,9 @@ def test_hyperparameters_of_every_preset(runs_dir):
     assert rows["quick"]["Schedule"].startswith("one cycle to 0")
 
 
-def test_a_preset_of_the_users_own(runs_dir):
+def test_a_preset_of_the_users_own(runs_dir: Path) -> None:
     config = preset("densenet", name="mine", optimizer__lr=0.2)
+    assert config.reference is not None
     reference = config.reference.model_copy(update={"accuracy": 94.0, "model_name": "My Net", "parameters": 1})
     presets.save_preset(config.model_copy(update={"reference": reference}), "mine")
     finish(runs_dir, preset("mine"), best_accuracy=94.5, test_accuracy=94.25)
@@ -235,18 +242,19 @@ def test_a_preset_of_the_users_own(runs_dir):
     assert (row["Preset"], row["Model Name"], row["Notes"]) == ("mine", "My Net", "own preset")
     assert (row["Reference"], row["Best - reference"], row["Final - reference"]) == ("94.00", "+0.50", "+0.25")
 
-    (presets.paths.user_presets_dir() / "mine.toml").unlink()  # the run still knows its own reference
+    (paths.user_presets_dir() / "mine.toml").unlink()  # the run still knows its own reference
     assert only_row(runs_dir) == row
 
 
-def test_changes_to_a_preset_of_the_users_own(runs_dir):
+def test_changes_to_a_preset_of_the_users_own(runs_dir: Path) -> None:
     presets.save_preset(preset("densenet"), "mine")
     finish(runs_dir, preset("mine", training__epochs=3))
     assert only_row(runs_dir)["Notes"] == "changed: training.epochs 300 -> 3; own preset"
 
 
-def test_a_shadowed_preset_is_measured_against_the_shipped_one(runs_dir):
+def test_a_shadowed_preset_is_measured_against_the_shipped_one(runs_dir: Path) -> None:
     config = preset("wrn", optimizer__lr=0.2)
+    assert config.reference is not None
     easy = config.model_copy(update={"reference": config.reference.model_copy(update={"accuracy": 10.0})})
     presets.save_preset(easy, "wrn")
     finish(runs_dir, preset("wrn"))
@@ -254,7 +262,7 @@ def test_a_shadowed_preset_is_measured_against_the_shipped_one(runs_dir):
     assert (row["Reference"], row["Notes"]) == ("93.28", "changed: optimizer.lr 0.1 -> 0.2")
 
 
-def test_a_configuration_file_is_no_preset(runs_dir):
+def test_a_configuration_file_is_no_preset(runs_dir: Path) -> None:
     finish(runs_dir, preset("wrn").model_copy(update={"preset": None, "name": "wrn", "reference": None}))
     finish(runs_dir, preset("wrn"))
     rows = read_markdown(render(runs_dir))["Full data, custom split"]
@@ -264,7 +272,7 @@ def test_a_configuration_file_is_no_preset(runs_dir):
     }
 
 
-def test_only_finished_runs(runs_dir):
+def test_only_finished_runs(runs_dir: Path) -> None:
     store.create_run(runs_dir, preset("wrn"))
     for state in (State.STOPPED, State.FAILED, State.RUNNING, State.QUEUED):
         finish(runs_dir, preset("wrn"), state=state)  # a resumed run keeps its old result.json until it ends
@@ -273,7 +281,7 @@ def test_only_finished_runs(runs_dir):
     assert "No run has finished yet." in render(runs_dir) and "`fmnist-tui run preset quick`" in render(runs_dir)
 
 
-def test_no_runs_directory(runs_dir):
+def test_no_runs_directory(runs_dir: Path) -> None:
     text = render(runs_dir)
     assert "No run has finished yet." in text and list(read_markdown(text)) == ["The results to beat"]
     assert not runs_dir.exists()
@@ -284,7 +292,7 @@ def test_no_runs_directory(runs_dir):
         render(runs_dir.parent / "none", "pdf")
 
 
-def test_what_cannot_be_read_is_named(runs_dir):
+def test_what_cannot_be_read_is_named(runs_dir: Path) -> None:
     good = finish(runs_dir, preset("wrn"))
     broken = {
         "cut": finish(runs_dir, preset("wrn")),
@@ -325,7 +333,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_any_name_is_shown_as_it_is(runs_dir, name):
+def test_any_name_is_shown_as_it_is(runs_dir: Path, name: str) -> None:
     config = preset("wrn").model_copy(update={"preset": None, "name": name})
     finish(runs_dir, RunConfig.model_validate(config.model_dump()), device_name=name)
     row = only_row(runs_dir)
@@ -335,21 +343,21 @@ def test_any_name_is_shown_as_it_is(runs_dir, name):
 
 @settings(max_examples=60, deadline=None)  # a loaded machine is no error
 @given(st.text(max_size=40), st.text(alphabet="|\\`*_[]()<>&;:~#!a 1", max_size=40))
-def test_any_text_comes_back_from_a_cell(anything, marks):
+def test_any_text_comes_back_from_a_cell(anything: str, marks: str) -> None:
     table = Table((Column("a"), Column("b", True)), ((anything, marks), (marks, anything)))
     first, second = read_markdown(markdown.write([table]))[""]
     expected = (words.one_line(anything), words.one_line(marks))
     assert (first["a"], first["b"]) == expected == (second["b"], second["a"])
 
 
-def test_line_breaks_and_control_characters_stay_in_their_cell(runs_dir):
+def test_line_breaks_and_control_characters_stay_in_their_cell(runs_dir: Path) -> None:
     finish(runs_dir, preset("wrn"), device_name="GPU\n| x |\r\n\n# y\t\x1b[31mz")
     row = only_row(runs_dir)
     assert row["Device"] == "GPU | x | # y [31mz"
     assert read_html(render(runs_dir, "html"))["Full data, custom split"] == [row]
 
 
-def test_the_source_is_aligned(runs_dir):
+def test_the_source_is_aligned(runs_dir: Path) -> None:
     from rich.cells import cell_len
 
     finish(runs_dir, preset("wrn"), device_name="日本語")
@@ -369,9 +377,11 @@ class _Html(html.parser.HTMLParser):
         super().__init__()
         self.tables: Tables = {}
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.heading, self.header, self.cells, self.text = "", [], [], ""
+        self.heading, self.text = "", ""
+        self.header: list[str] = []
+        self.cells: list[str] = []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         self.text = ""
         if tag == "table":
@@ -379,10 +389,10 @@ class _Html(html.parser.HTMLParser):
         if tag == "tr":
             self.cells = []
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.text += data
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         if tag in ("h1", "h2"):
             self.heading = self.text
         if tag in ("td", "th"):
@@ -402,7 +412,7 @@ def read_html(text: str) -> Tables:
     return parser.tables
 
 
-def test_html_says_what_markdown_says(runs_dir):
+def test_html_says_what_markdown_says(runs_dir: Path) -> None:
     for name in ("wrn", "quick", "densenet"):
         finish(runs_dir, preset(name))
     page = render(runs_dir, "html")
@@ -411,7 +421,7 @@ def test_html_says_what_markdown_says(runs_dir):
     assert "prefers-color-scheme: dark" in page and "://" not in page and "@import" not in page
 
 
-def test_the_summary_of_a_run():
+def test_the_summary_of_a_run() -> None:
     config = preset("wrn")
     lines = summary_row(result_of(config, "x"), config).splitlines()
     assert max(map(len, lines[:3])) <= 80
@@ -428,7 +438,7 @@ def test_the_summary_of_a_run():
     assert "93.28 %: this run's best is +1.65 from it, its last epoch +1.53." in text
 
 
-def test_the_summary_of_a_changed_sample_run():
+def test_the_summary_of_a_changed_sample_run() -> None:
     config = preset("quick", training__epochs=2)
     text = summary_row(result_of(config, "x", device_name="CPU, 2 threads", images_per_second=16.42), config)
     assert "16.4 images/s on CPU, 2 threads" in text and "sample, standard (6,000 / 2,000)" in text
@@ -451,22 +461,22 @@ def test_the_summary_of_a_changed_sample_run():
         (5 * 86_400 + 3 * 3600, "5 d 3 h"),
     ],
 )
-def test_durations(seconds, text):
+def test_durations(seconds: float, text: str) -> None:
     assert words.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(8.37, "8.4"), (99.94, "99.9"), (99.96, "100"), (9870.4, "9,870"), (123456, "123,456")]
 )
-def test_speeds(value, text):
+def test_speeds(value: float, text: str) -> None:
     assert words.speed(value) == text
 
 
-def test_differences_have_a_sign():
+def test_differences_have_a_sign() -> None:
     assert [words.signed(value) for value in (0.126, -0.126, 0.004, -0.004)] == ["+0.13", "-0.13", "0.00", "0.00"]
 
 
-def test_report_imports_no_torch_and_no_textual():
+def test_report_imports_no_torch_and_no_textual() -> None:
     code = "import sys, fmnist_tui.report; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "textual", "numpy"} & set(done.stdout.split())

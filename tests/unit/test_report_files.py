@@ -1,5 +1,7 @@
 """report: CSV and JSON of the runs, and BENCHMARKS.md when several runs end at once."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
@@ -27,7 +29,7 @@ def read_csv(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_csv_has_one_line_a_run_and_every_field(runs_dir):
+def test_csv_has_one_line_a_run_and_every_field(runs_dir: Path) -> None:
     older = finish(runs_dir, preset("wrn", seed=1), test_accuracy=94.0025, energy_joules=None)
     newer = finish(runs_dir, preset("quick", training__epochs=2, name='a,"b"'), deterministic=True, test_loss=math.nan)
     text = render(runs_dir, "csv")
@@ -44,19 +46,19 @@ def test_csv_has_one_line_a_run_and_every_field(runs_dir):
     assert first["reference_accuracy"] == ""
 
 
-def test_the_csv_header_does_not_depend_on_the_runs(runs_dir):
+def test_the_csv_header_does_not_depend_on_the_runs(runs_dir: Path) -> None:
     empty = render(runs_dir, "csv")
     finish(runs_dir, preset("wrn"))
     full = render(runs_dir, "csv")
     assert empty == ",".join(csv_columns()) + "\n" == full.splitlines(keepends=True)[0]
 
 
-def test_json_has_rows_and_runs_as_numbers(runs_dir):
+def test_json_has_rows_and_runs_as_numbers(runs_dir: Path) -> None:
     ids = [finish(runs_dir, preset("wrn", seed=seed), test_accuracy=94.0 + seed).id for seed in (1, 2)]
     finish(runs_dir, preset("quick", training__epochs=2), test_loss=math.inf)
     finish(runs_dir, preset("dpn")).result.write_text("{}")
 
-    def refuse(constant):
+    def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
     data = json.loads(render(runs_dir, "json"), parse_constant=refuse)
@@ -74,13 +76,13 @@ def test_json_has_rows_and_runs_as_numbers(runs_dir):
     assert [skipped["reason"][:11] for skipped in data["skipped"]] == ["result.json"]
 
 
-def test_every_format_of_no_runs(runs_dir):
+def test_every_format_of_no_runs(runs_dir: Path) -> None:
     for format in FORMATS:
         assert render(runs_dir, format).endswith("\n")
     assert json.loads(render(runs_dir, "json")) == {"rows": [], "runs": [], "skipped": []}
 
 
-def test_benchmarks_is_rewritten(runs_dir):
+def test_benchmarks_is_rewritten(runs_dir: Path) -> None:
     finish(runs_dir, preset("wrn"))
     path = write_benchmarks(runs_dir)
     assert path == runs_dir / BENCHMARKS
@@ -93,7 +95,7 @@ def test_benchmarks_is_rewritten(runs_dir):
     assert len(list_runs(runs_dir)) == 2  # neither the table nor its lock is taken for a run
 
 
-def test_a_run_that_ends_while_the_table_is_written(runs_dir, monkeypatch):
+def test_a_run_that_ends_while_the_table_is_written(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second writer must wait, or the first one's older table would replace its newer one."""
     finish(runs_dir, preset("wrn"))
     second = threading.Thread(target=write_benchmarks, args=[runs_dir])
@@ -130,7 +132,7 @@ for number in range(int(sys.argv[4])):
 """
 
 
-def test_processes_that_end_runs_at_once_lose_none(runs_dir):
+def test_processes_that_end_runs_at_once_lose_none(runs_dir: Path) -> None:
     count, names = 10, ("left", "right", "middle")
     root = str(Path(__file__).parents[2])
     writers = [
@@ -155,7 +157,7 @@ def test_processes_that_end_runs_at_once_lose_none(runs_dir):
     assert text == render(runs_dir)
 
 
-def test_a_lock_that_is_held_too_long(runs_dir, monkeypatch):
+def test_a_lock_that_is_held_too_long(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(runs_dir, preset("wrn"))
     monkeypatch.setattr(report, "LOCK_SECONDS", 0.05)
     with FileLock(runs_dir / ".benchmarks.lock"), pytest.raises(Timeout):
@@ -164,12 +166,12 @@ def test_a_lock_that_is_held_too_long(runs_dir, monkeypatch):
     assert not (runs_dir / BENCHMARKS).exists()
 
 
-def test_a_table_that_cannot_be_written_leaves_the_old_one(runs_dir, monkeypatch):
+def test_a_table_that_cannot_be_written_leaves_the_old_one(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(runs_dir, preset("wrn"))
     old = write_benchmarks(runs_dir).read_bytes()
     finish(runs_dir, preset("dpn"))
 
-    def full_disk(path, data):
+    def full_disk(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(report, "replace_bytes", full_disk)

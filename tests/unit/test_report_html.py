@@ -27,6 +27,7 @@ from fmnist_tui.report.curves import COLUMNS, Level, Line, chart
 from fmnist_tui.report.run_page import png
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EvalRecord, Record, State, TrainRecord
+from tests.predictions_maker import save_twice
 from tests.unit.cli_runs import finished_run, make_run
 
 TEST = load_test_set(DataConfig(source="sample", split="standard"))
@@ -93,10 +94,7 @@ def with_predictions(run: RunDirectory) -> np.ndarray:
     sure = np.where(np.arange(len(classes)) == 500, 0.97, 0.6)
     probabilities = np.repeat((1 - sure)[:, None] / 9, 10, axis=1)
     probabilities[np.arange(len(classes)), classes] = sure
-    arrays = {"classes": classes, "probabilities": probabilities.astype(np.float16), "epoch": np.int64(3)}
-    np.savez(
-        run.predictions, **{f"{which}_{key}": array for which in ("last", "best") for key, array in arrays.items()}
-    )
+    save_twice(run.predictions, classes, probabilities.astype(np.float16), 3)
     return classes
 
 

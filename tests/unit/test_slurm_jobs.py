@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import importlib.util
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -156,7 +157,7 @@ def test_without_submitit_or_slurm_it_is_said_before_anything_is_made(
     capsys: pytest.CaptureFixture[str], runs_dir: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(submit.importlib.util, "find_spec", lambda name: None)
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
         said = refused(capsys, runs_dir, "--launcher=slurm")
     assert "needs submitit, which is not installed; pip install 'fmnist-tui[slurm]'" in said
     monkeypatch.setenv("PATH", str(runs_dir))
@@ -423,7 +424,7 @@ def test_a_job_waits_in_no_queue_of_this_machine(runs_dir: Path) -> None:
     config = load_preset("quick")
     turns = []
     for launcher in ("local", "slurm"):
-        run = store.create_run(runs_dir, config, device="cpu", launcher=launcher, gpus=2)  # type: ignore[arg-type]
+        run = store.create_run(runs_dir, config, device="cpu", launcher=launcher, gpus=2)
         status = store.read_status(run)
         assert status is not None
         reporter = Reporter(run, status)

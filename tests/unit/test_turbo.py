@@ -14,7 +14,7 @@ from fmnist_tui.data.batches import normalize
 from fmnist_tui.fields import with_changes
 from fmnist_tui.models import begin_epoch, build_model, count_parameters, initialise_from
 from fmnist_tui.models.count import activation_bytes_per_image, parameter_count, training_flops_per_image
-from fmnist_tui.models.turbo import WHITENING_IMAGES, Turbo, patch_covariance
+from fmnist_tui.models.turbo import WHITENING_IMAGES, Group, Turbo, patch_covariance
 from fmnist_tui.presets import load_preset
 from fmnist_tui.training.schedule import learning_rate, train_resolution, work
 
@@ -89,7 +89,7 @@ def test_forward_is_an_independent_reading(pixels: Tensor, padding: int, size: i
     with torch.no_grad():  # away from the initial values, where a wrong bias would not show
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter += 0.1 * torch.randn_like(parameter)
+                parameter.add_(0.1 * torch.randn_like(parameter))
     images = augment.resize(normalize(pixels[:6]), size) if size != IMAGE_SIZE else normalize(pixels[:6])
     expected, _ = reading(model, images, padding, convs)
     torch.testing.assert_close(model(images).double(), expected, rtol=1e-4, atol=1e-4)
@@ -105,7 +105,8 @@ def test_sizes_are_those_of_the_walk(config: TurboConfig) -> None:
 
     def count(module: nn.Module, _inputs: object, output: Tensor) -> None:
         area = output.shape[2] * output.shape[3] if output.ndim == 4 else 1
-        multiply_adds.append(module.weight.numel() * area)  # type: ignore[operator, union-attr]
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        multiply_adds.append(module.weight.numel() * area)
 
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -179,11 +180,12 @@ def test_whitening_is_the_same_again_and_of_the_first_images_only(pixels: Tensor
 def test_first_filters_begin_as_the_identity() -> None:
     model = turbo(TurboConfig(widths=(20, 12), whitening_filters=16))
     x = torch.rand(2, 16, 6, 6)
-    group = model.groups[0]
-    torch.testing.assert_close(group.convs[0](x)[:, :16], x)  # type: ignore[index, union-attr]
-    narrowing = model.groups[1].convs[0]  # type: ignore[index, union-attr]  # 20 channels to 12: the first 12 pass
+    group, second = model.groups
+    assert isinstance(group, Group) and isinstance(second, Group)
+    torch.testing.assert_close(group.convs[0](x)[:, :16], x)
+    narrowing = second.convs[0]  # 20 channels to 12: the first 12 pass
     y = torch.rand(2, 20, 6, 6)
-    torch.testing.assert_close(narrowing(y), y[:, :12])  # type: ignore[operator]
+    torch.testing.assert_close(narrowing(y), y[:, :12])
 
 
 def test_the_bias_of_the_whitening_freezes_after_its_share(pixels: Tensor) -> None:
