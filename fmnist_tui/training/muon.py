@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fmnist_tui.training.eager import EagerOptimizer
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients a, b, c of the iteration's polynomial a s + b s^3 + c s^5. They lift small singular values fast and
 let all of them settle between about 0.7 and 1.2, which is as good for training as 1 and takes fewer iterations."""
@@ -36,7 +38,7 @@ def orthogonalise(matrices: Tensor, steps: int, dtype: torch.dtype = torch.float
     return (x.mT if tall else x).to(matrices.dtype)
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(EagerOptimizer):
     """Muon for groups with `orthogonal` = True, SGD for the others.
 
     A group's `lr_ratio` is its learning rate as a multiple of the run's; `set_learning_rate` applies it.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fmnist_tui.config import OptimizerConfig
+from fmnist_tui.training.eager import EagerOptimizer
 from fmnist_tui.training.muon import Muon
 
 FUSED_DEVICES = ("cpu", "cuda", "mps")
@@ -38,7 +39,7 @@ def build_optimizer(
     return optimizer
 
 
-class InPlaceSGD(torch.optim.SGD):
+class InPlaceSGD(EagerOptimizer, torch.optim.SGD):
     """torch's fused SGD on a CPU without its copies: the same results and state.
 
     torch (seen with 2.14) copies a filter that lies in memory as channels_last into another order at every step. Here

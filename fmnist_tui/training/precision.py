@@ -217,7 +217,10 @@ def apply_global_settings(execution: Execution, deterministic: bool) -> None:
     """
     torch.set_num_threads(execution.threads)
     torch.backends.cudnn.benchmark = execution.cudnn_benchmark
-    torch.use_deterministic_algorithms(deterministic)
+    if execution.compile != "off" or execution.try_compile:
+        torch.use_deterministic_algorithms(deterministic)
+    else:  # the same but for the compiler's own switch, which would load the compiler (see `eager`)
+        torch.set_deterministic_debug_mode("error" if deterministic else "default")
     # Uninitialised memory is never read here; filling it would cost a pass over every new tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = execution.tf32

@@ -182,12 +182,18 @@ def test_it_lives_in_a_session_of_its_own(runs_dir: Path, start: Start) -> None:
     assert store.load_run(run).state is State.LOST
 
 
-def test_it_listens_on_no_port(runs_dir: Path, start: Start) -> None:
+def test_it_listens_on_no_port_and_loads_no_compiler(
+    runs_dir: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # every import is a line of the worker's log
     run = store.create_run(runs_dir, config(epochs=500), device="cpu")
     worker = start(run)
     wait_until(lambda: status_of(run).step >= 1, "the first step")
     connections = psutil.Process(worker.pid).net_connections(kind="inet")
     assert connections == []
+    imported = {line.rpartition("|")[2].strip() for line in run.worker_log.read_text().splitlines()}
+    assert "torch.optim.sgd" in imported
+    assert not {"torch._dynamo", "torch._inductor", "sympy"} & imported, "seconds of every start"
 
 
 @pytest.mark.parametrize(
