@@ -33,7 +33,7 @@ class RunAdvanced(Message):
     A long file comes in several messages; `caught_up` marks the last of them.
     """
 
-    def __init__(self, run: Run, records: list[MetricRecord], restarted: bool, caught_up: bool = False) -> None:
+    def __init__(self, run: Run, records: Sequence[MetricRecord], restarted: bool, caught_up: bool = False) -> None:
         self.run = run
         self.records = records
         self.restarted = restarted

@@ -28,6 +28,7 @@ from fmnist_tui.runs.records import (
     EventRecord,
     GpuSample,
     HostSample,
+    Metric,
     Provenance,
     Result,
     State,
@@ -37,7 +38,6 @@ from fmnist_tui.runs.records import (
 )
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import learning_rate
-from fmnist_tui.tui.metric_lines import MetricRecord
 
 NOW = datetime(2026, 11, 23, 14, 28, 0, tzinfo=UTC)
 RUN_ID = "20261123-142501-wrn-k3f9"
@@ -114,9 +114,9 @@ class _Writer:
         self.plan = plan
         self.rng = np.random.default_rng(plan.seed)
         self.clock, self._sampled = 0.0, -10.0
-        self._found: list[tuple[float, MetricRecord]] = []
+        self._found: list[tuple[float, Metric]] = []
 
-    def add(self, record: MetricRecord) -> None:
+    def add(self, record: Metric) -> None:
         self._found.append((self.clock, record))
 
     def sample_when_due(self) -> None:
@@ -124,13 +124,13 @@ class _Writer:
             self._sampled = self.clock
             self.add(_sample(self.rng, self.plan))
 
-    def dated(self) -> list[MetricRecord]:
+    def dated(self) -> list[Metric]:
         """The records with timestamps that end at the plan's now."""
         now, end = self.plan.now, self._found[-1][0]
         return [r.model_copy(update={"time": stamp(now - timedelta(seconds=end - at))}) for at, r in self._found]
 
 
-def records(plan: Plan) -> list[MetricRecord]:
+def records(plan: Plan) -> list[Metric]:
     """Every line of the run's metrics, in order."""
     writer = _Writer(plan)
     per_epoch, steps = plan.per_epoch, int(plan.done * plan.per_epoch)
@@ -212,7 +212,7 @@ def _sample(rng: np.random.Generator, plan: Plan) -> SystemRecord:
     return SystemRecord(gpus=[gpu] if plan.gpu else [], host=host)
 
 
-def status(plan: Plan, lines: list[MetricRecord], state: State = State.RUNNING, **changes: Any) -> Status:
+def status(plan: Plan, lines: list[Metric], state: State = State.RUNNING, **changes: Any) -> Status:
     """A status that fits the records."""
     train = [record for record in lines if isinstance(record, TrainRecord)]
     evaluations = [record for record in lines if isinstance(record, EvalRecord)]
@@ -247,7 +247,7 @@ def status(plan: Plan, lines: list[MetricRecord], state: State = State.RUNNING, 
     return Status(**(values | changes))
 
 
-def result(plan: Plan, lines: list[MetricRecord], run_id: str = RUN_ID) -> Result:
+def result(plan: Plan, lines: list[Metric], run_id: str = RUN_ID) -> Result:
     """The result of a run that ended with these records."""
     evaluations = [record for record in lines if isinstance(record, EvalRecord)]
     best = max(evaluations, key=lambda record: record.test_accuracy)
@@ -293,7 +293,7 @@ def result(plan: Plan, lines: list[MetricRecord], run_id: str = RUN_ID) -> Resul
 
 def make_run(
     runs_dir: Path, plan: Plan, state: State = State.RUNNING, run_id: str = RUN_ID, write: bool = True, **changes: Any
-) -> tuple[Run, list[MetricRecord]]:
+) -> tuple[Run, list[Metric]]:
     """A run as the store loads it and its records; `write` also puts its directory on disk."""
     lines = records(plan)
     values = status(plan, lines, State.RUNNING if state is State.LOST else state, **changes)
@@ -313,7 +313,7 @@ def make_run(
     return Run(directory, plan.config, values, finished, state), lines
 
 
-def _log(lines: list[MetricRecord]) -> str:
+def _log(lines: list[Metric]) -> str:
     events = [record for record in lines if isinstance(record, EventRecord)]
     evaluations = [record for record in lines if isinstance(record, EvalRecord)]
     text = [f"{record.time} {record.event}: {record.message}" for record in events]
@@ -321,7 +321,7 @@ def _log(lines: list[MetricRecord]) -> str:
     return "\n".join(sorted(text)) + "\n"
 
 
-def ghost(runs_dir: Path, now: datetime = NOW) -> tuple[Run, list[MetricRecord]]:
+def ghost(runs_dir: Path, now: datetime = NOW) -> tuple[Run, list[Metric]]:
     """A finished earlier wrn run, on disk."""
     plan = replace(Plan(done=200.0, seed=7, shift=-0.2, lines_every=59), now=now - timedelta(days=2))
     return make_run(runs_dir, plan, State.FINISHED, GHOST_ID)

@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual._compositor import Compositor, LayoutUpdate
 from textual.app import ComposeResult
+from textual.pilot import Pilot
 from textual.widgets import Static
 
 from fmnist_tui.runs.records import GpuSample, HostSample, State, SystemRecord
@@ -44,6 +46,10 @@ def place(app: FmnistApp) -> str:
     return app.screen.query_one(TopBar).active
 
 
+async def until_at(pilot: Pilot[Any], app: FmnistApp, name: str) -> None:
+    await until(pilot, lambda: place(app) == name)
+
+
 async def test_the_four_places_by_key_and_mouse(app: FmnistApp, maker: RunMaker) -> None:
     maker.make("quick")
     async with app.run_test(size=(80, 24)) as pilot:
@@ -51,7 +57,7 @@ async def test_the_four_places_by_key_and_mouse(app: FmnistApp, maker: RunMaker)
         for key, name in (("2", "new"), ("3", "benchmarks"), ("4", "system"), ("2", "new"), ("1", "runs")):
             app.set_focus(None)  # digits belong to a form that is typed into
             await pilot.press(key)
-            await until(pilot, lambda name=name: place(app) == name)
+            await until_at(pilot, app, name)
         assert len(app.screen_stack) == 1
         bar = drawn(app)[0]
         await pilot.click(TopBar, offset=(bar.index("3 Bench") + 1, 0))
@@ -211,7 +217,7 @@ class Watcher(FeedScreen):
     def runs_listed(self, runs: list[Run]) -> None:
         self.listed = runs
 
-    def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
+    def run_advanced(self, run: Run, records: Sequence[MetricRecord], restarted: bool) -> None:
         self.restarts += restarted
         self.steps += [int(step) for record in records if isinstance(record, TrainLines) for step in record.steps]
 
@@ -249,7 +255,7 @@ class Slow(Watcher):
         await asyncio.sleep(0.3)  # longer than the feed takes to read
         self.ready = True
 
-    def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
+    def run_advanced(self, run: Run, records: Sequence[MetricRecord], restarted: bool) -> None:
         assert self.ready
         super().run_advanced(run, records, restarted)
 

@@ -71,9 +71,10 @@ async def test_what_is_shown_is_copied_and_exported(app: FmnistApp, tmp_path: Pa
         for suffix in ("md", "csv", "json", "html"):
             await pilot.press("x")
             await until_drawn(pilot, "Write the table to a file")
-            app.screen.query_one("#path", Input).value = str(tmp_path / f"table.{suffix}")
+            table = tmp_path / f"table.{suffix}"
+            app.screen.query_one("#path", Input).value = str(table)
             await pilot.press("enter")
-            await until(pilot, lambda suffix=suffix: (tmp_path / f"table.{suffix}").exists())
+            await until(pilot, table.exists)
         assert json.loads((tmp_path / "table.json").read_text())["rows"][0]["n"] == 2
         assert "test_accuracy_sd" in (tmp_path / "table.csv").read_text()
         assert "94.50 ± 0.71 (2)" in (tmp_path / "table.html").read_text()

@@ -47,13 +47,13 @@ class ChartApp(App[None]):
         self.heard.append(message)
 
 
-def screen_rows(app):
+def screen_rows(app: ChartApp) -> list[str]:
     """What the terminal shows of the chart, row by row."""
     return [app.chart.render_line(row).text for row in range(app.chart.size.height)]
 
 
-def composed_rows(app, size):
-    cells = compose(app.content(), app.view, *size, app.chart.ascii_only).cells
+def composed_rows(app: ChartApp, size: tuple[int, int]) -> list[str]:
+    cells = compose(app.content(), app.view, *size, ascii_only=app.chart.ascii_only).cells
     return [cells.row_text(row) for row in range(cells.height)]
 
 
@@ -125,7 +125,7 @@ async def test_ascii_charts_are_ascii() -> None:
 
 
 @pytest.mark.parametrize(("column", "inside"), [(GUTTER, True), (GUTTER + 35, True), (2, False)])
-async def test_the_mouse_points_at_epochs(column, inside: bool) -> None:
+async def test_the_mouse_points_at_epochs(column: int, inside: bool) -> None:
     app = ChartApp()
     async with app.run_test(size=(80, 20)) as pilot:
         await pilot.pause()
@@ -160,5 +160,5 @@ async def test_dragging_asks_to_pan() -> None:
         assert panned.share == pytest.approx(7 / app.chart.plot_width), "to the left is later"
 
 
-def _wheel(direction):
+def _wheel(direction: str) -> type[events.MouseEvent]:
     return {"up": events.MouseScrollUp, "down": events.MouseScrollDown}[direction]

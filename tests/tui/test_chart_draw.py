@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike, NDArray
 
-from fmnist_tui.analysis.axis import Linear, Log, LogError
+from fmnist_tui.analysis.axis import Linear, Log, LogError, Scale
 from fmnist_tui.analysis.series import Series
 from fmnist_tui.tui.widgets.chart_content import GUTTER, STYLE, Content, Curve, Flag, Level, Point
 from fmnist_tui.tui.widgets.chart_draw import compose
@@ -18,7 +20,7 @@ WIDTH, HEIGHT = 80, 16
 _DOT_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
-def dots_of(cells):
+def dots_of(cells: Cells) -> NDArray[np.bool_]:
     """The braille dots of a grid of cells, `(4 * height, 2 * width) bool`."""
     found = np.zeros((cells.height * 4, cells.width * 2), bool)
     for row in range(cells.height):
@@ -31,7 +33,7 @@ def dots_of(cells):
     return found
 
 
-def plot_of(cells):
+def plot_of(cells: Cells) -> Cells:
     """The cells between the axes of a composed chart."""
     plot = Cells(cells.width - GUTTER - 1, cells.height - 3)
     plot.chars = cells.chars[1:-2, GUTTER:-1]
@@ -39,17 +41,17 @@ def plot_of(cells):
     return plot
 
 
-def text_of(cells):
+def text_of(cells: Cells) -> str:
     return "\n".join(cells.row_text(row) for row in range(cells.height))
 
 
-def series_of(x, values, low=None, high=None):
+def series_of(x: ArrayLike, values: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None) -> Series:
     series = Series()
     series.extend(x, values, low, high)
     return series
 
 
-def view_of(total=100.0, latest=100.0, **values):
+def view_of(total: float = 100.0, latest: float = 100.0, **values: Any) -> TimeView:
     view = TimeView()
     view.total, view.latest = total, latest
     for name, value in values.items():
@@ -57,13 +59,15 @@ def view_of(total=100.0, latest=100.0, **values):
     return view
 
 
-def drawn(content, view=None, size=(WIDTH, HEIGHT), **options):
+def drawn(
+    content: Content, view: TimeView | None = None, size: tuple[int, int] = (WIDTH, HEIGHT), **options: Any
+) -> Cells:
     return compose(content, view or view_of(), *size, **options).cells
 
 
-def y_tick_rows(cells):
+def y_tick_rows(cells: Cells) -> dict[float, int]:
     """Row in the plot of each labelled y tick."""
-    rows = {}
+    rows: dict[float, int] = {}
     for row in range(1, cells.height - 2):
         label, axis = cells.row_text(row)[: GUTTER - 1].strip(), cells.row_text(row)[GUTTER - 1]
         assert bool(label) == (axis in "┤+")
@@ -73,7 +77,7 @@ def y_tick_rows(cells):
 
 
 @pytest.mark.parametrize("scale", [Linear(), Log()])
-def test_a_curve_is_drawn_where_the_axis_says(scale) -> None:
+def test_a_curve_is_drawn_where_the_axis_says(scale: Scale) -> None:
     """Constant curves at the ticks' values cover the ticks' rows from edge to edge."""
     content = Content("T", [Curve("c", series_of([0, 100], [0.1, 10.0]), "test")], scale)
     for value, tick_row in y_tick_rows(drawn(content)).items():
@@ -259,7 +263,7 @@ def test_the_cursor_is_a_line_that_leaves_the_curve_alone() -> None:
 @pytest.mark.parametrize("size", [(24, 5), (30, 8), (40, 7), (80, 16), (200, 50), (10, 2), (1, 1)])
 @pytest.mark.parametrize("ascii_only", [False, True])
 @pytest.mark.parametrize("scale", [Linear(), Log(), LogError()])
-def test_every_size_is_drawn_within_its_cells(size: tuple[int, int], ascii_only: bool, scale) -> None:
+def test_every_size_is_drawn_within_its_cells(size: tuple[int, int], ascii_only: bool, scale: Scale) -> None:
     series = series_of([1, 50, 99], [20.0, 90.0, 95.0])
     content = Content(
         "Accuracy %",
@@ -284,7 +288,7 @@ def test_ascii_charts_have_the_curve_in_its_cells() -> None:
 
 
 @pytest.mark.parametrize("scale", [Linear(), Log()])
-def test_ascii_curves_are_drawn_where_the_axis_says(scale) -> None:
+def test_ascii_curves_are_drawn_where_the_axis_says(scale: Scale) -> None:
     content = Content("T", [Curve("c", series_of([0, 100], [0.1, 10.0]), "test")], scale)
     for value, tick_row in y_tick_rows(drawn(content, ascii_only=True)).items():
         flat = Content("T", [Curve("c", series_of([0, 100], [value, value]), "test", glyph="o")], scale)

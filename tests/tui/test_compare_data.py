@@ -22,7 +22,7 @@ def line(second: int, step: int) -> TrainRecord:
 
 
 def event(second: int, name: str) -> EventRecord:
-    return EventRecord(time=f"2026-11-23T10:{second // 60:02}:{second % 60:02}Z", event=name)  # type: ignore[arg-type]
+    return EventRecord(time=f"2026-11-23T10:{second // 60:02}:{second % 60:02}Z", event=name)
 
 
 def side(runs_dir: Path, run_id: str, state: State = State.FINISHED, done: float = 8.0, **changes: object) -> Side:
@@ -54,10 +54,11 @@ def test_time_at_work_leaves_queues_and_pauses_out() -> None:
 
 def test_epochs_of_runs_with_other_batches_lie_over_each_other(sides: list[Side]) -> None:
     by_epoch = chart(sides, "test_accuracy", Look())
-    ends = [curve.series.last_x / curve.per_epoch for curve in by_epoch.curves if curve.series.last_x]
+    ends = [last / curve.per_epoch for curve in by_epoch.curves if (last := curve.series.last_x)]
     assert ends == pytest.approx([8.0, 8.0, 4.0])
     by_step = chart(sides, "test_accuracy", Look(axis="step"))
-    assert [curve.series.last_x / curve.per_epoch for curve in by_step.curves][:2] == [8 * 47, 8 * 94]
+    ends = [last / curve.per_epoch for curve in by_step.curves if (last := curve.series.last_x)]
+    assert ends[:2] == [8 * 47, 8 * 94]
     assert (by_epoch.x_name, by_step.x_name) == ("epoch", "step")
     assert extent(sides, "epoch") == (8.0, 8.0, False)
     assert extent(sides[:2], "step") == (752.0, 752.0, True)

@@ -233,6 +233,9 @@ class Inbox:
     def of(self, kind: type[M]) -> list[M]:
         return [message for message in self.messages if isinstance(message, kind)]
 
+    def more_than(self, count: int, kind: type[Message]) -> Callable[[], bool]:
+        return lambda: len(self.of(kind)) > count
+
     def wait(self, condition: Callable[[], bool]) -> None:
         assert wait_for(condition), [type(message).__name__ for message in self.messages]
 
@@ -289,9 +292,9 @@ class TestFeed:
         feed.watch([run.id])
         inbox.wait(lambda: len(inbox.of(RunAdvanced)) == 1)
         while not inbox.of(RunAdvanced)[-1].caught_up:
-            count = len(inbox.of(RunAdvanced))
+            more = inbox.more_than(len(inbox.of(RunAdvanced)), RunAdvanced)
             feed.taken(run.id)
-            inbox.wait(lambda count=count: len(inbox.of(RunAdvanced)) > count)
+            inbox.wait(more)
         assert len(inbox.of(RunAdvanced)) >= 3
         assert sum(len(message.records) for message in inbox.of(RunAdvanced)) == 1400
         maker.write_metrics(run, 1, first=701)

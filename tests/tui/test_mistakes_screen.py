@@ -198,11 +198,11 @@ async def test_the_last_evaluation_is_followed_while_the_run_trains_and_a_chosen
         await until_drawn(pilot, "Epoch 2 of", "running")
         write_evaluations(run, LABELS, evaluate(LABELS, 3))
         await until_drawn(pilot, "Epoch 3 of")
-        assert len(screen.reading.epochs) == 3
+        assert screen.reading is not None and len(screen.reading.epochs) == 3
         await pilot.press("left_square_bracket", "left_square_bracket")
         await until_drawn(pilot, "Epoch 1 of")
         write_evaluations(run, LABELS, evaluate(LABELS, 5))
-        await until(pilot, lambda: len(screen.reading.epochs) == 5)
+        await until(pilot, lambda: screen.reading is not None and len(screen.reading.epochs) == 5)
         await until_drawn(pilot, "Epoch 1 of")
         await pilot.press("l")
         await until_drawn(pilot, "Epoch 5 of")
@@ -297,7 +297,7 @@ async def test_a_run_of_before_the_history_shows_its_last_and_best_evaluation(ma
     async with FmnistApp(maker.runs_dir, None).run_test(size=MIDDLE) as pilot:
         screen = await opened(pilot, run)
         await until_drawn(pilot, "Epoch 4 of 4 (last)", "matrix 2 of 2")
-        assert screen.reading.epochs == (3, 4)
+        assert screen.reading is not None and screen.reading.epochs == (3, 4)
 
 
 async def test_a_run_without_an_evaluation_says_when_it_comes(maker: RunMaker) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from tests.tui.synthetic_runs import NOW, Plan, make_run, preset, records
 AROUND = Surroundings(per_epoch=100, epochs=200)
 
 
-def evaluations(accuracies, losses=None):
+def evaluations(accuracies: Sequence[float], losses: Sequence[float] | None = None) -> list[EvalRecord]:
     losses = losses or [0.2] * len(accuracies)
     return [
         EvalRecord(
@@ -35,7 +37,7 @@ def evaluations(accuracies, losses=None):
     ]
 
 
-def line(step, loss=0.2, lr=0.1, speed=1000.0):
+def line(step: int, loss: float = 0.2, lr: float = 0.1, speed: float = 1000.0) -> TrainRecord:
     return TrainRecord(
         step=step,
         epoch=(step - 1) // 100 + 1,
@@ -47,14 +49,14 @@ def line(step, loss=0.2, lr=0.1, speed=1000.0):
     )
 
 
-def data_of(*lines):
+def data_of(*lines: TrainRecord | EventRecord) -> RunData:
     data = RunData()
-    data.extend(list(lines))
+    data.extend(lines)
     return data
 
 
-def around(**values):
-    return Surroundings(**({"per_epoch": 100, "epochs": 200} | values))
+def around(**values: Any) -> Surroundings:
+    return replace(AROUND, **values)
 
 
 # --- loss not finite
@@ -86,7 +88,7 @@ def test_a_finite_loss_is_no_news() -> None:
 # --- learning rate
 
 
-def rates(*values):
+def rates(*values: float) -> RunData:
     return data_of(*(line(50 * (i + 1), lr=value) for i, value in enumerate(values)))
 
 
@@ -125,7 +127,7 @@ def test_steps_are_found_however_the_lines_come() -> None:
 # --- speed
 
 
-def speeds(*values):
+def speeds(*values: float) -> RunData:
     return data_of(*(line(10 * (i + 1), speed=value) for i, value in enumerate(values)))
 
 
@@ -181,7 +183,7 @@ def test_test_loss_rising_and_accuracy_falling() -> None:
         [*[0.2] * 6, math.nan, *[0.3] * 8],
     ],
 )
-def test_a_falling_noisy_short_or_broken_test_loss_is_not_rising(losses) -> None:
+def test_a_falling_noisy_short_or_broken_test_loss_is_not_rising(losses: list[float]) -> None:
     assert narration.rising_test_loss(evaluations([90.0] * len(losses), losses)) is None
 
 
@@ -249,7 +251,7 @@ def test_a_tie_or_a_ghost_that_was_shorter_is_not_compared() -> None:
 # --- what the worker warns of
 
 
-def event(kind, message="", epoch=1, **data):
+def event(kind: str, message: str = "", epoch: int = 1, **data: Any) -> EventRecord:
     return EventRecord(event=kind, message=message, step=100 * epoch, epoch=epoch, data=data)
 
 
@@ -257,7 +259,7 @@ FULL = event("warning", "the run's files cannot be written: No space left on dev
 WELL = event("warning", "the run's files can be written again", 4, trouble="disk", over=True)
 
 
-def warned(*events, at=500, **changes):
+def warned(*events: EventRecord, at: int = 500, **changes: Any) -> list[tuple[str, str]]:
     notes = narration.worker_warnings(data_of(*events, line(at)), around(**({"worker_since": 0.0} | changes)))
     return [(note.level, note.text) for note in notes]
 
@@ -321,7 +323,7 @@ def test_errors_come_first_then_warnings_then_news() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_an_ordinary_noisy_run_is_never_warned_about(seed) -> None:
+def test_an_ordinary_noisy_run_is_never_warned_about(seed: int) -> None:
     lines = records(Plan(done=58, seed=seed, lines_every=118))
     for epoch in range(5, 58, 3):
         data = RunData()

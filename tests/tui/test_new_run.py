@@ -30,9 +30,9 @@ from fmnist_tui.tui.surroundings import Surroundings, look_around
 from fmnist_tui.tui.widgets.form import ConfigForm
 from fmnist_tui.tui.widgets.image_grid import ImageGrid
 from fmnist_tui.tui.widgets.outlook_panel import OutlookPanel
-from fmnist_tui.tui.widgets.panes import Panes
+from fmnist_tui.tui.widgets.panes import Panes, PaneTabs
 from fmnist_tui.tui.widgets.preset_list import PresetList
-from fmnist_tui.tui.widgets.start_bar import StartBar
+from fmnist_tui.tui.widgets.start_bar import DeviceSelect, StartBar
 from tests.tui.synthetic import RunMaker, drawn, write_result
 from tests.tui.typing_helpers import send, until, until_drawn
 
@@ -78,6 +78,12 @@ async def type_into(pilot: Pilot[None], screen: NewRunScreen, key: str, *keys: s
     form.focus_field(key)
     await until(pilot, lambda: form.focused_key == key)
     send(screen.app, *keys)
+
+
+async def next_family(pilot: Pilot[None], screen: NewRunScreen) -> None:
+    before = screen.draft.kind
+    await type_into(pilot, screen, "model.kind", "right")
+    await until(pilot, lambda: screen.draft.kind != before)
 
 
 async def edit(pilot: Pilot[None], screen: NewRunScreen, key: str, *keys: str) -> None:
@@ -160,9 +166,7 @@ async def test_every_field_of_every_family_is_editable_and_reaches_the_run(monke
     async with new_run(base, size=(100, 60)) as (app, screen, pilot):
         for kind in MODEL_KINDS:
             while screen.draft.kind != kind:
-                before = screen.draft.kind
-                await type_into(pilot, screen, "model.kind", "right")
-                await until(pilot, lambda before=before: screen.draft.kind != before)
+                await next_family(pilot, screen)
             family = with_changes(base, {"model.kind": kind})
             keys = [spec.key for spec in fields_of(kind) if spec.key != "model.kind"]
             if kind != first:  # the fields that all families have are changed by now
@@ -234,11 +238,12 @@ async def test_edits_stay_with_their_preset() -> None:
 async def test_the_form_remembers_which_field_had_the_focus() -> None:
     async with new_run(size=(80, 24)) as (app, screen, pilot):
         form, panes = screen.query_one(ConfigForm), screen.query_one(Panes)
+        tabs = panes.query_one("#tabs", PaneTabs)
 
         async def there_and_back(*keys: str) -> None:
             for key in keys:
                 await pilot.press(key)
-                await until(pilot, lambda: app.focused is not None and panes.query_one("#tabs").active == panes.active)
+                await until(pilot, lambda: app.focused is not None and tabs.active == panes.active)
 
         await type_into(pilot, screen, "model.depth")
         await there_and_back("ctrl+t", "ctrl+t", "ctrl+t")
@@ -453,9 +458,9 @@ async def test_devices_and_what_runs_there(maker: RunMaker) -> None:
         bar = screen.query_one(StartBar)
         await until(pilot, lambda: len(bar.gpus) == 1)
         assert reason(screen) == "densenet is on cuda:0: Start waits its turn, ^n starts beside it"
-        bar.query_one("#device").value = "cpu"
+        bar.query_one("#device", DeviceSelect).value = "cpu"
         await until(pilot, lambda: reason(screen) == "Ready")
-        bar.query_one("#device").value = "cuda:0"
+        bar.query_one("#device", DeviceSelect).value = "cuda:0"
         await until(pilot, lambda: "densenet is on cuda:0" in reason(screen))
         screen.runs_listed([])
         assert reason(screen) == "Ready"
@@ -487,7 +492,7 @@ async def test_several_gpus_share_a_run(monkeypatch: pytest.MonkeyPatch) -> None
 async def test_what_runs_on_the_device_is_said_in_full_on_a_small_screen(maker: RunMaker) -> None:
     maker.make("shake-shake-64", State.RUNNING, epoch=3, device="cpu")
     async with new_run(load_preset("wrn"), size=(80, 24), runs=list_runs(maker.runs_dir)) as (_, screen, pilot):
-        screen.query_one("#device").value = "cpu"
+        screen.query_one("#device", DeviceSelect).value = "cpu"
         await until_drawn(pilot, "Start waits for shake-shake-64, ^n doesn't")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from rich.segment import Segment
@@ -71,7 +73,8 @@ def test_the_same_draws_give_what_the_trainer_sees(size: int, inside: bool) -> N
     if size:
         pixels[trainer.cutout_keep(draws, config).numpy() == 0] = MEAN_PIXEL
     for index, image in enumerate(images):
-        ours = augment(image, Draw(*(part[index].item() for part in draws)), config)
+        drawn: list[Any] = [part[index].item() for part in draws]
+        ours = augment(image, Draw(*drawn), config)
         assert np.array_equal(ours, pixels[index])
 
 

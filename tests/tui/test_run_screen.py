@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.app import App
@@ -15,10 +16,10 @@ from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.screen import Screen
 
-from fmnist_tui.runs.records import EventRecord, State, TrainRecord
+from fmnist_tui.runs.records import EventRecord, Metric, State, TrainRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.messages import RunActionRequested
-from fmnist_tui.tui.run_charts import CHARTS
+from fmnist_tui.tui.run_charts import CHARTS, ChartName
 from fmnist_tui.tui.screens import run as run_screen
 from fmnist_tui.tui.screens.run import RunScreen
 from fmnist_tui.tui.screens.run_config import RunConfigScreen
@@ -27,6 +28,7 @@ from fmnist_tui.tui.widgets.chart import Chart
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.run_panels import TextPanel
 from fmnist_tui.tui.widgets.run_panes import pages_of
+from tests.tui.synthetic import until_drawn
 from tests.tui.synthetic_runs import RUN_ID, Plan, ghost, make_run, preset, records
 
 SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 60)
@@ -60,7 +62,7 @@ class Host(App[None]):
     def on_run_action_requested(self, message: RunActionRequested) -> None:
         self.asked.append((message.run_id, message.action))
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         self.went_back += 1
 
     def action_help(self) -> None:
@@ -70,7 +72,7 @@ class Host(App[None]):
         """For the key bar."""
 
 
-def live(**values) -> Plan:
+def live(**values: Any) -> Plan:
     """A plan whose newest record is of now."""
     return Plan(now=datetime.now(UTC), **values)
 
@@ -93,7 +95,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
     raise AssertionError(screen_text(pilot.app))
 
 
-async def show(pilot: Pilot[None], run: Run, lines, runs: list[Run] | None = None) -> None:
+async def show(pilot: Pilot[None], run: Run, lines: Sequence[Metric], runs: list[Run] | None = None) -> None:
     """Hand the screen a run as the feed does, and wait until it is drawn."""
     app = pilot.app
     assert isinstance(app, Host)
@@ -110,7 +112,7 @@ async def show(pilot: Pilot[None], run: Run, lines, runs: list[Run] | None = Non
 
 
 @pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE])
-async def test_a_run_at_work(tmp_path: Path, size) -> None:
+async def test_a_run_at_work(tmp_path: Path, size: tuple[int, int]) -> None:
     app = Host()
     async with app.run_test(size=size) as pilot:
         run, lines = make_run(tmp_path, live())
@@ -130,7 +132,7 @@ async def test_a_run_at_work(tmp_path: Path, size) -> None:
         assert ("─ Events ─" in text) == ("─ Log ─" in text) == (size == LARGE)
 
 
-def _chart_text(app: Host, name) -> str:
+def _chart_text(app: Host, name: ChartName) -> str:
     chart = app.shown.panes.chart(name)
     return "\n".join(chart.render_line(row).text for row in range(chart.size.height))
 
@@ -149,7 +151,7 @@ async def test_the_curve_grows_and_the_header_follows(tmp_path: Path) -> None:
         app.shown.run_advanced(replace(run, status=status), more, False)
         await until(pilot, lambda: "epoch 32 of 200" in screen_text(app) and _chart_text(app, "loss") != before)
         assert "77.77 %" in screen_text(app)
-        assert app.shown.data.last_step == more[-1].step
+        assert isinstance(more[-1], TrainRecord) and app.shown.data.last_step == more[-1].step
 
 
 async def test_a_run_with_nothing_yet(tmp_path: Path) -> None:
@@ -269,7 +271,7 @@ async def test_everything_is_ascii_where_the_terminal_is(tmp_path: Path) -> None
         await show(pilot, run, lines)
         assert "epoch 20 of 200" in screen_text(app) and "o" in _chart_text(app, "loss")
         for view in (("Loss (log)", "Accuracy"), ("Learning rate", " W 61 C"), ("Events",)):
-            await until(pilot, lambda view=view: all(title in screen_text(app) for title in view))
+            await until_drawn(pilot, *view)
             # Textual's own borders and scroll bars pass through the app's filter.
             drawn = "".join(char for char in screen_text(app) if char not in "─▁▂▃▄▅▆▇█")
             assert drawn.isascii(), [char for char in drawn if not char.isascii()]
@@ -363,7 +365,7 @@ async def test_v_goes_through_every_view(tmp_path: Path) -> None:
         await show(pilot, run, lines)
         for title in ("Accuracy %", "Learning rate (log)", "GPU, host %"):
             await pilot.press("v")
-            await until(pilot, lambda title=title: title in screen_text(app))
+            await until_drawn(pilot, title)
         assert "GPU " in screen_text(app) and " W" in screen_text(app)
         await pilot.press("v")
         await until(pilot, lambda: "going on from epoch 6" in screen_text(app))
@@ -437,10 +439,14 @@ async def test_the_cursor_shows_the_values_there_on_every_chart(tmp_path: Path) 
         cursor = app.shown.panes.view.cursor
         assert cursor is not None and cursor == round(cursor) and 20 < cursor < 40
         record = next(r for r in app.shown.data.evaluations if r.epoch == cursor)
-        for name, value in (("loss", f"test {record.test_loss:.4f}"), ("accuracy", f"test {record.test_accuracy:.2f}")):
+        values: dict[ChartName, str] = {
+            "loss": f"test {record.test_loss:.4f}",
+            "accuracy": f"test {record.test_accuracy:.2f}",
+        }
+        for name, value in values.items():
             title = _chart_text(app, name).splitlines()[0]
             assert f"epoch {cursor:.0f} " in title and value in title
-        columns = {name: _chart_text(app, name).splitlines()[-2].index("┴") for name in ("loss", "accuracy")}
+        columns = {name: _chart_text(app, name).splitlines()[-2].index("┴") for name in values}
         assert columns["loss"] == columns["accuracy"]
         await pilot.press("escape")
         await pilot.pause()
@@ -532,7 +538,7 @@ async def test_under_another_screen_it_takes_data_in_and_does_not_draw(
         await show(pilot, run, lines)
         app.push_screen(Screen())
         await pilot.pause()
-        drawn = []
+        drawn: list[object] = []
         monkeypatch.setattr(app.shown.panes, "show", drawn.append)
         assert run.status is not None
         newer = replace(run, status=run.status.model_copy(update={"epoch": 32}))

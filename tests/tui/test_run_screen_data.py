@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from fmnist_tui.runs.records import EvalRecord, EventRecord, GpuSample, HostSamp
 from fmnist_tui.tui.eta import Remaining, evaluations_left, remaining
 from fmnist_tui.tui.format import ASCII
 from fmnist_tui.tui.ghost import find_ghost, load_ghost
-from fmnist_tui.tui.metric_lines import parse_lines
+from fmnist_tui.tui.metric_lines import MetricRecord, parse_lines
 from fmnist_tui.tui.narration import Note
 from fmnist_tui.tui.run_data import RunData, epoch_of, epoch_steps
 from fmnist_tui.tui.widgets.run_header import Standing, header_lines
@@ -23,18 +25,25 @@ from fmnist_tui.tui.widgets.run_panels import narration_rows
 from tests.tui.synthetic_runs import NOW, RUN_ID, Plan, ghost, make_run, preset, records
 
 
-def data_of(lines, device="cuda:0"):
+def data_of(lines: Sequence[MetricRecord], device: str = "cuda:0") -> RunData:
     data = RunData(device)
     data.extend(lines)
     return data
 
 
-def line(step, **values):
-    fields = {"epoch": 1, "loss": 0.5, "loss_min": 0.4, "loss_max": 0.6, "lr": 0.1, "images_per_second": 1000.0}
+def line(step: int, **values: Any) -> TrainRecord:
+    fields: dict[str, Any] = {
+        "epoch": 1,
+        "loss": 0.5,
+        "loss_min": 0.4,
+        "loss_max": 0.6,
+        "lr": 0.1,
+        "images_per_second": 1000.0,
+    }
     return TrainRecord(step=step, **(fields | values))
 
 
-def plain(lines):
+def plain(lines: Iterable[Iterable[tuple[str, str]]]) -> list[str]:
     return ["".join(text for text, _ in line) for line in lines]
 
 
@@ -112,12 +121,14 @@ def test_epochs_of_steps() -> None:
 # --- time left
 
 
-def left_of(tmp_path: Path, plan, now=NOW, state=State.RUNNING, **changes):
+def left_of(
+    tmp_path: Path, plan: Plan, now: datetime = NOW, state: State = State.RUNNING, **changes: Any
+) -> Remaining | None:
     run, lines = make_run(tmp_path, plan, state, write=False, **changes)
     return remaining(run, data_of(lines), now)
 
 
-def true_seconds(plan):
+def true_seconds(plan: Plan) -> float:
     """What the synthetic trainer takes for the rest, without noise."""
     images = (200 - plan.done) * 30_000
     return images / plan.speed + (200 - int(plan.done)) * 1.3
@@ -211,6 +222,7 @@ def test_evaluations_left(step: int, evaluated: int, total: int, every: int, exp
 def test_the_ghost_is_the_best_earlier_finished_run_of_the_preset(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, Plan(done=3.0))
     best, lines = ghost(tmp_path)
+    assert best.result is not None and best.config is not None
     worse = replace(best, result=best.result.model_copy(update={"test_accuracy": 10.0}))
     assert find_ghost(run, [run, worse, best]) is best
     assert find_ghost(best, [run, best]) is None, "a later run is no ghost, nor is the run itself"
@@ -225,7 +237,9 @@ def test_the_ghost_is_the_best_earlier_finished_run_of_the_preset(tmp_path: Path
 # --- header
 
 
-def standing_of(tmp_path: Path, plan, state=State.RUNNING, left=None, **changes):
+def standing_of(
+    tmp_path: Path, plan: Plan, state: State = State.RUNNING, left: Remaining | None = None, **changes: Any
+) -> Standing:
     run, lines = make_run(tmp_path, plan, state, write=False, **changes)
     data = data_of(lines)
     return Standing(RUN_ID, run, plan.per_epoch, int(data.last_step), left)
@@ -237,6 +251,7 @@ def test_the_header_says_who_how_far_how_long_and_how_good(tmp_path: Path) -> No
     assert who.startswith(f" ● wrn   {RUN_ID}") and who.endswith("running on cuda:0 ")
     assert "epoch 37 of 200" in overall and "18.3 %" in overall
     assert "82/118" in pace and "img/s" in pace and "5m 02s – 5m 20s left, " in pace
+    assert standing.run is not None and standing.run.status is not None
     status = standing.run.status
     assert f"test {status.test_accuracy:.2f} %" in measures and f"({status.best_epoch})" in measures
     assert "reference 93.28 %" in measures and "lr 0.1" in measures
@@ -250,7 +265,7 @@ def test_the_bars_are_as_long_as_they_should(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 200])
 @pytest.mark.parametrize("state", list(State))
-def test_no_line_is_wider_than_the_screen(tmp_path: Path, width: int, state) -> None:
+def test_no_line_is_wider_than_the_screen(tmp_path: Path, width: int, state: State) -> None:
     standing = standing_of(tmp_path, Plan(done=3.4), state, left=Remaining(3000.0, 99_999.0))
     for shown in (standing, replace(standing, deleted=True), replace(standing, run=None)):
         lines = header_lines(shown, NOW, width)

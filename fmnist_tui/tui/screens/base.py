@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from textual.screen import Screen
@@ -37,7 +38,7 @@ class FeedScreen(Screen[None]):
     def runs_listed(self, runs: list[Run]) -> None:
         """The list of runs changed (newest first)."""
 
-    def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
+    def run_advanced(self, run: Run, records: Sequence[MetricRecord], restarted: bool) -> None:
         """`watched_run` wrote new metric lines or its status changed; `restarted`: forget what came before."""
 
     def run_caught_up(self, run_id: str) -> None:

@@ -153,7 +153,7 @@ class CompareScreen(FeedScreen):
                 self.sides[run.id] = Side(run, RunCurves())
         self._changed()
 
-    def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
+    def run_advanced(self, run: Run, records: Sequence[MetricRecord], restarted: bool) -> None:
         """Take in what is new; drawn soon after."""
         known = self.sides.get(run.id)
         curves = RunCurves() if known is None or restarted else known.curves

@@ -5,6 +5,8 @@ The base of the Run screen. Worker threads read the log and the other run's eval
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import on, work
 from textual.message import Message
 from textual.worker import WorkerState
@@ -69,7 +71,7 @@ class RunReading(FeedScreen):
             self.changed()
         self._look_for_ghost(runs)
 
-    def run_advanced(self, run: Run, records: list[MetricRecord], restarted: bool) -> None:
+    def run_advanced(self, run: Run, records: Sequence[MetricRecord], restarted: bool) -> None:
         """Take in what is new; drawn soon after."""
         self.run, self.vanished = run, False
         if restarted:
