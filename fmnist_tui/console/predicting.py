@@ -19,7 +19,8 @@ from fmnist_tui.console import options as o
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from rich.console import Console, RenderableType
+    from rich.console import Console
+    from rich.text import Text
 
     from fmnist_tui.data.pictures import Picture
     from fmnist_tui.runs.store import Run
@@ -158,7 +159,7 @@ def _print_pictures(stdout: Console, pictures: Sequence[Picture], answers: Seque
         stdout.print()
 
 
-def half_blocks(pixels: NDArray[np.uint8], colours: bool = True) -> RenderableType:
+def half_blocks(pixels: NDArray[np.uint8], colours: bool = True) -> Text:
     """(H, W) uint8 grey pixels with an even H as H / 2 lines of half blocks; without colours as characters of RAMP."""
     from rich.style import Style
     from rich.text import Text

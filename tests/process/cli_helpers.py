@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import Status
 
+Found = TypeVar("Found")
 SECONDS = 90.0
 """Far longer than anything here takes on a busy machine."""
 
@@ -77,7 +78,7 @@ def json_lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def wait_for(what: str, condition: Callable[[], Any]) -> Any:
+def wait_for(what: str, condition: Callable[[], Found | None]) -> Found:
     """The first true value of the condition; fails after SECONDS."""
     until = time.monotonic() + SECONDS
     while not (value := condition()):
@@ -103,4 +104,4 @@ def status(directory: RunDirectory) -> Status:
 
 def wait_for_step(directory: RunDirectory, step: int) -> Status:
     """The status once the run has done this many steps."""
-    return wait_for(f"step {step}", lambda: s if (s := status(directory)).step >= step else None)  # type: ignore[no-any-return]
+    return wait_for(f"step {step}", lambda: s if (s := status(directory)).step >= step else None)

@@ -139,7 +139,8 @@ def test_a_moved_run_resumes_where_it_lies_now(runs_dir: Path, tmp_path: Path, s
     wait_until(lambda: status_of(run).step >= 2, "two steps")
     worker.send_signal(signal.SIGTERM)
     code = worker.wait(timeout=60)
-    moved = RunDirectory(shutil.move(runs_dir, tmp_path / "elsewhere") / run.id)
+    shutil.move(runs_dir, tmp_path / "elsewhere")
+    moved = RunDirectory(tmp_path / "elsewhere" / run.id)
     if code == 130:
         store.prepare_resume(store.load_run(moved), device="cpu")
         assert start(moved).wait(timeout=120) == 0, moved.worker_log.read_text()
@@ -272,8 +273,12 @@ def test_what_killed_writers_left_is_removed(runs_dir: Path, start: Start) -> No
 @pytest.fixture
 def read_only(small_disk: Path) -> Iterator[Callable[[], None]]:
     """Makes the small disk read-only."""
-    yield lambda: subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+
+    def remount(how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how}", str(small_disk)], check=True)
+
+    yield lambda: remount("ro")
+    remount("rw")
 
 
 def test_a_read_only_run_is_refused_in_words(small_disk: Path, read_only: Callable[[], None]) -> None:
@@ -306,7 +311,8 @@ def test_a_run_moved_under_its_worker_goes_on_where_it_lies_now(runs_dir: Path, 
     worker = start(run)
     wait_until(lambda: status_of(run).step >= 2, "two steps")
     (runs_dir.parent / "elsewhere").mkdir()
-    moved = RunDirectory(shutil.move(run.path, runs_dir.parent / "elsewhere" / run.id))
+    moved = RunDirectory(runs_dir.parent / "elsewhere" / run.id)
+    shutil.move(run.path, moved.path)
     assert worker.wait(timeout=60) not in (0, 130)
     assert not run.path.exists(), "it did not make the directory again"
     loaded = store.load_run(moved)

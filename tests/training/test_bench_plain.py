@@ -78,13 +78,14 @@ def test_the_loop_has_none_of_the_trainers_settings(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(precision, "apply_global_settings", never)
     monkeypatch.setattr(memory, "keep_freed_memory", never)
     monkeypatch.setattr(precision, "keep_freed_memory", never)
-    sizes = []
+    sizes: list[tuple[int, int]] = []
     train = plain.PlainLoop.train
-    monkeypatch.setattr(
-        plain.PlainLoop,
-        "train",
-        lambda loop, count: sizes.append((loop.batch_size, torch.get_num_threads())) or train(loop, count),
-    )
+
+    def noted(loop: plain.PlainLoop, count: int) -> tuple[float, list[float]]:
+        sizes.append((loop.batch_size, torch.get_num_threads()))
+        return train(loop, count)
+
+    monkeypatch.setattr(plain.PlainLoop, "train", noted)
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32, torch.are_deterministic_algorithms_enabled()
     ready, trained, loaded = answers([task(threads=2).to_json(), line("train", 1), line("load", 1)])
@@ -154,7 +155,12 @@ def test_what_ends_the_process_is_said(what: str, said: str) -> None:
 def test_one_that_can_not_be_set_up_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[PlainProcess] = []
     end = PlainProcess.end
-    monkeypatch.setattr(PlainProcess, "end", lambda side: (ended.append(side), end(side))[1])
+
+    def noted(side: PlainProcess) -> None:
+        ended.append(side)
+        end(side)
+
+    monkeypatch.setattr(PlainProcess, "end", noted)
     with pytest.raises(RuntimeError, match="no data"):
         PlainProcess(task(), (sys.executable, "-c", 'print(\'{"error": "no data"}\'); input()'))
     assert len(ended) == 1 and not psutil.pid_exists(ended[0].pid)

@@ -114,7 +114,9 @@ def test_a_lost_gpu_is_not_replaced_by_the_cpu(trainer: Trainer, end: Any, monke
 
 def test_retries_begin_anew_from_the_checkpoint(trainer: Trainer, end: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The device fails in the second epoch, twice; a fresh process is asked for twice, and the run finishes."""
-    original, failures, begun = step_module.augment.apply, [], []
+    original = step_module.augment.apply
+    failures: list[int] = []
+    begun: list[list[str]] = []
 
     def flaky(*arguments: Any, **options: Any) -> Any:
         if run.checkpoint("last").exists() and len(failures) < 2:

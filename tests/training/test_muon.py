@@ -106,13 +106,13 @@ def test_filters_follow_the_update_written_out() -> None:
 def test_biases_and_head_follow_torchs_sgd_at_their_own_rates() -> None:
     model = small_network()
     model(torch.zeros(2, 1, 10, 10))
-    settings = {"momentum": 0.8, "nesterov": True, "weight_decay": 0.01}
+    settings: dict[str, Any] = {"momentum": 0.8, "nesterov": True, "weight_decay": 0.01}
     config = OptimizerConfig(kind="muon", lr=0.1, bias_lr=0.03, head_lr=0.2, **settings)
     copies = [nn.Parameter(parameter.detach().clone()) for parameter in model.parameters()]
     gradients = train(model, build_optimizer(model, config), RATES)
     for axes, rate in ((1, 0.03), (2, 0.2)):
         of_kind = [index for index, copy in enumerate(copies) if copy.ndim == axes]
-        sgd = torch.optim.SGD([copies[index] for index in of_kind], lr=rate, **settings)  # type: ignore[arg-type]
+        sgd = torch.optim.SGD([copies[index] for index in of_kind], lr=rate, **settings)
         for lr, step in zip(RATES, gradients, strict=True):
             for index in of_kind:
                 copies[index].grad = step[index]

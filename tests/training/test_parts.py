@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -148,19 +148,24 @@ def test_auto_on_cuda_goes_by_its_capability(
 
 
 def test_what_is_set_is_taken() -> None:
-    settings = {"precision": "fp32", "memory_format": "channels_last", "compile": "default", "fused": "off"}
+    settings: dict[str, Any] = {
+        "precision": "fp32",
+        "memory_format": "channels_last",
+        "compile": "default",
+        "fused": "off",
+    }
     execution = choose(TrainingConfig(**settings, threads=3, tf32="on"), CPU)
     assert execution.choices == settings | {"threads": "3"}, "a GPU's switches are nothing to tell of on a CPU"
     assert set(execution.reasons.values()) == {"set"}
 
 
 @pytest.mark.parametrize(("deterministic", "expected"), [(False, "on"), (True, "off")])
-def test_a_gpus_switches(monkeypatch: pytest.MonkeyPatch, deterministic: bool, expected: str) -> None:
+def test_a_gpus_switches(monkeypatch: pytest.MonkeyPatch, deterministic: bool, expected: Literal["on", "off"]) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     device = torch.device("cuda", 0)
     chosen = choose(TrainingConfig(deterministic=deterministic), device).choices
     assert (chosen["tf32"], chosen["cudnn_benchmark"], chosen["fused"]) == (expected, expected, "on")
-    other = {"on": "off", "off": "on"}[expected]
+    other: Literal["on", "off"] = "off" if expected == "on" else "on"
     config = TrainingConfig(deterministic=deterministic, tf32=other, cudnn_benchmark=other)
     execution = choose(config, device)
     assert (execution.tf32, execution.cudnn_benchmark) == (other == "on",) * 2

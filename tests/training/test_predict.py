@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.style import Style
 
 from fmnist_tui.cli import main
 from fmnist_tui.config import CLASSES
@@ -91,9 +92,10 @@ def test_half_blocks_hold_every_pixel() -> None:
     pixels = np.arange(16, dtype=np.uint8).reshape(4, 4) * 16
     text = half_blocks(pixels)
     assert text.plain == "▀▀▀▀\n▀▀▀▀"
-    first = text.spans[0].style
+    first, last = text.spans[0].style, text.spans[-1].style
+    assert isinstance(first, Style) and first.color and first.bgcolor
     assert (first.color.name, first.bgcolor.name) == ("rgb(0,0,0)", "rgb(64,64,64)")
-    last = text.spans[-1].style
+    assert isinstance(last, Style) and last.color and last.bgcolor
     assert (last.color.name, last.bgcolor.name) == ("rgb(176,176,176)", "rgb(240,240,240)")
     plain = half_blocks(np.asarray([[0, 255], [0, 255]], np.uint8), colours=False).plain
     assert plain == RAMP[0] + RAMP[-1]

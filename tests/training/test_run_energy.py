@@ -32,15 +32,16 @@ class NoMeter(Meter):
 @pytest.fixture
 def stop_after_first_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first start ends after its first epoch."""
-    asked = []
+    asked: list[bool] = []
+    original = Desk.after_step
 
-    def poll(desk: Desk) -> None:
+    def after_step(desk: Desk) -> None:
         if not asked:
             asked.append(True)
             desk.requests.answer(ControlRequest(id="1", request="stop_after_epoch"))
+        original(desk)
 
-    original = Desk.after_step
-    monkeypatch.setattr(Desk, "after_step", lambda desk: (poll(desk), original(desk))[1])
+    monkeypatch.setattr(Desk, "after_step", after_step)
 
 
 def result_of(trainer: Trainer, first: type[Meter], second: type[Meter], monkeypatch: pytest.MonkeyPatch) -> Result:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -41,6 +39,11 @@ def make_step(config: RunConfig, limit: int = 10_000) -> TrainStep:
     )
 
 
+def layer_of(step: TrainStep) -> nn.Linear:
+    assert isinstance(step.model, Linear)
+    return step.model.layer
+
+
 @pytest.fixture
 def batch(images: Images) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images.train_images[:30].copy()), torch.from_numpy(images.train_labels[:30].copy()).long()
@@ -53,7 +56,7 @@ def test_accumulated_gradients_equal_the_whole_batch(batch: tuple[Tensor, Tensor
     (loss_a, correct_a), (loss_b, correct_b) = (step(*batch, 0.1, 1, 0) for step in (whole, parts))
     torch.testing.assert_close(loss_a, loss_b)
     assert int(correct_a) == int(correct_b)
-    torch.testing.assert_close(whole.model.layer.weight, parts.model.layer.weight)  # type: ignore[union-attr]
+    torch.testing.assert_close(layer_of(whole).weight, layer_of(parts).weight)
     assert isinstance(parts.model, Linear) and max(parts.model.sizes) == micro_batch
 
 
@@ -63,7 +66,7 @@ def test_auto_halves_the_micro_batch_until_it_fits(batch: tuple[Tensor, Tensor])
     whole(*batch, 0.1, 1, 0)
     split(*batch, 0.1, 1, 0)
     assert split.micro_batch == 8 and isinstance(split.model, Linear) and split.model.sizes == [30, 15, 8, 8, 8, 6]
-    torch.testing.assert_close(whole.model.layer.weight, split.model.layer.weight)  # type: ignore[union-attr]
+    torch.testing.assert_close(layer_of(whole).weight, layer_of(split).weight)
 
 
 def test_out_of_memory_says_what_was_asked_for_and_what_fits(batch: tuple[Tensor, Tensor]) -> None:
@@ -88,8 +91,7 @@ def test_a_step_is_a_function_of_seed_epoch_and_step(batch: tuple[Tensor, Tensor
         step = make_step(tiny_config(seed=seed, augment={"cutout_size": 8}, training={"batch_size": 30}))
         torch.manual_seed(before)
         step(*batch, 0.1, epoch, index)
-        weight: Any = step.model.layer.weight  # type: ignore[union-attr]
-        return weight.detach()
+        return layer_of(step).weight.detach()
 
     first = weights(1, 0, 7, before=1)
     assert torch.equal(first, weights(1, 0, 7, before=2))
@@ -106,8 +108,8 @@ def test_sgd_equals_torchs_plain_sgd(batch: tuple[Tensor, Tensor]) -> None:
     )
     step = make_step(config)
     inputs = ((batch[0].double() / 255 - 0.2860) / 0.3530).flatten(1)
-    weight = step.model.layer.weight.detach().double().clone()  # type: ignore[union-attr]
-    bias = step.model.layer.bias.detach().double().clone()  # type: ignore[union-attr]
+    weight = layer_of(step).weight.detach().double().clone()
+    bias = layer_of(step).bias.detach().double().clone()
     velocity: list[Tensor | float] = [0.0, 0.0]
     for index, lr in enumerate((0.1, 0.1, 0.02)):
         step(*batch, lr, 1, index)
@@ -117,5 +119,5 @@ def test_sgd_equals_torchs_plain_sgd(batch: tuple[Tensor, Tensor]) -> None:
             gradient = gradient + 0.01 * parameter
             velocity[i] = 0.9 * velocity[i] + gradient
             parameter -= lr * (gradient + 0.9 * velocity[i])
-    torch.testing.assert_close(step.model.layer.weight.double(), weight, rtol=1e-4, atol=1e-6)  # type: ignore[union-attr]
-    torch.testing.assert_close(step.model.layer.bias.double(), bias, rtol=1e-4, atol=1e-6)  # type: ignore[union-attr]
+    torch.testing.assert_close(layer_of(step).weight.double(), weight, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(layer_of(step).bias.double(), bias, rtol=1e-4, atol=1e-6)

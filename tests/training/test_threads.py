@@ -142,7 +142,12 @@ def test_what_is_no_faster_is_taken_back_and_tried_less_and_less() -> None:
     machine = Machine(2)
     machine.bad = {4}
     calls: list[int] = []
-    machine.keeper._set_threads = lambda number: (calls.append(number), machine.set_threads(number))[1]
+
+    def noted(number: int) -> None:
+        calls.append(number)
+        machine.set_threads(number)
+
+    machine.keeper._set_threads = noted
     assert machine.run(20) == [] and machine.threads == 2 and calls == [4, 2]
     machine.run(1000)
     assert set(calls[::2]) == {4} and set(calls[1::2]) == {2}

@@ -15,7 +15,7 @@ BIN = Path(sys.executable).parent
 
 
 def checkout() -> None:
-    if not (ROOT / "pyproject.toml").is_file() or not (ROOT / "fmnist_tui").is_dir():
+    if not all((ROOT / name).exists() for name in ("pyproject.toml", "fmnist_tui", "scripts", "benchmarks")):
         pytest.skip("the tools read the repository's pyproject.toml, and these tests run without a checkout")
 
 
