@@ -102,7 +102,8 @@ def test_a_stop_on_one_machine_stops_both_and_a_lost_one_ends_the_run(
     assert stopped.state is State.STOPPED and run.checkpoint("last").exists() and stopped.status is not None
     store.prepare_resume(stopped, device="cpu", nodes=2, rendezvous="10.77.0.1:29511")
     first, second = start_on(machines[0], run), start_on(machines[1], run, "--join")
-    wait_until(lambda: status_of(run).step > stopped.status.step, "it goes on")  # type: ignore[union-attr]
+    reached = stopped.status.step
+    wait_until(lambda: status_of(run).step > reached, "it goes on")
     second.kill()
     began = time.monotonic()
     assert first.wait(timeout=60) == 4, run.worker_log.read_text()

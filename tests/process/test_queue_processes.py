@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ def waiting() -> list[str]:
     return [entry.run_id for found in queue.snapshot() for entry in found.waiting]
 
 
+def waits_like(names: list[str]) -> bool:
+    return waiting() == names
+
+
 def on() -> list[str]:
     return [entry.run_id for found in queue.snapshot() for entry in found.on]
 
@@ -52,7 +57,7 @@ def test_the_order_is_kept(crowd: Crowd) -> None:
     wait_until(lambda: on() == ["holder"], "the holder")
     for at, name in enumerate(names):
         crowd.add(name)
-        wait_until(lambda at=at: waiting() == names[: at + 1], name)  # type: ignore[misc]
+        wait_until(partial(waits_like, names[: at + 1]), name)
     queue.move("run9", 1)
     queue.move("run3", 5)
     order = ["run9", "run0", "run1", "run2", "run3", "run4", "run5", "run6", "run7", "run8"]
@@ -198,6 +203,10 @@ def is_queued(run: RunDirectory, place: int = 1) -> bool:
     return (status.state, status.queue_place) == (State.QUEUED, place)
 
 
+def has_steps(run: RunDirectory) -> bool:
+    return status_of(run).step > 0
+
+
 def events(run: RunDirectory, kind: str) -> list[str]:
     records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
     return [r.message for r in records if isinstance(r, EventRecord) and r.event == kind]
@@ -247,7 +256,7 @@ def test_real_runs_follow_one_another_also_after_a_kill(runs_dir: Path, tmp_path
     workers = []
     for at, run in enumerate(runs):
         workers.append(start(run))
-        wait_until(lambda at=at, run=run: is_queued(run, at) if at else status_of(run).step > 0, run.id)  # type: ignore[misc]
+        wait_until(partial(is_queued, run, at) if at else partial(has_steps, run), run.id)
     workers[1].kill()
     workers[1].wait(20)
     assert store.load_run(runs[1]).state is State.LOST, "a queued run without a process"
@@ -257,7 +266,8 @@ def test_real_runs_follow_one_another_also_after_a_kill(runs_dir: Path, tmp_path
     workers[0].kill()
     assert (workers[2].wait(60), workers[3].wait(60)) == (0, 0)
     began = [status_of(run).started or "" for run in (runs[2], runs[3])]
-    assert status_of(runs[2]).ended <= began[1], "one after the other"  # type: ignore[operator]
+    ended = status_of(runs[2]).ended
+    assert ended is not None and ended <= began[1], "one after the other"
     store.prepare_resume(store.load_run(runs[1]), "cpu")
     assert start(runs[1]).wait(60) == 0
 

@@ -15,12 +15,20 @@ from fmnist_tui.analysis.confusion import read_history
 from fmnist_tui.models.count import parameter_count
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import send_request
-from fmnist_tui.runs.records import EvalRecord, EventRecord, LaunchRequest, Result, TrainRecord, parse_metric
+from fmnist_tui.runs.records import (
+    EvalRecord,
+    EventRecord,
+    LaunchRequest,
+    RequestKind,
+    Result,
+    TrainRecord,
+    parse_metric,
+)
 from fmnist_tui.runs.store import read_status
 from fmnist_tui.training import logbook
 from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.evaluations import Evaluations
-from fmnist_tui.training.job import Job, Stopped
+from fmnist_tui.training.job import Stopped
 from fmnist_tui.training.losses import NonFiniteLoss
 from fmnist_tui.training.optim import InPlaceSGD
 from tests.training.tiny import Trainer, tiny_config
@@ -189,13 +197,17 @@ def test_requests_while_training(trainer: Trainer, monkeypatch: pytest.MonkeyPat
     """Fewer epochs, a checkpoint now, and a stop after the epoch, each answered with an event."""
     monkeypatch.setattr("fmnist_tui.training.control.POLL_SECONDS", 0.0)
     run = trainer.create(tiny_config(training={"epochs": 9}))
-    asked = {2: ("edit", {"epochs": 4}), 6: ("checkpoint", {}), 8: ("stop_after_epoch", {})}
+    asked: dict[int, tuple[RequestKind, dict[str, int]]] = {
+        2: ("edit", {"epochs": 4}),
+        6: ("checkpoint", {}),
+        8: ("stop_after_epoch", {}),
+    }
     original, saved = Desk.after_step, []
 
     def after_step(self: Desk) -> None:
         if self.progress.step in asked:
             request, values = asked.pop(self.progress.step)
-            send_request(self.run, request, **values)  # type: ignore[arg-type]
+            send_request(self.run, request, **values)
         original(self)
 
     save = Desk.save_checkpoint
@@ -264,32 +276,27 @@ def test_a_checkpoint_is_written_within_a_long_epoch(trainer: Trainer, monkeypat
     assert seen[:3] == [1, 2, 3]
 
 
-def test_loss_that_is_not_finite_ends_the_run_and_keeps_the_good_checkpoint(trainer: Trainer) -> None:
+def test_loss_that_is_not_finite_ends_the_run_and_keeps_the_good_checkpoint(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = trainer.create(tiny_config(training={"epochs": 2}))
     trainer.train(good)
 
-    def explode_later(job: Job) -> None:
-        original = InPlaceSGD.step
+    steps: list[int] = []
+    original = InPlaceSGD.step
 
-        def step(self: Any, closure: Any = None) -> Any:
-            done = original(self, closure)
-            explode_later.steps += 1  # type: ignore[attr-defined]
-            if explode_later.steps == 7:  # type: ignore[attr-defined]
-                with torch.no_grad():
-                    next(iter(self.param_groups[0]["params"])).fill_(math.nan)
-            return done
+    def explode_later(self: InPlaceSGD, closure: Any = None) -> Any:
+        done = original(self, closure)
+        steps.append(1)
+        if len(steps) == 7:
+            with torch.no_grad():
+                next(iter(self.param_groups[0]["params"])).fill_(math.nan)
+        return done
 
-        explode_later.steps = 0  # type: ignore[attr-defined]
-        explode_later.undo = lambda: setattr(InPlaceSGD, "step", original)  # type: ignore[attr-defined]
-        InPlaceSGD.step = step  # type: ignore[method-assign]
-
-    trainer.during = explode_later
     run = trainer.create(tiny_config())
-    try:
-        with pytest.raises(NonFiniteLoss) as caught:
-            trainer.train(run)
-    finally:
-        explode_later.undo()  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch, pytest.raises(NonFiniteLoss) as caught:
+        patch.setattr(InPlaceSGD, "step", explode_later)
+        trainer.train(run)
     assert caught.value.step == 8 and caught.value.epoch == 2
     kept = torch.load(run.checkpoint("last"), weights_only=True)
     assert kept["progress"]["step"] == 5

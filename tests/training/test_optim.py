@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -39,9 +40,9 @@ def weights(model: nn.Module) -> list[Tensor]:
 @pytest.mark.parametrize("gradients", FORMATS)
 @pytest.mark.parametrize("parameters", FORMATS)
 @pytest.mark.parametrize("settings", [{"nesterov": True}, {"nesterov": False}, {"nesterov": False, "momentum": 0.0}])
-def test_it_is_torchs_sgd(parameters: str, gradients: str, settings: dict[str, object]) -> None:
+def test_it_is_torchs_sgd(parameters: str, gradients: str, settings: dict[str, Any]) -> None:
     """Weights and momentum after three steps, against the form that is not fused."""
-    config = OptimizerConfig(**{"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, **settings})  # type: ignore[arg-type]
+    config = OptimizerConfig(**{"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, **settings})
     models = network(parameters), network(parameters)
     optimizers = [
         build_optimizer(model, config, fused=fused) for model, fused in zip(models, (True, False), strict=True)

@@ -16,7 +16,7 @@ from fmnist_tui.training.threads import Load, ThreadKeeper, choose_threads, fitt
 from tests.training.tiny import Trainer, tiny_config
 
 
-class Busy:
+class Busy(Load):
     """Stands in for Load: others keep so many cores busy."""
 
     def __init__(self, cores: float) -> None:
@@ -41,7 +41,7 @@ def test_as_many_threads_as_others_leave_cores(others: float, expected: int) -> 
 
 @pytest.mark.usefixtures("four_cores")
 def test_auto_looks_at_the_load_and_follows_it() -> None:
-    choice = choose_threads(TrainingConfig(), True, 4, look=lambda: Busy(1.0))  # type: ignore[arg-type, return-value]
+    choice = choose_threads(TrainingConfig(), True, 4, look=lambda: Busy(1.0))
     assert choice.number == 3 and choice.follows_load and "others use 1.0" in choice.reason
 
 

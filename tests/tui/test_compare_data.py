@@ -10,7 +10,7 @@ from fmnist_tui.analysis import compare
 from fmnist_tui.runs.records import EventRecord, State, TrainRecord
 from fmnist_tui.tui.compare_data import AXES, METRICS, Look, RunCurves, Side, chart, extent, time_unit
 from fmnist_tui.tui.compare_text import difference_parts, paired_parts, standing_parts
-from fmnist_tui.tui.format import ASCII, UNICODE
+from fmnist_tui.tui.format import ASCII, UNICODE, Glyphs
 from fmnist_tui.tui.widgets.chart_draw import compose
 from fmnist_tui.tui.widgets.chart_view import TimeView
 from tests.tui import synthetic_runs as made
@@ -102,8 +102,8 @@ def text_of(parts: list[tuple[str, str]]) -> str:
 
 @pytest.mark.parametrize("width", [50, 77, 110])
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
-def test_the_words_fit_and_name_every_run(sides: list[Side], width: int, glyphs: object) -> None:
-    shown = text_of(standing_parts(sides, width, glyphs, [sides[1].run.id]))  # type: ignore[arg-type]
+def test_the_words_fit_and_name_every_run(sides: list[Side], width: int, glyphs: Glyphs) -> None:
+    shown = text_of(standing_parts(sides, width, glyphs, [sides[1].run.id]))
     assert max(map(len, shown.splitlines())) <= max(width, 60)
     for part in ("aaaa", "bbbb", "cccc", "deleted", "At epoch 4, the last that all have"):
         assert part in " ".join(shown.split()), part

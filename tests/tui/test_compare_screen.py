@@ -159,7 +159,9 @@ async def test_opening_a_run_shows_all_of_it_and_the_comparison_stays(app: Fmnis
         comparison = app.screen
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
-        await until(pilot, lambda: len(app.screen.data.evaluations) == 8)  # type: ignore[attr-defined]
+        shown = app.screen
+        assert isinstance(shown, RunScreen)
+        await until(pilot, lambda: len(shown.data.evaluations) == 8)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is comparison)
         await until_drawn(pilot, "At epoch 8", "within noise")

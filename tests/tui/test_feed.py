@@ -18,7 +18,7 @@ from fmnist_tui import monitor
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import HostSample, State, SystemRecord
+from fmnist_tui.runs.records import HostSample, State, Status, SystemRecord
 from fmnist_tui.tui import feed as feeds
 from fmnist_tui.tui import reading
 from fmnist_tui.tui.feed import Feed, LogAdvanced, SystemFeed
@@ -60,7 +60,7 @@ class TestRunList:
         maker.write_status(made[2], loss=0.5)
         assert runs.scan() is True
         assert loads[5:] == [made[2].id]
-        assert next(run for run in runs.newest_first() if run.id == made[2].id).status.loss == 0.5  # type: ignore[union-attr]
+        assert status_of(next(run for run in runs.newest_first() if run.id == made[2].id)).loss == 0.5
 
     def test_a_run_changed_just_now_is_read_again(self, maker: RunMaker, runs_dir: Path, loads: list[str]) -> None:
         """A second change within the file system's clock tick would leave the directory's time as it was."""
@@ -71,7 +71,7 @@ class TestRunList:
         maker.write_status(run, loss=0.25)
         os.utime(run.path, ns=(modified, modified))
         assert runs.scan() is True
-        assert runs.newest_first()[0].status.loss == 0.25  # type: ignore[union-attr]
+        assert status_of(runs.newest_first()[0]).loss == 0.25
 
     def test_new_and_deleted_runs(self, maker: RunMaker, runs_dir: Path) -> None:
         runs = RunList(runs_dir)
@@ -139,6 +139,11 @@ class TestRunList:
             times.append(time.thread_time() - start)
         assert len(runs.newest_first()) == 200
         assert sorted(times)[4] < 0.02
+
+
+def status_of(run: store.Run) -> Status:
+    assert run.status is not None
+    return run.status
 
 
 def kinds(records: list[MetricRecord]) -> list[str]:
@@ -265,7 +270,7 @@ class TestFeed:
         inbox.wait(lambda: len(inbox.of(RunsListed)) >= 2)
         assert [listed.id for listed in inbox.of(RunsListed)[-1].runs] == [run.id]
         maker.write_status(run, loss=0.125)
-        inbox.wait(lambda: inbox.of(RunsListed)[-1].runs[0].status.loss == 0.125)  # type: ignore[union-attr]
+        inbox.wait(lambda: status_of(inbox.of(RunsListed)[-1].runs[0]).loss == 0.125)
         assert inbox.threads == {"feed"}
 
     def test_a_watched_run(self, feed: Feed, inbox: Inbox, maker: RunMaker) -> None:
@@ -280,7 +285,7 @@ class TestFeed:
         feed.taken(run.id)
         inbox.wait(lambda: sum(len(message.records) for message in inbox.of(RunAdvanced)) == 8)
         feed.taken(run.id)
-        inbox.wait(lambda: inbox.of(RunAdvanced)[-1].run.status.epoch == 4)  # type: ignore[union-attr]
+        inbox.wait(lambda: status_of(inbox.of(RunAdvanced)[-1].run).epoch == 4)
         assert not any(message.restarted for message in inbox.of(RunAdvanced)[1:])
 
     def test_the_last_part_of_a_long_file_is_marked(

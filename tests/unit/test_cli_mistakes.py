@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def run(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     return made
 
 
-def objects(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+def objects(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -56,7 +57,7 @@ def test_for_scripts(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["runs", "mistakes", "last", "--at", "best", "--top", "3", "--json"]) == 0
     matrix, *rest = objects(capsys)
     assert (matrix["kind"], matrix["epoch"], matrix["images"], matrix["classes"]) == ("matrix", 3, 2_000, list(CLASSES))
-    assert [count for row in matrix["counts"] for count in row] == FOUND[2].counts(LABELS)  # type: ignore[attr-defined]
+    assert [count for row in matrix["counts"] for count in row] == FOUND[2].counts(LABELS)
     assert [one["class"] for one in rest[:10]] == list(CLASSES)
     assert [one["kind"] for one in rest[10:]] == ["pair"] * 3
     assert rest[10]["count"] == FOUND[2].counts(LABELS)[60]
@@ -65,7 +66,7 @@ def test_for_scripts(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> N
 def test_any_evaluated_epoch(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "mistakes", "last", "--at", "1", "--json"]) == 0
     matrix = objects(capsys)[0]
-    assert [count for row in matrix["counts"] for count in row] == FOUND[0].counts(LABELS)  # type: ignore[attr-defined]
+    assert [count for row in matrix["counts"] for count in row] == FOUND[0].counts(LABELS)
 
 
 @pytest.mark.parametrize("pair", ["Shirt,T-shirt/top", "shirt, t-shirt", "6,0"])
@@ -114,7 +115,7 @@ def test_without_the_data_set_the_matrix_is_printed_and_images_are_refused(
     write_evaluations(made, LABELS, FOUND)
     given = ["runs", "mistakes", "last", "--runs-dir", os.fspath(runs_dir)]
     assert main([*given, "--json"]) == 0
-    assert [count for row in objects(capsys)[0]["counts"] for count in row] == LAST.counts(LABELS)  # type: ignore[attr-defined]
+    assert [count for row in objects(capsys)[0]["counts"] for count in row] == LAST.counts(LABELS)
     assert main([*given, "--pair", "6,0"]) == 3
     assert "was not found in the directory named" in capsys.readouterr().err
     made.confusions.unlink()

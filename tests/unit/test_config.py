@@ -15,6 +15,7 @@ from fmnist_tui.config import (
     MODEL_KINDS,
     SECTIONS,
     ConfigError,
+    DualPathNetConfig,
     FieldError,
     Reference,
     RunConfig,
@@ -409,7 +410,7 @@ def test_configurations_do_not_change() -> None:
     ]:
         with pytest.raises(ValidationError):
             setattr(part, name, value)
-    assert isinstance(config.model.blocks, tuple)  # type: ignore[union-attr]
+    assert isinstance(config.model, DualPathNetConfig) and isinstance(config.model.blocks, tuple)
     assert hash(config) == hash(parse_config(data_for("dual_path_net")))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from fmnist_tui.cli import main
 from fmnist_tui.report import collect, render
-from fmnist_tui.report.rows import GROUPINGS
+from fmnist_tui.report.rows import GROUPINGS, Grouping
 from fmnist_tui.tui import standings
 from tests.unit.report_runs import finish, preset, read_markdown
 
@@ -31,8 +31,8 @@ def runs(runs_dir: Path) -> Path:
     return runs_dir
 
 
-def rows_of(runs: Path, by: str) -> list[dict[str, str]]:
-    return read_markdown(render(runs, "markdown", group_by=by))[CUSTOM]  # type: ignore[arg-type]
+def rows_of(runs: Path, by: Grouping) -> list[dict[str, str]]:
+    return read_markdown(render(runs, "markdown", group_by=by))[CUSTOM]
 
 
 def test_by_preset(runs: Path) -> None:

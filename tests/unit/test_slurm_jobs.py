@@ -193,9 +193,12 @@ def test_a_job_is_asked_for_as_the_options_say(
     assert "#SBATCH --requeue" in lines and "module load cuda" in lines
     launch, status = store.last_launch(run), store.read_status(run)
     assert launch.device == "cuda", "a job that meets no GPU fails"
-    assert launch.launcher == "slurm" and launch.job == status.job == jobs.own_job("77")  # type: ignore[union-attr]
-    assert store.load_run(run).config == load_preset("wrn").model_copy(  # Slurm's settings are none of the run's
-        update={"data": store.load_run(run).config.data}  # type: ignore[union-attr]
+    assert status is not None
+    assert launch.launcher == "slurm" and launch.job == status.job == jobs.own_job("77")
+    config = store.load_run(run).config
+    assert config is not None
+    assert config == load_preset("wrn").model_copy(update={"data": config.data}), (
+        "Slurm's settings are none of the run's"
     )
 
 
