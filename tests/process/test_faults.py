@@ -23,9 +23,20 @@ from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.place import Place
 from fmnist_tui.runs.records import EventRecord, State, parse_metric
 from fmnist_tui.runs.tickets import Device
-from tests.process.test_worker import NOISY, Start, config, one_thread, start, status_of, steps_of, wait_until
+from tests.process.test_worker import (
+    NOISY,
+    Start,
+    Worker,
+    config,
+    one_thread,
+    start,
+    start_whole,
+    status_of,
+    steps_of,
+    wait_until,
+)
 
-__all__ = ["one_thread", "start"]  # fixtures
+__all__ = ["one_thread", "start", "start_whole"]  # fixtures
 
 LONG = 10_000
 
@@ -58,7 +69,7 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-def at_work_until_full(disk: Path, start: Start) -> tuple[RunDirectory, subprocess.Popen[bytes], Path]:
+def at_work_until_full(disk: Path, start: Start) -> tuple[RunDirectory, Worker, Path]:
     """A run with two checkpoints whose disk has just become full, its worker, and the file that fills the disk."""
     run = store.create_run(disk, config(epochs=LONG, checkpoint_seconds=0.2), device="cpu")
     worker = start(run)
@@ -206,10 +217,10 @@ def test_it_outlives_its_parent_and_its_terminal(runs_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("phase", ["starting", "loading torch", "loading data", "training", "evaluating", "saving"])
-def test_sigterm_in_every_phase(runs_dir: Path, start: Start, phase: str) -> None:
+def test_sigterm_in_every_phase(runs_dir: Path, start: Start, start_whole: Start, phase: str) -> None:
     """Stopped with a checkpoint within seconds, and what it resumes to is whole."""
     run = store.create_run(runs_dir, config(epochs=2, checkpoint_seconds=0.05), device="cpu")
-    worker = start(run)
+    worker = start_whole(run) if phase in ("starting", "loading torch") else start(run)
     deadline = time.monotonic() + 60
     while (
         phase != "starting" and status_of(run).phase != phase and worker.poll() is None and time.monotonic() < deadline

@@ -24,9 +24,9 @@ from fmnist_tui.runs.place import Place
 from fmnist_tui.runs.records import EventRecord, LaunchRequest, State, Status, parse_metric, utc_now
 from fmnist_tui.runs.tickets import Device, queue_directory
 from tests.process.crowd import CPU, FOREVER, Crowd
-from tests.process.test_worker import Start, config, one_thread, start, status_of, wait_until
+from tests.process.test_worker import Start, config, one_thread, start, start_whole, status_of, wait_until
 
-__all__ = ["one_thread", "start"]  # fixtures
+__all__ = ["one_thread", "start", "start_whole"]  # fixtures
 
 
 # --- many processes ----------------------------------------------------------------------------------------------
@@ -213,11 +213,11 @@ def events(run: RunDirectory, kind: str) -> list[str]:
 
 
 def test_a_queued_run_waits_cheaply_and_starts_by_itself(
-    runs_dir: Path, tmp_path: Path, start: Start, hold: Any
+    runs_dir: Path, tmp_path: Path, start_whole: Start, hold: Any
 ) -> None:
     holder = hold(eta_seconds=600.0, where=tmp_path / "elsewhere")
     run = quick(runs_dir)
-    worker = start(run)
+    worker = start_whole(run)
     wait_until(lambda: is_queued(run), "its place")
     status = status_of(run)
     assert (status.queue_behind, status.device, status.pid) == (holder.run.id, "cpu", worker.pid)

@@ -20,6 +20,7 @@ from fmnist_tui.data import source
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.layout import BENCHMARKS, RunDirectory
 from fmnist_tui.runs.records import EvalRecord, EventRecord, State, Status, TrainRecord, parse_metric
+from tests.process.forked import ForkedWorker
 
 NOISY: dict[str, Any] = {
     "name": "noisy",
@@ -39,13 +40,16 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-@pytest.fixture
-def start() -> Iterator[Callable[[RunDirectory], subprocess.Popen[bytes]]]:
-    """Starts workers, and leaves none behind."""
-    started: list[subprocess.Popen[bytes]] = []
+Worker = subprocess.Popen[bytes] | ForkedWorker
+Start = Callable[[RunDirectory], Worker]
 
-    def start(run: RunDirectory) -> subprocess.Popen[bytes]:
-        started.append(process.start_worker(run))
+
+def starting(begin: Start) -> Iterator[Start]:
+    """Starts workers, and leaves none behind."""
+    started: list[Worker] = []
+
+    def start(run: RunDirectory) -> Worker:
+        started.append(begin(run))
         return started[-1]
 
     yield start
@@ -53,6 +57,18 @@ def start() -> Iterator[Callable[[RunDirectory], subprocess.Popen[bytes]]]:
         if worker.poll() is None:
             worker.kill()
         worker.wait(timeout=30)
+
+
+@pytest.fixture
+def start_whole() -> Iterator[Start]:
+    """Starts workers as the program does."""
+    yield from starting(process.start_worker)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts workers that have torch loaded already."""
+    yield from starting(ForkedWorker)
 
 
 def config(**training: Any) -> RunConfig:
@@ -90,19 +106,16 @@ def assert_same_weights(a: RunDirectory, b: RunDirectory) -> None:
     assert all(torch.equal(left[key], right[key]) for key in left)
 
 
-Start = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
-
-
-def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start: Start) -> None:
+def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start_whole: Start) -> None:
     """kill -9 at random moments: lost at once, resumed, and in the end bit for bit the uninterrupted run."""
-    whole = store.create_run(runs_dir, config(), device="cpu")
+    whole = store.create_run(runs_dir, config(epochs=2), device="cpu")
     began = time.monotonic()
-    assert start(whole).wait(timeout=300) == 0, whole.worker_log.read_text()
+    assert start_whole(whole).wait(timeout=300) == 0, whole.worker_log.read_text()
     duration = time.monotonic() - began
-    killed = store.create_run(runs_dir, config(), device="cpu")
+    killed = store.create_run(runs_dir, config(epochs=2), device="cpu")
     chance = random.Random(20261123)
     for _ in range(3):
-        worker = start(killed)
+        worker = start_whole(killed)
         try:
             worker.wait(timeout=chance.uniform(0.1, 0.9) * duration)
         except subprocess.TimeoutExpired:
@@ -116,7 +129,7 @@ def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start
         else:
             break
     if store.load_run(killed).state is not State.FINISHED:
-        assert start(killed).wait(timeout=300) == 0, killed.worker_log.read_text()
+        assert start_whole(killed).wait(timeout=300) == 0, killed.worker_log.read_text()
     assert_same_weights(whole, killed)
     assert steps_of(whole) == steps_of(killed)
     left, right = np.load(whole.predictions), np.load(killed.predictions)
@@ -131,9 +144,9 @@ def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_it_with_a_checkpoint(runs_dir: Path, start: Start, number: signal.Signals) -> None:
+def test_a_signal_stops_it_with_a_checkpoint(runs_dir: Path, start_whole: Start, number: signal.Signals) -> None:
     run = store.create_run(runs_dir, config(epochs=500), device="cpu")
-    worker = start(run)
+    worker = start_whole(run)
     wait_until(lambda: status_of(run).step >= 1, "the first step")
     worker.send_signal(signal.SIGHUP)  # a closed terminal
     worker.send_signal(number)
@@ -144,15 +157,15 @@ def test_a_signal_stops_it_with_a_checkpoint(runs_dir: Path, start: Start, numbe
     assert number.name in events_of(run, "stop")[0].message
 
 
-def test_a_signal_before_the_first_step_leaves_a_run_that_resumes(runs_dir: Path, start: Start) -> None:
+def test_a_signal_before_the_first_step_leaves_a_run_that_resumes(runs_dir: Path, start_whole: Start) -> None:
     run = store.create_run(runs_dir, config(max_steps=2), device="cpu")
-    worker = start(run)
+    worker = start_whole(run)
     wait_until(lambda: status_of(run).pid == worker.pid, "the worker's first word")
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=60) == 130
     assert store.load_run(run).state is State.STOPPED
     store.prepare_resume(store.load_run(run), device="cpu")
-    assert start(run).wait(timeout=60) == 0
+    assert start_whole(run).wait(timeout=60) == 0
     assert [line["step"] for line in steps_of(run) if line["kind"] == "train"] == [1, 2]
 
 
@@ -170,9 +183,9 @@ def test_a_second_worker_refuses(runs_dir: Path, start: Start) -> None:
     assert first.wait(timeout=30) == 130
 
 
-def test_it_lives_in_a_session_of_its_own(runs_dir: Path, start: Start) -> None:
+def test_it_lives_in_a_session_of_its_own(runs_dir: Path, start_whole: Start) -> None:
     run = store.create_run(runs_dir, config(epochs=500), device="cpu")
-    worker = start(run)
+    worker = start_whole(run)
     wait_until(lambda: status_of(run).pid == worker.pid, "the worker's first word")
     assert os.getsid(worker.pid) == worker.pid != os.getsid(0)
     status = status_of(run)
@@ -183,11 +196,11 @@ def test_it_lives_in_a_session_of_its_own(runs_dir: Path, start: Start) -> None:
 
 
 def test_it_listens_on_no_port_and_loads_no_compiler(
-    runs_dir: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+    runs_dir: Path, start_whole: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # every import is a line of the worker's log
     run = store.create_run(runs_dir, config(epochs=500), device="cpu")
-    worker = start(run)
+    worker = start_whole(run)
     wait_until(lambda: status_of(run).step >= 1, "the first step")
     connections = psutil.Process(worker.pid).net_connections(kind="inet")
     assert connections == []
