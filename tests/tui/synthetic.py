@@ -21,6 +21,8 @@ from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import EvalRecord, Provenance, Result, State, Status, TrainRecord
 
+BOUND_SECONDS = 60.0
+"""Far longer than anything here takes on a busy machine."""
 NOW = datetime(2026, 11, 23, 14, 30, 0, tzinfo=UTC)
 """The time of synthetic runs where a test fixes it."""
 
@@ -164,7 +166,7 @@ class RunMaker:
         return made | {"damaged": damaged}
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = BOUND_SECONDS) -> bool:
     """Whether a condition comes true in time; for threads, where there is no event loop to pause in."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -179,7 +181,7 @@ def drawn(app: App[Any]) -> list[str]:
     return [strip.text for strip in app.screen._compositor.render_strips()]
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(pilot: Pilot[Any], condition: Callable[[], bool], seconds: float = BOUND_SECONDS) -> None:
     """Let the app run until a condition comes true; fails with what is on the screen if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -314,7 +314,8 @@ async def test_an_error_disables_start_says_why_and_start_goes_there() -> None:
         assert app.started == []
         for key, text in (("optimizer.lr", "1"), ("training.epochs", "5")):
             await edit(pilot, screen, key, text)
-        await until(pilot, lambda: reason(screen) == "Ready")
+        await until(pilot, lambda: reason(screen) == "Ready" and not screen.query_one("#start", Button).disabled)
+        await pilot.pause()  # the errors' lines are gone once all is laid out anew
         await pilot.click("#start")
         await until(pilot, lambda: bool(app.started))
 

@@ -15,9 +15,8 @@ from textual.app import App
 from textual.events import Key
 from textual.pilot import Pilot
 
-from tests.tui.synthetic import drawn
+from tests.tui.synthetic import BOUND_SECONDS, drawn
 
-BOUND_SECONDS = 30.0
 _NAMES = {".": "full_stop", ",": "comma", " ": "space", "-": "minus"}
 _CHARACTERS = {name: character for character, name in _NAMES.items()}
 
