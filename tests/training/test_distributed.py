@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 
 from fmnist_tui.analysis.confusion import confusion_matrix
 from fmnist_tui.config import ConfigError
+from fmnist_tui.data import source
 from fmnist_tui.data.source import Images
 from fmnist_tui.models.layers import dropout
 from fmnist_tui.models.noise import part_of_batch
@@ -30,6 +29,7 @@ from fmnist_tui.training.precision import choose
 from fmnist_tui.training.ranks import Rank
 from fmnist_tui.training.step import OutOfMemory, TrainStep
 from fmnist_tui.training.team_step import TeamStep, with_batch_norm
+from tests.process.forked import LOADED, SERVER
 from tests.training.tiny import tiny_config
 
 
@@ -152,42 +152,31 @@ def trained(images: Images, team: Team | None, limit: int = 10_000) -> list[dict
     return found
 
 
-PROGRAM = """
-import json, sys, torch
-from dataclasses import replace
-from pathlib import Path
-from fmnist_tui.data import source
-from fmnist_tui.runs.records import ControlRequest
-from fmnist_tui.training.distributed import Team
-from fmnist_tui.training.ranks import Rank
-from tests.training.test_distributed import trained
-
-torch.set_num_threads(1)
-rank, store, out = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-team = Team(Rank(rank, 2, rank, 0, True, store, ("cpu", "cpu")), torch.device("cpu"))
-found = trained(source.load_sample(), team)
-asked = [ControlRequest(id="a", request="edit", epochs=5)] if rank == 0 else []
-said = [team.agree(None, asked), team.agree("SIGTERM" if rank == 1 else None, []), team.agree(None, [])]
-talk = [[stop, [r.epochs for r in requests]] for stop, requests in said]
-out.write_text(json.dumps({"found": found, "talk": talk}))
-team.leave()
-"""
+def train_as_rank(rank: int, store: str, out: str) -> None:
+    """What each of two processes does: train the cases, and talk about requests."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    torch.set_num_threads(1)
+    team = Team(Rank(rank, 2, rank, 0, True, store, ("cpu", "cpu")), torch.device("cpu"))
+    found = trained(source.load_sample(), team)
+    asked = [ControlRequest(id="a", request="edit", epochs=5)] if rank == 0 else []
+    said = [team.agree(None, asked), team.agree("SIGTERM" if rank == 1 else None, []), team.agree(None, [])]
+    talk = [[stop, [r.epochs for r in requests]] for stop, requests in said]
+    Path(out).write_text(json.dumps({"found": found, "talk": talk}))
+    team.leave()
 
 
 def test_two_processes_equal_one_on_the_whole_batch(tmp_path: Path) -> None:
     """Losses, correct predictions and weights, whatever the division; and they agree on what was asked for."""
-    from fmnist_tui.data import source
-
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     outs = [tmp_path / f"out{rank}.json" for rank in range(2)]
+    SERVER.set_forkserver_preload(LOADED)
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(rank), str(tmp_path / "store"), str(outs[rank])],
-            env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        for rank in range(2)
+        SERVER.Process(target=train_as_rank, args=(rank, str(tmp_path / "store"), str(outs[rank]))) for rank in range(2)
     ]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
     first, second = (json.loads(out.read_text()) for out in outs)
     assert first == second, "every rank has the same losses, weights and requests"
     assert first["talk"] == [[None, []], [None, [5]], ["SIGTERM", []]], "each word arrives at the next step"
