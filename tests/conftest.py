@@ -7,6 +7,7 @@ by CI, which installs the files) runs the former in any case, so that a missing 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,11 @@ from fmnist_tui.data import files
 
 REQUIRE_FULL_DATA = os.environ.get("FMNIST_TUI_REQUIRE_FULL_DATA") == "1"
 FULL_DATA_DIR = Path(os.environ.get("FMNIST_TUI_DATA_DIR") or paths.DEBIAN_DATA_DIR)
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what it runs in the background so, and what the tests start, and interrupt, would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
