@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fmnist_tui.config import CLASSES, DenseNetConfig
-from fmnist_tui.models.batch_statistics import BatchStatistics, batch_statistics, can_share
 from fmnist_tui.models.init import initialise
 from fmnist_tui.models.layers import BatchNormReLU, Classifier, conv1x1, conv3x3
 from fmnist_tui.models.noise import dropout
@@ -17,21 +14,12 @@ from fmnist_tui.models.noise import dropout
 DENSE_BLOCKS = 3
 
 
-class Features(NamedTuple):
-    """What a dense block has so far."""
-
-    maps: Tensor
-    """(B, C, H, W)."""
-    statistics: BatchStatistics | None
-    """Theirs, where the batch norms of the block share them."""
-
-
 class DenseLayer(nn.Module):
     """BN-ReLU-3x3 of everything so far, appended to it; with a bottleneck, BN-ReLU-1x1 comes first."""
 
     def __init__(self, in_channels: int, growth_rate: int, *, bottleneck: bool, drop_rate: float) -> None:
         super().__init__()
-        self.bottleneck: nn.Sequential | None = None
+        self.bottleneck: nn.Module | None = None
         channels = in_channels
         if bottleneck:
             channels = 4 * growth_rate
@@ -40,18 +28,13 @@ class DenseLayer(nn.Module):
         self.conv = conv3x3(channels, growth_rate)
         self.drop_rate = drop_rate
 
-    def forward(self, features: Features) -> Features:
-        """Feature maps (B, in_channels, H, W) to (B, in_channels + growth_rate, H, W)."""
-        x, statistics = features
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, in_channels + growth_rate, H, W)."""
+        y = x
         if self.bottleneck is not None:
-            norm, conv = self.bottleneck
-            y = self.norm(dropout(conv(norm(x, statistics)), self.drop_rate, self.training))
-        else:
-            y = self.norm(x, statistics)
-        y = dropout(self.conv(y), self.drop_rate, self.training)
-        if statistics is not None:
-            statistics = statistics.followed_by(batch_statistics(y))
-        return Features(torch.cat([x, y], dim=1), statistics)
+            y = dropout(self.bottleneck(y), self.drop_rate, self.training)
+        y = dropout(self.conv(self.norm(y)), self.drop_rate, self.training)
+        return torch.cat([x, y], dim=1)
 
 
 class Transition(nn.Module):
@@ -63,15 +46,10 @@ class Transition(nn.Module):
         self.conv = conv1x1(in_channels, out_channels)
         self.drop_rate = drop_rate
 
-    def forward(self, features: Features) -> Features:
-        """Feature maps (B, in_channels, H, W) to (B, out_channels, H // 2, W // 2)."""
-        y = dropout(self.conv(self.norm(*features)), self.drop_rate, self.training)
-        return begin_block(F.avg_pool2d(y, kernel_size=2), shared=features.statistics is not None)
-
-
-def begin_block(maps: Tensor, *, shared: bool) -> Features:
-    """What a dense block begins with: `maps`, with their statistics where they are `shared`."""
-    return Features(maps, batch_statistics(maps) if shared else None)
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H // 2, W // 2)."""
+        y = dropout(self.conv(self.norm(x)), self.drop_rate, self.training)
+        return F.avg_pool2d(y, kernel_size=2)
 
 
 def stem_channels(config: DenseNetConfig) -> int:
@@ -111,6 +89,5 @@ class DenseNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 1, 28, 28) float images to (B, 10) logits."""
-        features = begin_block(self.stem(images), shared=can_share(self, images))
-        logits: Tensor = self.classifier(self.norm(*self.blocks(features)))
+        logits: Tensor = self.classifier(self.norm(self.blocks(self.stem(images))))
         return logits

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fmnist_tui.models.batch_statistics import BatchStatistics, batch_norm
 from fmnist_tui.models.noise import dropout
 
 
@@ -27,11 +26,9 @@ class BatchNormReLU(nn.Module):
         super().__init__()
         self.bn = nn.BatchNorm2d(channels)
 
-    def forward(self, x: Tensor, statistics: BatchStatistics | None = None) -> Tensor:
-        """`statistics` are those of `x` where they are known already."""
-        normalised = self.bn(x) if statistics is None else batch_norm(self.bn, x, statistics)
+    def forward(self, x: Tensor) -> Tensor:
         # In place is safe and saves a copy: batch norm's backward pass needs its input, not its output.
-        return F.relu(normalised, inplace=True)
+        return F.relu(self.bn(x), inplace=True)
 
 
 class PreActivationBlock(nn.Module):

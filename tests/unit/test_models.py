@@ -22,7 +22,6 @@ from fmnist_tui.config import (
 )
 from fmnist_tui.models import build_model, count_parameters
 from fmnist_tui.models.count import activation_bytes_per_image, parameter_count, training_flops_per_image
-from fmnist_tui.models.densenet import Features
 
 PRESETS = Path(__file__).parents[2] / "presets"
 
@@ -215,10 +214,9 @@ def test_bfloat16_autocast_trains_every_parameter(config: ModelConfig) -> None:
 def test_channels_last_survives_every_layer(config: ModelConfig) -> None:
     """One layer that falls back to the other layout would copy every feature map after it."""
 
-    def check(module: nn.Module, _inputs: object, output: torch.Tensor | Features) -> None:
-        maps = output.maps if isinstance(output, Features) else output
-        if maps.ndim == 4:
-            assert maps.is_contiguous(memory_format=torch.channels_last), module
+    def check(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        if output.ndim == 4:
+            assert output.is_contiguous(memory_format=torch.channels_last), module
 
     torch.manual_seed(0)
     model = build_model(config).eval()
