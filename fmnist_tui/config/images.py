@@ -82,6 +82,7 @@ class AugmentConfig(Section):
         0.0,
         ge=0.0,
         le=1.0,
-        description="Share of the epochs, from the first, that train at the low resolution.",
+        description="Share of the epochs, from the first, that train at the low resolution. Evaluations are at full "
+        "size, where the network knows little until then.",
         json_schema_extra=unit("share"),
     )

@@ -16,7 +16,8 @@ from fmnist_tui.models import begin_epoch, build_model, count_parameters, initia
 from fmnist_tui.models.count import activation_bytes_per_image, parameter_count, training_flops_per_image
 from fmnist_tui.models.turbo import WHITENING_IMAGES, Group, Turbo, patch_covariance
 from fmnist_tui.presets import load_preset
-from fmnist_tui.training.schedule import learning_rate, train_resolution, work
+from fmnist_tui.training.progress import evaluated_epochs
+from fmnist_tui.training.schedule import learning_rate, low_resolution_epochs, train_resolution, work
 
 SMALL = TurboConfig(widths=(20, 24), whitening_epsilon=1e-6)
 SIZES = [
@@ -270,3 +271,5 @@ def test_presets_are_small_networks_on_the_references_split(name: str) -> None:
     assert (config.data.source, config.data.split, config.schedule.min_lr) == ("full", "custom", 0.0)
     assert 1.0e6 <= parameter_count(config.model) <= 2.0e6
     assert config.reference is None
+    evaluated = evaluated_epochs(1, config.training.epochs, config.training.eval_every)
+    assert min(evaluated) > low_resolution_epochs(config), "at full size the network is not good before"
