@@ -17,8 +17,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from fmnist_tui.analysis.series import Floats
+from fmnist_tui.config import IMAGE_SIZE
 from fmnist_tui.runs.records import EvalRecord, EventRecord
 from fmnist_tui.runs.store import Run
+from fmnist_tui.training.schedule import low_resolution_epochs
 from fmnist_tui.tui.format import percent, speed
 from fmnist_tui.tui.run_data import RunData, epoch_of, epoch_steps
 
@@ -87,6 +89,10 @@ class Surroundings:
     reference: float | None = None
     """Accuracy of the reference, %."""
     milestones: tuple[int, ...] = ()
+    low_resolution: int = IMAGE_SIZE
+    """Side in pixels of the training images until `full_size_after`."""
+    full_size_after: int = 0
+    """The last epoch that trains at the low resolution; 0 is none."""
     ghost: Ghost | None = None
     ended: bool = False
     worker_since: float | None = None
@@ -104,11 +110,14 @@ def surroundings(run: Run, ghost: Ghost | None) -> Surroundings:
     """The surroundings of a run as it stands."""
     status, config = run.status, run.config
     schedule = config.schedule if config else None
+    epochs = status.epochs if status else 1
     return Surroundings(
         per_epoch=epoch_steps(status, config),
-        epochs=status.epochs if status else 1,
+        epochs=epochs,
         reference=config.reference.accuracy if config and config.reference else None,
         milestones=schedule.milestones if schedule and schedule.kind == "step" else (),
+        low_resolution=config.augment.low_resolution if config else IMAGE_SIZE,
+        full_size_after=low_resolution_epochs(config, epochs) if config else 0,
         ghost=ghost,
         ended=not run.state.alive,
         worker_since=status.pid_started if status else None,
@@ -122,6 +131,7 @@ def narrate(data: RunData, around: Surroundings) -> list[Note]:
         not_finite(data, around),
         rate_drop(data, around),
         speed_fell(data, around),
+        tested_larger(data.evaluations, around),
         rising_test_loss(data.evaluations),
         passed_reference(data.evaluations, around),
         new_best(data.evaluations, around),
@@ -196,8 +206,11 @@ def rate_drop(data: RunData, around: Surroundings) -> Note | None:
 
 
 def speed_fell(data: RunData, around: Surroundings) -> Note | None:
-    """A lasting fall of the training speed within this start of the worker."""
+    """A lasting fall of the training speed within this start of the worker, and at one size of the images."""
+    at_full_size = int(np.searchsorted(data.speed.x, around.full_size_after * around.per_epoch, side="right"))
     first = max(data.session.lines + 1, len(data.speed) - SLOW_MEMORY)
+    if at_full_size < len(data.speed):
+        first = max(first, at_full_size)
     speeds, x = data.speed.values[first:], data.speed.x[first:]
     if around.ended or len(speeds) < 4 * SLOW_LINES:
         return None
@@ -209,6 +222,14 @@ def speed_fell(data: RunData, around: Surroundings) -> Note | None:
     since = epoch_of(float(x[min(int(fast[-1]) + 1, len(x) - 1)]) if fast.size else float(x[0]), around.per_epoch)
     how = "by half" if 0.4 <= now / usual <= SLOW_SHARE else f"to {100 * now / usual:.0f} %"
     return Note("warning", since, f"Speed fell {how}, from {speed(usual)} to {speed(now)} img/s, in epoch {since}.")
+
+
+def tested_larger(evaluations: Sequence[EvalRecord], around: Surroundings) -> Note | None:
+    """Why accuracy is low while training images are smaller than the test images."""
+    if around.ended or not evaluations or evaluations[-1].epoch > around.full_size_after:
+        return None
+    trains = f"Trains at {around.low_resolution} px up to epoch {around.full_size_after}"
+    return Note("info", evaluations[-1].epoch, f"{trains}; at {IMAGE_SIZE} px test accuracy is low until then.")
 
 
 def _means(values: Sequence[float]) -> Floats:
