@@ -1,4 +1,4 @@
-"""Kill the trainer again and again and see that nothing is lost: `python scripts/soak.py --kills 200`.
+"""Kill the trainer again and again and see that nothing is lost: `PYTHONPATH=. python scripts/soak.py --kills 200`.
 
 Trains a small noisy network (Shake-Shake, Cutout, shuffle) on the shipped sample once without interruption.
 Then trains the same again and again, each time killed (SIGKILL) at random moments, resumed, and compared at
@@ -11,7 +11,6 @@ with 1 at the first difference and keeps that run; at its end prints what docs/f
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import platform
 import random
@@ -34,8 +33,8 @@ from fmnist_tui.runs import process, store
 from fmnist_tui.runs.layout import CHECKPOINTS, RunDirectory
 from fmnist_tui.runs.records import EvalRecord, State, TrainRecord, parse_metric
 from fmnist_tui.training import checkpoint
-from fmnist_tui.training.__main__ import main as worker_main
 from fmnist_tui.training.result import cpu_name
+from tests.process.forked import ForkedWorker
 
 CONFIG: dict[str, Any] = {
     "name": "soak",
@@ -205,41 +204,6 @@ class Soak:
             f"Wall time {(time.monotonic() - self.began) / 60:.1f} minutes, seed {self.seed}; {cpu_name()}, "
             f"one thread, Python {platform.python_version()}, torch {torch.__version__}"
         )
-
-
-class ForkedWorker:
-    """A worker forked from this process: it does without the import of torch, most of a short start's time."""
-
-    def __init__(self, run: RunDirectory) -> None:
-        with process.status_noted(run) as note, process.stop_signals_held():
-            self._process = multiprocessing.get_context("fork").Process(target=work, args=(run,))
-            self._process.start()
-            assert self._process.pid is not None
-            note(pid=self._process.pid, pid_started=process.process_started(self._process.pid))
-
-    def wait(self, timeout: float | None = None) -> int:
-        """As subprocess.Popen's."""
-        self._process.join(timeout)
-        if self._process.exitcode is None:
-            raise subprocess.TimeoutExpired("worker", timeout or 0.0)
-        return self._process.exitcode
-
-    def poll(self) -> int | None:
-        """As subprocess.Popen's."""
-        return self._process.exitcode
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self._process.kill()
-
-
-def work(run: RunDirectory) -> None:
-    """What a forked worker does: the same as `python -m fmnist_tui.training`, in a session of its own."""
-    os.setsid()
-    log = os.open(run.worker_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os._exit(worker_main([str(run.path)]))
 
 
 def wait_for_a_write(run: RunDirectory, worker: subprocess.Popen[bytes] | ForkedWorker, seconds: float = 10.0) -> None:

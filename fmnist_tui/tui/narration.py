@@ -90,9 +90,9 @@ class Surroundings:
     """Accuracy of the reference, %."""
     milestones: tuple[int, ...] = ()
     low_resolution: int = IMAGE_SIZE
-    """Side in pixels of the training images until `full_size_after`."""
-    full_size_after: int = 0
-    """The last epoch that trains at the low resolution; 0 is none."""
+    """Side in pixels of the training images in the first `low_resolution_epochs`."""
+    low_resolution_epochs: int = 0
+    """How many epochs, from the first, train at the low resolution."""
     ghost: Ghost | None = None
     ended: bool = False
     worker_since: float | None = None
@@ -117,7 +117,7 @@ def surroundings(run: Run, ghost: Ghost | None) -> Surroundings:
         reference=config.reference.accuracy if config and config.reference else None,
         milestones=schedule.milestones if schedule and schedule.kind == "step" else (),
         low_resolution=config.augment.low_resolution if config else IMAGE_SIZE,
-        full_size_after=low_resolution_epochs(config, epochs) if config else 0,
+        low_resolution_epochs=low_resolution_epochs(config, epochs) if config else 0,
         ghost=ghost,
         ended=not run.state.alive,
         worker_since=status.pid_started if status else None,
@@ -131,7 +131,7 @@ def narrate(data: RunData, around: Surroundings) -> list[Note]:
         not_finite(data, around),
         rate_drop(data, around),
         speed_fell(data, around),
-        tested_larger(data.evaluations, around),
+        low_resolution(data.evaluations, around),
         rising_test_loss(data.evaluations),
         passed_reference(data.evaluations, around),
         new_best(data.evaluations, around),
@@ -207,9 +207,9 @@ def rate_drop(data: RunData, around: Surroundings) -> Note | None:
 
 def speed_fell(data: RunData, around: Surroundings) -> Note | None:
     """A lasting fall of the training speed within this start of the worker, and at one size of the images."""
-    at_full_size = int(np.searchsorted(data.speed.x, around.full_size_after * around.per_epoch, side="right"))
+    at_full_size = int(np.searchsorted(data.speed.x, around.low_resolution_epochs * around.per_epoch, side="right"))
     first = max(data.session.lines + 1, len(data.speed) - SLOW_MEMORY)
-    if at_full_size < len(data.speed):
+    if at_full_size < len(data.speed):  # larger images take longer, as they should
         first = max(first, at_full_size)
     speeds, x = data.speed.values[first:], data.speed.x[first:]
     if around.ended or len(speeds) < 4 * SLOW_LINES:
@@ -224,11 +224,11 @@ def speed_fell(data: RunData, around: Surroundings) -> Note | None:
     return Note("warning", since, f"Speed fell {how}, from {speed(usual)} to {speed(now)} img/s, in epoch {since}.")
 
 
-def tested_larger(evaluations: Sequence[EvalRecord], around: Surroundings) -> Note | None:
+def low_resolution(evaluations: Sequence[EvalRecord], around: Surroundings) -> Note | None:
     """Why accuracy is low while training images are smaller than the test images."""
-    if around.ended or not evaluations or evaluations[-1].epoch > around.full_size_after:
+    if around.ended or not evaluations or evaluations[-1].epoch > around.low_resolution_epochs:
         return None
-    trains = f"Trains at {around.low_resolution} px up to epoch {around.full_size_after}"
+    trains = f"Trains at {around.low_resolution} px up to epoch {around.low_resolution_epochs}"
     return Note("info", evaluations[-1].epoch, f"{trains}; at {IMAGE_SIZE} px test accuracy is low until then.")
 
 

@@ -1,4 +1,4 @@
-"""Workers forked with torch loaded, for tests whose claim begins when a worker is at work: its start costs little.
+"""Workers forked with torch loaded, for tests and the soak, whose claims begin when a worker is at work: a cheap start.
 
 They are what `process.start_worker` starts, from `training.__main__.main` on: processes of their own with a session,
 an environment and a log of their own. A whole start takes 3.5 s of processor time, most of it the import of torch;

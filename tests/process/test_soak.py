@@ -21,7 +21,7 @@ from scripts import soak
 config = soak.parse_config(soak.CONFIG | {"training": {"epochs": 1, "max_steps": 2, "batch_size": 32}})
 run = soak.store.create_run(Path(sys.argv[1]), config, device="cpu")
 worker = soak.ForkedWorker(run)
-print(worker._process.pid, soak.store.load_run(run).status.pid, worker.wait())
+print(worker.pid, soak.store.load_run(run).status.pid, worker.wait())
 """
 
 

@@ -33,6 +33,7 @@ from fmnist_tui.tui.screens.runs import RunsScreen
 from fmnist_tui.tui.screens.system import SystemScreen
 from fmnist_tui.tui.widgets.header import TopBar, gpu_facts
 from fmnist_tui.tui.widgets.header import words as formats
+from tests.tui.snapshot_app import GPU
 from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, wait_for
 
 
@@ -350,19 +351,10 @@ async def test_leaving_says_what_goes_on(
 
 
 async def test_the_bar_shows_the_gpu(app: FmnistApp) -> None:
-    gpu = GpuSample(
-        index=0,
-        name="NVIDIA H200",
-        utilization=87,
-        memory_used=31 << 30,
-        memory_total=140 << 30,
-        power=512,
-        temperature=61,
-    )
     async with app.run_test(size=(80, 24)) as pilot:
 
         def shows(text: str) -> bool:  # posted again and again: the machine's own samples come in between
-            app.post_message(SystemSampled(SystemRecord(gpus=[gpu]), ""))
+            app.post_message(SystemSampled(SystemRecord(gpus=[GPU]), ""))
             return text in drawn(app)[0]
 
         await until(pilot, lambda: shows("GPU 87%  31/140 GiB"))

@@ -160,7 +160,7 @@ def test_a_slower_machine_after_a_resume_is_not_a_fall() -> None:
 
 
 def test_images_that_grow_are_no_fall_and_a_fall_after_it_is() -> None:
-    grows = around(full_size_after=6, low_resolution=20)
+    grows = around(low_resolution_epochs=6, low_resolution=20)
     assert narration.speed_fell(speeds(*[1000.0] * 60, *[480.0] * 12), grows) is None
     assert narration.speed_fell(speeds(*[1000.0] * 60, *[480.0] * 40), grows) is None
     note = narration.speed_fell(speeds(*[1000.0] * 60, *[480.0] * 40, *[200.0] * 12), grows)
@@ -170,20 +170,20 @@ def test_images_that_grow_are_no_fall_and_a_fall_after_it_is() -> None:
 
 
 def test_why_accuracy_is_low_at_low_resolution_is_told_until_it_is_over() -> None:
-    low = around(full_size_after=3, low_resolution=20)
-    note = narration.tested_larger(evaluations([50, 60, 65]), low)
+    low = around(low_resolution_epochs=3, low_resolution=20)
+    note = narration.low_resolution(evaluations([50, 60, 65]), low)
     assert note is not None and note.level == "info"
     assert note.text == "Trains at 20 px up to epoch 3; at 28 px test accuracy is low until then."
-    assert narration.tested_larger(evaluations([50, 60, 65, 93]), low) is None
-    assert narration.tested_larger([], low) is None and narration.tested_larger(evaluations([90]), AROUND) is None
-    assert narration.tested_larger(evaluations([50]), around(full_size_after=3, ended=True)) is None
+    assert narration.low_resolution(evaluations([50, 60, 65, 93]), low) is None
+    assert narration.low_resolution([], low) is None and narration.low_resolution(evaluations([90]), AROUND) is None
+    assert narration.low_resolution(evaluations([50]), around(low_resolution_epochs=3, ended=True)) is None
 
 
 def test_the_resolution_is_that_of_the_run(tmp_path: Path) -> None:
     config = with_changes(load_preset("turbo-long"), {"training.epochs": 12})
     run = store.load_run(store.create_run(tmp_path, config))
     here = narration.surroundings(run, None)
-    assert (here.low_resolution, here.full_size_after) == (20, 6)
+    assert (here.low_resolution, here.low_resolution_epochs) == (20, 6)
 
 
 # --- test loss
