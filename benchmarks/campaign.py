@@ -21,10 +21,11 @@ from fmnist_tui import report
 from fmnist_tui.config import RunConfig
 from fmnist_tui.fields import parse_value, with_changes
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import process, store
+from fmnist_tui.runs import process, requests, starting, store
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, EventRecord, State, TrainRecord, parse_metric
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, TrainRecord, parse_metric
+from fmnist_tui.runs.status import State
 
 ARCHIVE = Path(__file__).parent / "archive"
 MAX_LINES = 2000
@@ -110,12 +111,12 @@ class Campaign:
     def train(self, job: Job, run: store.Run | None) -> store.Run:
         """Begin or go on with the job's run until it ends or the slice is over."""
         if run is None:
-            directory = store.create_run(
+            directory = starting.create_run(
                 self.options.runs_dir, job.config(self.extra), self.options.device, self.options.data_dir
             )
         else:
             directory = run.directory
-            store.prepare_resume(run, self.options.device, self.options.data_dir)
+            starting.prepare_resume(run, self.options.device, self.options.data_dir)
         worker = process.start_worker(directory)
         told = asked = False
         while worker.poll() is None:
@@ -128,7 +129,7 @@ class Campaign:
                 )
             if time.monotonic() > self.until and not asked:
                 asked = True
-                process.send_request(directory, "stop")
+                requests.send_request(directory, "stop")
         done = store.load_run(directory)
         if done.result:
             accuracy = f"{done.result.test_accuracy:.4f} % (best {done.result.best_accuracy:.4f} %)"

@@ -22,9 +22,11 @@ from fmnist_tui.analysis import predictions as _predictions
 from fmnist_tui.analysis.predictions import Predictions, TestSet
 from fmnist_tui.report.rows import Benchmarks, collect
 from fmnist_tui.runs import store
-from fmnist_tui.runs.metrics import read_metrics
-from fmnist_tui.runs.records import EvalRecord, Record, TrainRecord
-from fmnist_tui.runs.store import Run, RunError
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.launch import last_launch
+from fmnist_tui.runs.metrics import EvalRecord, TrainRecord, read_metrics
+from fmnist_tui.runs.records import Record
+from fmnist_tui.runs.store import Run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -154,5 +156,5 @@ def _runs_dir(runs_dir: Path | str | None) -> Path:
 
 def _data_dir(run: Run, data_dir: Path | str | None) -> Path | None:
     """The directory named, else the one the run was started with."""
-    named = data_dir or store.last_launch(run.directory).data_dir
+    named = data_dir or last_launch(run.directory).data_dir
     return Path(named) if named else None

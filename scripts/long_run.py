@@ -27,10 +27,11 @@ import torch
 from fmnist_tui.analysis.confusion import read_history
 from fmnist_tui.config import RunConfig, parse_config
 from fmnist_tui.data.source import load_sample
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting, store
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import read_metrics
-from fmnist_tui.runs.records import LaunchRequest, State
+from fmnist_tui.runs.status import State
 from fmnist_tui.training import loop
 from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.job import Job
@@ -163,7 +164,7 @@ def main() -> None:
     place = Path(tempfile.mkdtemp(prefix="fmnist-long-"))
     os.environ["FMNIST_TUI_STATE_DIR"] = str(place / "state")
     config = configuration(options.epochs)
-    run = store.create_run(place / "runs", config, device="cpu")
+    run = starting.create_run(place / "runs", config, device="cpu")
     try:
         began = time.monotonic()
         watcher = train(run, config)

@@ -40,10 +40,12 @@ import psutil
 
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import process, store
+from fmnist_tui.runs import process, starting, store
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, HostSample, State, SystemRecord, TrainRecord, parse_metric, utc_now
+from fmnist_tui.runs.metrics import EvalRecord, HostSample, SystemRecord, TrainRecord, parse_metric
+from fmnist_tui.runs.records import utc_now
+from fmnist_tui.runs.status import State
 
 CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()].|\x1b[=>]")
 
@@ -121,7 +123,7 @@ class Written:
     """A run whose lines this script writes: a line of training four times a second, the status twice."""
 
     def __init__(self, directory: Path, lines: int) -> None:
-        self.run = store.create_run(directory, load_preset("wrn"), device="cpu")
+        self.run = starting.create_run(directory, load_preset("wrn"), device="cpu")
         self._writer = LineWriter(self.run.metrics)
         self._step, self._lines = 0, 0
         self._ended = threading.Event()
@@ -185,7 +187,7 @@ class Written:
 def measure_start(directory: Path, rounds: int) -> str:
     """Start-up with 200 runs in the directory."""
     for _ in range(200):
-        run = store.create_run(directory, load_preset("wrn"), device="cpu")
+        run = starting.create_run(directory, load_preset("wrn"), device="cpu")
         status = store.read_status(run)
         assert status is not None
         run.status.write_text(status.model_copy(update={"state": State.STOPPED, "epoch": 3}).to_json())
@@ -227,7 +229,7 @@ def measure_long(directory: Path, rounds: int, seconds: float) -> list[str]:
 def training(directory: Path, threads: int | None) -> Iterator[RunDirectory]:
     """A long run of the quick preset; on one thread it is pinned to the first core."""
     config = with_changes(load_preset("quick"), {"training.epochs": 10_000, "training.eval_every": 10_000})
-    run = store.create_run(directory, config, device="cpu", now=True)
+    run = starting.create_run(directory, config, device="cpu", now=True)
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     worker = process.start_worker(run)

@@ -29,9 +29,10 @@ import torch
 
 from fmnist_tui.analysis.confusion import read_history
 from fmnist_tui.config import parse_config
-from fmnist_tui.runs import process, store
+from fmnist_tui.runs import process, starting, store
 from fmnist_tui.runs.layout import CHECKPOINTS, RunDirectory
-from fmnist_tui.runs.records import EvalRecord, State, TrainRecord, parse_metric
+from fmnist_tui.runs.metrics import EvalRecord, TrainRecord, parse_metric
+from fmnist_tui.runs.status import State
 from fmnist_tui.training import checkpoint
 from fmnist_tui.training.result import cpu_name
 from tests.process.forked import ForkedWorker
@@ -115,7 +116,7 @@ class Soak:
 
     def create(self) -> RunDirectory:
         """A new run of the soak's configuration."""
-        return store.create_run(self.runs_dir, self.config, device="cpu")
+        return starting.create_run(self.runs_dir, self.config, device="cpu")
 
     def one_run(self, kills: int) -> None:
         """Train to the end through kills, then compare."""
@@ -167,7 +168,7 @@ class Soak:
         lost = max(0, steps_done(run) - saved)
         self.steps_lost += lost
         self.most_steps_lost = max(self.most_steps_lost, lost)
-        store.prepare_resume(loaded, device="cpu")
+        starting.prepare_resume(loaded, device="cpu")
 
     def compare(self, run: RunDirectory) -> None:
         """Every bit that does not come from the clock must be the uninterrupted run's."""

@@ -27,8 +27,11 @@ from fmnist_tui.data.source import Images
 from fmnist_tui.data.split import split
 from fmnist_tui.fields import parse_value, with_changes
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import store
-from fmnist_tui.runs.records import EvalRecord, LaunchRequest, Result, Status, parse_metric
+from fmnist_tui.runs import starting
+from fmnist_tui.runs.launch import LaunchRequest
+from fmnist_tui.runs.metrics import EvalRecord, parse_metric
+from fmnist_tui.runs.result import Result
+from fmnist_tui.runs.status import Status
 from fmnist_tui.training import loop
 from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.job import Job
@@ -70,7 +73,7 @@ def calibrated_loss(probabilities: NDArray[np.float16], labels: NDArray[np.uint8
 
 def train(runs_dir: Path, config: RunConfig, images: Images, device: str) -> dict[str, float | None]:
     """One run; its accuracies (%), loss and costs (s)."""
-    run = store.create_run(runs_dir, config, device=device)
+    run = starting.create_run(runs_dir, config, device=device)
     reporter = Reporter(run, Status.model_validate_json(run.status.read_bytes()))
     execution = choose(config.training, resolve_device(device))
     before = resource.getrusage(resource.RUSAGE_SELF)

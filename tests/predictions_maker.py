@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from fmnist_tui.config import DataConfig, RunConfig
+from fmnist_tui.runs.confusions import ConfusionRecord
 from fmnist_tui.runs.files import LineWriter
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import ConfusionRecord
-from fmnist_tui.runs.store import create_run
+from fmnist_tui.runs.starting import create_run
 
 CONFUSED_WITH = np.array([6, 3, 4, 0, 2, 7, 0, 9, 6, 7], dtype=np.uint8)
 """What an image of each class is mostly taken for."""

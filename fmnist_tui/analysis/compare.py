@@ -16,7 +16,7 @@ from fmnist_tui.analysis.predictions import Predictions, PredictionsError, load_
 from fmnist_tui.data.source import DataError
 from fmnist_tui.fields import flatten
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, parse_metric
+from fmnist_tui.runs.metrics import EvalRecord, parse_metric
 from fmnist_tui.runs.store import Run
 
 LETTERS = "ABCDEFGH"

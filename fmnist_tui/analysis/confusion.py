@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmnist_tui.config import CLASSES
+from fmnist_tui.runs.confusions import ConfusionRecord, parse_confusion
 from fmnist_tui.runs.files import Tail
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import ConfusionRecord, parse_confusion
 
 SHORT_CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot")
 """The class names in at most 8 characters, for tables."""

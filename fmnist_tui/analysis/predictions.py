@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from fmnist_tui.config import CLASSES, DataConfig
 from fmnist_tui.data import source
 from fmnist_tui.data.split import split
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.store import Run, RunError
+from fmnist_tui.runs.store import Run
 
 Which = Literal["last", "best"]
 """The newest evaluation of a run, or the one of its highest test accuracy (the earliest of equals)."""

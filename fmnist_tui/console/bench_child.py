@@ -19,7 +19,7 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.console.output import console, say
 from fmnist_tui.report.bench import BenchRecord
 from fmnist_tui.runs.process import worker_environment
-from fmnist_tui.runs.records import ExitCode
+from fmnist_tui.runs.status import ExitCode
 
 COMMAND = (sys.executable, "-m", "fmnist_tui.training.bench")
 

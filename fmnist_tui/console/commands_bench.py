@@ -230,7 +230,7 @@ def _measure(
 
     from fmnist_tui.console.bench_child import MeasuringFailed, measured
     from fmnist_tui.console.output import print_error, print_json, print_notes
-    from fmnist_tui.runs.records import ExitCode
+    from fmnist_tui.runs.status import ExitCode
 
     print_notes(_disturbances())
     records: list[BenchRecord] = []

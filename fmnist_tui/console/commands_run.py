@@ -12,7 +12,7 @@ from fmnist_tui.console import options as o
 if TYPE_CHECKING:
     from fmnist_tui.config import RunConfig
     from fmnist_tui.console.launch import Start
-    from fmnist_tui.runs.records import LaunchRequest
+    from fmnist_tui.runs.launch import LaunchRequest
     from fmnist_tui.runs.slurm import SlurmSettings
 
 app = typer.Typer(no_args_is_help=True)
@@ -139,7 +139,8 @@ def run_resume(
     """
     from fmnist_tui import paths
     from fmnist_tui.console.launch import resume
-    from fmnist_tui.runs.store import find_run, last_launch
+    from fmnist_tui.runs.launch import last_launch
+    from fmnist_tui.runs.store import find_run
 
     found = find_run(paths.runs_dir(runs_dir), run)
     before = last_launch(found.directory)
@@ -171,7 +172,8 @@ def run_repeat(
     """
     from fmnist_tui import paths
     from fmnist_tui.console.repeat import repeat
-    from fmnist_tui.runs.store import find_run, last_launch
+    from fmnist_tui.runs.launch import last_launch
+    from fmnist_tui.runs.store import find_run
 
     found = find_run(paths.runs_dir(runs_dir), run)
     before = last_launch(found.directory)

@@ -74,7 +74,8 @@ def watch_command(run: o.RunArgument, runs_dir: o.RunsDirOption = None, json: o.
     from fmnist_tui.console.output import say
     from fmnist_tui.console.summary import print_summary
     from fmnist_tui.console.watch import Interrupts, exit_code, follow, opened_view
-    from fmnist_tui.runs.store import RunError, find_run
+    from fmnist_tui.runs.errors import RunError
+    from fmnist_tui.runs.store import find_run
 
     found = find_run(paths.runs_dir(runs_dir), run)
     if found.status is None:
@@ -254,7 +255,7 @@ def export_command(
     from fmnist_tui.console.exporting import export
     from fmnist_tui.console.output import print_error
     from fmnist_tui.console.torch_process import TorchFailed
-    from fmnist_tui.runs.records import ExitCode
+    from fmnist_tui.runs.status import ExitCode
     from fmnist_tui.runs.store import find_run
 
     try:

@@ -18,7 +18,7 @@ from fmnist_tui.console.output import UsageError
 from fmnist_tui.console.states import state_text
 from fmnist_tui.console.tables import run_object
 from fmnist_tui.report.words import field_value
-from fmnist_tui.runs.records import EvalRecord
+from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.store import Run, find_run
 
 Evaluations = Sequence[Sequence[EvalRecord]]

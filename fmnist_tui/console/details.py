@@ -18,11 +18,13 @@ from fmnist_tui.data.source import DataError
 from fmnist_tui.fields import differences, flatten
 from fmnist_tui.presets import shipped_preset
 from fmnist_tui.report.words import energy, field_value, one_line
+from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import CHECKPOINTS
 from fmnist_tui.runs.lost import why_lost
 from fmnist_tui.runs.provenance import described, recorded
-from fmnist_tui.runs.records import Result, State, Status
-from fmnist_tui.runs.store import Run, last_launch
+from fmnist_tui.runs.result import Result
+from fmnist_tui.runs.status import State, Status
+from fmnist_tui.runs.store import Run
 
 Rows = list[tuple[str, str]]
 

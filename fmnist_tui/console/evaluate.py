@@ -29,9 +29,10 @@ from fmnist_tui.analysis.predictions import (
 from fmnist_tui.analysis.scores import Scores
 from fmnist_tui.console.evaluate_text import evaluation_object, evaluation_text
 from fmnist_tui.console.output import UsageError, console, print_error, print_json, say
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.process import worker_environment
-from fmnist_tui.runs.records import ExitCode
-from fmnist_tui.runs.store import Run, RunError, find_run
+from fmnist_tui.runs.status import ExitCode
+from fmnist_tui.runs.store import Run, find_run
 
 COMMAND = (sys.executable, "-m", "fmnist_tui.training.evaluate_run")
 

@@ -8,9 +8,10 @@ from typing import Literal
 
 from fmnist_tui.console.output import UsageError
 from fmnist_tui.console.torch_process import run_module
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.metrics import read_metrics
-from fmnist_tui.runs.store import Run, RunError
+from fmnist_tui.runs.store import Run
 
 Form = Literal["csv", "tensorboard", "onnx", "safetensors"]
 Which = Literal["last", "best"]

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from fmnist_tui.runs.files import Tail
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, EventRecord, State, SystemRecord, TrainRecord, parse_metric
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, SystemRecord, TrainRecord, parse_metric
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run, load_run
 
 AnyRecord = TrainRecord | EvalRecord | SystemRecord | EventRecord

@@ -22,12 +22,15 @@ from fmnist_tui.console.output import console, print_json, print_notes, say
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
 from fmnist_tui.monitor.devices import devices_for
-from fmnist_tui.runs import process, queue, store
+from fmnist_tui.runs import process, queue, requests, starting
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.lost import note_loss
-from fmnist_tui.runs.records import ExitCode, utc_now
+from fmnist_tui.runs.records import utc_now
 from fmnist_tui.runs.slurm import SlurmSettings
-from fmnist_tui.runs.store import Run, RunError
+from fmnist_tui.runs.status import ExitCode
+from fmnist_tui.runs.store import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +57,7 @@ class Start:
 
     @property
     def how(self) -> dict[str, Any]:
-        """What `store.create_run` and `store.prepare_resume` write into launch.json beside device and data."""
+        """What `starting.create_run` and `starting.prepare_resume` write into launch.json beside device and data."""
         how = {"retries": self.retries, "gpus": self.gpus, "nodes": self.nodes, "rendezvous": self.rendezvous}
         return how if self.slurm is None else how | {"launcher": "slurm", "slurm": self.slurm}
 
@@ -65,14 +68,15 @@ def start_new(config: RunConfig, notes: Sequence[str], start: Start) -> int:
     Raises RunError or DataError, and then leaves nothing behind.
     """
     if start.runs_dir.exists():  # one that is not there is made with the run, and not before
-        store.check_runs_dir(start.runs_dir)
+        starting.check_runs_dir(start.runs_dir)
     if start.slurm is not None:
         from fmnist_tui.runs.submit import check_slurm
 
         check_slurm()
     get_data(config.data, start.data_dir)
     with Interrupts() as interrupts:
-        directory = store.create_run(start.runs_dir, config, start.device, start.data_dir, start.now, **start.how)
+        how = {"now": start.now, **start.how}
+        directory = starting.create_run(start.runs_dir, config, start.device, start.data_dir, **how)
         print_notes(notes)
         if start.slurm is not None:
             submit_new(directory)
@@ -105,7 +109,7 @@ def resume(
             how = {key: value for key, value in start.how.items() if key != "launcher"}
             resubmit(run, start.device, start.data_dir, checkpoint=checkpoint, epochs=epochs, **how)
         else:
-            store.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, start.now, **start.how)
+            starting.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, now=start.now, **start.how)
         return _run(run.directory, start, interrupts, since)
 
 
@@ -114,17 +118,17 @@ def join(run: Run) -> int:
 
     Raises RunError for a run that waits for no other machine.
     """
-    if store.last_launch(run.directory).rendezvous is None:
-        raise store.RunError(f"{run.id}: trains on one machine; others can join one started with --nnodes and --rdzv")
+    if last_launch(run.directory).rendezvous is None:
+        raise RunError(f"{run.id}: trains on one machine; others can join one started with --nnodes and --rdzv")
     if not run.state.alive:
-        raise store.RunError(f"{run.id}: is {run.state}; nothing to join")
+        raise RunError(f"{run.id}: is {run.state}; nothing to join")
     with Interrupts() as interrupts:
         worker = process.start_joining(run.directory)
         while worker.poll() is None:
             if interrupts.interrupts + interrupts.terminations:
                 try:
-                    process.send_request(run.directory, "stop")
-                except process.CannotWrite:  # its ranks hand it on to the others
+                    requests.send_request(run.directory, "stop")
+                except requests.CannotWrite:  # its ranks hand it on to the others
                     worker.send_signal(signal.SIGTERM)
                 worker.wait()
             time.sleep(0.2)
@@ -139,7 +143,7 @@ def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: s
     if local and start.nodes > 1:
         others = "the other machine" if start.nodes == 2 else f"each of the {start.nodes - 1} other machines"
         say(f"On {others}: fmnist-tui run join {directory.id} --runs-dir {shlex.quote(str(directory.path.parent))}")
-    if not local and (job := store.last_launch(directory).job) is not None:
+    if not local and (job := last_launch(directory).job) is not None:
         say(f"Submitted as Slurm job {job.id}.")
     if start.detach:
         _announce(directory, start.json)
@@ -157,7 +161,7 @@ def _behind(start: Start) -> str | None:
     """The run a new worker is going to wait for, as far as can be told before it looks itself."""
     try:
         return queue.would_wait(devices_for(start.device, start.gpus), start.gpus)
-    except store.RunError:  # the worker will say what is wrong, and start without the queue
+    except RunError:  # the worker will say what is wrong, and start without the queue
         return None
 
 

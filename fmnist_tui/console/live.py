@@ -18,7 +18,8 @@ from fmnist_tui.console import words
 from fmnist_tui.console.feed import Line
 from fmnist_tui.console.states import state_text
 from fmnist_tui.console.views import describe
-from fmnist_tui.runs.records import EvalRecord, State, Status
+from fmnist_tui.runs.metrics import EvalRecord
+from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 
 GAP = "   "

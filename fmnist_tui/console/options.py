@@ -25,7 +25,8 @@ def complete_presets(incomplete: str) -> list[str]:
 def complete_runs(incomplete: str) -> list[str]:
     """Run ids (and 'last') for the shell's completion: those that hold what was typed."""
     from fmnist_tui import paths
-    from fmnist_tui.runs.store import RunError, run_directories
+    from fmnist_tui.runs.errors import RunError
+    from fmnist_tui.runs.store import run_directories
 
     try:
         ids = ["last", *(run.id for run in run_directories(paths.runs_dir()))]

@@ -76,7 +76,7 @@ def print_error(message: str) -> None:
 
 def report_error(error: Exception) -> int:
     """Print what is wrong, as one message without a traceback; return the exit code for it."""
-    from fmnist_tui.runs.records import ExitCode
+    from fmnist_tui.runs.status import ExitCode
 
     if isinstance(error, CLICK_ERROR):
         return _report_usage(error)
@@ -85,7 +85,7 @@ def report_error(error: Exception) -> int:
         from fmnist_tui.data.pictures import PictureError
         from fmnist_tui.data.source import DataError
         from fmnist_tui.report.bench import BenchFileError
-        from fmnist_tui.runs.store import RunError
+        from fmnist_tui.runs.errors import RunError
 
         if isinstance(error, DataError):
             print_error(str(error))

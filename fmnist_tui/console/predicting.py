@@ -60,8 +60,9 @@ def predict_command(
     from fmnist_tui.console.output import console, print_error
     from fmnist_tui.console.torch_process import TorchFailed
     from fmnist_tui.data.pictures import PictureError, find_pictures, read_picture
-    from fmnist_tui.runs.records import ExitCode
-    from fmnist_tui.runs.store import RunError, find_run
+    from fmnist_tui.runs.errors import RunError
+    from fmnist_tui.runs.status import ExitCode
+    from fmnist_tui.runs.store import find_run
 
     check_device(device)
     found = find_run(paths.runs_dir(runs_dir), run)

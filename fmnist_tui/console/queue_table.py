@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fmnist_tui.console import words
 from fmnist_tui.runs import store
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import actual_state
 from fmnist_tui.runs.queue import DeviceQueue, Entry, snapshot
@@ -72,5 +73,5 @@ def find_queued(runs_dir: Path, text: str) -> RunDirectory:
     if len(queued) == 1:
         return RunDirectory(queued.popitem()[1])
     if len(queued) > 1:
-        raise store.RunError(f"RUN = {text!r}: matches {len(queued)} queued runs ({', '.join(sorted(queued))})")
+        raise RunError(f"RUN = {text!r}: matches {len(queued)} queued runs ({', '.join(sorted(queued))})")
     return store.find_run(runs_dir, text).directory

@@ -13,9 +13,11 @@ from fmnist_tui.console.launch import Start, get_data, start_new
 from fmnist_tui.console.output import console
 from fmnist_tui.fields import notes, with_changes
 from fmnist_tui.monitor.devices import devices_for
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.provenance import differences, recorded
-from fmnist_tui.runs.records import Provenance
-from fmnist_tui.runs.store import Run, RunError, last_launch
+from fmnist_tui.runs.result import Provenance
+from fmnist_tui.runs.store import Run
 
 
 def repeat(run: Run, start: Start) -> int:

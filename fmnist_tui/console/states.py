@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 
 GLYPHS: dict[State, tuple[str, str]] = {
     State.QUEUED: ("◌", "dim"),

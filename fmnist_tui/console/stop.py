@@ -15,8 +15,9 @@ from fmnist_tui.console.output import UsageError, print_error, say
 from fmnist_tui.console.summary import resume_hint
 from fmnist_tui.console.watch import LOOK_SECONDS
 from fmnist_tui.runs import process, stopping, store
-from fmnist_tui.runs.records import ExitCode, State
-from fmnist_tui.runs.store import Run, RunError
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.status import ExitCode, State
+from fmnist_tui.runs.store import Run
 
 KILLED = "killed with 'runs stop --now'; what came after the last checkpoint is lost"
 KILLED_IN_QUEUE = "killed with 'runs stop --now' while it was queued"

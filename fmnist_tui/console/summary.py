@@ -10,7 +10,7 @@ from fmnist_tui import paths
 from fmnist_tui.console.output import console, print_error
 from fmnist_tui.report import summary_row
 from fmnist_tui.runs.lost import why_lost
-from fmnist_tui.runs.records import ExitCode, State
+from fmnist_tui.runs.status import ExitCode, State
 from fmnist_tui.runs.store import Run
 
 

@@ -23,9 +23,10 @@ from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
 from fmnist_tui.fields import parse_value, with_changes
 from fmnist_tui.report.sweeps import group_text
-from fmnist_tui.runs import process, queue, stopping, store
+from fmnist_tui.runs import process, queue, starting, stopping, store
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import ExitCode, State
+from fmnist_tui.runs.status import ExitCode, State
 
 MOST_RUNS = 50
 """Each run that waits is a process of about 40 MB."""
@@ -109,12 +110,12 @@ def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start
 
         check_slurm()
     if start.runs_dir.exists():
-        store.check_runs_dir(start.runs_dir)
+        starting.check_runs_dir(start.runs_dir)
     get_data(configs[0].data, start.data_dir)
     group = configs[0].group
     with Interrupts() as interrupts:
         made = [
-            store.create_run(start.runs_dir, config, start.device, start.data_dir, **start.how) for config in configs
+            starting.create_run(start.runs_dir, config, start.device, start.data_dir, **start.how) for config in configs
         ]
         print_notes([*notes, f"{len(made)} runs of the group {group}"])
         workers = _submit(made, start.json) if start.slurm else [_start(directory, start.json) for directory in made]
@@ -133,11 +134,11 @@ def _submit(made: Sequence[RunDirectory], as_json: bool) -> list[None]:
     for index, directory in enumerate(made):
         try:
             submit_new(directory)
-        except store.RunError as error:
+        except RunError as error:
             for other in made[index + 1 :]:
                 shutil.rmtree(other.path)
             gone = f"; the {index} runs before it were submitted, and go on" if index else ""
-            raise store.RunError(f"{error}{gone}") from None
+            raise RunError(f"{error}{gone}") from None
         _announce(directory, as_json)
     return [None] * len(made)
 
@@ -162,7 +163,7 @@ def _start(directory: RunDirectory, as_json: bool) -> subprocess.Popen[bytes]:
 def _stands_in_queue(run_id: str) -> bool:
     try:
         return any(entry.run_id == run_id for device in queue.snapshot() for entry in (*device.on, *device.waiting))
-    except store.RunError:  # the worker will start without the queue, and say so
+    except RunError:  # the worker will start without the queue, and say so
         return True
 
 

@@ -13,7 +13,7 @@ from fmnist_tui.console import words
 from fmnist_tui.console.output import as_json
 from fmnist_tui.console.states import state_text
 from fmnist_tui.runs.queue import place_in_words
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 
 

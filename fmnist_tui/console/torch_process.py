@@ -12,7 +12,7 @@ import sys
 
 from fmnist_tui.console.output import UsageError
 from fmnist_tui.runs.process import worker_environment
-from fmnist_tui.runs.records import ExitCode
+from fmnist_tui.runs.status import ExitCode
 
 
 class TorchFailed(RuntimeError):

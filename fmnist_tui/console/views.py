@@ -16,7 +16,7 @@ from rich.text import Text
 from fmnist_tui.console import words
 from fmnist_tui.console.feed import AnyRecord, Line
 from fmnist_tui.console.output import as_json, print_json, say
-from fmnist_tui.runs.records import EvalRecord, EventRecord
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord
 from fmnist_tui.runs.store import Run
 
 QUIET_EVENTS = frozenset({"checkpoint", "choice", "error", "finish"})

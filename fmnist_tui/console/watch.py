@@ -19,7 +19,7 @@ from fmnist_tui.console.views import JsonView, PlainView, View, describe
 from fmnist_tui.runs import stopping, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.lost import death, why_lost
-from fmnist_tui.runs.records import ExitCode, State
+from fmnist_tui.runs.status import ExitCode, State
 from fmnist_tui.runs.store import Run
 
 LOOK_SECONDS = 0.2

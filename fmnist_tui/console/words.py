@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from fmnist_tui.report import words
 from fmnist_tui.runs.queue import place_in_words
-from fmnist_tui.runs.records import Status
+from fmnist_tui.runs.status import Status
 
 NOTHING = "-"
 """Stands where a value is not known (yet)."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from fmnist_tui.runs.records import HostSample
+from fmnist_tui.runs.metrics import HostSample
 
 T = TypeVar("T")
 TICK_SECONDS = 0.02

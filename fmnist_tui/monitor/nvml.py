@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 
-from fmnist_tui.runs.records import GpuSample
+from fmnist_tui.runs.metrics import GpuSample
 
 T = TypeVar("T")
 NO_GPU = "no GPU"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fmnist_tui.monitor.host import Host
 from fmnist_tui.monitor.nvml import Driver, GpuProblem
-from fmnist_tui.runs.records import GpuSample, SystemRecord
+from fmnist_tui.runs.metrics import GpuSample, SystemRecord
 
 RETRY_SECONDS = 30.0
 """While GPUs don't answer, the driver is asked again after this long and not sooner: asking can be slow."""

@@ -13,7 +13,8 @@ from typing import Literal
 from pydantic import Field, ValidationError, computed_field
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs.records import Provenance, Record
+from fmnist_tui.runs.records import Record
+from fmnist_tui.runs.result import Provenance
 
 SCHEMA_VERSION = 1
 SUFFIX = ".jsonl"

@@ -10,7 +10,7 @@ from typing import Any
 from fmnist_tui.report import describe
 from fmnist_tui.report.rows import Benchmarks, FinishedRun, Row, Spread
 from fmnist_tui.report.tables import notes
-from fmnist_tui.runs.records import Provenance, Result
+from fmnist_tui.runs.result import Provenance, Result
 
 _DERIVED = ("model_name", "changed", "reference_accuracy")
 

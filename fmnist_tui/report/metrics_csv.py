@@ -8,14 +8,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fmnist_tui.runs.metrics import Metrics
-from fmnist_tui.runs.records import EvalRecord, EventRecord, GpuSample, HostSample, Record, SystemRecord, TrainRecord
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, GpuSample, HostSample, Metrics, SystemRecord, TrainRecord
+from fmnist_tui.runs.records import Record
 
 
 def write_metrics(metrics: Metrics) -> dict[str, str]:
     """CSV by file name: train.csv, eval.csv, system.csv and event.csv, each with a header even where it has no line.
 
-    Columns are the fields of the records (`runs.records`), None is an empty cell, what is not finite is NaN,
+    Columns are the fields of the records (`runs.metrics`), None is an empty cell, what is not finite is NaN,
     Infinity or -Infinity. Of a system line the host's fields are host.*, each GPU's gpu0.*, gpu1.*, ...
     """
     return {

@@ -17,7 +17,9 @@ from fmnist_tui import fields, presets
 from fmnist_tui.config import ConfigError, Reference, RunConfig
 from fmnist_tui.report.describe import network_name
 from fmnist_tui.runs import store
-from fmnist_tui.runs.records import SCHEMA_VERSION, Result, State
+from fmnist_tui.runs.records import SCHEMA_VERSION
+from fmnist_tui.runs.result import Result
+from fmnist_tui.runs.status import State
 
 T = TypeVar("T")
 NOT_COMPARED = (

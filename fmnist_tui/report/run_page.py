@@ -35,10 +35,11 @@ from fmnist_tui.report.blocks import Column, Table
 from fmnist_tui.report.curves import Level, Line, chart
 from fmnist_tui.report.page import table, text
 from fmnist_tui.report.words import duration, field_value, percent, speed
+from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.metrics import Metrics, read_metrics
 from fmnist_tui.runs.provenance import described, recorded
-from fmnist_tui.runs.records import State
-from fmnist_tui.runs.store import Run, last_launch
+from fmnist_tui.runs.status import State
+from fmnist_tui.runs.store import Run
 
 MISTAKES = 24
 """Images of mistakes a run shows."""

@@ -8,7 +8,7 @@ from fmnist_tui.report.blocks import Block, Paragraph, Table
 from fmnist_tui.report.rows import Row, finished_run
 from fmnist_tui.report.tables import HEADLINE, NOTHING, data, device, headline, notes, precision
 from fmnist_tui.report.words import percent, signed, speed
-from fmnist_tui.runs.records import Result
+from fmnist_tui.runs.result import Result
 
 
 def summary_row(result: Result, config: RunConfig) -> str:

@@ -13,8 +13,7 @@ from typing import Any
 
 from fmnist_tui.presets import to_toml
 from fmnist_tui.runs.files import replace_bytes
-from fmnist_tui.runs.metrics import Metrics
-from fmnist_tui.runs.records import EvalRecord, SystemRecord, TrainRecord
+from fmnist_tui.runs.metrics import EvalRecord, Metrics, SystemRecord, TrainRecord
 from fmnist_tui.runs.store import Run
 
 Scalars = dict[str, float | None]

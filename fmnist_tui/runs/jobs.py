@@ -14,7 +14,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from fmnist_tui.runs.records import SlurmJob, Status
+from fmnist_tui.runs.status import SlurmJob, Status
 
 ASK_SECONDS = 10.0
 """Between two questions about the same job."""

@@ -14,7 +14,9 @@ import psutil
 
 from fmnist_tui.runs import jobs
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import State, Status, SystemRecord, parse_metric, seconds_since, utc_now
+from fmnist_tui.runs.metrics import SystemRecord, parse_metric
+from fmnist_tui.runs.records import seconds_since, utc_now
+from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 
 TAIL_BYTES = 1 << 16

@@ -1,15 +1,135 @@
-"""All metric lines of a run, by kind. Called by the exports, the HTML report and the Python API.
+"""metrics.jsonl: the records of its lines, and all of them by kind.
 
-Whoever follows a run that is at work reads only what is new: see `files.Tail`.
+Written by the trainer's Reporter. Whoever follows a run that is at work reads only what is new: see `files.Tail`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, TypeAdapter, ValidationError
+
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, EventRecord, SystemRecord, TrainRecord, parse_metric
-from fmnist_tui.runs.store import RunError
+from fmnist_tui.runs.records import Record, Timestamp, utc_now
+
+LARGEST_COUNT = 2**53
+"""Of steps and epochs: the last whole number that a float64 holds exactly, and far above any run."""
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+
+
+class TrainRecord(Record):
+    """A metric line: the steps since the line before it."""
+
+    kind: Literal["train"] = "train"
+    time: Timestamp = Field(default_factory=utc_now)
+    step: Count
+    epoch: Count
+    loss: float
+    """Mean over the steps of this line."""
+    loss_min: float
+    loss_max: float
+    lr: float
+    """Learning rate of the last of them."""
+    images_per_second: float
+
+
+class EvalRecord(Record):
+    """A metric line: an evaluation on the whole test set."""
+
+    kind: Literal["eval"] = "eval"
+    time: Timestamp = Field(default_factory=utc_now)
+    epoch: Count
+    step: Count
+    test_loss: float
+    test_accuracy: float
+    train_loss: float
+    """Mean over the epoch's training batches, as they were trained on (augmented)."""
+    train_accuracy: float
+    """Over the same batches."""
+    tta_accuracy: float | None = None
+    """Of the test set with test-time averaging (`training.tta`); None without."""
+    seconds: float
+    """Time the evaluation took."""
+
+
+class GpuSample(Record):
+    """One GPU as NVML reports it; None where the device does not tell."""
+
+    index: int
+    name: str
+    uuid: str = ""
+    utilization: float | None = None
+    """Share of the time a kernel ran, %."""
+    memory_used: int | None = None
+    """Bytes."""
+    memory_total: int | None = None
+    power: float | None = None
+    """Watt."""
+    power_limit: float | None = None
+    temperature: float | None = None
+    """Degrees Celsius."""
+    sm_clock: float | None = None
+    """MHz."""
+    memory_clock: float | None = None
+    energy: float | None = None
+    """Joule since the driver was loaded."""
+    pids: list[int] = Field(default_factory=list)
+    """Processes with memory on it."""
+
+
+class HostSample(Record):
+    """The machine as psutil reports it."""
+
+    cpu_percent: float | None = None
+    """Over all cores, 0 to 100."""
+    load: float | None = None
+    """One-minute load average."""
+    cores: int | None = None
+    ram_used: int | None = None
+    """Bytes."""
+    ram_total: int | None = None
+    disk_free: int | None = None
+    """Bytes free where the runs lie."""
+    process_cpu_percent: float | None = None
+    """Of the worker; 100 is one core."""
+    process_rss: int | None = None
+    """Resident bytes of the worker."""
+
+
+class SystemRecord(Record):
+    """A metric line: GPU and host at a moment."""
+
+    kind: Literal["system"] = "system"
+    time: Timestamp = Field(default_factory=utc_now)
+    gpus: list[GpuSample] = Field(default_factory=list)
+    host: HostSample = Field(default_factory=HostSample)
+
+
+class EventRecord(Record):
+    """A metric line: something that happened once."""
+
+    kind: Literal["event"] = "event"
+    time: Timestamp = Field(default_factory=utc_now)
+    event: Literal["start", "choice", "checkpoint", "resume", "stop", "warning", "edit", "finish", "error", "queue"]
+    step: Count = 0
+    epoch: Count = 0
+    message: str = ""
+    """One sentence in words."""
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+Metric = Annotated[TrainRecord | EvalRecord | SystemRecord | EventRecord, Field(discriminator="kind")]
+_METRIC: TypeAdapter[TrainRecord | EvalRecord | SystemRecord | EventRecord] = TypeAdapter(Metric)
+
+
+def parse_metric(line: bytes | str) -> TrainRecord | EvalRecord | SystemRecord | EventRecord | None:
+    """The record in a metric line; None for a damaged line or a kind of a newer version."""
+    try:
+        return _METRIC.validate_json(line)
+    except ValidationError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
-"""The worker as a process: start it detached, know it again by pid and start time, ask it to stop, kill it.
+"""The worker as a process: start it detached, know it again by pid and start time, signal it, kill it.
 
 Called by the command line and the app. The worker itself is `python -m fmnist_tui.training RUN_DIR`.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -25,8 +23,8 @@ from pydantic import ValidationError
 from fmnist_tui.runs import jobs
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import Control, ControlRequest, RequestKind, State, Status, seconds_since, utc_now
-from fmnist_tui.wording import nearest, plain_words, shown
+from fmnist_tui.runs.records import seconds_since, utc_now
+from fmnist_tui.runs.status import State, Status
 
 HEARTBEAT_SECONDS = 2.0
 """How often a worker renews its heartbeat."""
@@ -46,10 +44,6 @@ ADDED = "FMNIST_TUI_ADDED"
 """Set for workers: names, with commas, of the variables they have and the user's shell has not."""
 SPIN_COUNT = "1000"
 """Turns of the loop in which GNU's OpenMP waits before it puts a thread to sleep; 300,000 by its own choice."""
-
-
-class RunError(ValueError):
-    """A run that can't be found, read, asked or changed; the text says why and what to do."""
 
 
 def process_started(pid: int) -> float | None:
@@ -105,7 +99,7 @@ def _state_by_process(status: Status, alive: Callable[[int, float | None], bool]
 def start_worker(run: RunDirectory) -> subprocess.Popen[bytes]:
     """Start the run's worker in a session of its own, so that neither Ctrl-C nor a closed terminal reaches it.
 
-    The run directory must hold config.json and launch.json (`store.create_run`, `store.prepare_resume`). A worker
+    The run directory must hold config.json and launch.json (`starting.create_run`, `starting.prepare_resume`). A worker
     that dies before its first word shows as lost at once, because its pid is written down here; one that is asked to
     stop by a signal answers it as soon as it can.
     """
@@ -223,56 +217,6 @@ def is_held(lock: Path) -> bool:
         return True
     except OSError:  # another user's: what the caller goes on to do will fail, and say why
         return False
-
-
-def read_control(run: RunDirectory) -> Control:
-    """The requests to a run's worker; none where the file is missing or not ours."""
-    try:
-        return Control.model_validate_json(run.control.read_bytes())
-    except (OSError, ValidationError):
-        return Control()
-
-
-def send_request(run: RunDirectory, request: RequestKind, **values: Any) -> ControlRequest:
-    """Ask a run's worker for something; it answers with an event in the metrics. Raises ValueError for bad
-    values, and where the request can't be written (another user's run, a full disk).
-
-    Two that ask at once do not lose each other's request.
-    """
-    for key in values:
-        if key not in _EDITABLE:
-            hint = nearest(key, _EDITABLE)
-            raise ValueError(f"{key}: cannot be edited; " + (f"did you mean {hint}?" if hint else _CAN_BE_EDITED))
-    try:
-        made = ControlRequest(id=secrets.token_hex(6), request=request, **values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{field} = {shown(first['input'])}: {plain_words(first)}") from None
-    try:
-        with FileLock(run.control_lock, timeout=10):
-            control = read_control(run)
-            control.requests.append(made)
-            replace_bytes(run.control, control.to_json().encode())
-    except Timeout:
-        raise RunError(f"{run.id}: cannot be asked: another process holds its lock: {run.control_lock}") from None
-    except OSError as error:
-        raise CannotWrite(run, error) from None
-    return made
-
-
-class CannotWrite(RunError):
-    """A request that can't be written: a full or read-only disk, another user's run. The earlier ones stand."""
-
-    def __init__(self, run: RunDirectory, error: OSError) -> None:
-        self.why = error.strerror or str(error)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "; make room there and ask again" if full else ""
-        super().__init__(f"{run.id}: cannot be asked: {self.why}: {run.control}{remedy}")
-
-
-_EDITABLE = ("epochs", "stop_at_accuracy")
-_CAN_BE_EDITED = "what can is " + " and ".join(_EDITABLE)
 
 
 def worker_here(status: Status) -> psutil.Process | None:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EventRecord, Provenance, parse_metric
+from fmnist_tui.runs.metrics import EventRecord, parse_metric
+from fmnist_tui.runs.result import Provenance
 from fmnist_tui.runs.store import Run
 
 LABELS = {

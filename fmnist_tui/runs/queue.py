@@ -17,10 +17,13 @@ from typing import NamedTuple
 from filelock import Timeout
 
 from fmnist_tui.runs import jobs
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.process import HEARTBEAT_LIMIT, actual_state, send_request
-from fmnist_tui.runs.records import State, Status, seconds_since
-from fmnist_tui.runs.store import RunError, read_status
+from fmnist_tui.runs.process import HEARTBEAT_LIMIT, actual_state
+from fmnist_tui.runs.records import seconds_since
+from fmnist_tui.runs.requests import send_request
+from fmnist_tui.runs.status import State, Status
+from fmnist_tui.runs.store import read_status
 from fmnist_tui.runs.tickets import (
     LOCK_SECONDS,
     Device,

@@ -19,7 +19,7 @@ from fmnist_tui.runs import jobs, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.lost import death
 from fmnist_tui.runs.process import JOB, RENDEZVOUS, process_started, start_joining, start_worker
-from fmnist_tui.runs.records import ExitCode, State
+from fmnist_tui.runs.status import ExitCode, State
 
 if TYPE_CHECKING:
     import subprocess

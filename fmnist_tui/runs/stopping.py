@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Literal, NamedTuple
 
-from fmnist_tui.runs import jobs, process, store
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs import jobs, process, requests, store
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 
 JOB_SECONDS = 45.0
@@ -46,12 +47,12 @@ def ask(run: Run, after_epoch: bool = False) -> Answer:
         store.mark_stopped(run.directory, f"Slurm job {status.job.id} was taken out of the queue")
         return Answer("left")
     try:
-        process.send_request(run.directory, "stop_after_epoch" if after_epoch else "stop")
-    except process.CannotWrite as error:
+        requests.send_request(run.directory, "stop_after_epoch" if after_epoch else "stop")
+    except requests.CannotWrite as error:
         if status is None:
             raise
         if after_epoch:
-            raise store.RunError(f"{error}, or stop it at once, by a signal") from None
+            raise RunError(f"{error}, or stop it at once, by a signal") from None
         worker = (status.pid, status.pid_started)
         if worker not in _signalled:
             if not process.signal_stop(status):

@@ -1,4 +1,4 @@
-"""The runs in a directory: create, list, load, find by part of a name, prepare to resume, delete.
+"""The runs in a directory: list, load, find by part of a name, say of a dead worker how it ended, delete.
 
 Called by the command line, the app and the report. There is no index: the directories are the store.
 """
@@ -9,33 +9,22 @@ import contextlib
 import difflib
 import os
 import shutil
-import socket
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from fmnist_tui.config import ConfigError, RunConfig
-from fmnist_tui.fields import with_changes
+from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import process
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import LineWriter, replace_bytes
-from fmnist_tui.runs.layout import RunDirectory, new_run_id
-from fmnist_tui.runs.process import RunError as RunError
-from fmnist_tui.runs.records import (
-    NOT_QUEUED,
-    SCHEMA_VERSION,
-    EventRecord,
-    ExitCode,
-    LaunchRequest,
-    Result,
-    State,
-    Status,
-    utc_now,
-)
-from fmnist_tui.runs.slurm import SlurmSettings
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.metrics import EventRecord
+from fmnist_tui.runs.records import SCHEMA_VERSION, utc_now
+from fmnist_tui.runs.result import Result
+from fmnist_tui.runs.status import NOT_QUEUED, ExitCode, State, Status
 from fmnist_tui.wording import plain_words
 
 R = TypeVar("R", bound=BaseModel)
@@ -80,14 +69,6 @@ def _read(path: Path, kind: type[R]) -> tuple[R | None, str]:
 def read_status(run: RunDirectory) -> Status | None:
     """What a run's status.json says; None where it is missing, damaged or can't be read."""
     return _read(run.status, Status)[0]
-
-
-def last_launch(directory: RunDirectory) -> LaunchRequest:
-    """How a run was last started; a request with nothing set where that is not on disk."""
-    try:
-        return LaunchRequest.model_validate_json(directory.launch.read_bytes())
-    except (OSError, ValidationError):  # says nothing that the defaults can't
-        return LaunchRequest()
 
 
 def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
@@ -168,166 +149,8 @@ def find_run(runs_dir: Path, text: str) -> Run:
     raise RunError(f"RUN = {text!r}: no run in {runs_dir} has this in its id; {hint}")
 
 
-def check_runs_dir(runs_dir: Path) -> None:
-    """Make the runs directory where it is missing; raises RunError where it can't be written to."""
-    try:
-        runs_dir.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise RunError(f"--runs-dir {runs_dir}: is a file; name a directory") from None
-    except NotADirectoryError:
-        raise RunError(f"--runs-dir {runs_dir}: a part of the path is a file; name a directory") from None
-    except OSError as error:
-        raise RunError(f"--runs-dir {runs_dir}: cannot be made: {error.strerror}") from None
-    if not os.access(runs_dir, os.W_OK | os.X_OK):
-        raise RunError(f"--runs-dir {runs_dir}: is not writable; choose another with --runs-dir or FMNIST_TUI_RUNS_DIR")
-
-
-def _unused(runs_dir: Path, name: str) -> RunDirectory:
-    """A directory with a new id: two of one name and second end alike once in 800,000 times."""
-    while (run := RunDirectory(runs_dir / new_run_id(name))).path.exists():
-        pass
-    return run
-
-
-def create_run(
-    runs_dir: Path,
-    config: RunConfig,
-    device: str = "auto",
-    data_dir: Path | None = None,
-    now: bool = False,
-    retries: int = 0,
-    gpus: int = 1,
-    nodes: int = 1,
-    rendezvous: str | None = None,
-    launcher: Literal["local", "slurm"] = "local",
-    slurm: SlurmSettings | None = None,
-) -> RunDirectory:
-    """Make a run directory with its configuration, launch request and first status; start it with `start_worker`.
-
-    Where `launcher` is 'slurm', it is queued, and `submit.submit` hands it over as `slurm` asks.
-
-    Its worker waits while the device has another run; with `now` it does not. It begins anew from the last
-    checkpoint up to `retries` times where the device fails. With `gpus` above 1 it trains on that many, or in that
-    many processes on the CPU; with `nodes` above 1 so does each of that many machines, which meet at `rendezvous`.
-    Raises RunError where the runs directory can't be used; then nothing is left behind.
-    """
-    check_runs_dir(runs_dir)
-    run = _unused(runs_dir, config.name)
-    hidden = RunDirectory(runs_dir / f".{run.id}.new")
-    try:
-        hidden.path.mkdir()
-        hidden.checkpoints.mkdir()
-        hidden.config.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        how = {"now": now, "retries": retries, "gpus": gpus, "nodes": nodes, "rendezvous": rendezvous}
-        _write_launch(hidden, device, data_dir, **how, launcher=launcher, slurm=slurm)
-        status = Status(
-            **_first_state(launcher),
-            host=socket.gethostname(),
-            epochs=config.training.epochs,
-            stop_at_accuracy=config.training.stop_at_accuracy,
-            device=device,
-        )
-        hidden.status.write_text(status.to_json() + "\n", encoding="utf-8")
-        hidden.marker.write_text(f"{SCHEMA_VERSION}\n", encoding="ascii")
-        hidden.path.rename(run.path)
-    except BaseException as error:
-        shutil.rmtree(hidden.path, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise RunError(f"--runs-dir {runs_dir}: the run could not be made: {error.strerror}") from None
-        raise
-    return run
-
-
-def _first_state(launcher: str) -> dict[str, Any]:
-    """How a run begins to wait for its worker."""
-    if launcher == "slurm":
-        return {"state": State.QUEUED, "phase": "being submitted"}
-    return {"state": State.STARTING, "phase": ""}
-
-
-def _write_launch(run: RunDirectory, device: str, data_dir: Path | None, **how: Any) -> None:
-    """The other fields of the LaunchRequest are in `how`."""
-    directory = str(data_dir.absolute()) if data_dir else None
-    if directory and not _is_unicode(directory):
-        raise RunError(f"--data-dir {directory!r}: its name is not Unicode text; give one that is")
-    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    launch = LaunchRequest(
-        device=device,
-        data_dir=directory,
-        **how,
-        command=[argument if _is_unicode(argument) else ascii(argument) for argument in command],
-    )
-    replace_bytes(run.launch, launch.to_json().encode())
-
-
-def _is_unicode(text: str) -> bool:
-    """False for text from bytes that are not UTF-8, as Python keeps it in arguments and paths; JSON has no such."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def prepare_resume(
-    run: Run,
-    device: str = "auto",
-    data_dir: Path | None = None,
-    checkpoint: Literal["last", "previous", "best"] = "last",
-    epochs: int | None = None,
-    now: bool = False,
-    retries: int = 0,
-    gpus: int = 1,
-    nodes: int = 1,
-    rendezvous: str | None = None,
-    launcher: Literal["local", "slurm"] = "local",
-    slurm: SlurmSettings | None = None,
-) -> None:
-    """Make a run that has ended (or was lost) ready for `start_worker`, or `submit.submit`, to go on in its directory.
-
-    Raises RunError where it is still at work, has no checkpoint and did not fail before its first, or is
-    finished and not given more epochs.
-    """
-    if run.problem or run.config is None or run.status is None:
-        raise RunError(f"{run.id}: cannot be resumed: {run.problem}")
-    if run.state is State.QUEUED:
-        raise RunError(f"{run.id}: is queued and will start by itself")
-    _refuse_at_work(run)
-    if checkpoint != "last" and not run.directory.checkpoint(checkpoint).is_file():
-        raise RunError(f"--from {checkpoint}: {run.id} has no checkpoint of this name")
-    if epochs is not None:
-        try:
-            with_changes(run.config, {"training.epochs": epochs})
-        except ConfigError as error:
-            raise RunError(f"{run.id}: {error.errors[0]}") from None
-    if epochs is not None and epochs < run.status.epoch:
-        raise RunError(f"--epochs {epochs}: {run.id} is in epoch {run.status.epoch} already; give at least that")
-    if run.state is State.FINISHED and (epochs is None or epochs <= run.status.epochs) and checkpoint == "last":
-        raise RunError(f"{run.id}: is finished after {run.status.epochs} epochs; to go on, give more: --epochs N")
-    try:
-        run.directory.control.unlink(missing_ok=True)
-        how: dict[str, Any] = {"now": now, "retries": retries, "gpus": gpus, "nodes": nodes, "rendezvous": rendezvous}
-        how |= {"launcher": launcher, "slurm": slurm}
-        _write_launch(run.directory, device, data_dir, checkpoint=checkpoint, epochs=epochs, **how)
-        update = {
-            **_first_state(launcher),
-            "job": None,
-            "pid": None,
-            "pid_started": None,
-            "host": socket.gethostname(),
-            "heartbeat": utc_now(),
-            "ended": None,
-            "error": None,
-            "exit_code": None,
-            "eta_seconds": None,
-            "device": device,
-            "beside": None,
-            "retries_used": 0,
-            **NOT_QUEUED,
-        }
-        replace_bytes(run.directory.status, run.status.model_copy(update=update).to_json().encode())
-    except OSError as error:
-        remedy = f"make room, or {run.directory.path} writable, or resume a copy of it"
-        raise RunError(f"{run.id}: cannot be resumed: {error.strerror}; {remedy}") from None
-
-
-def _refuse_at_work(run: Run) -> None:
+def refuse_at_work(run: Run) -> None:
+    """Raises RunError for a run whose worker is, or may be, there."""
     if run.state.alive:
         raise RunError(f"{run.id}: is {run.state}; stop it first: fmnist-tui runs stop {run.id}")
     if process.is_locked(run.directory):
@@ -364,7 +187,7 @@ def delete_run(run: Run) -> None:
     path = run.directory.path
     if path.is_symlink() or _time_made(run.directory) is None:
         raise RunError(f"{run.id}: is not a run of fmnist-tui; nothing was deleted")
-    _refuse_at_work(load_run(run.directory))  # as it is now: a user may have thought for long
+    refuse_at_work(load_run(run.directory))  # as it is now: a user may have thought for long
     doomed = path.with_name(f".{path.name}.deleted")
     try:
         path.rename(doomed)  # one step: no reader meets half a run

@@ -12,14 +12,16 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-from fmnist_tui.runs import jobs, store
+from fmnist_tui.runs import jobs, starting
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.launch import LaunchRequest, last_launch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import status_noted
-from fmnist_tui.runs.records import LaunchRequest, SlurmJob
 from fmnist_tui.runs.slurm import SlurmSettings
 from fmnist_tui.runs.slurm_job import RunJob
-from fmnist_tui.runs.store import Run, RunError, last_launch
+from fmnist_tui.runs.status import SlurmJob
+from fmnist_tui.runs.store import Run
 
 CORES_PER_RANK = 2
 """One for training, one for the heartbeat, the samples and the checkpoints' writer."""
@@ -63,10 +65,10 @@ def submit(run: RunDirectory, cluster: Literal["slurm", "local"] = "slurm") -> S
 
 
 def resubmit(run: Run, device: str, data_dir: Path | None, **how: Any) -> SlurmJob:
-    """`store.prepare_resume` and `submit`; where Slurm refuses, the run stays as it was. Raises RunError."""
+    """`starting.prepare_resume` and `submit`; where Slurm refuses, the run stays as it was. Raises RunError."""
     check_slurm()
     before = {path: path.read_bytes() for path in (run.directory.status, run.directory.launch) if path.exists()}
-    store.prepare_resume(run, device, data_dir, **how, launcher="slurm")
+    starting.prepare_resume(run, device, data_dir, **how, launcher="slurm")
     try:
         return submit(run.directory)
     except RunError:

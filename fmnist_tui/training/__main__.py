@@ -24,9 +24,11 @@ from pydantic import ValidationError
 from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.runs import jobs
 from fmnist_tui.runs.files import remove_temporaries
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import JOB, RENDEZVOUS, stop_signals_held
-from fmnist_tui.runs.records import NOT_QUEUED, SCHEMA_VERSION, ExitCode, LaunchRequest, State, Status
+from fmnist_tui.runs.records import SCHEMA_VERSION
+from fmnist_tui.runs.status import NOT_QUEUED, ExitCode, State, Status
 from fmnist_tui.training.control import CutShort, StopSignal
 from fmnist_tui.training.ending import Ending, rewrite_table
 from fmnist_tui.training.many import join, rank_device, start_ranks, work_as_rank

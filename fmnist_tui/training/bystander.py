@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fmnist_tui.data.split import Split
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import ControlRequest
+from fmnist_tui.runs.requests import ControlRequest
 from fmnist_tui.training.confusions import ConfusionLog
 from fmnist_tui.training.control import ControlReader
 from fmnist_tui.training.desk import Desk

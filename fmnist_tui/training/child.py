@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fmnist_tui.config import ConfigError, RunConfig
-from fmnist_tui.runs.records import ExitCode
+from fmnist_tui.runs.status import ExitCode
 from fmnist_tui.training.parent import die_with_parent
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_tui.runs.confusions import ConfusionRecord, parse_confusion
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import ConfusionRecord, parse_confusion
 
 
 class ConfusionLog:

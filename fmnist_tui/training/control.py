@@ -1,6 +1,6 @@
 """What a worker is asked to do while it trains: requests in control.json, and signals.
 
-Read by the training loop between steps. The requests are written by `runs.process.send_request`.
+Read by the training loop between steps. The requests are written by `runs.requests.send_request`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from types import FrameType
 from typing import Any
 
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.process import STOP_SIGNALS, read_control
-from fmnist_tui.runs.records import ControlRequest
+from fmnist_tui.runs.process import STOP_SIGNALS
+from fmnist_tui.runs.requests import ControlRequest, read_control
 
 POLL_SECONDS = 0.2
 

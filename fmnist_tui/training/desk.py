@@ -17,7 +17,7 @@ import torch
 from fmnist_tui.data.split import Split
 from fmnist_tui.models import count_parameters
 from fmnist_tui.runs.files import replace_bytes
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.training import checkpoint
 from fmnist_tui.training.control import CutShort
 from fmnist_tui.training.evaluations import Evaluations

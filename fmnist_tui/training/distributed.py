@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from fmnist_tui.config import ConfigError, FieldError
 from fmnist_tui.data.batches import DeviceDataset
-from fmnist_tui.runs.records import ControlRequest
+from fmnist_tui.runs.requests import ControlRequest
 from fmnist_tui.training.evaluate import Evaluation, evaluate
 from fmnist_tui.training.job import Stopped
 from fmnist_tui.training.precision import Execution

@@ -6,7 +6,7 @@ import sys
 from typing import NamedTuple
 
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 
 
 class Ending(NamedTuple):

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import ExitCode
+from fmnist_tui.runs.status import ExitCode
 
 
 class Request(BaseModel):

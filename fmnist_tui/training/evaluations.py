@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fmnist_tui.runs.records import EvalRecord
+from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.training.confusions import ConfusionLog
 from fmnist_tui.training.evaluate import Evaluation
 from fmnist_tui.training.job import Job

@@ -23,7 +23,7 @@ from fmnist_tui.config import CLASSES, IMAGE_SIZE
 from fmnist_tui.data.batches import PIXEL_MEAN, PIXEL_STD
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import CHECKPOINTS, RunDirectory
-from fmnist_tui.runs.records import ExitCode
+from fmnist_tui.runs.status import ExitCode
 from fmnist_tui.training.checkpoint import CheckpointError
 from fmnist_tui.training.restore import Restored, restore_model
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.data.source import Images
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import LaunchRequest
 from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.precision import Execution
 from fmnist_tui.training.reporter import Reporter

@@ -24,9 +24,10 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.process import send_request
-from fmnist_tui.runs.records import ExitCode, LastWord, LaunchRequest, State
+from fmnist_tui.runs.requests import send_request
+from fmnist_tui.runs.status import ExitCode, LastWord, State
 from fmnist_tui.training.control import ControlReader, StopSignal
 from fmnist_tui.training.ranks import DEVICES, LAUNCHER, LOST_TOUCH, PASSED_ON, STORE, last_word
 from fmnist_tui.training.reporter import Reporter

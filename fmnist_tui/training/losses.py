@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fmnist_tui.runs.records import TrainRecord
+from fmnist_tui.runs.metrics import TrainRecord
 
 LINES_PER_EPOCH = 60
 """About how many metric lines an epoch gives: a curve needs no more, and 1,800 epochs stay under 15 MB."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.monitor import list_gpus
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import NOT_QUEUED, ExitCode, LastWord, LaunchRequest, State, Status
+from fmnist_tui.runs.status import NOT_QUEUED, ExitCode, LastWord, State, Status
 from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.ending import Ending, rewrite_table
 from fmnist_tui.training.ranks import Rank, SilentReporter, last_word, rank_reporter, record_failure, say_last_word

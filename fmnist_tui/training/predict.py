@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fmnist_tui.config import IMAGE_SIZE
 from fmnist_tui.data.batches import normalize
 from fmnist_tui.runs.layout import CHECKPOINTS, RunDirectory
-from fmnist_tui.runs.records import ExitCode
+from fmnist_tui.runs.status import ExitCode
 from fmnist_tui.training.precision import resolve_device
 from fmnist_tui.training.restore import restore_model
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 
 import fmnist_tui
-from fmnist_tui.runs.records import LaunchRequest, Provenance
+from fmnist_tui.runs.launch import LaunchRequest
+from fmnist_tui.runs.result import Provenance
 
 if TYPE_CHECKING:
     from fmnist_tui.data.source import Images

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import LastWord, Status
+from fmnist_tui.runs.status import LastWord, Status
 from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.parent import die_with_parent
 from fmnist_tui.training.reporter import Reporter

@@ -22,8 +22,10 @@ from pydantic import ValidationError
 from fmnist_tui.monitor import Monitor
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, TrainRecord, parse_metric
 from fmnist_tui.runs.process import HEARTBEAT_SECONDS
-from fmnist_tui.runs.records import EvalRecord, EventRecord, Record, State, Status, TrainRecord, parse_metric, utc_now
+from fmnist_tui.runs.records import Record, utc_now
+from fmnist_tui.runs.status import State, Status
 
 STATUS_SECONDS = 0.5
 SAMPLE_SECONDS = 5.0

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fmnist_tui.runs.records import ControlRequest, State
+from fmnist_tui.runs.requests import ControlRequest
+from fmnist_tui.runs.status import State
 from fmnist_tui.training.control import ControlReader, CutShort
 from fmnist_tui.training.job import Job, RunDeleted
 from fmnist_tui.training.logbook import Logbook

@@ -14,7 +14,9 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.models import count_parameters
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import Provenance, Result, Status, utc_now
+from fmnist_tui.runs.records import utc_now
+from fmnist_tui.runs.result import Provenance, Result
+from fmnist_tui.runs.status import Status
 from fmnist_tui.training.evaluate import Evaluation
 from fmnist_tui.training.precision import Execution
 from fmnist_tui.training.progress import Progress

@@ -14,11 +14,12 @@ from types import TracebackType
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.monitor.devices import devices_for
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.place import Place
 from fmnist_tui.runs.process import HEARTBEAT_SECONDS
 from fmnist_tui.runs.queue import place_in_words
-from fmnist_tui.runs.records import NOT_QUEUED, LaunchRequest, State, Status
+from fmnist_tui.runs.status import NOT_QUEUED, State, Status
 from fmnist_tui.runs.store import Run, list_runs
 from fmnist_tui.runs.tickets import Device
 from fmnist_tui.training.control import ControlReader, StopSignal

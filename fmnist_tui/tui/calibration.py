@@ -27,7 +27,7 @@ from typing import IO, Any
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs.process import worker_environment
-from fmnist_tui.runs.records import ExitCode
+from fmnist_tui.runs.status import ExitCode
 from fmnist_tui.tui.outlook import Speed
 
 COMMAND = (sys.executable, "-m", "fmnist_tui.training.calibrate")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from fmnist_tui.runs.records import State, Status
+from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.format import Glyphs

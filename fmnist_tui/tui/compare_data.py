@@ -16,7 +16,7 @@ import numpy as np
 from fmnist_tui.analysis.axis import Linear, Log, LogError, Scale
 from fmnist_tui.analysis.compare import LETTERS
 from fmnist_tui.analysis.series import Series
-from fmnist_tui.runs.records import EvalRecord, EventRecord, SystemRecord, TrainRecord
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, SystemRecord, TrainRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import number, percent
 from fmnist_tui.tui.metric_lines import COLUMNS, MetricRecord, TrainLines

@@ -14,7 +14,8 @@ import numpy as np
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.data.split import split_sizes
-from fmnist_tui.runs.records import State, seconds_since
+from fmnist_tui.runs.records import seconds_since
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.run_data import RunData, epoch_steps, seconds_between
 

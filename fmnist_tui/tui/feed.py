@@ -16,7 +16,8 @@ from pathlib import Path
 
 from textual.message import Message
 
-from fmnist_tui.runs.store import Run, RunError
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.launching import Children
 from fmnist_tui.tui.messages import FeedProblem, RunAdvanced, RunsListed, RunVanished, SystemSampled
 from fmnist_tui.tui.reading import LogReader, MetricsReader, RunList

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fmnist_tui.runs.queue import place_in_words
-from fmnist_tui.runs.records import State, Status, seconds_since
+from fmnist_tui.runs.records import seconds_since
+from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 
 SILENCE_SECONDS = 60.0

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from fmnist_tui.analysis.compare import evaluations
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, State
+from fmnist_tui.runs.metrics import EvalRecord
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs import process, queue, stopping, store
+from fmnist_tui.runs import process, queue, requests, starting, stopping, store
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.lost import note_loss
-from fmnist_tui.runs.records import ExitCode, State
-from fmnist_tui.runs.store import Run, RunError
+from fmnist_tui.runs.status import ExitCode, State
+from fmnist_tui.runs.store import Run
 
 LOCK_SECONDS = 5.0
 """How long a killed worker's lock is waited for: its threads may hold it a moment longer than its pid lives."""
@@ -69,7 +71,7 @@ def start(
     RunError; then nothing is left at work.
     """
     _check_data(config, data_dir)
-    run = store.create_run(runs_dir, config, device, data_dir, now, gpus=gpus)
+    run = starting.create_run(runs_dir, config, device, data_dir, now=now, gpus=gpus)
     _start_worker(run, children)
     return run
 
@@ -80,7 +82,7 @@ def resume(directory: RunDirectory, data_dir: Path | None, children: Children, e
     Raises DataError, RunError.
     """
     run = _load(directory)
-    launch = store.last_launch(directory)
+    launch = last_launch(directory)
     if launch.launcher == "local" and launch.nodes > 1:
         alone = f"fmnist-tui run resume {run.id}"
         raise RunError(
@@ -97,7 +99,7 @@ def resume(directory: RunDirectory, data_dir: Path | None, children: Children, e
 
         submit.resubmit(run, launch.device, data, nodes=launch.nodes, slurm=launch.slurm, **how)
         return
-    store.prepare_resume(run, launch.device, data, **how)
+    starting.prepare_resume(run, launch.device, data, **how)
     _start_worker(directory, children)
 
 
@@ -130,7 +132,7 @@ def edit(directory: RunDirectory, epochs: int | None, stop_at_accuracy: float | 
     if epochs is not None and epochs < status.epoch:
         raise RunError(f"epochs = {epochs}: the run is in epoch {status.epoch} already; give at least that")
     changes = {"epochs": epochs, "stop_at_accuracy": stop_at_accuracy}
-    process.send_request(directory, "edit", **{key: value for key, value in changes.items() if value is not None})
+    requests.send_request(directory, "edit", **{key: value for key, value in changes.items() if value is not None})
 
 
 def kill(directory: RunDirectory) -> bool:

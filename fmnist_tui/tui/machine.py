@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from fmnist_tui.monitor.devices import cuda_indices
-from fmnist_tui.runs.records import GpuSample, HostSample, SystemRecord
+from fmnist_tui.runs.metrics import GpuSample, HostSample, SystemRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.format import Glyphs

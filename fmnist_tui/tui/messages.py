@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from textual.message import Message
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs.records import SystemRecord
+from fmnist_tui.runs.metrics import SystemRecord
 from fmnist_tui.runs.store import Run
 
 if TYPE_CHECKING:

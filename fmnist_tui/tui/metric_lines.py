@@ -2,7 +2,7 @@
 
 Called by `reading.MetricsReader`. A long run has 200,000 training lines. As one Pydantic record each they took
 1.5 s of processor time to read and take in; here their JSON is parsed as a whole, by the parser of Pydantic, and
-goes into arrays. These accept what `records.parse_metric` accepts (a test compares the two): where a line looks in
+goes into arrays. These accept what `metrics.parse_metric` accepts (a test compares the two): where a line looks in
 any way unlike what a trainer writes, the lines around it are validated one by one.
 """
 
@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from fmnist_tui.analysis.series import Floats
-from fmnist_tui.runs.records import (
+from fmnist_tui.runs.metrics import (
     LARGEST_COUNT,
     EvalRecord,
     EventRecord,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fmnist_tui.analysis import mistakes
 from fmnist_tui.analysis.predictions import Predictions, PredictionsError, TestSet, load_predictions
 from fmnist_tui.config import CLASSES
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.mistakes_data import Reading

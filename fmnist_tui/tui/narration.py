@@ -18,7 +18,7 @@ import numpy as np
 
 from fmnist_tui.analysis.series import Floats
 from fmnist_tui.config import IMAGE_SIZE
-from fmnist_tui.runs.records import EvalRecord, EventRecord
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import low_resolution_epochs
 from fmnist_tui.tui.format import percent, speed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from fmnist_tui.runs.queue import place_in_words
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import first_line, moment, percent
 from fmnist_tui.tui.narration import Note, sentence

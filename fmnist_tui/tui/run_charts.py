@@ -14,7 +14,8 @@ import numpy as np
 
 from fmnist_tui.analysis.axis import Linear, Log, LogError
 from fmnist_tui.analysis.series import Series
-from fmnist_tui.runs.records import EvalRecord, State
+from fmnist_tui.runs.metrics import EvalRecord
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import learning_rate
 from fmnist_tui.tui.format import ASCII, UNICODE, percent

@@ -18,7 +18,8 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.data.split import split_sizes
 from fmnist_tui.fields import steps_per_epoch
 from fmnist_tui.monitor.devices import cuda_indices
-from fmnist_tui.runs.records import EvalRecord, EventRecord, GpuSample, Status, SystemRecord, TrainRecord
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, GpuSample, SystemRecord, TrainRecord
+from fmnist_tui.runs.status import Status
 from fmnist_tui.tui.metric_lines import MetricRecord, TrainLines
 
 RATE_STEP = 1.5

@@ -17,7 +17,7 @@ import filelock
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import stopping, store
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import launching
 from fmnist_tui.tui.screens.log import LogScreen

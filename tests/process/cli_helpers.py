@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import Status
+from fmnist_tui.runs.status import Status
 
 Found = TypeVar("Found")
 SECONDS = 90.0

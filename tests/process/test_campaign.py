@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fmnist_tui import report
 from fmnist_tui.runs import store
-from fmnist_tui.runs.records import EvalRecord, EventRecord, SystemRecord, TrainRecord, parse_metric
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, SystemRecord, TrainRecord, parse_metric
 from tests.process.cli_helpers import SECONDS, environment
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,8 @@ import pytest
 from fmnist_tui.cli import main
 from fmnist_tui.monitor import Gpu, GpuList
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import store
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs import starting, store
+from fmnist_tui.runs.status import State
 from tests.process import cli_helpers as h
 
 CASES: dict[str, tuple[list[str], int, list[str]]] = {
@@ -122,7 +122,7 @@ def test_a_runs_directory_that_is_not_writable(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_run_id_that_matches_several_or_is_misspelt(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = load_preset("quick")
-    first, second = (store.create_run(runs_dir, config, device="cpu") for _ in range(2))
+    first, second = (starting.create_run(runs_dir, config, device="cpu") for _ in range(2))
     for command in ("show", "watch", "logs", "stop", "delete"):
         assert main(["runs", command, "quick"]) == 2
         error = capsys.readouterr().err
@@ -134,7 +134,7 @@ def test_a_run_id_that_matches_several_or_is_misspelt(runs_dir: Path, capsys: py
 
 
 def test_a_run_at_work_is_neither_resumed_nor_deleted(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = store.create_run(runs_dir, load_preset("quick"), device="cpu")
+    run = starting.create_run(runs_dir, load_preset("quick"), device="cpu")
     assert store.load_run(run).state is State.STARTING
     for arguments in (["run", "resume", "last"], ["runs", "delete", "last", "--yes"]):
         assert main(arguments) == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist_tui.runs.records import Result
+from fmnist_tui.runs.result import Result
 from tests.process.cli_helpers import TINY, json_lines, only_run, run
 
 

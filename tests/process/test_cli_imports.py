@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting, store
 from tests.process import cli_helpers as h
 
 HEAVY = """
@@ -28,7 +28,7 @@ LIMIT_SECONDS = 0.5
 @pytest.fixture(autouse=True)
 def a_run(runs_dir: Path) -> None:
     """A run to look at."""
-    directory = store.create_run(runs_dir, load_preset("quick"), device="cpu")
+    directory = starting.create_run(runs_dir, load_preset("quick"), device="cpu")
     directory.worker_log.write_text("hello\n")
     directory.metrics.write_text('{"kind": "event", "event": "start"}\n')
     store.mark_failed(directory, "it was a test", 4)

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from fmnist_tui.runs import process, store
-from fmnist_tui.runs.records import Result, State
+from fmnist_tui.runs.result import Result
+from fmnist_tui.runs.status import State
 from tests.process import cli_helpers as h
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_tui.runs import process
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import list_runs
 from tests.process.cli_helpers import TINY, finish, json_lines, run, start, wait_for
 

@@ -18,10 +18,12 @@ import pytest
 import torch
 
 from fmnist_tui.config import parse_config
-from fmnist_tui.runs import process, queue, store
+from fmnist_tui.runs import process, queue, requests, starting, store
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.metrics import EventRecord, parse_metric
 from fmnist_tui.runs.place import Place
-from fmnist_tui.runs.records import EventRecord, State, parse_metric
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.tickets import Device
 from tests.process.test_worker import (
     NOISY,
@@ -71,7 +73,7 @@ def fill(disk: Path) -> Path:
 
 def at_work_until_full(disk: Path, start: Start) -> tuple[RunDirectory, Worker, Path]:
     """A run with two checkpoints whose disk has just become full, its worker, and the file that fills the disk."""
-    run = store.create_run(disk, config(epochs=LONG, checkpoint_seconds=0.2), device="cpu")
+    run = starting.create_run(disk, config(epochs=LONG, checkpoint_seconds=0.2), device="cpu")
     worker = start(run)
     wait_until(lambda: run.checkpoint("previous").exists(), "two checkpoints")
     return run, worker, fill(disk)
@@ -93,7 +95,7 @@ def test_a_full_disk_does_not_end_training(small_disk: Path, start: Start) -> No
     assert len(said) == 2 and "No space left" in said[0], "one warning, and one word when it is over"
     before = run.checkpoint("last").stat().st_mtime_ns
     wait_until(lambda: run.checkpoint("last").stat().st_mtime_ns > before, "a new checkpoint")
-    process.send_request(run, "stop")
+    requests.send_request(run, "stop")
     assert worker.wait(timeout=30) == 130
     lines = [line["step"] for line in steps_of(run) if line["kind"] == "train"]
     assert lines == list(range(1, lines[-1] + 1)), "no metric line was lost"
@@ -120,13 +122,13 @@ def test_a_run_on_a_full_disk_can_be_stopped(small_disk: Path, start: Start) -> 
     ballast.unlink()
     loaded = store.load_run(run)
     assert not loaded.state.alive and loaded.status is not None
-    store.prepare_resume(loaded, device="cpu", epochs=max(1, loaded.status.epoch))
+    starting.prepare_resume(loaded, device="cpu", epochs=max(1, loaded.status.epoch))
     assert start(run).wait(120) == 0
 
 
 def test_a_log_that_takes_nothing_ends_nothing(runs_dir: Path) -> None:
     """Every print to /dev/full fails as on a full disk."""
-    run = store.create_run(runs_dir, config(max_steps=2), device="cpu")
+    run = starting.create_run(runs_dir, config(max_steps=2), device="cpu")
     worker = [sys.executable, "-m", "fmnist_tui.training", str(run.path)]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(worker, stdout=full, stderr=full, timeout=120, env=process.worker_environment())
@@ -134,7 +136,7 @@ def test_a_log_that_takes_nothing_ends_nothing(runs_dir: Path) -> None:
 
 
 def test_a_directory_removed_under_a_worker_ends_it(runs_dir: Path, start: Start) -> None:
-    run = store.create_run(runs_dir, config(epochs=LONG, checkpoint_seconds=0.2), device="cpu")
+    run = starting.create_run(runs_dir, config(epochs=LONG, checkpoint_seconds=0.2), device="cpu")
     worker = start(run)
     wait_until(lambda: run.checkpoint("last").exists(), "a checkpoint")
     shutil.rmtree(run.path)
@@ -145,7 +147,7 @@ def test_a_directory_removed_under_a_worker_ends_it(runs_dir: Path, start: Start
 
 def test_a_moved_run_resumes_where_it_lies_now(runs_dir: Path, tmp_path: Path, start: Start) -> None:
     """Stopped, its runs directory renamed, resumed there."""
-    run = store.create_run(runs_dir, config(max_steps=8, checkpoint_seconds=0.0), device="cpu")
+    run = starting.create_run(runs_dir, config(max_steps=8, checkpoint_seconds=0.0), device="cpu")
     worker = start(run)
     wait_until(lambda: status_of(run).step >= 2, "two steps")
     worker.send_signal(signal.SIGTERM)
@@ -153,7 +155,7 @@ def test_a_moved_run_resumes_where_it_lies_now(runs_dir: Path, tmp_path: Path, s
     shutil.move(runs_dir, tmp_path / "elsewhere")
     moved = RunDirectory(tmp_path / "elsewhere" / run.id)
     if code == 130:
-        store.prepare_resume(store.load_run(moved), device="cpu")
+        starting.prepare_resume(store.load_run(moved), device="cpu")
         assert start(moved).wait(timeout=120) == 0, moved.worker_log.read_text()
     assert store.load_run(moved).state is State.FINISHED
     assert [line["step"] for line in steps_of(moved) if line["kind"] == "train"] == list(range(1, 9))
@@ -162,9 +164,9 @@ def test_a_moved_run_resumes_where_it_lies_now(runs_dir: Path, tmp_path: Path, s
 @pytest.mark.parametrize("damage", ["cut", "zeroed", "missing"])
 def test_power_lost_while_saving(runs_dir: Path, start: Start, damage: str) -> None:
     """last.pt not whole and a torn last line: the checkpoint before it is used, and the result is the same."""
-    plain = store.create_run(runs_dir, config(max_steps=6), device="cpu")
+    plain = starting.create_run(runs_dir, config(max_steps=6), device="cpu")
     assert start(plain).wait(timeout=120) == 0
-    run = store.create_run(runs_dir, config(max_steps=6, checkpoint_seconds=0.0), device="cpu")
+    run = starting.create_run(runs_dir, config(max_steps=6, checkpoint_seconds=0.0), device="cpu")
     worker = start(run)
     wait_until(lambda: status_of(run).step >= 4 or worker.poll() is not None, "four steps")
     worker.kill()
@@ -179,7 +181,7 @@ def test_power_lost_while_saving(runs_dir: Path, start: Start, damage: str) -> N
         file.write(b'{"kind":"train","time":"2026-11-2')
     loaded = store.load_run(run)
     if loaded.state is State.LOST:
-        store.prepare_resume(loaded, device="cpu")
+        starting.prepare_resume(loaded, device="cpu")
         assert start(run).wait(timeout=120) == 0, run.worker_log.read_text()
         if damage != "missing":
             assert any("last.pt" in text for text in events(run, "warning"))
@@ -189,7 +191,7 @@ def test_power_lost_while_saving(runs_dir: Path, start: Start, damage: str) -> N
 
 def test_it_outlives_its_parent_and_its_terminal(runs_dir: Path) -> None:
     """A launcher in a terminal session of its own is killed with SIGHUP and SIGKILL; the run goes on."""
-    run = store.create_run(runs_dir, config(epochs=LONG), device="cpu")
+    run = starting.create_run(runs_dir, config(epochs=LONG), device="cpu")
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
@@ -210,7 +212,7 @@ def test_it_outlives_its_parent_and_its_terminal(runs_dir: Path) -> None:
     try:
         wait_until(lambda: status_of(run).step >= 2, "training goes on")
         assert store.load_run(run).state is State.RUNNING
-        process.send_request(run, "stop")
+        requests.send_request(run, "stop")
         wait_until(lambda: status_of(run).state is State.STOPPED, "it stops when asked")
     finally:
         process.kill_worker(status_of(run))
@@ -219,7 +221,7 @@ def test_it_outlives_its_parent_and_its_terminal(runs_dir: Path) -> None:
 @pytest.mark.parametrize("phase", ["starting", "loading torch", "loading data", "training", "evaluating", "saving"])
 def test_sigterm_in_every_phase(runs_dir: Path, start: Start, start_whole: Start, phase: str) -> None:
     """Stopped with a checkpoint within seconds, and what it resumes to is whole."""
-    run = store.create_run(runs_dir, config(epochs=2, checkpoint_seconds=0.05), device="cpu")
+    run = starting.create_run(runs_dir, config(epochs=2, checkpoint_seconds=0.05), device="cpu")
     worker = start_whole(run) if phase in ("starting", "loading torch") else start(run)
     deadline = time.monotonic() + 60
     while (
@@ -234,7 +236,7 @@ def test_sigterm_in_every_phase(runs_dir: Path, start: Start, start_whole: Start
     if code == 130:
         assert store.load_run(run).state is State.STOPPED
         assert run.checkpoint("last").exists() or "before its first step" in events(run, "stop")[0]
-        store.prepare_resume(store.load_run(run), device="cpu")
+        starting.prepare_resume(store.load_run(run), device="cpu")
         assert start(run).wait(timeout=120) == 0, run.worker_log.read_text()
     lines = [line["step"] for line in steps_of(run) if line["kind"] == "train"]
     assert lines == list(range(1, 25))
@@ -251,7 +253,7 @@ def test_sigterm_with_a_deadline(runs_dir: Path, start: Start, phase: str) -> No
     batch = 1000 if phase == "training" else 1
     training = {"batch_size": batch, "max_steps": 1, "precision": "auto", "checkpoint_seconds": 600.0}
     slow = parse_config({**NOISY, "model": wide, "training": {**NOISY["training"], **training}})
-    run = store.create_run(runs_dir, slow, device="cpu")
+    run = starting.create_run(runs_dir, slow, device="cpu")
     worker = start(run)
     wait_until(lambda: status_of(run).phase == phase and status_of(run).state is State.RUNNING, phase)
     family = psutil.Process(worker.pid)
@@ -272,7 +274,7 @@ def test_sigterm_with_a_deadline(runs_dir: Path, start: Start, phase: str) -> No
 
 def test_what_killed_writers_left_is_removed(runs_dir: Path, start: Start) -> None:
     """Half a checkpoint of each kill would fill the disk; a request somebody else is writing stays."""
-    run = store.create_run(runs_dir, config(max_steps=1), device="cpu")
+    run = starting.create_run(runs_dir, config(max_steps=1), device="cpu")
     names = [".status.json.77.ab12.tmp", ".metrics.jsonl.77.ab12.tmp", ".control.json.77.ab12.tmp"]
     left = [run.path / name for name in names] + [run.checkpoints / ".last.pt.77.tmp"]
     for path in left:
@@ -294,19 +296,19 @@ def read_only(small_disk: Path) -> Iterator[Callable[[], None]]:
 
 def test_a_read_only_run_is_refused_in_words(small_disk: Path, read_only: Callable[[], None]) -> None:
     """Listed and shown; resumed, asked, deleted, trained it is not, and nobody meets a traceback."""
-    run = store.create_run(small_disk, config(), device="cpu")
+    run = starting.create_run(small_disk, config(), device="cpu")
     me = {"pid": os.getpid(), "pid_started": process.process_started(os.getpid())}
     run.status.write_text(status_of(run).model_copy(update={"state": State.STOPPED, **me}).to_json())
     before = sorted(small_disk.rglob("*"))
     read_only()
     loaded = store.load_run(run)
     assert (loaded.state, loaded.problem) == (State.STOPPED, "")
-    with pytest.raises(store.RunError, match="Read-only file system; make room"):
-        store.prepare_resume(loaded)
-    with pytest.raises(store.RunError, match="cannot be deleted: Read-only"):
+    with pytest.raises(RunError, match="Read-only file system; make room"):
+        starting.prepare_resume(loaded)
+    with pytest.raises(RunError, match="cannot be deleted: Read-only"):
         store.delete_run(loaded)
     with pytest.raises(ValueError, match="cannot be asked: Read-only"):
-        process.send_request(run, "stop")
+        requests.send_request(run, "stop")
     command = [sys.executable, "-m", "fmnist_tui.training", str(run.path)]
     worker = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert worker.returncode == 2
@@ -316,9 +318,9 @@ def test_a_read_only_run_is_refused_in_words(small_disk: Path, read_only: Callab
 
 def test_a_run_moved_under_its_worker_goes_on_where_it_lies_now(runs_dir: Path, start: Start) -> None:
     """The worker ends; in the new place the run shows as lost at once, and resumes to the same result."""
-    plain = store.create_run(runs_dir, config(max_steps=14, checkpoint_seconds=0.0), device="cpu")
+    plain = starting.create_run(runs_dir, config(max_steps=14, checkpoint_seconds=0.0), device="cpu")
     assert start(plain).wait(timeout=120) == 0
-    run = store.create_run(runs_dir, config(max_steps=14, checkpoint_seconds=0.0), device="cpu")
+    run = starting.create_run(runs_dir, config(max_steps=14, checkpoint_seconds=0.0), device="cpu")
     worker = start(run)
     wait_until(lambda: status_of(run).step >= 2, "two steps")
     (runs_dir.parent / "elsewhere").mkdir()
@@ -328,25 +330,25 @@ def test_a_run_moved_under_its_worker_goes_on_where_it_lies_now(runs_dir: Path, 
     assert not run.path.exists(), "it did not make the directory again"
     loaded = store.load_run(moved)
     assert loaded.state is State.LOST
-    store.prepare_resume(loaded, device="cpu")
+    starting.prepare_resume(loaded, device="cpu")
     assert start(moved).wait(timeout=120) == 0, moved.worker_log.read_text()
     assert steps_of(moved) == steps_of(plain)
 
 
 def test_a_run_copied_from_another_machine(runs_dir: Path, start: Start) -> None:
     """At work there, by its heartbeat, then not heard of: lost after the limit, and it resumes here."""
-    there = store.create_run(runs_dir, config(max_steps=2), device="cpu")
+    there = starting.create_run(runs_dir, config(max_steps=2), device="cpu")
     shutil.copytree(there.path, runs_dir.parent / "copies" / there.id)
     copy = RunDirectory(runs_dir.parent / "copies" / there.id)
     told = status_of(copy).model_copy(update={"state": State.RUNNING, "host": "node-17", "pid": 1, "pid_started": 1.0})
     copy.status.write_text(told.to_json())
     assert store.load_run(copy).state is State.RUNNING, "it may still be at work there"
     assert not process.kill_worker(told), "pid 1 of this machine is another process"
-    with pytest.raises(store.RunError, match="is running"):
-        store.prepare_resume(store.load_run(copy), device="cpu")
+    with pytest.raises(RunError, match="is running"):
+        starting.prepare_resume(store.load_run(copy), device="cpu")
     copy.status.write_text(told.model_copy(update={"heartbeat": "2026-01-01T00:00:00Z"}).to_json())
     assert store.load_run(copy).state is State.LOST
-    store.prepare_resume(store.load_run(copy), device="cpu")
+    starting.prepare_resume(store.load_run(copy), device="cpu")
     assert start(copy).wait(timeout=120) == 0, copy.worker_log.read_text()
     assert status_of(copy).host == socket.gethostname() and not there.result.exists()
 
@@ -354,19 +356,19 @@ def test_a_run_copied_from_another_machine(runs_dir: Path, start: Start) -> None
 @pytest.mark.parametrize("version", [0, 2])
 def test_runs_of_other_schema_versions(runs_dir: Path, start: Start, version: int) -> None:
     """An older one trains on; a newer one is listed with its problem and left alone by everybody."""
-    run = store.create_run(runs_dir, config(max_steps=1), device="cpu")
+    run = starting.create_run(runs_dir, config(max_steps=1), device="cpu")
     told = status_of(run).model_copy(update={"schema_version": version, "state": State.STOPPED})
     run.status.write_text(told.to_json()[:-1] + ',"a_field_of_its_own":[1]}')
     before = run.status.read_bytes()
     loaded = store.load_run(run)
     assert [each.id for each in store.list_runs(runs_dir)] == [run.id]
     if version == 0:
-        store.prepare_resume(loaded, device="cpu")
+        starting.prepare_resume(loaded, device="cpu")
         assert start(run).wait(timeout=120) == 0, run.worker_log.read_text()
         return
     assert "newer fmnist-tui (schema 2)" in loaded.problem
-    with pytest.raises(store.RunError, match="update this one"):
-        store.prepare_resume(loaded)
+    with pytest.raises(RunError, match="update this one"):
+        starting.prepare_resume(loaded)
     command = [sys.executable, "-m", "fmnist_tui.training", str(run.path)]
     worker = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert worker.returncode == 2 and "update this one" in worker.stderr
@@ -378,8 +380,8 @@ def test_files_of_a_run_are_sane_on_a_shared_machine(runs_dir: Path, start: Star
     """As the umask says: nothing others could write to, and no file that could be executed."""
     before = os.umask(0o027)
     try:
-        run = store.create_run(runs_dir, config(max_steps=2), device="cpu")
-        process.send_request(run, "checkpoint")
+        run = starting.create_run(runs_dir, config(max_steps=2), device="cpu")
+        requests.send_request(run, "checkpoint")
         assert start(run).wait(timeout=120) == 0, run.worker_log.read_text()
     finally:
         os.umask(before)
@@ -405,7 +407,7 @@ def test_a_read_only_state_directory(
     with pytest.raises(OSError, match="Read-only"):
         Place(RunDirectory(Path("/nowhere/second")), [cpu]).take()
     queue.snapshot()
-    with pytest.raises(store.RunError, match=r"is not queued|was not moved"):
+    with pytest.raises(RunError, match=r"is not queued|was not moved"):
         queue.move("second", 1)
 
 

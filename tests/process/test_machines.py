@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting, store
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from tests.process.test_ranks import LONG, config
 from tests.process.test_worker import one_thread, status_of, steps_of, wait_until
 
@@ -71,7 +71,7 @@ def start_on(tmp_path: Path) -> Iterator[Machine]:
 
 
 def two_machines(runs_dir: Path, **training: object) -> RunDirectory:
-    return store.create_run(runs_dir, config(**training), device="cpu", nodes=2, rendezvous="10.77.0.1:29511")
+    return starting.create_run(runs_dir, config(**training), device="cpu", nodes=2, rendezvous="10.77.0.1:29511")
 
 
 def test_two_machines_train_one_run(
@@ -100,7 +100,7 @@ def test_a_stop_on_one_machine_stops_both_and_a_lost_one_ends_the_run(
     assert second.wait(timeout=60) == 130, (tmp_path / "joined.log").read_text()
     stopped = store.load_run(run)
     assert stopped.state is State.STOPPED and run.checkpoint("last").exists() and stopped.status is not None
-    store.prepare_resume(stopped, device="cpu", nodes=2, rendezvous="10.77.0.1:29511")
+    starting.prepare_resume(stopped, device="cpu", nodes=2, rendezvous="10.77.0.1:29511")
     first, second = start_on(machines[0], run), start_on(machines[1], run, "--join")
     reached = stopped.status.step
     wait_until(lambda: status_of(run).step > reached, "it goes on")

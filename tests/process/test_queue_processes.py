@@ -18,10 +18,14 @@ from typing import Any
 import psutil
 import pytest
 
-from fmnist_tui.runs import process, queue, store
+from fmnist_tui.runs import process, queue, requests, starting, store
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.metrics import EventRecord, parse_metric
 from fmnist_tui.runs.place import Place
-from fmnist_tui.runs.records import EventRecord, LaunchRequest, State, Status, parse_metric, utc_now
+from fmnist_tui.runs.records import utc_now
+from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.tickets import Device, queue_directory
 from tests.process.crowd import CPU, FOREVER, Crowd
 from tests.process.test_worker import Start, config, one_thread, start, start_whole, status_of, wait_until
@@ -162,7 +166,7 @@ class Holder:
     """A run at work on the CPU, as far as anybody can see, for as long as a test wants."""
 
     def __init__(self, runs_dir: Path, eta_seconds: float | None = None) -> None:
-        self.run = store.create_run(runs_dir, config(), "cpu")
+        self.run = starting.create_run(runs_dir, config(), "cpu")
         self.place = Place(self.run, [CPU])
         assert self.place.take() == CPU
         self.say(eta_seconds)
@@ -195,7 +199,7 @@ def hold(runs_dir: Path) -> Iterator[Callable[..., Holder]]:
 
 
 def quick(runs_dir: Path, steps: int = 2, **options: Any) -> RunDirectory:
-    return store.create_run(runs_dir, config(max_steps=steps), "cpu", **options)
+    return starting.create_run(runs_dir, config(max_steps=steps), "cpu", **options)
 
 
 def is_queued(run: RunDirectory, place: int = 1) -> bool:
@@ -251,7 +255,7 @@ def test_a_queued_run_waits_cheaply_and_starts_by_itself(
 
 
 def test_real_runs_follow_one_another_also_after_a_kill(runs_dir: Path, tmp_path: Path, start: Start) -> None:
-    first = store.create_run(runs_dir, config(epochs=500), "cpu")
+    first = starting.create_run(runs_dir, config(epochs=500), "cpu")
     runs = [first, quick(runs_dir), quick(tmp_path / "elsewhere"), quick(runs_dir)]
     workers = []
     for at, run in enumerate(runs):
@@ -268,7 +272,7 @@ def test_real_runs_follow_one_another_also_after_a_kill(runs_dir: Path, tmp_path
     began = [status_of(run).started or "" for run in (runs[2], runs[3])]
     ended = status_of(runs[2]).ended
     assert ended is not None and ended <= began[1], "one after the other"
-    store.prepare_resume(store.load_run(runs[1]), "cpu")
+    starting.prepare_resume(store.load_run(runs[1]), "cpu")
     assert start(runs[1]).wait(60) == 0
 
 
@@ -281,13 +285,13 @@ def test_a_queued_run_can_leave(runs_dir: Path, start: Start, hold: Any, how: An
     if how.startswith("SIG"):
         worker.send_signal(signal.Signals[how])
     else:
-        process.send_request(run, how)
+        requests.send_request(run, how)
     assert worker.wait(20) == 130
     status = status_of(run)
     assert (status.state, status.exit_code, status.queue_place, status.step) == (State.STOPPED, 130, None, 0)
     assert "taken out of the queue by" in events(run, "stop")[0]
     assert not run.checkpoint("last").exists() and waiting() == []
-    store.prepare_resume(store.load_run(run), "cpu")
+    starting.prepare_resume(store.load_run(run), "cpu")
     again = start(run)
     wait_until(lambda: is_queued(run), "its place")
     assert again.poll() is None, "the earlier request is forgotten"
@@ -298,10 +302,10 @@ def test_a_queued_run_can_leave(runs_dir: Path, start: Start, hold: Any, how: An
 
 def test_edits_wait_with_the_run(runs_dir: Path, start: Start, hold: Any) -> None:
     holder = hold()
-    run = store.create_run(runs_dir, config(epochs=2), "cpu")
+    run = starting.create_run(runs_dir, config(epochs=2), "cpu")
     worker = start(run)
     wait_until(lambda: is_queued(run), "its place")
-    process.send_request(run, "edit", epochs=1)
+    requests.send_request(run, "edit", epochs=1)
     holder.end()
     assert worker.wait(60) == 0
     assert status_of(run).epoch == 1 and events(run, "edit")
@@ -316,23 +320,23 @@ def test_now_runs_beside_and_says_so(runs_dir: Path, start: Start, hold: Any) ->
     assert (status.state, status.beside) == (State.FINISHED, holder.run.id)
     assert f"runs beside {holder.run.id} on cpu" in events(run, "warning")[0]
     assert not events(run, "queue")
-    store.prepare_resume(store.load_run(run), "cpu", epochs=4)
+    starting.prepare_resume(store.load_run(run), "cpu", epochs=4)
     assert not LaunchRequest.model_validate_json(run.launch.read_bytes()).now, "it holds for one start"
 
 
 def test_a_queued_run_can_be_told_to_start_now(runs_dir: Path, tmp_path: Path, start: Start, hold: Any) -> None:
     """From the command line, whatever runs directory it lies in; an edit that waited with it is not lost."""
     holder = hold()
-    run = store.create_run(tmp_path / "elsewhere", config(epochs=3, max_steps=30), "cpu")
+    run = starting.create_run(tmp_path / "elsewhere", config(epochs=3, max_steps=30), "cpu")
     worker = start(run)
     wait_until(lambda: is_queued(run), "its place")
-    process.send_request(run, "edit", epochs=1)
+    requests.send_request(run, "edit", epochs=1)
     told = command("runs", "move", run.id[-4:], "--now", "--runs-dir", str(runs_dir))
     assert (told.returncode, told.stdout) == (0, "") and f"{run.id} was told to start now." in told.stderr
     assert worker.wait(60) == 0
     status = status_of(run)
     assert (status.state, status.beside, status.epochs) == (State.FINISHED, holder.run.id, 1)
-    assert process.read_control(run).requests == [], "what was answered is forgotten at the end"
+    assert requests.read_control(run).requests == [], "what was answered is forgotten at the end"
     assert events(run, "queue")[-1].startswith("told to start now on cpu, after ")
     assert f"runs beside {holder.run.id} on cpu" in events(run, "warning")[0]
     again = command("runs", "move", run.id, "--now", "--runs-dir", str(run.path.parent))
@@ -345,7 +349,7 @@ def test_a_waiting_worker_starts_within_a_second_of_being_told(runs_dir: Path, s
     run = quick(runs_dir)
     worker = start(run)
     wait_until(lambda: is_queued(run), "its place")
-    asked = process.send_request(run, "start_now")
+    asked = requests.send_request(run, "start_now")
     assert worker.wait(60) == 0
     records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
     told = [r for r in records if isinstance(r, EventRecord) and r.message.startswith("told to start now")]
@@ -361,9 +365,9 @@ def test_a_second_worker_of_a_queued_run_refuses(runs_dir: Path, start: Start, h
     assert start(run).wait(30) == 2
     assert "another worker trains this run" in run.worker_log.read_text()
     assert first.poll() is None and waiting() == [run.id]
-    with pytest.raises(store.RunError, match="is queued"):
-        store.prepare_resume(store.load_run(run))
-    with pytest.raises(store.RunError, match="is queued; stop it first"):
+    with pytest.raises(RunError, match="is queued"):
+        starting.prepare_resume(store.load_run(run))
+    with pytest.raises(RunError, match="is queued; stop it first"):
         store.delete_run(store.load_run(run))
 
 
@@ -483,7 +487,7 @@ def test_auto_queues_for_what_torch_can_use(runs_dir: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(turn, "devices_for", devices_for)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    run = store.create_run(runs_dir, config(max_steps=1), "auto")
+    run = starting.create_run(runs_dir, config(max_steps=1), "auto")
     assert work(run, config(max_steps=1), status_of(run), LaunchRequest(), StopSignal()) == 0
     assert waited_for == ["auto", "cpu"]
     result = store.load_run(run).result

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from fmnist_tui.config import RunConfig, parse_config
-from fmnist_tui.runs import process, stopping, store
+from fmnist_tui.runs import process, starting, stopping, store
 from fmnist_tui.runs.layout import BENCHMARKS, RunDirectory
-from fmnist_tui.runs.records import EventRecord, State, parse_metric
+from fmnist_tui.runs.metrics import EventRecord, parse_metric
+from fmnist_tui.runs.status import State
 from tests.process.test_worker import Start, one_thread, start, status_of, steps_of, wait_until
 
 __all__ = ["one_thread", "start"]  # fixtures
@@ -57,9 +58,9 @@ def test_two_processes_train_as_one_does_in_two_passes(runs_dir: Path, start: St
     Two halves weighted by 1/2 lose nothing in float32, so the 24 losses were equal to the bit where this was
     written; 1e-5 leaves room for kernels that add up in another order, and is far below what another batch gives.
     """
-    alone = store.create_run(runs_dir, config(micro_batch=250), device="cpu")
+    alone = starting.create_run(runs_dir, config(micro_batch=250), device="cpu")
     assert start(alone).wait(timeout=120) == 0, alone.worker_log.read_text()
-    run = store.create_run(runs_dir, config(), device="cpu", gpus=2)
+    run = starting.create_run(runs_dir, config(), device="cpu", gpus=2)
     assert start(run).wait(timeout=120) == 0, run.worker_log.read_text()
     one, two = steps_of(alone), steps_of(run)
     assert [(line["kind"], line["step"]) for line in one] == [(line["kind"], line["step"]) for line in two]
@@ -95,7 +96,7 @@ def events(run: RunDirectory, kind: str) -> list[str]:
 def test_a_killed_rank_ends_the_run_with_the_cause(runs_dir: Path, start: Start) -> None:
     """Rank 0, which writes the run's files; within seconds, no process is left, and the checkpoint stays."""
     victim = 0
-    run = store.create_run(runs_dir, config(**LONG), device="cpu", gpus=2)
+    run = starting.create_run(runs_dir, config(**LONG), device="cpu", gpus=2)
     launcher = start(run)
     wait_until(lambda: run.checkpoint("last").exists(), "a checkpoint")
     ranks = ranks_of(launcher.pid)
@@ -119,7 +120,7 @@ def test_a_killed_rank_ends_the_run_with_the_cause(runs_dir: Path, start: Start)
 
 
 def test_a_killed_launcher_leaves_no_orphan(runs_dir: Path, start: Start) -> None:
-    run = store.create_run(runs_dir, config(**LONG), device="cpu", gpus=2)
+    run = starting.create_run(runs_dir, config(**LONG), device="cpu", gpus=2)
     launcher = start(run)
     wait_until(lambda: run.checkpoint("last").exists(), "a checkpoint")
     ranks = list(ranks_of(launcher.pid).values())
@@ -129,7 +130,7 @@ def test_a_killed_launcher_leaves_no_orphan(runs_dir: Path, start: Start) -> Non
     wait_until(lambda: all_gone(ranks), "the ranks die with it", 10)
     loaded = store.load_run(run)
     assert loaded.state is State.LOST and loaded.status is not None
-    store.prepare_resume(loaded, device="cpu", epochs=loaded.status.epoch)
+    starting.prepare_resume(loaded, device="cpu", epochs=loaded.status.epoch)
     assert start(run).wait(timeout=120) == 0, "one process goes on: " + run.worker_log.read_text()
     lines = [line["step"] for line in steps_of(run) if line["kind"] == "train"]
     assert lines == list(range(1, 12 * loaded.status.epoch + 1)), "every step is there once"
@@ -139,7 +140,7 @@ def test_a_killed_launcher_leaves_no_orphan(runs_dir: Path, start: Start) -> Non
 
 def test_a_killed_rank_is_begun_anew_from_the_checkpoint(runs_dir: Path, start: Start) -> None:
     """With --retries; and a request to stop reaches every rank, so that rank 0 writes the checkpoint."""
-    run = store.create_run(runs_dir, config(**LONG), device="cpu", gpus=2, retries=1)
+    run = starting.create_run(runs_dir, config(**LONG), device="cpu", gpus=2, retries=1)
     launcher = start(run)
     wait_until(lambda: run.checkpoint("last").exists(), "a checkpoint")
     first = ranks_of(launcher.pid)
@@ -160,7 +161,7 @@ def test_a_killed_rank_is_begun_anew_from_the_checkpoint(runs_dir: Path, start: 
 
 def test_a_stop_that_cannot_be_written_reaches_every_rank(runs_dir: Path, start: Start) -> None:
     """By a signal to the launcher, which hands it on: with a checkpoint, as any stop."""
-    run = store.create_run(runs_dir, config(**LONG), device="cpu", gpus=2)
+    run = starting.create_run(runs_dir, config(**LONG), device="cpu", gpus=2)
     launcher = start(run)
     wait_until(lambda: run.checkpoint("last").exists(), "a checkpoint")
     run.control_lock.unlink(missing_ok=True)
@@ -179,7 +180,7 @@ def test_a_loss_that_explodes_ends_all_ranks_in_words(runs_dir: Path, start: Sta
         {**SMALL, "model": {"kind": "wide_resnet", "depth": 10, "widen_factor": 1}}
         | {"optimizer": {"lr": 100.0, "weight_decay": 1.0}}
     )
-    run = store.create_run(runs_dir, wild, device="cpu", gpus=2, retries=2)
+    run = starting.create_run(runs_dir, wild, device="cpu", gpus=2, retries=2)
     assert start(run).wait(timeout=180) == 4
     status = status_of(run)
     assert status.state is State.FAILED and status.exit_code == 4
@@ -195,7 +196,7 @@ def torchrun(run: RunDirectory, ranks: int) -> subprocess.Popen[bytes]:
 
 def test_plain_torchrun_trains_a_run(runs_dir: Path) -> None:
     """Without our launcher rank 0 holds the lock and writes the last word itself."""
-    run = store.create_run(runs_dir, config(epochs=1, max_steps=3), device="cpu")
+    run = starting.create_run(runs_dir, config(epochs=1, max_steps=3), device="cpu")
     assert torchrun(run, 2).wait(timeout=180) == 0, run.worker_log.read_text()
     loaded = store.load_run(run)
     assert loaded.state is State.FINISHED and loaded.result is not None and loaded.result.devices == 2
@@ -205,9 +206,9 @@ def test_plain_torchrun_trains_a_run(runs_dir: Path) -> None:
 @pytest.mark.gpu
 def test_one_gpu_by_the_same_path(runs_dir: Path) -> None:
     """NCCL, DistributedDataParallel and the exchange between the hosts, with a single rank; the losses are the same."""
-    plain = store.create_run(runs_dir, config(deterministic=False), device="cuda:0")
+    plain = starting.create_run(runs_dir, config(deterministic=False), device="cuda:0")
     assert process.start_worker(plain).wait(timeout=300) == 0, plain.worker_log.read_text()
-    run = store.create_run(runs_dir, config(deterministic=False), device="cuda:0")
+    run = starting.create_run(runs_dir, config(deterministic=False), device="cuda:0")
     assert torchrun(run, 1).wait(timeout=300) == 0, run.worker_log.read_text()
     pairs = list(zip(steps_of(plain), steps_of(run), strict=True))
     assert len(pairs) == 26
@@ -220,11 +221,11 @@ def test_one_gpu_by_the_same_path(runs_dir: Path) -> None:
 def test_two_gpus(runs_dir: Path, start: Start, sync: bool) -> None:
     if torch.cuda.device_count() < 2:
         pytest.skip("torch sees fewer than two CUDA devices")
-    run = store.create_run(runs_dir, config(deterministic=False, sync_batch_norm=sync), device="cuda", gpus=2)
+    run = starting.create_run(runs_dir, config(deterministic=False, sync_batch_norm=sync), device="cuda", gpus=2)
     assert start(run).wait(timeout=300) == 0, run.worker_log.read_text()
     result = store.load_run(run).result
     assert result is not None and result.devices == 2 and result.test_accuracy > 15.0
-    ranks_killed = store.create_run(runs_dir, config(**LONG | {"deterministic": False}), device="cuda", gpus=2)
+    ranks_killed = starting.create_run(runs_dir, config(**LONG | {"deterministic": False}), device="cuda", gpus=2)
     launcher = start(ranks_killed)
     wait_until(lambda: ranks_killed.checkpoint("last").exists(), "a checkpoint")
     ranks = ranks_of(launcher.pid)

@@ -16,10 +16,13 @@ from fmnist_tui.console import repeat
 from fmnist_tui.data.source import load_sample
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting
 from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EventRecord, LaunchRequest, Provenance, Status
+from fmnist_tui.runs.metrics import EventRecord
+from fmnist_tui.runs.result import Provenance
+from fmnist_tui.runs.status import Status
 from tests.process import cli_helpers as h
 
 SHORT = ("--set=training.deterministic=true", "--set=training.max_steps=6", "--epochs=1", "--seed=11")
@@ -65,7 +68,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunConfig, str]]:
 
 def stopped(runs_dir: Path, made: Provenance | None, config: RunConfig | None = None, **values: Any) -> RunDirectory:
     """A run that began with this provenance and was stopped."""
-    run = store.create_run(runs_dir, config or load_preset("quick"), device="cpu")
+    run = starting.create_run(runs_dir, config or load_preset("quick"), device="cpu")
     status = Status(state="stopped", device="cpu", device_name="a processor")
     replace_bytes(run.status, status.model_copy(update=values).to_json().encode())
     if made is not None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from fmnist_tui.runs import store
+from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import State, Status
+from fmnist_tui.runs.status import State, Status
 from tests.process.cli_helpers import TINY, status, wait_for
 from tests.process.slurm_cluster import CannotRun, Cluster, cluster
 from tests.process.test_ranks import events
@@ -49,7 +50,7 @@ def new(slurm: Cluster, runs_dir: Path) -> New:
 
 
 def job_of(run: RunDirectory) -> str:
-    job = store.last_launch(run).job
+    job = last_launch(run).job
     assert job is not None and job.user == "root"
     return job.id
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_tui.runs import store
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from tests.process.cli_helpers import SECONDS, environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +19,7 @@ from pathlib import Path
 from scripts import soak
 
 config = soak.parse_config(soak.CONFIG | {"training": {"epochs": 1, "max_steps": 2, "batch_size": 32}})
-run = soak.store.create_run(Path(sys.argv[1]), config, device="cpu")
+run = soak.starting.create_run(Path(sys.argv[1]), config, device="cpu")
 worker = soak.ForkedWorker(run)
 print(worker.pid, soak.store.load_run(run).status.pid, worker.wait())
 """

@@ -11,10 +11,11 @@ from typing import Any
 import psutil
 import pytest
 
-from fmnist_tui.runs import store, submit
+from fmnist_tui.runs import starting, store, submit
+from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import process_started
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from tests.process.test_ranks import LONG, config, events
 from tests.process.test_worker import one_thread, status_of, steps_of, wait_until
 
@@ -28,10 +29,10 @@ def submitted(runs_dir: Path) -> Iterator[Submit]:
     controllers: list[psutil.Process] = []
 
     def start(**training: Any) -> tuple[RunDirectory, psutil.Process]:
-        run = store.create_run(runs_dir, config(**training), device="cpu", launcher="slurm")
+        run = starting.create_run(runs_dir, config(**training), device="cpu", launcher="slurm")
         assert status_of(run).state is State.QUEUED and store.load_run(run).state is State.QUEUED
         job = submit.submit(run, "local")
-        assert store.last_launch(run).job == job == status_of(run).job
+        assert last_launch(run).job == job == status_of(run).job
         controllers.append(psutil.Process(int(job.id)))
         return run, controllers[-1]
 

@@ -17,9 +17,11 @@ import pytest
 
 from fmnist_tui.config import RunConfig, parse_config
 from fmnist_tui.data import source
-from fmnist_tui.runs import process, store
+from fmnist_tui.runs import process, requests, starting, store
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import BENCHMARKS, RunDirectory
-from fmnist_tui.runs.records import EvalRecord, EventRecord, State, Status, TrainRecord, parse_metric
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, TrainRecord, parse_metric
+from fmnist_tui.runs.status import State, Status
 from tests.process.forked import ForkedWorker
 
 NOISY: dict[str, Any] = {
@@ -44,7 +46,7 @@ Worker = subprocess.Popen[bytes] | ForkedWorker
 Start = Callable[[RunDirectory], Worker]
 
 
-def starting(begin: Start) -> Iterator[Start]:
+def kept_track(begin: Start) -> Iterator[Start]:
     """Starts workers, and leaves none behind."""
     started: list[Worker] = []
 
@@ -62,13 +64,13 @@ def starting(begin: Start) -> Iterator[Start]:
 @pytest.fixture
 def start_whole() -> Iterator[Start]:
     """Starts workers as the program does."""
-    yield from starting(process.start_worker)
+    yield from kept_track(process.start_worker)
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts workers that have torch loaded already."""
-    yield from starting(ForkedWorker)
+    yield from kept_track(ForkedWorker)
 
 
 def config(**training: Any) -> RunConfig:
@@ -108,11 +110,11 @@ def assert_same_weights(a: RunDirectory, b: RunDirectory) -> None:
 
 def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start_whole: Start) -> None:
     """kill -9 at random moments: lost at once, resumed, and in the end bit for bit the uninterrupted run."""
-    whole = store.create_run(runs_dir, config(epochs=2), device="cpu")
+    whole = starting.create_run(runs_dir, config(epochs=2), device="cpu")
     began = time.monotonic()
     assert start_whole(whole).wait(timeout=300) == 0, whole.worker_log.read_text()
     duration = time.monotonic() - began
-    killed = store.create_run(runs_dir, config(epochs=2), device="cpu")
+    killed = starting.create_run(runs_dir, config(epochs=2), device="cpu")
     chance = random.Random(20261123)
     for _ in range(3):
         worker = start_whole(killed)
@@ -125,7 +127,7 @@ def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start
             if run.state is State.FINISHED:  # killed after its last word
                 break
             assert run.state is State.LOST
-            store.prepare_resume(run, device="cpu")
+            starting.prepare_resume(run, device="cpu")
         else:
             break
     if store.load_run(killed).state is not State.FINISHED:
@@ -145,7 +147,7 @@ def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_with_a_checkpoint(runs_dir: Path, start_whole: Start, number: signal.Signals) -> None:
-    run = store.create_run(runs_dir, config(epochs=500), device="cpu")
+    run = starting.create_run(runs_dir, config(epochs=500), device="cpu")
     worker = start_whole(run)
     wait_until(lambda: status_of(run).step >= 1, "the first step")
     worker.send_signal(signal.SIGHUP)  # a closed terminal
@@ -158,33 +160,33 @@ def test_a_signal_stops_it_with_a_checkpoint(runs_dir: Path, start_whole: Start,
 
 
 def test_a_signal_before_the_first_step_leaves_a_run_that_resumes(runs_dir: Path, start_whole: Start) -> None:
-    run = store.create_run(runs_dir, config(max_steps=2), device="cpu")
+    run = starting.create_run(runs_dir, config(max_steps=2), device="cpu")
     worker = start_whole(run)
     wait_until(lambda: status_of(run).pid == worker.pid, "the worker's first word")
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=60) == 130
     assert store.load_run(run).state is State.STOPPED
-    store.prepare_resume(store.load_run(run), device="cpu")
+    starting.prepare_resume(store.load_run(run), device="cpu")
     assert start_whole(run).wait(timeout=60) == 0
     assert [line["step"] for line in steps_of(run) if line["kind"] == "train"] == [1, 2]
 
 
 def test_a_second_worker_refuses(runs_dir: Path, start: Start) -> None:
-    run = store.create_run(runs_dir, config(epochs=500), device="cpu")
+    run = starting.create_run(runs_dir, config(epochs=500), device="cpu")
     first = start(run)
     wait_until(lambda: status_of(run).step >= 1, "the first step")
     before = status_of(run).pid
     assert start(run).wait(timeout=30) == 2
     assert "another worker trains this run" in run.worker_log.read_text()
     assert status_of(run).pid == before == first.pid and first.poll() is None
-    with pytest.raises(store.RunError, match="is running"):
-        store.prepare_resume(store.load_run(run))
-    process.send_request(run, "stop")
+    with pytest.raises(RunError, match="is running"):
+        starting.prepare_resume(store.load_run(run))
+    requests.send_request(run, "stop")
     assert first.wait(timeout=30) == 130
 
 
 def test_it_lives_in_a_session_of_its_own(runs_dir: Path, start_whole: Start) -> None:
-    run = store.create_run(runs_dir, config(epochs=500), device="cpu")
+    run = starting.create_run(runs_dir, config(epochs=500), device="cpu")
     worker = start_whole(run)
     wait_until(lambda: status_of(run).pid == worker.pid, "the worker's first word")
     assert os.getsid(worker.pid) == worker.pid != os.getsid(0)
@@ -199,7 +201,7 @@ def test_it_listens_on_no_port_and_loads_no_compiler(
     runs_dir: Path, start_whole: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # every import is a line of the worker's log
-    run = store.create_run(runs_dir, config(epochs=500), device="cpu")
+    run = starting.create_run(runs_dir, config(epochs=500), device="cpu")
     worker = start_whole(run)
     wait_until(lambda: status_of(run).step >= 1, "the first step")
     connections = psutil.Process(worker.pid).net_connections(kind="inet")
@@ -216,7 +218,7 @@ def test_it_listens_on_no_port_and_loads_no_compiler(
 def test_a_device_that_is_not_there_fails_with_usage(
     runs_dir: Path, start: Start, device: str, code: int, words: str
 ) -> None:
-    run = store.create_run(runs_dir, config(), device=device)
+    run = starting.create_run(runs_dir, config(), device=device)
     assert start(run).wait(timeout=60) == code
     status = status_of(run)
     assert status.state is State.FAILED and status.exit_code == code
@@ -225,7 +227,7 @@ def test_a_device_that_is_not_there_fails_with_usage(
 
 def test_missing_data_fails_with_its_own_code(runs_dir: Path, start: Start, tmp_path: Path) -> None:
     full = parse_config({**NOISY, "data": {"source": "full"}})
-    run = store.create_run(runs_dir, full, device="cpu", data_dir=tmp_path / "nowhere")
+    run = starting.create_run(runs_dir, full, device="cpu", data_dir=tmp_path / "nowhere")
     assert start(run).wait(timeout=60) == 3
     status = status_of(run)
     assert status.exit_code == 3 and "--data-dir" in (status.error or "")
@@ -239,7 +241,7 @@ def test_a_loss_that_explodes_fails_in_words(runs_dir: Path, start: Start) -> No
             "optimizer": {"lr": 100.0, "weight_decay": 1.0},
         }
     )
-    run = store.create_run(runs_dir, wild, device="cpu")
+    run = starting.create_run(runs_dir, wild, device="cpu")
     assert start(run).wait(timeout=120) == 4
     status = status_of(run)
     assert status.state is State.FAILED and status.exit_code == 4

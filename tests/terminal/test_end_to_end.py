@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fmnist_tui.runs import process, store
-from fmnist_tui.runs.records import State, Status
+from fmnist_tui.runs import process, requests, store
+from fmnist_tui.runs.status import State, Status
 
 Open = Callable[..., Any]
 
@@ -53,7 +53,7 @@ def test_start_watch_leave_return_stop_resume_finish(terminal: Open, runs_dir: P
         again.wait_for(r"(starting|running) +quick", 60)
         again.wait_until(lambda _: only_run(runs_dir).state is State.RUNNING, "the worker is at work again", 90)
         last = status_of(runs_dir).epoch  # what is left of the 8 epochs would show nothing more
-        process.send_request(only_run(runs_dir).directory, "edit", epochs=last)
+        requests.send_request(only_run(runs_dir).directory, "edit", epochs=last)
         again.wait_for(r"finished +quick", 300)
         result = only_run(runs_dir).result
         assert result is not None and result.starts == 2 and last <= result.epochs <= 8

@@ -18,7 +18,8 @@ from fmnist_tui.data import source
 from fmnist_tui.data.batches import normalize
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, State, Status, TrainRecord
+from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
+from fmnist_tui.runs.status import State, Status
 from tests.training.tiny import Trainer, tiny_config
 
 DOCS = Path(__file__).parents[2] / "docs" / "python.md"

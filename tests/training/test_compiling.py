@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from fmnist_tui.data.source import Images
 from fmnist_tui.report.bench import BenchRecord
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EventRecord, Result, parse_metric
+from fmnist_tui.runs.metrics import EventRecord, parse_metric
+from fmnist_tui.runs.result import Result
 from fmnist_tui.training import compiling
 from fmnist_tui.training.bench import __main__ as bench
 from fmnist_tui.training.compiling import choose_evaluation, choose_training

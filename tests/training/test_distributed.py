@@ -21,7 +21,7 @@ from fmnist_tui.data.source import Images
 from fmnist_tui.models.layers import dropout
 from fmnist_tui.models.noise import part_of_batch
 from fmnist_tui.models.shake_shake import draw_branch_weights
-from fmnist_tui.runs.records import ControlRequest
+from fmnist_tui.runs.requests import ControlRequest
 from fmnist_tui.training.distributed import Team, joined, part_of
 from fmnist_tui.training.evaluate import Evaluation
 from fmnist_tui.training.optim import build_optimizer

@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EventRecord, LaunchRequest, Result, State, Status, parse_metric
+from fmnist_tui.runs.metrics import EventRecord, parse_metric
+from fmnist_tui.runs.result import Result
+from fmnist_tui.runs.status import State, Status
 from fmnist_tui.training import __main__ as worker_module
 from fmnist_tui.training import step as step_module
 from fmnist_tui.training.__main__ import work

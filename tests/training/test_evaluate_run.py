@@ -13,7 +13,7 @@ import pytest
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord
+from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.training import evaluate_run
 from tests.training.tiny import Trainer, tiny_config
 

@@ -14,8 +14,8 @@ from fmnist_tui.fields import with_changes
 from fmnist_tui.models import build_model
 from fmnist_tui.presets import load_preset
 from fmnist_tui.report.bench import BenchRecord
-from fmnist_tui.runs import process, store
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs import process, starting, store
+from fmnist_tui.runs.status import State
 from fmnist_tui.training import checkpoint
 from fmnist_tui.training.bench import __main__ as bench
 from fmnist_tui.training.compiling import choose_training
@@ -120,12 +120,12 @@ def test_a_checkpoint_holds_the_weights_of_its_moment() -> None:
 
 def test_a_worker_trains_on_the_gpu_and_resumes(runs_dir: Path) -> None:
     config = tiny_config(training={"epochs": 2, "batch_size": 256, "deterministic": False, "precision": "auto"})
-    run = store.create_run(runs_dir, config, device="cuda:0")
+    run = starting.create_run(runs_dir, config, device="cuda:0")
     assert process.start_worker(run).wait(timeout=300) == 0, run.worker_log.read_text()
     loaded = store.load_run(run)
     assert loaded.state is State.FINISHED and loaded.result is not None
     assert loaded.result.device == "cuda:0" and loaded.result.peak_memory_bytes
-    store.prepare_resume(loaded, device="cuda:0", epochs=3)
+    starting.prepare_resume(loaded, device="cuda:0", epochs=3)
     assert process.start_worker(run).wait(timeout=300) == 0, run.worker_log.read_text()
 
 

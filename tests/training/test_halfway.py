@@ -113,7 +113,7 @@ def test_cut_short_and_resumed_equals_uninterrupted(
 
 def test_a_request_cuts_an_evaluation_short(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """`runs stop` while the first evaluation is at its first batch; the batches are of 25 images here."""
-    from fmnist_tui.runs.process import send_request
+    from fmnist_tui.runs.requests import send_request
     from fmnist_tui.training.control import ControlReader
 
     run = trainer.create(tiny_config())

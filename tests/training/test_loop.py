@@ -13,17 +13,11 @@ import torch
 
 from fmnist_tui.analysis.confusion import read_history
 from fmnist_tui.models.count import parameter_count
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.process import send_request
-from fmnist_tui.runs.records import (
-    EvalRecord,
-    EventRecord,
-    LaunchRequest,
-    RequestKind,
-    Result,
-    TrainRecord,
-    parse_metric,
-)
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, TrainRecord, parse_metric
+from fmnist_tui.runs.requests import RequestKind, send_request
+from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.store import read_status
 from fmnist_tui.training import logbook
 from fmnist_tui.training.desk import Desk

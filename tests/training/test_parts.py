@@ -16,10 +16,11 @@ import pytest
 import torch
 
 from fmnist_tui.config import ConfigError, TrainingConfig
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.process import send_request
-from fmnist_tui.runs.records import EvalRecord, State, Status, TrainRecord, parse_metric
+from fmnist_tui.runs.metrics import EvalRecord, TrainRecord, parse_metric
+from fmnist_tui.runs.requests import send_request
+from fmnist_tui.runs.status import State, Status
 from fmnist_tui.training import checkpoint, control, precision
 from fmnist_tui.training.control import ControlReader, StopSignal
 from fmnist_tui.training.logbook import in_words
@@ -33,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 def reporter_for(runs_dir: Path) -> Reporter:
-    run = store.create_run(runs_dir, tiny_config(), device="cpu")
+    run = starting.create_run(runs_dir, tiny_config(), device="cpu")
     return Reporter(run, Status.model_validate_json(run.status.read_bytes()))
 
 
@@ -207,7 +208,7 @@ def test_bf16_trains_like_fp32() -> None:
 
 def test_control_reader_returns_each_request_once(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fmnist_tui.training.control.POLL_SECONDS", 0.0)
-    run = store.create_run(runs_dir, tiny_config())
+    run = starting.create_run(runs_dir, tiny_config())
     reader = ControlReader(run)
     assert reader.poll() == []
     send_request(run, "checkpoint")
@@ -344,7 +345,7 @@ def state(step: int) -> dict[str, Any]:
 
 
 def test_last_previous_and_best(runs_dir: Path) -> None:
-    run = store.create_run(runs_dir, tiny_config())
+    run = starting.create_run(runs_dir, tiny_config())
     for step, best in ((1, True), (2, True), (3, False)):
         checkpoint.save(run, state(step))
         if best:
@@ -354,7 +355,7 @@ def test_last_previous_and_best(runs_dir: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 5000, b"PK\x03\x04 nothing", b"not a checkpoint"])
 def test_a_damaged_last_falls_back_to_previous(runs_dir: Path, content: bytes) -> None:
-    run = store.create_run(runs_dir, tiny_config())
+    run = starting.create_run(runs_dir, tiny_config())
     checkpoint.save(run, state(1))
     checkpoint.save(run, state(2))
     run.checkpoint("last").write_bytes(content)
@@ -367,7 +368,7 @@ def test_a_damaged_last_falls_back_to_previous(runs_dir: Path, content: bytes) -
 
 
 def test_a_missing_last_falls_back_to_previous(runs_dir: Path) -> None:
-    run = store.create_run(runs_dir, tiny_config())
+    run = starting.create_run(runs_dir, tiny_config())
     assert checkpoint.load_newest(run) == (None, [])
     checkpoint.save(run, state(1))
     checkpoint.save(run, state(2))
@@ -382,7 +383,7 @@ def test_code_in_a_checkpoint_is_never_run(runs_dir: Path, tmp_path: Path) -> No
         def __reduce__(self) -> Any:
             return os.system, (f"touch {tmp_path / 'owned'}",)
 
-    run = store.create_run(runs_dir, tiny_config())
+    run = starting.create_run(runs_dir, tiny_config())
     torch.save({"format": 1, "evil": Evil()}, run.checkpoint("last"))
     with pytest.raises(checkpoint.CheckpointError):
         checkpoint.load_newest(run)
@@ -390,7 +391,7 @@ def test_code_in_a_checkpoint_is_never_run(runs_dir: Path, tmp_path: Path) -> No
 
 
 def test_a_failed_write_leaves_the_older_checkpoints(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = store.create_run(runs_dir, tiny_config())
+    run = starting.create_run(runs_dir, tiny_config())
     checkpoint.save(run, state(1))
     checkpoint.save(run, state(2))
     checkpoint.mark_best(run)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fmnist_tui.runs.records import ControlRequest, Result
+from fmnist_tui.runs.requests import ControlRequest
+from fmnist_tui.runs.result import Result
 from fmnist_tui.training import energy
 from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.job import Job, Stopped

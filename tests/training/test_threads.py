@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from fmnist_tui.config import TrainingConfig
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EventRecord, LaunchRequest, Result, parse_metric
+from fmnist_tui.runs.metrics import EventRecord, parse_metric
+from fmnist_tui.runs.result import Result
 from fmnist_tui.training import threads
 from fmnist_tui.training.threads import Load, ThreadKeeper, choose_threads, fitting
 from tests.training.tiny import Trainer, tiny_config

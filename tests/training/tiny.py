@@ -10,9 +10,11 @@ import torch
 
 from fmnist_tui.config import RunConfig, parse_config
 from fmnist_tui.data.source import Images
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, LaunchRequest, Status, TrainRecord, parse_metric
+from fmnist_tui.runs.metrics import EvalRecord, TrainRecord, parse_metric
+from fmnist_tui.runs.status import Status
 from fmnist_tui.training import loop
 from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.job import Job
@@ -49,7 +51,7 @@ class Trainer:
 
     def create(self, config: RunConfig) -> RunDirectory:
         """A new run's directory."""
-        return store.create_run(self.runs_dir, config, device="cpu")
+        return starting.create_run(self.runs_dir, config, device="cpu")
 
     def train(self, run: RunDirectory, launch: LaunchRequest | None = None) -> Job:
         """Train the run from where it stands; raises what `loop.train` raises."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_tui.runs.records import GpuSample, HostSample, SystemRecord
+from fmnist_tui.runs.metrics import GpuSample, HostSample, SystemRecord
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.feed import SystemFeed
 from fmnist_tui.tui.messages import SystemSampled

@@ -1,4 +1,4 @@
-"""Run directories made through `runs.store` that hold real records in every state, for the tests of the app."""
+"""Run directories made through `runs.starting` that hold real records in every state, for the tests of the app."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from textual.pilot import Pilot
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, Provenance, Result, State, Status, TrainRecord
+from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
+from fmnist_tui.runs.result import Provenance, Result
+from fmnist_tui.runs.status import State, Status
 
 BOUND_SECONDS = 60.0
 """Far longer than anything here takes on a busy machine."""
@@ -56,7 +58,7 @@ class RunMaker:
         config = load_preset(preset)
         if changes:
             config = config.model_copy(update=changes)
-        run = store.create_run(self.runs_dir, config)
+        run = starting.create_run(self.runs_dir, config)
         if run_id:
             run = RunDirectory(run.path.rename(run.path.with_name(run_id)))
         epochs = config.training.epochs

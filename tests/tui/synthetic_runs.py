@@ -23,19 +23,9 @@ from fmnist_tui.data.split import split_sizes
 from fmnist_tui.fields import steps_per_epoch, with_changes
 from fmnist_tui.presets import shipped_preset
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import (
-    EvalRecord,
-    EventRecord,
-    GpuSample,
-    HostSample,
-    Metric,
-    Provenance,
-    Result,
-    State,
-    Status,
-    SystemRecord,
-    TrainRecord,
-)
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, GpuSample, HostSample, Metric, SystemRecord, TrainRecord
+from fmnist_tui.runs.result import Provenance, Result
+from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import learning_rate
 

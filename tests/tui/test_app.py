@@ -20,7 +20,8 @@ from textual.app import ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from fmnist_tui.runs.records import GpuSample, HostSample, State, SystemRecord
+from fmnist_tui.runs.metrics import GpuSample, HostSample, SystemRecord
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.messages import OpenRun, SystemSampled

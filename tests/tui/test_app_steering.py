@@ -14,9 +14,11 @@ import pytest
 from textual.widgets import Input
 
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import jobs, process, queue, store
+from fmnist_tui.runs import jobs, process, queue, requests, store
+from fmnist_tui.runs.launch import LaunchRequest, last_launch
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import ControlRequest, LaunchRequest, SlurmJob, State
+from fmnist_tui.runs.requests import ControlRequest
+from fmnist_tui.runs.status import SlurmJob, State
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.messages import RunActionRequested, StartRequested
 from fmnist_tui.tui.screens.dialogs import ChoiceDialog, EditDialog, MessageDialog
@@ -50,8 +52,8 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[RunDirectory]]:
         child.wait()
 
 
-def requests(run: RunDirectory) -> list[ControlRequest]:
-    return process.read_control(run).requests
+def asked(run: RunDirectory) -> list[ControlRequest]:
+    return requests.read_control(run).requests
 
 
 @pytest.mark.parametrize(("key", "request_"), [("n", "stop"), ("a", "stop_after_epoch")])
@@ -61,10 +63,10 @@ async def test_stop_asks_how(app: FmnistApp, maker: RunMaker, key: str, request_
         await until_drawn(pilot, "● running")
         await pilot.press("s")
         await until_drawn(pilot, "Stop wrn?", "Now, with a checkpoint", "After this epoch", "Kill it")
-        assert requests(run) == []
+        assert asked(run) == []
         await pilot.press(key)
-        await until(pilot, lambda: len(requests(run)) == 1)
-        assert requests(run)[0].request == request_
+        await until(pilot, lambda: len(asked(run)) == 1)
+        assert asked(run)[0].request == request_
         await until_drawn(pilot, "wrn was asked to stop")
 
 
@@ -76,11 +78,11 @@ async def test_stop_can_be_cancelled_and_chosen_with_the_arrows(app: FmnistApp, 
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
-        assert requests(run) == []
+        assert asked(run) == []
         await pilot.press("s")
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
         await pilot.press("down", "enter")
-        await until(pilot, lambda: [r.request for r in requests(run)] == ["stop_after_epoch"])
+        await until(pilot, lambda: [r.request for r in asked(run)] == ["stop_after_epoch"])
 
 
 async def test_kill(app: FmnistApp, maker: RunMaker) -> None:
@@ -102,7 +104,7 @@ async def test_a_run_on_a_full_disk_is_stopped_by_a_signal(
     def full(path: Path, data: bytes, durable: bool = False) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(process, "replace_bytes", full)
+    monkeypatch.setattr(requests, "replace_bytes", full)
     worker = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     created = psutil.Process(worker.pid).create_time()
     run = maker.make("wrn", State.RUNNING, epoch=3, pid=worker.pid, pid_started=created)
@@ -115,7 +117,7 @@ async def test_a_run_on_a_full_disk_is_stopped_by_a_signal(
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
         await pilot.press("s", "n")
         await until_drawn(pilot, "wrn stops", "could not be written (No space left on", "Don't stop it again")
-        assert worker.wait(10) == -15 and requests(run) == []
+        assert worker.wait(10) == -15 and asked(run) == []
 
 
 async def test_a_worker_elsewhere_can_be_asked_but_not_killed(app: FmnistApp, maker: RunMaker) -> None:
@@ -126,7 +128,7 @@ async def test_a_worker_elsewhere_can_be_asked_but_not_killed(app: FmnistApp, ma
         text = await until_drawn(pilot, "runs on another machine")
         assert "Kill" not in text
         await pilot.press("k", "n")
-        await until(pilot, lambda: [r.request for r in requests(run)] == ["stop"])
+        await until(pilot, lambda: [r.request for r in asked(run)] == ["stop"])
 
 
 async def test_a_run_that_ended_meanwhile_cannot_be_stopped(app: FmnistApp, maker: RunMaker) -> None:
@@ -204,7 +206,7 @@ async def test_a_queued_run_shows_its_place_and_can_be_moved_and_taken_out(
         await pilot.press("n")
         await until_drawn(pilot, "densenet was asked to leave the queue.")
         run = RunDirectory(app.runs_dir / "20261101-000007-densenet-aaaa")
-        assert [request.request for request in requests(run)] == ["stop"]
+        assert [request.request for request in asked(run)] == ["stop"]
 
 
 async def test_a_queued_run_can_be_told_to_start_now(app: FmnistApp, maker: RunMaker) -> None:
@@ -215,7 +217,7 @@ async def test_a_queued_run_can_be_told_to_start_now(app: FmnistApp, maker: RunM
         await until_drawn(pilot, "densenet waits for its device", "Start it now", "both are slower")
         await pilot.press("b")
         await until_drawn(pilot, "densenet was told to start now.")
-        assert [request.request for request in requests(run)] == ["start_now"]
+        assert [request.request for request in asked(run)] == ["start_now"]
         await pilot.press("s")
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
         maker.write_status(run, state=State.RUNNING, queue_place=None)
@@ -276,8 +278,8 @@ async def test_edit_sends_what_was_typed(app: FmnistApp, maker: RunMaker) -> Non
         await until_drawn(pilot, "accuracy: a number from 0 to 100, or nothing")
         app.screen.query_one("#accuracy", Input).value = "94.5"
         await pilot.press("enter")
-        await until(pilot, lambda: len(requests(run)) == 1)
-        sent = requests(run)[0]
+        await until(pilot, lambda: len(asked(run)) == 1)
+        sent = asked(run)[0]
         assert (sent.request, sent.epochs, sent.stop_at_accuracy) == ("edit", 120, 94.5)
 
 
@@ -295,8 +297,8 @@ async def test_an_accuracy_to_stop_at_is_shown_and_emptying_its_field_takes_it_b
         assert app.screen.query_one("#accuracy", Input).value == "94.5"
         app.screen.query_one("#accuracy", Input).value = ""
         await pilot.press("enter")
-        await until(pilot, lambda: len(requests(run)) == 1)
-        assert (requests(run)[0].epochs, requests(run)[0].stop_at_accuracy) == (None, 0.0)
+        await until(pilot, lambda: len(asked(run)) == 1)
+        assert (asked(run)[0].epochs, asked(run)[0].stop_at_accuracy) == (None, 0.0)
         maker.write_status(run, stop_at_accuracy=None)
         await until(pilot, lambda: "stops at" not in "".join(drawn(app)))
 
@@ -310,7 +312,7 @@ async def test_edit_without_a_change_sends_nothing(app: FmnistApp, maker: RunMak
         await until(pilot, lambda: isinstance(app.screen, EditDialog))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
-        assert requests(run) == []
+        assert asked(run) == []
 
 
 async def test_resume_goes_on_as_it_was_started(
@@ -325,7 +327,7 @@ async def test_resume_goes_on_as_it_was_started(
         await pilot.press("r")
         await until_drawn(pilot, "quick goes on.", "○ starting")
     assert [started.id for started in workers] == [run.id]
-    resumed = store.last_launch(run)
+    resumed = last_launch(run)
     assert (resumed.device, resumed.data_dir, resumed.epochs) == ("cpu", str(tmp_path), None)
 
 
@@ -343,7 +345,7 @@ async def test_a_finished_run_is_resumed_for_more_epochs(
         app.screen.query_one("#epochs", Input).value = "12"
         await pilot.press("enter")
         await until(pilot, lambda: len(workers) == 1)
-    resumed = store.last_launch(run)
+    resumed = last_launch(run)
     assert resumed.epochs == 12
 
 
@@ -358,7 +360,7 @@ async def test_a_run_of_several_machines_is_resumed_on_the_command_line(
         await until_drawn(pilot, "■ stopped")
         await pilot.press("r")
         await until_drawn(pilot, "quick was not resumed", "trains on 2 machines", "--nnodes 2", "10.0.0.1:29500")
-    assert workers == [] and store.last_launch(run) == launch, "nothing was changed"
+    assert workers == [] and last_launch(run) == launch, "nothing was changed"
 
 
 async def test_what_cannot_be_resumed_says_why(app: FmnistApp, maker: RunMaker, workers: list[RunDirectory]) -> None:
@@ -386,7 +388,7 @@ async def test_start_makes_a_run_and_shows_it(
         (run,) = store.list_runs(runs_dir)
         assert run.config is not None and run.config.preset == "quick"
         assert [started.id for started in workers] == [run.id]
-        launch = store.last_launch(run.directory)
+        launch = last_launch(run.directory)
         assert (launch.device, launch.now, launch.gpus) == ("cpu", not queued, 2)
         assert isinstance(app.screen, RunScreen) and app.screen.watched_run == run.id
 

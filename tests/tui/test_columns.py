@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from fmnist_tui.runs import store
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui.format import ASCII, UNICODE

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fmnist_tui.analysis import compare
-from fmnist_tui.runs.records import EventRecord, State, TrainRecord
+from fmnist_tui.runs.metrics import EventRecord, TrainRecord
+from fmnist_tui.runs.status import State
 from fmnist_tui.tui.compare_data import AXES, METRICS, Look, RunCurves, Side, chart, extent, time_unit
 from fmnist_tui.tui.compare_text import difference_parts, paired_parts, standing_parts
 from fmnist_tui.tui.format import ASCII, UNICODE, Glyphs

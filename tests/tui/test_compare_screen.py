@@ -13,7 +13,8 @@ from textual.pilot import Pilot
 from fmnist_tui.analysis import compare
 from fmnist_tui.data.source import load_sample
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import HostSample, State, Status, SystemRecord
+from fmnist_tui.runs.metrics import HostSample, SystemRecord
+from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.feed import SystemFeed

@@ -17,8 +17,10 @@ from textual.message import Message
 from fmnist_tui import monitor
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import process, store
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import HostSample, State, Status, SystemRecord
+from fmnist_tui.runs.metrics import HostSample, SystemRecord
+from fmnist_tui.runs.status import State, Status
 from fmnist_tui.tui import feed as feeds
 from fmnist_tui.tui import reading
 from fmnist_tui.tui.feed import Feed, LogAdvanced, SystemFeed
@@ -117,7 +119,7 @@ class TestRunList:
 
     def test_a_directory_that_is_a_file_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "runs").write_text("")
-        with pytest.raises(store.RunError, match="is a file"):
+        with pytest.raises(RunError, match="is a file"):
             RunList(tmp_path / "runs").scan()
 
     def test_two_hundred_runs_cost_close_to_nothing(self, maker: RunMaker, runs_dir: Path) -> None:

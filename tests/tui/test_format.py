@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fmnist_tui.runs import store
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.terminal import key_name, to_ascii
 from tests.tui.synthetic import NOW, RunMaker, stamp

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmnist_tui.runs.records import (
+from fmnist_tui.runs.metrics import (
     LARGEST_COUNT,
     EvalRecord,
     EventRecord,

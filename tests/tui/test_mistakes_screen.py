@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from fmnist_tui.config import CLASSES, DataConfig
 from fmnist_tui.data.source import load_sample
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.screens.mistakes import MistakesScreen
 from fmnist_tui.tui.screens.run import RunScreen

@@ -13,8 +13,9 @@ import pytest
 
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import store
-from fmnist_tui.runs.records import EvalRecord, EventRecord, State, TrainRecord
+from fmnist_tui.runs import starting, store
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, TrainRecord
+from fmnist_tui.runs.status import State
 from fmnist_tui.tui import narration
 from fmnist_tui.tui.narration import Ghost, Surroundings
 from fmnist_tui.tui.outcome import outcome
@@ -181,7 +182,7 @@ def test_why_accuracy_is_low_at_low_resolution_is_told_until_it_is_over() -> Non
 
 def test_the_resolution_is_that_of_the_run(tmp_path: Path) -> None:
     config = with_changes(load_preset("turbo-long"), {"training.epochs": 12})
-    run = store.load_run(store.create_run(tmp_path, config))
+    run = store.load_run(starting.create_run(tmp_path, config))
     here = narration.surroundings(run, None)
     assert (here.low_resolution, here.low_resolution_epochs) == (20, 6)
 

@@ -20,7 +20,7 @@ from fmnist_tui.data import source
 from fmnist_tui.fields import fields_of, flatten, with_changes
 from fmnist_tui.monitor import Gpu
 from fmnist_tui.presets import load_preset, save_preset
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run, list_runs
 from fmnist_tui.tui.draft import from_raw, input_kind, takes_none
 from fmnist_tui.tui.messages import StartRequested

@@ -10,7 +10,7 @@ import pytest
 from fmnist_tui.config import RunConfig
 from fmnist_tui.fields import fields_of, with_changes
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import list_runs
 from fmnist_tui.tui.forecast import (
     Forecast,

@@ -17,7 +17,8 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Static
 
-from fmnist_tui.runs.records import EventRecord, Metric, State, TrainRecord
+from fmnist_tui.runs.metrics import EventRecord, Metric, TrainRecord
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.messages import RunActionRequested
 from fmnist_tui.tui.run_charts import CHARTS, ChartName

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fmnist_tui.runs.records import EvalRecord, EventRecord, GpuSample, HostSample, State, SystemRecord, TrainRecord
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, GpuSample, HostSample, SystemRecord, TrainRecord
+from fmnist_tui.runs.status import State
 from fmnist_tui.tui.eta import Remaining, evaluations_left, remaining
 from fmnist_tui.tui.format import ASCII
 from fmnist_tui.tui.ghost import find_ghost, load_ghost

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from fmnist_tui.runs import store
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.messages import OpenRun, RunActionRequested
 from fmnist_tui.tui.screens.runs import RunsScreen

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from fmnist_tui.config import DataConfig
 from fmnist_tui.data.source import load_sample
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from tests.predictions_maker import evaluate, write_evaluations
 from tests.tui.snapshot_app import StillApp, pytestmark, still_app  # noqa: F401 - when they hold, and a fixture
 from tests.tui.synthetic import RunMaker, until_drawn

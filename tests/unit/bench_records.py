@@ -6,7 +6,7 @@ from typing import Any
 
 from fmnist_tui.presets import load_preset
 from fmnist_tui.report.bench import BenchRecord, Comparison, Round, ScalingPoint, StepSeconds
-from fmnist_tui.runs.records import Provenance
+from fmnist_tui.runs.result import Provenance
 
 
 def bench_record(preset: str = "wrn", **changes: Any) -> BenchRecord:

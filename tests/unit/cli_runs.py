@@ -8,15 +8,17 @@ from typing import Any
 from fmnist_tui.config import RunConfig
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import Provenance, Result, State, Status, utc_now
+from fmnist_tui.runs.records import utc_now
+from fmnist_tui.runs.result import Provenance, Result
+from fmnist_tui.runs.status import State, Status
 
 
 def make_run(runs_dir: Path, config: RunConfig | None = None, **values: Any) -> RunDirectory:
     """A run whose status says what `values` say."""
-    run = store.create_run(runs_dir, config or load_preset("quick"), device="cpu")
+    run = starting.create_run(runs_dir, config or load_preset("quick"), device="cpu")
     current = Status.model_validate_json(run.status.read_bytes())
     replace_bytes(run.status, current.model_copy(update=values).to_json().encode())
     return run

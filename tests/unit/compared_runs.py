@@ -10,10 +10,11 @@ import numpy as np
 from fmnist_tui.data.source import load_sample
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, State, Status
+from fmnist_tui.runs.metrics import EvalRecord
+from fmnist_tui.runs.status import State, Status
 from tests.predictions_maker import save_twice
 
 TRUTH = load_sample().test_labels
@@ -28,7 +29,7 @@ def make_run(
 ) -> RunDirectory:
     """A run of `quick` with an evaluation an epoch, whose predictions have the images of `wrong` wrong."""
     config = with_changes(load_preset("quick"), {key.replace("__", "."): v for key, v in changes.items()})
-    run = store.create_run(runs_dir, config, device="cpu")
+    run = starting.create_run(runs_dir, config, device="cpu")
     status = Status.model_validate_json(run.status.read_bytes())
     done = {"state": state, "epoch": len(accuracies), "epochs": 8}
     replace_bytes(run.status, status.model_copy(update=done).to_json().encode())

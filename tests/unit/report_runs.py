@@ -11,10 +11,11 @@ from markdown_it.token import Token
 from fmnist_tui import fields, presets
 from fmnist_tui.config import RunConfig
 from fmnist_tui.report import render
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import Provenance, Result, State, Status
+from fmnist_tui.runs.result import Provenance, Result
+from fmnist_tui.runs.status import State, Status
 
 PARAMETERS = {"wrn": 36_478_906, "densenet": 768_730, "dpn": 47_751_450, "quick": 77_850, "mine": 768_730}
 MADE_WITH = Provenance(fmnist_tui="0.1.0", python="3.11.7", torch="2.14.1", platform="Linux", command=["fmnist-tui"])
@@ -71,7 +72,7 @@ def result_of(config: RunConfig, run_id: str, **values: Any) -> Result:
 
 def finish(runs_dir: Path, config: RunConfig, state: State = State.FINISHED, **values: Any) -> RunDirectory:
     """A run of this configuration as it lies on disk after its end."""
-    run = store.create_run(runs_dir, config, device="cuda:0")
+    run = starting.create_run(runs_dir, config, device="cuda:0")
     replace_bytes(run.result, result_of(config, run.id, **values).to_json().encode())
     replace_bytes(run.status, Status(state=state, epochs=config.training.epochs).to_json().encode())
     return run

@@ -18,8 +18,9 @@ from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.tables import runs_table
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset, to_toml
-from fmnist_tui.runs import process, store
-from fmnist_tui.runs.records import State, utc_now
+from fmnist_tui.runs import requests, store
+from fmnist_tui.runs.records import utc_now
+from fmnist_tui.runs.status import State
 from tests.unit.cli_runs import finished_run, make_run
 
 
@@ -124,10 +125,10 @@ def test_stop_waits_no_longer_than_it_was_told(runs_dir: Path, capsys: pytest.Ca
     assert main(["runs", "stop", "last", "--timeout", "0.3"]) == 4
     error = capsys.readouterr().err
     assert "is still starting" in error and "--now" in error
-    assert [request.request for request in process.read_control(run).requests] == ["stop"]
+    assert [request.request for request in requests.read_control(run).requests] == ["stop"]
     assert main(["runs", "stop", "last", "--no-wait"]) == 0
     assert main(["runs", "stop", "last", "--after-epoch"]) == 0
-    assert [request.request for request in process.read_control(run).requests] == ["stop", "stop", "stop_after_epoch"]
+    assert [request.request for request in requests.read_control(run).requests] == ["stop", "stop", "stop_after_epoch"]
 
 
 def test_stop_tells_what_became_of_the_run(

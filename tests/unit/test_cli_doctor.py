@@ -18,9 +18,9 @@ from fmnist_tui.console import doctor
 from fmnist_tui.console.doctor_text import doctor_text
 from fmnist_tui.monitor import Gpu, GpuList
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting
 from fmnist_tui.runs.files import replace_bytes
-from fmnist_tui.runs.records import State, Status
+from fmnist_tui.runs.status import State, Status
 
 TORCH_SEES: dict[str, Any] = {
     "cuda_version": "13.0",
@@ -115,7 +115,7 @@ def test_data_that_is_missing(torch_sees: Any, tmp_path: Path) -> None:
 
 
 def test_runs_and_presets_that_are_broken(torch_sees: Any, tmp_path: Path) -> None:
-    run = store.create_run(tmp_path / "runs", load_preset("quick"))
+    run = starting.create_run(tmp_path / "runs", load_preset("quick"))
     status = Status.model_validate_json(run.status.read_bytes())
     lost = status.model_copy(update={"state": State.RUNNING, "pid": 2**22 + 1, "pid_started": 1.0})
     replace_bytes(run.status, lost.to_json().encode())

@@ -14,7 +14,7 @@ from fmnist_tui.config import CLASSES, DataConfig
 from fmnist_tui.data.source import load_sample
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.store import create_run
+from fmnist_tui.runs.starting import create_run
 from tests.predictions_maker import evaluate, sample_run, write_evaluations
 
 LABELS = load_sample().test_labels

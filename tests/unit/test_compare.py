@@ -11,7 +11,7 @@ from fmnist_tui.analysis import compare
 from fmnist_tui.cli import main
 from fmnist_tui.runs import store
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from tests.unit.compared_runs import make_run, write_predictions
 
 

@@ -22,8 +22,8 @@ from fmnist_tui.analysis.confusion import (
     worst_pairs,
 )
 from fmnist_tui.config import CLASSES
+from fmnist_tui.runs.confusions import ConfusionRecord
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import ConfusionRecord
 from fmnist_tui.training.confusions import ConfusionLog
 
 ANSWERS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=60)

@@ -15,17 +15,17 @@ import pytest
 from fmnist_tui.cli import main
 from fmnist_tui.console import exporting, torch_process
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.metrics import read_metrics
-from fmnist_tui.runs.records import (
+from fmnist_tui.runs.metrics import (
     EvalRecord,
     EventRecord,
     GpuSample,
     HostSample,
-    Record,
-    State,
     SystemRecord,
     TrainRecord,
+    read_metrics,
 )
+from fmnist_tui.runs.records import Record
+from fmnist_tui.runs.status import State
 from tests.unit.cli_runs import make_run
 
 TIMES = [f"2026-11-23T14:25:{second:02d}.500Z" for second in range(6)]

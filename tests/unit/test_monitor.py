@@ -13,7 +13,7 @@ import pynvml
 import pytest
 
 from fmnist_tui.monitor import RETRY_SECONDS, Monitor, gpu_count, list_gpus
-from fmnist_tui.runs.records import SystemRecord, parse_metric
+from fmnist_tui.runs.metrics import SystemRecord, parse_metric
 from tests.unit.fake_driver import QUESTIONS, FakeDriver
 
 WHOLE = {

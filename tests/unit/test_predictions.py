@@ -14,8 +14,8 @@ from fmnist_tui.config import DataConfig
 from fmnist_tui.data import source
 from fmnist_tui.data.files import DataError
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import store
-from fmnist_tui.runs.records import Provenance, Result
+from fmnist_tui.runs import starting, store
+from fmnist_tui.runs.result import Provenance, Result
 from fmnist_tui.runs.store import Run
 from tests.predictions_maker import save_arrays
 from tests.unit.report_runs import result_of
@@ -27,7 +27,7 @@ SAMPLE = load_test_set(DataConfig(source="sample", split="custom"))
 def make_run(runs_dir: Path, split: Literal["custom", "standard"] = "custom") -> Run:
     config = load_preset("quick")
     config = config.model_copy(update={"data": DataConfig(source="sample", split=split)})
-    return store.load_run(store.create_run(runs_dir, config))
+    return store.load_run(starting.create_run(runs_dir, config))
 
 
 def arrays(images: int = 5_000) -> dict[str, np.ndarray]:

@@ -9,8 +9,10 @@ import pytest
 
 from fmnist_tui.cli import main
 from fmnist_tui.runs import store
+from fmnist_tui.runs.metrics import EventRecord
 from fmnist_tui.runs.provenance import described, differences, recorded
-from fmnist_tui.runs.records import EventRecord, Provenance, State
+from fmnist_tui.runs.result import Provenance
+from fmnist_tui.runs.status import State
 from tests.unit.cli_runs import finished_run, make_run
 
 MADE = Provenance(

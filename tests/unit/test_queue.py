@@ -26,13 +26,17 @@ from fmnist_tui.monitor import devices as monitor_devices
 from fmnist_tui.monitor.gpus import Gpu, GpuList
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import place as place_module
-from fmnist_tui.runs import queue, store
+from fmnist_tui.runs import queue, starting, store
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.place import Place
 from fmnist_tui.runs.process import actual_state
 from fmnist_tui.runs.queue import Standing, place_in_words, seconds_left, standings
-from fmnist_tui.runs.records import LaunchRequest, Provenance, Result, SlurmJob, State, Status, utc_now
-from fmnist_tui.runs.store import Run, RunError
+from fmnist_tui.runs.records import utc_now
+from fmnist_tui.runs.result import Provenance, Result
+from fmnist_tui.runs.status import SlurmJob, State, Status
+from fmnist_tui.runs.store import Run
 from fmnist_tui.runs.tickets import Device, Ticket, list_path, queue_directory, read_tickets, write_tickets
 from fmnist_tui.training.turn import expected_seconds
 
@@ -450,7 +454,7 @@ def test_what_cannot_be_told_to_start_now(
     runs_dir: Path, state: State, job: SlurmJob | None, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue, "actual_state", lambda status: state)
-    run = store.create_run(runs_dir, load_preset("quick"))
+    run = starting.create_run(runs_dir, load_preset("quick"))
     status = Status.model_validate_json(run.status.read_bytes())
     run.status.write_text(status.model_copy(update={"job": job}).to_json())
     with pytest.raises(RunError, match=message):
@@ -459,7 +463,7 @@ def test_what_cannot_be_told_to_start_now(
 
 
 def test_the_queued_run_a_user_means(runs_dir: Path) -> None:
-    run = store.create_run(runs_dir, load_preset("quick"))
+    run = starting.create_run(runs_dir, load_preset("quick"))
     _busy, *people = entered("busy", "20260101-000000-wrn-aaaa", "20260101-000000-wrn-bbbb")
     assert find_queued(runs_dir, "bbbb").id == "20260101-000000-wrn-bbbb", "it lies in another runs directory"
     with pytest.raises(RunError, match="matches 2 queued runs"):
@@ -546,7 +550,7 @@ def test_would_wait_says_behind_whom() -> None:
 
 def test_the_snapshot_tells_what_runs_say_of_themselves(runs_dir: Path) -> None:
     config = load_preset("quick")
-    runs = [store.create_run(runs_dir, config, "cpu") for _ in range(2)]
+    runs = [starting.create_run(runs_dir, config, "cpu") for _ in range(2)]
     people = [Place(run, [CPU]) for run in runs]
     for person in people:
         person.take()
@@ -631,7 +635,7 @@ PROVENANCE = Provenance(fmnist_tui="0", python="3", torch="2", platform="x")
 
 def finished(runs_dir: Path, config: RunConfig, **changes: Any) -> Run:
     """A finished run: 8 epochs of 100 steps in 400 s on the CPU."""
-    run = store.create_run(runs_dir, config, "cpu")
+    run = starting.create_run(runs_dir, config, "cpu")
     values: dict[str, Any] = {
         "id": run.id,
         "name": "quick",

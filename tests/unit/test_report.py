@@ -18,9 +18,9 @@ from fmnist_tui import paths, presets
 from fmnist_tui.config import RunConfig
 from fmnist_tui.report import collect, markdown, render, summary_row, words
 from fmnist_tui.report.blocks import Column, Table
-from fmnist_tui.runs import store
-from fmnist_tui.runs.records import State
-from fmnist_tui.runs.store import RunError
+from fmnist_tui.runs import starting
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.status import State
 from tests.unit.report_runs import Tables, finish, only_row, preset, read_markdown, result_of
 
 
@@ -273,7 +273,7 @@ def test_a_configuration_file_is_no_preset(runs_dir: Path) -> None:
 
 
 def test_only_finished_runs(runs_dir: Path) -> None:
-    store.create_run(runs_dir, preset("wrn"))
+    starting.create_run(runs_dir, preset("wrn"))
     for state in (State.STOPPED, State.FAILED, State.RUNNING, State.QUEUED):
         finish(runs_dir, preset("wrn"), state=state)  # a resumed run keeps its old result.json until it ends
     benchmarks = collect(runs_dir)

@@ -20,7 +20,7 @@ from fmnist_tui import report
 from fmnist_tui.report import FORMATS, render, write_benchmarks
 from fmnist_tui.report.export import csv_columns
 from fmnist_tui.runs.layout import BENCHMARKS
-from fmnist_tui.runs.records import Provenance, Result
+from fmnist_tui.runs.result import Provenance, Result
 from fmnist_tui.runs.store import list_runs
 from tests.unit.report_runs import finish, only_row, preset, read_markdown
 

@@ -26,7 +26,9 @@ from fmnist_tui.report import render
 from fmnist_tui.report.curves import COLUMNS, Level, Line, chart
 from fmnist_tui.report.run_page import png
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, Record, State, TrainRecord
+from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
+from fmnist_tui.runs.records import Record
+from fmnist_tui.runs.status import State
 from tests.predictions_maker import save_twice
 from tests.unit.cli_runs import finished_run, make_run
 

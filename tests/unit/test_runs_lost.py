@@ -11,9 +11,11 @@ import pytest
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting, store
 from fmnist_tui.runs.lost import note_loss, why_lost
-from fmnist_tui.runs.records import HostSample, State, Status, SystemRecord, utc_now
+from fmnist_tui.runs.metrics import HostSample, SystemRecord
+from fmnist_tui.runs.records import utc_now
+from fmnist_tui.runs.status import State, Status
 
 DEAD = {"pid": 2**22 + 1, "pid_started": 1.0, "host": socket.gethostname()}
 
@@ -24,7 +26,7 @@ def config() -> RunConfig:
 
 
 def lost(runs_dir: Path, config: RunConfig, *samples: tuple[int, int], **values: Any) -> store.Run:
-    directory = store.create_run(runs_dir, config)
+    directory = starting.create_run(runs_dir, config)
     status = Status(state=State.RUNNING, **{**DEAD, "heartbeat": utc_now(), **values})
     directory.status.write_text(status.to_json())
     records = [SystemRecord(host=HostSample(ram_used=used, ram_total=total)) for used, total in samples]

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fmnist_tui.runs import process, stopping
+from fmnist_tui.runs import process, requests, stopping
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import (
     ADDED,
@@ -31,13 +31,13 @@ from fmnist_tui.runs.process import (
     is_process,
     kill_worker,
     process_started,
-    read_control,
-    send_request,
     start_worker,
     users_environment,
     worker_environment,
 )
-from fmnist_tui.runs.records import SlurmJob, State, Status, seconds_since
+from fmnist_tui.runs.records import seconds_since
+from fmnist_tui.runs.requests import read_control, send_request
+from fmnist_tui.runs.status import SlurmJob, State, Status
 from fmnist_tui.runs.store import Run
 
 ALIVE = [state for state in State if state.alive]
@@ -231,7 +231,7 @@ ASK = """
 import sys
 from pathlib import Path
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.process import send_request
+from fmnist_tui.runs.requests import send_request
 run = RunDirectory(Path(sys.argv[1]))
 print("ready", flush=True)
 input()
@@ -281,12 +281,12 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-requests = st.fixed_dictionaries(
+a_request = st.fixed_dictionaries(
     {"id": st.text(max_size=4) | json_values, "request": st.sampled_from(["stop", "edit", "shutdown"]) | json_values},
     optional={"epochs": json_values, "stop_at_accuracy": json_values, "time": json_values, "command": json_values},
 )
 contents = st.binary(max_size=60) | (
-    st.lists(requests, max_size=3).map(lambda made: json.dumps({"requests": made}).encode())
+    st.lists(a_request, max_size=3).map(lambda made: json.dumps({"requests": made}).encode())
 )
 
 
@@ -351,7 +351,7 @@ def disk_full(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, data: bytes, durable: bool = False) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(process, "replace_bytes", full)
+    monkeypatch.setattr(requests, "replace_bytes", full)
 
 
 def test_a_request_on_a_full_disk_is_refused_and_the_earlier_ones_stand(

@@ -19,28 +19,15 @@ from hypothesis import strategies as st
 from fmnist_tui.config import RunConfig
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset, to_toml
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RUN_ID, RunDirectory, new_run_id
 from fmnist_tui.runs.process import process_started
-from fmnist_tui.runs.records import (
-    SCHEMA_VERSION,
-    LaunchRequest,
-    Provenance,
-    Result,
-    State,
-    Status,
-    utc_now,
-)
-from fmnist_tui.runs.store import (
-    RunError,
-    create_run,
-    delete_run,
-    find_run,
-    list_runs,
-    load_run,
-    mark_failed,
-    prepare_resume,
-    run_directories,
-)
+from fmnist_tui.runs.records import SCHEMA_VERSION, utc_now
+from fmnist_tui.runs.result import Provenance, Result
+from fmnist_tui.runs.starting import create_run, prepare_resume
+from fmnist_tui.runs.status import State, Status
+from fmnist_tui.runs.store import delete_run, find_run, list_runs, load_run, mark_failed, run_directories
 
 on_disk = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -125,7 +112,7 @@ def test_ids_are_readable_and_differ() -> None:
 
 def test_an_id_that_is_taken_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = iter(["20261123-142501-wrn-aaaa", "20261123-142501-wrn-aaaa", "20261123-142501-wrn-bbbb"])
-    monkeypatch.setattr("fmnist_tui.runs.store.new_run_id", lambda name: next(ids))
+    monkeypatch.setattr("fmnist_tui.runs.starting.new_run_id", lambda name: next(ids))
     config = load_preset("quick")
     made = [create_run(tmp_path, config).id for _ in range(2)]
     assert made == ["20261123-142501-wrn-aaaa", "20261123-142501-wrn-bbbb"]
@@ -163,12 +150,12 @@ def test_files_are_utf_8_in_every_locale(runs_dir: Path, config: RunConfig, tmp_
 import sys
 from pathlib import Path
 from fmnist_tui.presets import load_file, save_preset
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting
 config = load_file(Path("mine.toml"))
 save_preset(config, "mine")
-print(store.create_run(Path("runs"), config).id)
+print(starting.create_run(Path("runs"), config).id)
 """
-    modules = ("presets", "runs.store", "runs.files")
+    modules = ("presets", "runs.starting", "runs.files")
     strict = [option for module in modules for option in ("-W", f"error::EncodingWarning:fmnist_tui.{module}")]
     options = ["-X", "warn_default_encoding", *strict]
     done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60)
@@ -271,7 +258,7 @@ def test_names_that_are_not_unicode(runs_dir: Path, config: RunConfig, monkeypat
 
 def test_runs_are_listed_newest_first(runs_dir: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     stamps = iter(["20260101-000000-a-aaaa", "20270101-000000-b-bbbb", "20260601-000000-c-cccc"])
-    monkeypatch.setattr("fmnist_tui.runs.store.new_run_id", lambda name: next(stamps))
+    monkeypatch.setattr("fmnist_tui.runs.starting.new_run_id", lambda name: next(stamps))
     for _ in range(3):
         create_run(runs_dir, config)
     assert [run.id[:4] + run.id[16] for run in list_runs(runs_dir)] == ["2027b", "2026c", "2026a"]
@@ -282,7 +269,7 @@ def test_of_two_runs_of_one_second_the_later_is_the_last(
     runs_dir: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = iter(["20260101-000000-z-aaaa", "20260101-000000-b-bbbb", "20260101-000000-m-cccc"])
-    monkeypatch.setattr("fmnist_tui.runs.store.new_run_id", lambda name: next(ids))
+    monkeypatch.setattr("fmnist_tui.runs.starting.new_run_id", lambda name: next(ids))
     for second in range(3):
         run = create_run(runs_dir, config)
         os.utime(run.marker, (1e9 + second, 1e9 + second))
@@ -394,7 +381,7 @@ def test_no_status_makes_loading_fail(damage: Any, tmp_path: Path) -> None:
 def three(runs_dir: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Path:
     ids = iter(["20260101-000000-wrn-aaaa", "20260101-000000-wrn-aaab", "20260301-000000-dpn-cccc"])
     with monkeypatch.context() as patch:
-        patch.setattr("fmnist_tui.runs.store.new_run_id", lambda name: next(ids))
+        patch.setattr("fmnist_tui.runs.starting.new_run_id", lambda name: next(ids))
         for _ in range(3):
             finish(create_run(runs_dir, config))
     return runs_dir
@@ -529,7 +516,7 @@ def test_a_resume_that_cannot_be_written_down(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("fmnist_tui.runs.store.replace_bytes", fail)
+        patch.setattr("fmnist_tui.runs.starting.replace_bytes", fail)
         assert "cannot be resumed: No space left" in refused(prepare_resume, load_run(run))
     assert load_run(run).state is State.STOPPED
 

@@ -15,15 +15,19 @@ import pytest
 from fmnist_tui.cli import main
 from fmnist_tui.config import ConfigError
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import jobs, stopping, store, submit
+from fmnist_tui.runs import jobs, starting, stopping, store, submit
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.launch import LaunchRequest, last_launch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.lost import why_lost
-from fmnist_tui.runs.process import RENDEZVOUS, actual_state, read_control
+from fmnist_tui.runs.process import RENDEZVOUS, actual_state
 from fmnist_tui.runs.queue import place_in_words
-from fmnist_tui.runs.records import LaunchRequest, SlurmJob, State, Status, utc_now
+from fmnist_tui.runs.records import utc_now
+from fmnist_tui.runs.requests import read_control
 from fmnist_tui.runs.slurm import SlurmSettings, slurm_settings
 from fmnist_tui.runs.slurm_job import rendezvous
+from fmnist_tui.runs.status import SlurmJob, State, Status
 from fmnist_tui.training.__main__ import _as_it_is_now
 from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.reporter import Reporter
@@ -191,7 +195,7 @@ def test_a_job_is_asked_for_as_the_options_say(
     ):
         assert f"#SBATCH --{flag}" in lines
     assert "#SBATCH --requeue" in lines and "module load cuda" in lines
-    launch, status = store.last_launch(run), store.read_status(run)
+    launch, status = last_launch(run), store.read_status(run)
     assert launch.device == "cuda", "a job that meets no GPU fails"
     assert status is not None
     assert launch.launcher == "slurm" and launch.job == status.job == jobs.own_job("77")
@@ -204,20 +208,20 @@ def test_a_job_is_asked_for_as_the_options_say(
 
 def test_gres_takes_the_place_of_gpus_per_node_and_a_cpu_needs_neither(runs_dir: Path) -> None:
     config = load_preset("quick")
-    run = store.create_run(runs_dir, config, launcher="slurm", slurm=SlurmSettings(gres="gpu:a100:4"), gpus=4)
-    parameters = submit._parameters(run, store.last_launch(run), SlurmSettings(gres="gpu:a100:4"))
+    run = starting.create_run(runs_dir, config, launcher="slurm", slurm=SlurmSettings(gres="gpu:a100:4"), gpus=4)
+    parameters = submit._parameters(run, last_launch(run), SlurmSettings(gres="gpu:a100:4"))
     assert parameters["gpus_per_node"] is None and parameters["slurm_gres"] == "gpu:a100:4"
-    on_cpu = store.create_run(runs_dir, config, device="cpu", launcher="slurm", gpus=4)
-    parameters = submit._parameters(on_cpu, store.last_launch(on_cpu), SlurmSettings())
+    on_cpu = starting.create_run(runs_dir, config, device="cpu", launcher="slurm", gpus=4)
+    parameters = submit._parameters(on_cpu, last_launch(on_cpu), SlurmSettings())
     assert parameters["gpus_per_node"] is None and parameters["cpus_per_task"] == 8
 
 
 def test_a_refused_job_leaves_a_resumed_run_as_it_was(runs_dir: Path, program: Program) -> None:
     program("sbatch", 'echo "sbatch: error: no more jobs for you" >&2; exit 1')
-    run = store.create_run(runs_dir, load_preset("quick"), device="cpu")
+    run = starting.create_run(runs_dir, load_preset("quick"), device="cpu")
     store.mark_failed(run, "killed by hand", 4)
     before = run.status.read_bytes(), run.launch.read_bytes()
-    with pytest.raises(store.RunError, match="Slurm refused the job: no more jobs for you"):
+    with pytest.raises(RunError, match="Slurm refused the job: no more jobs for you"):
         submit.resubmit(store.load_run(run), "cpu", None, slurm=SlurmSettings())
     assert (run.status.read_bytes(), run.launch.read_bytes()) == before
 
@@ -339,7 +343,7 @@ def test_where_a_run_stands_in_words(program: Program, runs_dir: Path) -> None:
 
 
 def made(runs_dir: Path, **values: Any) -> store.Run:
-    run = store.create_run(runs_dir, load_preset("quick"), device="cpu", launcher="slurm")
+    run = starting.create_run(runs_dir, load_preset("quick"), device="cpu", launcher="slurm")
     status = store.read_status(run)
     assert status is not None
     replace_bytes(run.status, status.model_copy(update={"phase": "", **values}).to_json().encode())
@@ -386,13 +390,13 @@ def test_a_job_that_begins_at_this_moment_meets_a_request(answer: str, program: 
 def test_the_app_submits_a_resumed_run_as_before(program: Program, runs_dir: Path) -> None:
     program("sbatch", 'echo "Submitted batch job 78"')
     settings = SlurmSettings(partition="gpu")
-    run = store.create_run(runs_dir, load_preset("quick"), launcher="slurm", slurm=settings, gpus=4, nodes=2)
+    run = starting.create_run(runs_dir, load_preset("quick"), launcher="slurm", slurm=settings, gpus=4, nodes=2)
     store.mark_failed(run, "the node burnt", 4)
     launching.resume(run, None, launching.Children())
-    launch = store.last_launch(run)
+    launch = last_launch(run)
     assert (launch.slurm, launch.gpus, launch.nodes, launch.job) == (settings, 4, 2, jobs.own_job("78"))
     assert "--partition=gpu" in (run.slurm / "78_submission.sh").read_text()
-    with pytest.raises(store.RunError, match="waits for Slurm, which has an order of its own"):
+    with pytest.raises(RunError, match="waits for Slurm, which has an order of its own"):
         launching.move(run, 1)
 
 
@@ -410,7 +414,7 @@ def test_a_start_knows_where_its_nodes_meet_and_goes_on_from_what_it_wrote(
     runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run resumed from its best checkpoint that is preempted must not begin at the best one again."""
-    run = store.create_run(runs_dir, load_preset("quick"), launcher="slurm", nodes=2)
+    run = starting.create_run(runs_dir, load_preset("quick"), launcher="slurm", nodes=2)
     monkeypatch.setenv(RENDEZVOUS, "node7:20012")
     last = run.checkpoint("last")
     last.touch()
@@ -427,11 +431,11 @@ def test_a_job_waits_in_no_queue_of_this_machine(runs_dir: Path) -> None:
     config = load_preset("quick")
     turns = []
     for launcher in ("local", "slurm"):
-        run = store.create_run(runs_dir, config, device="cpu", launcher=launcher, gpus=2)
+        run = starting.create_run(runs_dir, config, device="cpu", launcher=launcher, gpus=2)
         status = store.read_status(run)
         assert status is not None
         reporter = Reporter(run, status)
-        turn = Turn(run, config, store.last_launch(run), reporter, StopSignal())
+        turn = Turn(run, config, last_launch(run), reporter, StopSignal())
         turns.append(turn)
         turn.wait("cpu")
         assert [device.name for device in turn.devices] == ["cpu", "cpu"]

@@ -14,7 +14,7 @@ from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset
 from fmnist_tui.report import render
 from fmnist_tui.report.sweeps import group_text
-from fmnist_tui.runs import store
+from fmnist_tui.runs import starting, store
 from fmnist_tui.tui.filter import parse_filter
 from tests.unit.report_runs import finish
 
@@ -97,6 +97,6 @@ def test_the_report_shows_mean_deviation_and_the_best(runs_dir: Path, quick: Run
 
 def test_the_app_filters_by_group(runs_dir: Path, quick: RunConfig) -> None:
     for group in ("lr-test", None):
-        store.create_run(runs_dir, with_changes(quick, {"group": group}), device="cpu")
+        starting.create_run(runs_dir, with_changes(quick, {"group": group}), device="cpu")
     wanted = parse_filter("group:lr-test")
     assert [wanted.matches(run) for run in store.list_runs(runs_dir)].count(True) == 1 and not wanted.problems

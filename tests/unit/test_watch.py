@@ -22,10 +22,12 @@ from fmnist_tui.console.live import LiveView
 from fmnist_tui.console.views import JsonView, PlainView
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, follow
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import lost, process, store
+from fmnist_tui.runs import lost, process, requests, starting, store
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import EvalRecord, EventRecord, ExitCode, Record, State, Status, TrainRecord
+from fmnist_tui.runs.metrics import EvalRecord, EventRecord, TrainRecord
+from fmnist_tui.runs.records import Record
+from fmnist_tui.runs.status import ExitCode, State, Status
 from fmnist_tui.runs.store import Run
 
 WORKER = """
@@ -88,7 +90,7 @@ def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run(runs_dir: Path) -> RunDirectory:
     """A run that has just been made."""
-    return store.create_run(runs_dir, load_preset("quick"), device="cpu")
+    return starting.create_run(runs_dir, load_preset("quick"), device="cpu")
 
 
 def fake_worker(run: RunDirectory, end: str) -> subprocess.Popen[bytes]:
@@ -157,7 +159,7 @@ def test_one_signal_asks_for_a_stop(run: RunDirectory, number: int) -> None:
     view = Recorder(interrupt)
     with Interrupts() as interrupts:
         ended = Attendant(run, fake_worker(run, "stop"), interrupts).watch(view)
-    assert [request.request for request in process.read_control(run).requests] == ["stop"]
+    assert [request.request for request in requests.read_control(run).requests] == ["stop"]
     assert view.said == [watch.STOPPING]
     assert ended.state is State.STOPPED and exit_code(ended) == 130
 
@@ -262,7 +264,7 @@ def test_following_ends_with_ctrl_c_and_the_run_goes_on(run: RunDirectory) -> No
     with Interrupts() as interrupts:
         last, ended = follow(run, view, interrupts)
     assert not ended and last.state is State.RUNNING
-    assert process.read_control(run).requests == []
+    assert requests.read_control(run).requests == []
 
 
 def test_following_shows_only_the_recent_past_to_people_and_all_to_scripts(

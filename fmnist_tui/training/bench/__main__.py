@@ -19,7 +19,8 @@ import psutil
 
 from fmnist_tui.config import IMAGE_SIZE, RunConfig
 from fmnist_tui.report.bench import BenchRecord, Comparison, LowResolution, StepSeconds
-from fmnist_tui.runs.records import LaunchRequest, utc_now
+from fmnist_tui.runs.launch import LaunchRequest
+from fmnist_tui.runs.records import utc_now
 from fmnist_tui.training.child import answer
 from fmnist_tui.training.schedule import low_resolution_epochs
 

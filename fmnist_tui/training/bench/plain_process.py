@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs.records import ExitCode, Record
+from fmnist_tui.runs.records import Record
+from fmnist_tui.runs.status import ExitCode
 from fmnist_tui.training.parent import die_with_parent
 
 if TYPE_CHECKING:

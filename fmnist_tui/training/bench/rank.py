@@ -11,7 +11,8 @@ import traceback
 from pathlib import Path
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs.records import ExitCode, Record
+from fmnist_tui.runs.records import Record
+from fmnist_tui.runs.status import ExitCode
 from fmnist_tui.training.ranks import Rank, die_with_launcher, record_failure
 
 

@@ -19,7 +19,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import elastic_launch
 
 from fmnist_tui.report.bench import Scaling, ScalingPoint, StepSeconds
-from fmnist_tui.runs.records import LaunchRequest
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.training import launcher
 from fmnist_tui.training.bench.rank import Task, TeamSteps
 from fmnist_tui.training.rig import Rig, typical

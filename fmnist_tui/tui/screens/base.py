@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 
-from fmnist_tui.runs.records import SystemRecord
+from fmnist_tui.runs.metrics import SystemRecord
 from fmnist_tui.runs.store import Run
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Static
 from fmnist_tui import report
 from fmnist_tui.report.rows import GROUPINGS, Benchmarks, Grouping, collect
 from fmnist_tui.runs.files import replace_bytes
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui import standings

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.worker import WorkerState
 
 from fmnist_tui.analysis.predictions import TestSet
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.mistakes_data import MistakesReader, Reading
 from fmnist_tui.tui.mistakes_lists import Shared, comparable, key_of, read_always_wrong

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.tui import narration
 from fmnist_tui.tui.eta import remaining
 from fmnist_tui.tui.format import ASCII, UNICODE

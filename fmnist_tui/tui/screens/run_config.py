@@ -17,7 +17,7 @@ from textual.widgets import Static
 from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.fields import differences, fields_of, flatten
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs.records import Result
+from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.store import Run
 
 Part = tuple[str, str]

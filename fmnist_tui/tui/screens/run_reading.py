@@ -11,7 +11,7 @@ from textual import on, work
 from textual.message import Message
 from textual.worker import WorkerState
 
-from fmnist_tui.runs.records import EvalRecord
+from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.ghost import find_ghost, load_ghost
 from fmnist_tui.tui.metric_lines import MetricRecord

@@ -11,7 +11,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from fmnist_tui.runs.records import SystemRecord
+from fmnist_tui.runs.metrics import SystemRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import Glyphs
 from fmnist_tui.tui.machine import History, describe

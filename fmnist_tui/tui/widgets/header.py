@@ -11,7 +11,7 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
-from fmnist_tui.runs.records import GpuSample, HostSample, SystemRecord
+from fmnist_tui.runs.metrics import GpuSample, HostSample, SystemRecord
 from fmnist_tui.tui import format as words
 
 Place = Literal["runs", "new", "benchmarks", "system"]

@@ -14,7 +14,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
-from fmnist_tui.runs.records import State, Status
+from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui import format as words

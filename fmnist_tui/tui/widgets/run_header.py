@@ -15,7 +15,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from fmnist_tui.runs.records import State, Status, seconds_since
+from fmnist_tui.runs.records import seconds_since
+from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.eta import Remaining
 from fmnist_tui.tui.format import (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from fmnist_tui.runs.records import State
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.run_charts import CHARTS, ChartName, GhostCurves, RunCharts
 from fmnist_tui.tui.run_data import RunData, epoch_steps

@@ -1,0 +1,51 @@
+"""launch.json: how the newest start of a run was asked for. Written by `starting` and `submit`, read by the worker."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import SCHEMA_VERSION, Record, Timestamp, utc_now
+from fmnist_tui.runs.slurm import SlurmSettings
+from fmnist_tui.runs.status import SlurmJob
+
+
+class LaunchRequest(Record):
+    """launch.json: how the newest start was asked for."""
+
+    schema_version: int = SCHEMA_VERSION
+    time: Timestamp = Field(default_factory=utc_now)
+    device: str = "auto"
+    data_dir: str | None = None
+    checkpoint: Literal["last", "previous", "best"] = "last"
+    """Where a resumed run goes on from."""
+    epochs: int | None = None
+    """Epochs in all, where a resume changes them."""
+    gpus: int = Field(1, ge=1, le=1024)
+    """GPUs of each machine to train on; processes where the device is the CPU."""
+    nodes: int = Field(1, ge=1, le=1024)
+    """Machines that train the run together."""
+    rendezvous: str | None = None
+    """Where they meet, HOST:PORT of the first; None on one machine."""
+    now: bool = False
+    """Start beside what is on the device instead of waiting in its queue."""
+    retries: int = Field(0, ge=0, le=1000)
+    """How often the worker may begin anew from the checkpoint after the device failed."""
+    launcher: Literal["local", "slurm"] = "local"
+    """Who starts the worker: this machine at once, or Slurm when it has nodes."""
+    slurm: SlurmSettings | None = None
+    """What Slurm is asked for."""
+    job: SlurmJob | None = None
+    """The job that was submitted."""
+    command: list[str] = Field(default_factory=list)
+    """The command line that asked."""
+
+
+def last_launch(directory: RunDirectory) -> LaunchRequest:
+    """How a run was last started; a request with nothing set where that is not on disk."""
+    try:
+        return LaunchRequest.model_validate_json(directory.launch.read_bytes())
+    except (OSError, ValidationError):  # says nothing that the defaults can't
+        return LaunchRequest()

@@ -1,0 +1,98 @@
+"""result.json: a finished run's row of the benchmark table, and what it was made with. Written by the trainer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from fmnist_tui.runs.records import SCHEMA_VERSION, Record, Timestamp
+
+
+class Provenance(Record):
+    """What a result was made with. Versions as each package tells its own."""
+
+    fmnist_tui: str
+    python: str
+    torch: str
+    torchvision: str = ""
+    numpy: str = ""
+    cuda: str | None = None
+    """What torch was built for; None where it sees no GPU. So is `cudnn`."""
+    cudnn: str | None = None
+    driver: str | None = None
+    """Of the NVIDIA GPUs, also where the run was on the CPU."""
+    platform: str
+    """Kernel and architecture."""
+    system: str = ""
+    """The operating system's name and version."""
+    cpu: str = ""
+    threads: int | None = None
+    """CPU threads torch computed with: another number adds up in another order."""
+    git_commit: str | None = None
+    """Of the checkout the program ran from; None where it was installed."""
+    git_dirty: bool | None = None
+    """Whether the program's own files in it were changed."""
+    command: list[str] = Field(default_factory=list)
+    """The command line that started the run."""
+    data_sha256: dict[str, str] = Field(default_factory=dict)
+
+
+class Result(Record):
+    """result.json: a finished run's row of the benchmark table."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    name: str
+    preset: str | None
+    model: str
+    """The model family (`model.kind`)."""
+    parameters: int
+    seed: int
+    data_source: Literal["full", "sample"]
+    split: Literal["custom", "standard"]
+    train_images: int
+    test_images: int
+    epochs: int
+    """Epochs trained."""
+    steps: int
+    complete: bool
+    """False where `max_steps` cut the run short of its epochs."""
+    test_accuracy: float
+    """At the last epoch: the headline."""
+    test_loss: float
+    tta_accuracy: float | None = None
+    """At the last epoch with test-time averaging; None without. Never the headline."""
+    best_accuracy: float
+    """The best over all evaluated epochs."""
+    best_epoch: int
+    train_accuracy: float
+    train_seconds: float
+    """Time spent in training steps, over all starts."""
+    eval_seconds: float
+    total_seconds: float
+    """Time the run was at work from start to end, over all starts: loading, compiling, training, evaluating, saving."""
+    images_per_second: float
+    """Training images by `train_seconds`."""
+    device: str
+    device_name: str
+    devices: int = 1
+    precision: str
+    memory_format: str
+    compile: str
+    threads: int | None = None
+    """CPU threads at the end of the run."""
+    choices: dict[str, str] = Field(default_factory=dict)
+    """What `auto` came to at the last start, and why: by field of the configuration's training section."""
+    deterministic: bool
+    micro_batch: int
+    peak_memory_bytes: int | None
+    """On the GPU what the allocator took; on a CPU the worker's resident maximum."""
+    starts: int
+    """1, and 1 more for each resume."""
+    energy_joules: float | None = None
+    """What the GPU took from the first start to the end by its own counter (NVML), over all starts; None where
+    there is no counter or a start was not counted. Other programs on that GPU are counted too."""
+    started: Timestamp
+    finished: Timestamp
+    provenance: Provenance

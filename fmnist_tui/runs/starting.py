@@ -1,0 +1,183 @@
+"""A run made ready for its worker: a new directory, or one that has ended and goes on.
+
+Called by the command line, the app and the Python API; `process.start_worker` or `submit.submit` comes next.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.fields import with_changes
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.launch import LaunchRequest
+from fmnist_tui.runs.layout import RunDirectory, new_run_id
+from fmnist_tui.runs.records import SCHEMA_VERSION, utc_now
+from fmnist_tui.runs.slurm import SlurmSettings
+from fmnist_tui.runs.status import NOT_QUEUED, State, Status
+from fmnist_tui.runs.store import Run, refuse_at_work
+
+
+class How(TypedDict, total=False):
+    """How a run is to be started: these fields of its LaunchRequest, which says what they mean."""
+
+    gpus: int
+    nodes: int
+    rendezvous: str | None
+    now: bool
+    retries: int
+    launcher: Literal["local", "slurm"]
+    slurm: SlurmSettings | None
+
+
+def check_runs_dir(runs_dir: Path) -> None:
+    """Make the runs directory where it is missing; raises RunError where it can't be written to."""
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise RunError(f"--runs-dir {runs_dir}: is a file; name a directory") from None
+    except NotADirectoryError:
+        raise RunError(f"--runs-dir {runs_dir}: a part of the path is a file; name a directory") from None
+    except OSError as error:
+        raise RunError(f"--runs-dir {runs_dir}: cannot be made: {error.strerror}") from None
+    if not os.access(runs_dir, os.W_OK | os.X_OK):
+        raise RunError(f"--runs-dir {runs_dir}: is not writable; choose another with --runs-dir or FMNIST_TUI_RUNS_DIR")
+
+
+def _unused(runs_dir: Path, name: str) -> RunDirectory:
+    """A directory with a new id: two of one name and second end alike once in 800,000 times."""
+    while (run := RunDirectory(runs_dir / new_run_id(name))).path.exists():
+        pass
+    return run
+
+
+def create_run(
+    runs_dir: Path, config: RunConfig, device: str = "auto", data_dir: Path | None = None, **how: Unpack[How]
+) -> RunDirectory:
+    """Make a run directory with its configuration, launch request and first status; start it with `start_worker`.
+
+    Where `launcher` is 'slurm', it is queued, and `submit.submit` hands it over as `slurm` asks.
+
+    Its worker waits while the device has another run; with `now` it does not. It begins anew from the last
+    checkpoint up to `retries` times where the device fails. With `gpus` above 1 it trains on that many, or in that
+    many processes on the CPU; with `nodes` above 1 so does each of that many machines, which meet at `rendezvous`.
+    Raises RunError where the runs directory can't be used; then nothing is left behind.
+    """
+    check_runs_dir(runs_dir)
+    run = _unused(runs_dir, config.name)
+    hidden = RunDirectory(runs_dir / f".{run.id}.new")
+    try:
+        hidden.path.mkdir()
+        hidden.checkpoints.mkdir()
+        hidden.config.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        launch = _write_launch(hidden, device, data_dir, **how)
+        status = Status(
+            **_first_state(launch),
+            epochs=config.training.epochs,
+            stop_at_accuracy=config.training.stop_at_accuracy,
+        )
+        hidden.status.write_text(status.to_json() + "\n", encoding="utf-8")
+        hidden.marker.write_text(f"{SCHEMA_VERSION}\n", encoding="ascii")
+        hidden.path.rename(run.path)
+    except BaseException as error:
+        shutil.rmtree(hidden.path, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise RunError(f"--runs-dir {runs_dir}: the run could not be made: {error.strerror}") from None
+        raise
+    return run
+
+
+def _first_state(launch: LaunchRequest) -> dict[str, Any]:
+    """How a run begins to wait for its worker."""
+    waits = {"state": State.QUEUED, "phase": "being submitted"}
+    first = waits if launch.launcher == "slurm" else {"state": State.STARTING, "phase": ""}
+    return {**first, "host": socket.gethostname(), "device": launch.device}
+
+
+def _write_launch(run: RunDirectory, device: str, data_dir: Path | None, **how: Any) -> LaunchRequest:
+    """The other fields of the LaunchRequest are in `how`."""
+    directory = str(data_dir.absolute()) if data_dir else None
+    if directory and not _is_unicode(directory):
+        raise RunError(f"--data-dir {directory!r}: its name is not Unicode text; give one that is")
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    launch = LaunchRequest(
+        device=device,
+        data_dir=directory,
+        **how,
+        command=[argument if _is_unicode(argument) else ascii(argument) for argument in command],
+    )
+    replace_bytes(run.launch, launch.to_json().encode())
+    return launch
+
+
+def _is_unicode(text: str) -> bool:
+    """False for text from bytes that are not UTF-8, as Python keeps it in arguments and paths; JSON has no such."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def prepare_resume(
+    run: Run,
+    device: str = "auto",
+    data_dir: Path | None = None,
+    checkpoint: Literal["last", "previous", "best"] = "last",
+    epochs: int | None = None,
+    **how: Unpack[How],
+) -> None:
+    """Make a run that has ended (or was lost) ready for `start_worker`, or `submit.submit`, to go on in its directory.
+
+    Raises RunError where it is still at work, has no checkpoint and did not fail before its first, or is
+    finished and not given more epochs.
+    """
+    if run.problem or run.config is None or run.status is None:
+        raise RunError(f"{run.id}: cannot be resumed: {run.problem}")
+    if run.state is State.QUEUED:
+        raise RunError(f"{run.id}: is queued and will start by itself")
+    refuse_at_work(run)
+    if checkpoint != "last" and not run.directory.checkpoint(checkpoint).is_file():
+        raise RunError(f"--from {checkpoint}: {run.id} has no checkpoint of this name")
+    _check_epochs(run, run.config, run.status, epochs)
+    if run.state is State.FINISHED and (epochs is None or epochs <= run.status.epochs) and checkpoint == "last":
+        raise RunError(f"{run.id}: is finished after {run.status.epochs} epochs; to go on, give more: --epochs N")
+    try:
+        run.directory.control.unlink(missing_ok=True)
+        launch = _write_launch(run.directory, device, data_dir, checkpoint=checkpoint, epochs=epochs, **how)
+        status = run.status.model_copy(update={**_first_state(launch), **_fresh()})
+        replace_bytes(run.directory.status, status.to_json().encode())
+    except OSError as error:
+        remedy = f"make room, or {run.directory.path} writable, or resume a copy of it"
+        raise RunError(f"{run.id}: cannot be resumed: {error.strerror}; {remedy}") from None
+
+
+def _check_epochs(run: Run, config: RunConfig, status: Status, epochs: int | None) -> None:
+    """Raises RunError where a run can't have this many epochs in all."""
+    if epochs is None:
+        return
+    try:
+        with_changes(config, {"training.epochs": epochs})
+    except ConfigError as error:
+        raise RunError(f"{run.id}: {error.errors[0]}") from None
+    if epochs < status.epoch:
+        raise RunError(f"--epochs {epochs}: {run.id} is in epoch {status.epoch} already; give at least that")
+
+
+def _fresh() -> dict[str, Any]:
+    """The fields of a status that tell of an earlier start, as they are before another one."""
+    return {
+        "job": None,
+        "pid": None,
+        "pid_started": None,
+        "heartbeat": utc_now(),
+        "ended": None,
+        "error": None,
+        "exit_code": None,
+        "eta_seconds": None,
+        "beside": None,
+        "retries_used": 0,
+        **NOT_QUEUED,
+    }

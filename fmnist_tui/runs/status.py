@@ -1,0 +1,120 @@
+"""status.json: where a run stands, and the exit codes it ends with. Written by its worker, by the launcher before it.
+
+last-word.json belongs here too: how the processes of a run on several GPUs ended, from which the launcher writes the
+last status.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from fmnist_tui.runs.records import SCHEMA_VERSION, Record, Timestamp, utc_now
+
+
+class State(StrEnum):
+    """Where a run stands. LOST is never in a file: a reader shows it for a run whose process is gone."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    LOST = "lost"
+
+    @property
+    def alive(self) -> bool:
+        """Whether a worker should be there: at work, or waiting in the queue for its device."""
+        return self.at_work or self is State.QUEUED
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a worker should be using its device."""
+        return self in (State.STARTING, State.RUNNING, State.STOPPING)
+
+
+class ExitCode:
+    """Exit codes of the command line and of the worker (DESIGN section 3)."""
+
+    DONE = 0
+    USAGE = 2
+    DATA = 3
+    FAILED = 4
+    STOPPED = 130
+
+
+class SlurmJob(Record):
+    """A job of Slurm's that trains a run, or is going to."""
+
+    id: str
+    user: str = ""
+    """Whose job it is: others may not be told of it."""
+
+
+class Status(Record):
+    """status.json: what a run is doing now."""
+
+    schema_version: int = SCHEMA_VERSION
+    state: State
+    phase: str = ""
+    """What the worker does in words: 'loading data', 'compiling', 'training', 'evaluating', 'saving'."""
+    pid: int | None = Field(None, ge=1)
+    pid_started: float | None = None
+    """psutil's create_time of that process (seconds since the epoch): with the pid it names one process."""
+    host: str = ""
+    job: SlurmJob | None = None
+    """The Slurm job the run is in or waits for; while it waits there is no process."""
+    created: Timestamp = Field(default_factory=utc_now)
+    started: Timestamp | None = None
+    """When the first worker began; kept over resumes."""
+    ended: Timestamp | None = None
+    heartbeat: Timestamp = Field(default_factory=utc_now)
+    epoch: int = 0
+    """The epoch at work, counted from 1; 0 before the first."""
+    epochs: int = 0
+    step: int = 0
+    """Steps done since the start of the run."""
+    steps: int = 0
+    """Steps of the whole run."""
+    steps_per_epoch: int = 0
+    loss: float | None = None
+    lr: float | None = None
+    test_accuracy: float | None = None
+    best_accuracy: float | None = None
+    best_epoch: int | None = None
+    stop_at_accuracy: float | None = None
+    """The test accuracy in per cent at which it ends before its last epoch; None without such a limit."""
+    images_per_second: float | None = None
+    eta_seconds: float | None = None
+    active_seconds: float = 0.0
+    """Time the run was at work, over all its starts."""
+    device: str = ""
+    device_name: str = ""
+    queue_place: int | None = None
+    """While queued: 1 is the next on its device."""
+    queue_behind: str | None = None
+    """While queued: the id of the run directly ahead, at work or queued itself."""
+    starts_in_seconds: float | None = None
+    """While queued: the expected wait, counted from the heartbeat; None where a run ahead can't tell its own."""
+    beside: str | None = None
+    """The id of the run this one was started beside on the same device (`--now`, or a request to start now)."""
+    error: str | None = None
+    exit_code: int | None = None
+    retries_used: int = 0
+    """How often this start began anew after the device failed."""
+
+
+NOT_QUEUED: dict[str, Any] = {"queue_place": None, "queue_behind": None, "starts_in_seconds": None}
+"""The Status fields of a run that waits for nothing (any more)."""
+
+
+class LastWord(Record):
+    """last-word.json: how the processes that train a run together ended; written by the first that knows."""
+
+    state: State
+    error: str | None = None
+    exit_code: int
