@@ -28,6 +28,8 @@ from fmnist_tui.console import (
 )
 from fmnist_tui.console.options import DataDirOption, RunsDirOption
 
+HELP_OPTIONS = ["--help", "-h"]
+
 
 class CommandsInOrder(typer.core.TyperGroup):
     """Lists the commands in the order people need them."""
@@ -42,7 +44,7 @@ app = typer.Typer(
     cls=CommandsInOrder,
     pretty_exceptions_enable=False,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["--help", "-h"]},
+    context_settings={"help_option_names": HELP_OPTIONS},
 )
 app.add_typer(commands_run.app, name="run", help="Train: a preset, a TOML file, or a run that was stopped.")
 app.add_typer(commands_runs.app, name="runs", help="List, show, watch, stop, queue, export and delete runs.")
@@ -92,6 +94,16 @@ def root(
     return 0
 
 
+def _hide_flag_types(command: Any, names: list[str]) -> None:
+    """Leave out of the help that an option without a value is of type <bool>, as Typer 0.29 says of every one."""
+    context = typer.Context(command, help_option_names=names)
+    for parameter in command.get_params(context):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    for member in getattr(command, "commands", {}).values():
+        _hide_flag_types(member, names)
+
+
 def _open_app(runs_dir: Path, data_dir: Path | None) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise output.UsageError("the app needs a terminal; without one use the commands: fmnist-tui --help")
@@ -112,6 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal that can't show a glyph gets '?', never a traceback
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     command = typer.main.get_command(app)
+    _hide_flag_types(command, HELP_OPTIONS)
     try:
         code = command.main(given, prog_name="fmnist-tui", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

@@ -37,10 +37,18 @@ def rounds_number(text: str) -> int:
     return number
 
 
+def bench_seconds(text: str) -> float:
+    """An option's value as the seconds to measure a preset for, 1 or more."""
+    value = o.seconds(text)
+    if value < 1:
+        raise typer.BadParameter(f"{text!r} is under 1; in less no speed can be measured")
+    return value
+
+
 PresetsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[PRESET]...",
+        metavar="PRESET",
         help="Presets; all of them where none is named. See: fmnist-tui presets list.",
         autocompletion=o.complete_presets,
         show_default=False,
@@ -59,8 +67,8 @@ SecondsOption = Annotated[
     typer.Option(
         "--seconds",
         metavar="S",
-        parser=o.seconds,
-        help="Take about S seconds for each preset.",
+        parser=bench_seconds,
+        help="Take about S seconds for each preset, 1 or more.",
         show_default=False,
     ),
 ]
@@ -88,8 +96,8 @@ RoundsOption = Annotated[
         "--rounds",
         metavar="N",
         parser=rounds_number,
-        help=f"Rounds of --compare, {ROUNDS} or more.",
-        show_default=str(ROUNDS),
+        help=f"Rounds of --compare, {ROUNDS} or more; by default {ROUNDS}.",
+        show_default=False,
     ),
 ]
 ScalingOption = Annotated[
@@ -140,8 +148,10 @@ def bench_command(
     """Measure how fast presets train and evaluate on this machine, and in what memory.
 
     Takes under five minutes for all presets; a slow CPU then gets few steps and small batches, and the output says so.
-    A batch size given with --batch N or --set training.batch_size=N is kept, however long its steps take. The second
-    also changes the preset's own, with which --compare measures the data path.
+
+    A batch size given with --batch N or --set training.batch_size=N is kept, however long its steps take.
+
+    --compare measures the data path with the preset's own batch size, which of the two only --set changes.
 
     A process of its own trains a few real steps of each preset; nothing is kept.
     """

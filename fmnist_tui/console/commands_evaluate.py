@@ -16,7 +16,7 @@ def evaluate_command(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Runs: a unique part of each one's id, or 'last'.",
             autocompletion=o.complete_runs,
             show_default=False,

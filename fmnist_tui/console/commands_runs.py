@@ -95,7 +95,7 @@ def compare_command(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN RUN...",
+            metavar="RUN",
             help="Two to eight runs: a unique part of each one's id, or 'last'.",
             autocompletion=o.complete_runs,
             show_default=False,
@@ -271,7 +271,7 @@ def delete_command(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Runs: a unique part of each one's id, or 'last'.",
             autocompletion=o.complete_runs,
             show_default=False,

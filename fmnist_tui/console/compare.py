@@ -27,12 +27,12 @@ Evaluations = Sequence[Sequence[EvalRecord]]
 def find_runs(runs_dir: Path, texts: Sequence[str]) -> list[Run]:
     """The runs a user means, in the order given. Raises RunError, and UsageError for too few, too many or one twice."""
     if not 2 <= len(texts) <= MOST:
-        raise UsageError(f"RUN...: takes 2 to {MOST} runs, {len(texts)} given; see them with: fmnist-tui runs list")
+        raise UsageError(f"RUN: takes 2 to {MOST} runs, {len(texts)} given; see them with: fmnist-tui runs list")
     runs = [find_run(runs_dir, text) for text in texts]
     seen: dict[str, str] = {}
     for run, text in zip(runs, texts, strict=True):
         if run.id in seen:
-            raise UsageError(f"RUN...: {seen[run.id]!r} and {text!r} are the same run ({run.id}); give each once")
+            raise UsageError(f"RUN: {seen[run.id]!r} and {text!r} are the same run ({run.id}); give each once")
         seen[run.id] = text
     return runs
 

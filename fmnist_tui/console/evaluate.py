@@ -85,7 +85,7 @@ def check(runs_dir: Path, texts: Sequence[str], ensemble: bool, saved: bool, tta
     for text in texts:
         run = find_run(runs_dir, text)
         if run.id in {other.id for other in runs}:
-            raise UsageError(f"RUN...: {run.id} is named twice; give each run once")
+            raise UsageError(f"RUN: {run.id} is named twice; give each run once")
         if run.config is None:
             raise RunError(f"{run.id}: cannot be evaluated: {run.problem}")
         runs.append(run)

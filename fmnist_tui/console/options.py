@@ -148,7 +148,7 @@ SeedOption = Annotated[
         "--seed",
         metavar="N",
         parser=whole_number,
-        help="Set the seed.",
+        help="Set the seed; else it is the preset's.",
         show_default=False,
         rich_help_panel=CHANGES,
     ),
@@ -214,7 +214,7 @@ ResumeGpusOption = Annotated[
     typer.Option(
         "--gpus",
         metavar="N|all",
-        help="GPUs to go on with; else as many as the run was last started with.",
+        help="GPUs to train on; else as many as the run was last started with.",
         show_default=False,
         rich_help_panel=START,
     ),
@@ -341,7 +341,6 @@ RetriesOption = Annotated[
         metavar="N",
         parser=retries_number,
         help="Begin anew from the last checkpoint up to N times where the device fails.",
-        show_default=False,
         rich_help_panel=START,
     ),
 ]

@@ -34,7 +34,7 @@ RAMP = " .:-=+*#%@"
 def predict_command(
     run: o.RunArgument,
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="Pictures, or directories of them.", show_default=False)
+        list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or directories of them.", show_default=False)
     ],
     checkpoint: Annotated[
         Literal["last", "best"], typer.Option("--checkpoint", help="The weights that classify.")

@@ -58,6 +58,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["quick", "--set", "training.batch_siez=3"], "did you mean training.batch_size?"),
         (["quick", "--json", "--markdown"], "exclude each other"),
         (["quick", "--thorough", "--seconds", "9"], "--seconds 9"),
+        (["quick", "--seconds", "0"], "'0' is under 1"),
         (["quick", "--from", "x.jsonl"], "--from: measures nothing"),
         (["--from", "x.jsonl"], "x.jsonl: no such file"),
         (["--from", "x.jsonl", "--gpus", "2"], "--from: measures nothing; leave --gpus out"),

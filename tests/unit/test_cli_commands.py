@@ -281,6 +281,15 @@ def test_directories_named_before_the_command_hold_for_it(
     assert str(tmp_path / "nothing") in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [[], ["run", "preset"], ["runs", "stop"], ["bench"], ["evaluate"]])
+def test_the_help_says_of_no_flag_that_it_is_a_bool_and_repeats_no_dots(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "--help" in text and "<bool>" not in text and "...}..." not in text and "]...]" not in text
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     from fmnist_tui import __version__
 
