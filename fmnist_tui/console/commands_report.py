@@ -60,11 +60,15 @@ def report_command(
     from fmnist_tui.console.output import UsageError, say
     from fmnist_tui.report import render
     from fmnist_tui.runs.files import replace_bytes
+    from fmnist_tui.runs.records import State
     from fmnist_tui.runs.store import find_run
 
     directory = paths.runs_dir(runs_dir)
     only = list({found.id: found for name in run or [] if (found := find_run(directory, name))}.values())
     text = render(directory, format, only, group_by)
+    for one in only:
+        if one.state is not State.FINISHED:
+            say(f"note: {one.id} is {one.state}; the tables hold finished runs only")
     if output is None:
         sys.stdout.write(text)
         return 0

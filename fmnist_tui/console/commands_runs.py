@@ -37,7 +37,7 @@ def list_command(
             print_json(run_object(run))
     elif runs:
         stdout = console()
-        stdout.print(runs_table(runs, stdout.width if stdout.is_terminal else None))
+        stdout.print(runs_table(runs, stdout.width))
         for run in runs:
             if run.problem:
                 say(f"{run.id}: {run.problem}")
@@ -132,7 +132,8 @@ def mistakes_command(
         typer.Option(
             "--pair",
             metavar="TRUE,PREDICTED",
-            help="List the images of this pair of classes instead, most confident first: --pair Shirt,Coat.",
+            help="List the images of this pair of classes instead, most confident first: --pair Shirt,Coat. "
+            "--json has the matrix all the same.",
             show_default=False,
         ),
     ] = None,

@@ -117,19 +117,18 @@ def _wanted_epoch(at: str, epochs: list[int], kept: dict[str, int]) -> int:
 
 
 def as_text(shown: Shown, pair: tuple[int, int] | None, top: int) -> RenderableType:
-    """Everything for a terminal, or a file."""
-    parts: list[RenderableType] = [
+    """Everything for a terminal, or a file; of one pair its images alone."""
+    if pair is not None:
+        return Group(_head(shown), *_image_lines(shown, pair, top))
+    return Group(
         _head(shown),
-        Text(),
+        Text("rows are true classes, columns predicted ones, cells % of the true class\n"),
         _matrix_table(shown.matrix),
         Text(),
         _scores_table(shown.matrix),
-    ]
-    if pair is None:
-        parts += [Text("\nWorst pairs", style="bold"), *_pair_lines(shown.matrix, top)]
-    else:
-        parts += _image_lines(shown, pair, top)
-    return Group(*parts)
+        Text("\nWorst pairs", style="bold"),
+        *_pair_lines(shown.matrix, top),
+    )
 
 
 def _head(shown: Shown) -> Text:
@@ -139,7 +138,7 @@ def _head(shown: Shown) -> Text:
     return Text.assemble(
         (f"{shown.run.id}\n", "bold"),
         f"epoch {shown.epoch}{tag}: {words.percent(accuracy(shown.matrix))} of {int(shown.matrix.sum()):,} "
-        f"test images right{where}\nrows are true classes, columns predicted ones, cells % of the true class",
+        f"test images right{where}",
     )
 
 

@@ -71,8 +71,8 @@ COLUMNS = (
 GAP = 2
 
 
-def runs_table(runs: Sequence[Run], width: int | None) -> Table:
-    """The runs as a table for a terminal of this width; every column where there is none.
+def runs_table(runs: Sequence[Run], width: int) -> Table:
+    """The runs as a table of at most this width.
 
     An id is never cut: it is what the other commands take.
     """
@@ -83,7 +83,7 @@ def runs_table(runs: Sequence[Run], width: int | None) -> Table:
         for column, column_cells in zip(columns, cells, strict=True)
     ]
     shown = len(columns)
-    while width is not None and shown > 1 and sum(needed[:shown]) + GAP * (shown - 1) > width:
+    while shown > 1 and sum(needed[:shown]) + GAP * (shown - 1) > width:
         shown -= 1
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     for column in columns[:shown]:

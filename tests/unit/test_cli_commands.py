@@ -63,6 +63,16 @@ def test_the_list_fits_the_terminal_and_never_cuts_an_id(runs_dir: Path, width: 
     assert ("device" in header) == (width > 80)
 
 
+def test_the_list_in_a_pipe_of_a_known_width_cuts_no_id(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # as watch(1) says it
+    run = make_run(runs_dir, parse_config(load_preset("quick").model_dump() | {"name": "x" * 40, "group": "g" * 40}))
+    assert main(["runs", "list"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert run.id in row and "queued" in row and "group" not in header and "…" not in header + row
+
+
 def test_an_empty_list_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "list"]) == 0
     captured = capsys.readouterr()
@@ -265,6 +275,12 @@ def test_report_in_every_format_and_into_a_file(runs_dir: Path, capsys: pytest.C
     assert [path.name for path in Path().iterdir() if path.name.startswith(".table")] == []
     Path("folder").mkdir()
     assert main(["report", "--output", "folder"]) == 2
+
+
+def test_report_on_a_run_that_has_not_finished_says_so(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(runs_dir, state=State.STOPPED)
+    assert main(["report", "--run", "last"]) == 0
+    assert capsys.readouterr().err == f"note: {run.id} is stopped; the tables hold finished runs only\n"
 
 
 def test_directories_named_before_the_command_hold_for_it(

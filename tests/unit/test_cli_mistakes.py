@@ -83,6 +83,7 @@ def test_the_images_of_a_pair_most_confident_first(
     out = capsys.readouterr().out
     assert f"Shirt taken for T-shirt/top, most confident first (1 of {len(cell)})" in out
     assert f"T-shirt/top {100 * float(LAST.probabilities[cell[0]][0]):.1f} %" in out
+    assert "precision" not in out and "columns predicted ones" not in out
 
 
 @pytest.mark.parametrize(
