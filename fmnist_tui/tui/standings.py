@@ -62,25 +62,30 @@ COLUMNS = (
     Column("at", "best epoch", 10, 11),
     Column("notes", "notes", 20, 12, False),
 )
-WIDEST = {"model": 34, "device": 24, "notes": 60}
+WIDEST = {"model": 34, "device": 24, "notes": 80}
 
 
-def choose(width: int, grouped: bool = False) -> list[tuple[Column, int]]:
+def choose(width: int, shown: Iterable[Line], grouped: bool = False) -> list[tuple[Column, int]]:
     """The columns that fit `width` cells, each with its width; one cell of gap (two on wide screens) not counted.
 
-    Where rows are `grouped` otherwise than usual, the number of runs is one of the first.
+    Room that is left goes to columns whose texts in the lines `shown` need it. Where rows are `grouped` otherwise than
+    usual, the number of runs is one of the first. Energy is left out where no run has measured any.
     """
     gap = gap_of(width)
     room = width - 2
     chosen: set[str] = set()
+    longest = dict.fromkeys((column.key for column in COLUMNS), 0)
+    for line in shown:
+        for key, text in line.cells.items() if line.kind != "section" else ():
+            longest[key] = max(longest[key], len(text))
     for column in sorted(COLUMNS, key=lambda column: 2.5 if grouped and column.key == "runs" else column.rank):
-        if column.width + gap <= room:
+        if column.width + gap <= room and (column.key != "energy" or longest["energy"]):
             room -= column.width + gap
             chosen.add(column.key)
     widths = {column.key: column.width for column in COLUMNS}
     for key, widest in WIDEST.items():
         if key in chosen:
-            grown = min(room, widest - widths[key])
+            grown = min(room, max(0, min(widest, longest[key]) - widths[key]))
             widths[key] += grown
             room -= grown
     return [(column, widths[column.key]) for column in COLUMNS if column.key in chosen]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import DataTable, Input
 
+from fmnist_tui.tui import standings
 from fmnist_tui.tui.app import FmnistApp
 from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, write_result
 
@@ -24,6 +25,18 @@ def app(runs_dir: Path, maker: RunMaker) -> FmnistApp:
 
 def rows(app: FmnistApp) -> list[str]:
     return [line for line in drawn(app) if "WideResNet" in line or "DualPathNet" in line or " wrn" in line]
+
+
+def test_room_goes_to_what_needs_it() -> None:
+    def widths(width: int, **cells: str) -> dict[str, int]:
+        lines = [standings.Line("section", {"model": "m" * 90}), standings.Line("row", {"model": "WRN-10-2"} | cells)]
+        return {column.key: cells for column, cells in standings.choose(width, lines)}
+
+    narrow = widths(200)
+    assert narrow["model"] == 17 and "energy" not in narrow
+    wide = widths(200, notes="n" * 70, device="AMD EPYC, 1 thread")
+    assert wide["device"] == 18 and wide["notes"] > 35 and sum(wide.values()) + 2 * len(wide) == 198
+    assert "energy" in widths(200, energy="1.2 MJ")
 
 
 async def test_sorting_by_key_and_by_a_click(app: FmnistApp) -> None:

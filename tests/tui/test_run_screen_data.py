@@ -285,6 +285,19 @@ def test_the_end_of_a_run_is_told_instead_of_the_time_left(tmp_path: Path) -> No
     assert "last heard of today" in lost and "left" not in lost
 
 
+def test_a_queued_run_has_no_pace_but_a_place_and_a_time_to_its_start(tmp_path: Path) -> None:
+    behind = {"queue_place": 2, "queue_behind": RUN_ID, "starts_in_seconds": 31.0, "device": "cpu"}
+    standing = standing_of(tmp_path, Plan(done=0.0), State.QUEUED, **behind)
+    pace = plain(header_lines(standing, NOW, 120))[2]
+    assert "starts in 31s, waits since " in pace and f"2nd on cpu, behind {RUN_ID}" in pace
+    assert "measuring" not in pace and "img/s" not in pace
+
+
+def test_a_resumed_run_that_starts_has_no_time_left_yet(tmp_path: Path) -> None:
+    standing = standing_of(tmp_path, Plan(done=3.4), State.STARTING, left=Remaining(2.0, 4.0))
+    assert "time left: measuring" in plain(header_lines(standing, NOW, 120))[2]
+
+
 def test_a_silent_run_is_told(tmp_path: Path) -> None:
     standing = standing_of(tmp_path, Plan(done=3.0))
     assert "no heartbeat for 40s" in plain(header_lines(standing, NOW + timedelta(seconds=40), 80))[0]

@@ -108,6 +108,12 @@ async def test_the_detail_of_a_failed_run(app: Listening, maker: RunMaker) -> No
         assert "r resumes it" in text
 
 
+async def test_the_detail_of_a_run_of_a_sweep_tells_its_seed(app: Listening, maker: RunMaker) -> None:
+    maker.make("wrn", changes={"group": "g", "seed": 40_001})
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_drawn(pilot, "seed 40001")
+
+
 async def test_the_cursor_stays_on_its_run(app: Listening, maker: RunMaker) -> None:
     made = maker.gallery()
     async with app.run_test(size=(80, 24)) as pilot:

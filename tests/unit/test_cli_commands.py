@@ -70,7 +70,7 @@ def test_the_list_in_a_pipe_of_a_known_width_cuts_no_id(
     run = make_run(runs_dir, parse_config(load_preset("quick").model_dump() | {"name": "x" * 40, "group": "g" * 40}))
     assert main(["runs", "list"]) == 0
     header, row = capsys.readouterr().out.splitlines()
-    assert run.id in row and "queued" in row and "group" not in header and "…" not in header + row
+    assert run.id in row and "starting" in row and "group" not in header and "…" not in header + row
 
 
 def test_an_empty_list_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,7 +132,7 @@ class BenchmarksScreen(FeedScreen):
         if not width or not self._lines:
             return
         row, gap = table.cursor_row, standings.gap_of(width)
-        chosen = standings.choose(width, self._by != "settings")
+        chosen = self._columns()
         muted = self._color("foreground-muted")
         with self.app.batch_update():
             table.clear(columns=True)
@@ -143,6 +143,9 @@ class BenchmarksScreen(FeedScreen):
             for line in self._lines:
                 table.add_row(*self._cells(line, chosen, gap))
             table.move_cursor(row=min(row or 1, len(self._lines) - 1))
+
+    def _columns(self) -> list[tuple[standings.Column, int]]:
+        return standings.choose(self.size.width, self._lines, self._by != "settings")
 
     def _cells(self, line: standings.Line, chosen: list[tuple[standings.Column, int]], gap: int) -> Iterable[Text]:
         """A line's cells; a section's title runs over all of them."""
@@ -179,7 +182,7 @@ class BenchmarksScreen(FeedScreen):
 
     def action_sort(self) -> None:
         """By the next of the columns that are shown."""
-        shown = [column.key for column, _ in standings.choose(self.size.width, self._by != "settings")]
+        shown = [column.key for column, _ in self._columns()]
         keys = [key for key in shown if key in standings.SORT_KEYS]
         after = keys.index(self._sort) + 1 if self._sort in keys else 0
         self._sort, self._reverse = keys[after % len(keys)], False

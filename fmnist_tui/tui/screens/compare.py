@@ -67,14 +67,16 @@ class CompareScreen(FeedScreen):
             "plus,equals_sign", "charts('smooth', 1)", "Smoother", show=False, tooltip="smooth the train loss more"
         ),
         Binding("minus", "charts('smooth', -1)", "Less smooth", show=False, tooltip="smooth the train loss less"),
-        Binding("up", "charts('zoom', 1)", "Zoom in", show=False),
-        Binding("down", "charts('zoom', -1)", "Zoom out", show=False),
-        Binding("left", "charts('pan', -1)", "Earlier", show=False),
-        Binding("right", "charts('pan', 1)", "Later", show=False),
-        Binding("shift+left", "charts('move_cursor', -1)", "Cursor left", show=False),
-        Binding("shift+right", "charts('move_cursor', 1)", "Cursor right", show=False),
-        Binding("pageup", "scroll_words(-1)", "Words up", show=False),
-        Binding("pagedown", "scroll_words(1)", "Words down", show=False),
+        Binding("up", "charts('zoom', 1)", "Zoom in", show=False, tooltip="zoom in"),
+        Binding("down", "charts('zoom', -1)", "Zoom out", show=False, tooltip="zoom out"),
+        Binding("left", "charts('pan', -1)", "Earlier", show=False, tooltip="what was earlier, when zoomed in"),
+        Binding("right", "charts('pan', 1)", "Later", show=False, tooltip="what was later, when zoomed in"),
+        Binding("shift+left", "charts('move_cursor', -1)", "Cursor left", show=False, tooltip="the cursor to the left"),
+        Binding(
+            "shift+right", "charts('move_cursor', 1)", "Cursor right", show=False, tooltip="the cursor to the right"
+        ),
+        Binding("pageup", "scroll_words(-1)", "Words up", show=False, tooltip="the words up"),
+        Binding("pagedown", "scroll_words(1)", "Words down", show=False, tooltip="the words down"),
         Binding("escape", "back", "Back", tooltip="take the cursor or the zoom away, then leave"),
     ]
     DEFAULT_CSS = """

@@ -81,10 +81,11 @@ class PresetList(OptionList):
         faint = "$text-error" if entry.problem else "$foreground-muted"
         if self.compact_lines and width >= ONE_LINE_FROM:
             name_width = max(len(other.name) for other in self.entries)
-            room = width - name_width - 5 - (len("shipped") + 1)
+            said = f" {origin}" if origin != "shipped" else ""  # most are; the line on the preset needs the room
+            room = width - name_width - 5 - len(said)
             name = mark + shorten(entry.name, name_width, more).ljust(name_width)
             about = shorten(entry.about, room, more).ljust(room)
-            return Content.assemble((name, "bold"), "  ", (about, faint), (f" {origin:>7}", "$foreground-muted"))
+            return Content.assemble((name, "bold"), "  ", (about, faint), (said, "$foreground-muted"))
         room = width - 3
         name = mark + shorten(entry.name, room - len(origin) - 1, more)
         gap = " " * max(1, width - 1 - len(name) - len(origin))

@@ -46,7 +46,7 @@ def _facts(run: Run, status: Status, now: datetime, glyphs: Glyphs) -> list[str]
     epochs = words.epochs_of(status)
     left = columns.time_text(run, now, glyphs)
     if run.state is State.QUEUED:
-        return [f"queued, {words.queued(status)}", f"starts {left}" if left != glyphs.missing else ""]
+        return [f"queued, {words.queued(status)}", f"starts {left}" if left != glyphs.missing else "", _seed(run)]
     if run.state.alive:
         return [
             f"{run.state}" + (f", {status.phase}" if status.phase else ""),
@@ -56,6 +56,7 @@ def _facts(run: Run, status: Status, now: datetime, glyphs: Glyphs) -> list[str]
             left if left != glyphs.missing else "",
             device,
             f"beside {status.beside}" if status.beside else "",
+            _seed(run),
         ]
     return [
         "lost" if run.state is State.LOST else dot_join(str(run.state), words.moment(status.ended, now, "")),
@@ -63,7 +64,13 @@ def _facts(run: Run, status: Status, now: datetime, glyphs: Glyphs) -> list[str]
         f"{words.duration(status.active_seconds)} at work" if status.active_seconds else "",
         _accuracies(status),
         device,
+        _seed(run),
     ]
+
+
+def _seed(run: Run) -> str:
+    """Of a run that has a group: the runs of a sweep have their swept values in their names, not their seeds."""
+    return f"seed {run.config.seed}" if run.config and run.config.group else ""
 
 
 def dot_join(*parts: str) -> str:
@@ -91,7 +98,7 @@ def _what_to_press(run: Run) -> str:
         return "enter shows its curves, s stops it, e changes how long it trains"
     if state is State.FINISHED:
         return "enter shows its curves, r trains for more epochs, c starts one like it"
-    return "r resumes it from its last checkpoint, l shows the worker's log, c starts one like it"
+    return "r resumes it from its last checkpoint, if it has one; l shows the worker's log, c starts one like it"
 
 
 class TitledRule(Widget):

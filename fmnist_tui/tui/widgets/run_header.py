@@ -31,6 +31,7 @@ from fmnist_tui.tui.format import (
     percent,
     progress,
     queued,
+    seconds_to_start,
     shorten,
     speed,
 )
@@ -136,6 +137,8 @@ def _pace(standing: Standing, run: Run, status: Status, now: datetime, width: in
     """The epoch's bar, speed and time left of a run at work; how long it took and when it ended of one that is not."""
     if standing.deleted:
         return [(" its directory is gone; below is what was known until then", "error")]
+    if run.state is State.QUEUED:
+        return [(f" {shorten(_waiting(run, status, now), width - 2, glyphs.ellipsis)}", "")]
     rate = f"{speed(status.images_per_second, glyphs.missing)} img/s"
     if not run.state.alive:
         return _ended(standing, run, status, now, rate)
@@ -153,7 +156,7 @@ def _pace(standing: Standing, run: Run, status: Status, now: datetime, width: in
 
 def _left_words(remaining: Remaining | None, run: Run, now: datetime, glyphs: Glyphs) -> str:
     """'5m 02s - 5m 20s left, 14:33'."""
-    if remaining is None:
+    if remaining is None or run.state is State.STARTING:  # of a resumed run the figures are those of before
         return "stopping" if run.state is State.STOPPING else "time left: measuring"
     low, high = duration(remaining.low), duration(remaining.high)
     dash = "-" if glyphs is ASCII else "–"
@@ -166,9 +169,14 @@ def _left_words(remaining: Remaining | None, run: Run, now: datetime, glyphs: Gl
     return f"{span} left, {clock}"
 
 
+def _waiting(run: Run, status: Status, now: datetime) -> str:
+    """'starts in 31s, waits since today 14:30, 2nd on cuda:0, behind 20261123-142501-wrn-k3f9'."""
+    wait = seconds_to_start(run, now)
+    starts = "" if wait is None else f"starts in {duration(wait)}"
+    return ", ".join(part for part in (starts, f"waits since {moment(status.created, now)}", queued(status)) if part)
+
+
 def _ended(standing: Standing, run: Run, status: Status, now: datetime, rate: str) -> list[Part]:
-    if run.state is State.QUEUED:
-        return [(f" waits since {moment(status.created, now)}", "")]
     total = run.result.total_seconds if run.result else status.active_seconds
     when = moment(status.ended or status.heartbeat, now)
     facts = [f"{'last heard of' if run.state is State.LOST else run.state} {when}", f"{duration(total)} at work"]
