@@ -60,7 +60,7 @@ def report_command(
     from fmnist_tui.console.output import UsageError, say
     from fmnist_tui.report import render
     from fmnist_tui.runs.files import replace_bytes
-    from fmnist_tui.runs.records import State
+    from fmnist_tui.runs.status import State
     from fmnist_tui.runs.store import find_run
 
     directory = paths.runs_dir(runs_dir)

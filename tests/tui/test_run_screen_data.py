@@ -286,7 +286,7 @@ def test_the_end_of_a_run_is_told_instead_of_the_time_left(tmp_path: Path) -> No
 
 
 def test_a_queued_run_has_no_pace_but_a_place_and_a_time_to_its_start(tmp_path: Path) -> None:
-    behind = {"queue_place": 2, "queue_behind": RUN_ID, "starts_in_seconds": 31.0, "device": "cpu"}
+    behind: dict[str, Any] = {"queue_place": 2, "queue_behind": RUN_ID, "starts_in_seconds": 31.0, "device": "cpu"}
     standing = standing_of(tmp_path, Plan(done=0.0), State.QUEUED, **behind)
     pace = plain(header_lines(standing, NOW, 120))[2]
     assert "starts in 31s, waits since " in pace and f"2nd on cpu, behind {RUN_ID}" in pace
