@@ -193,8 +193,6 @@ def _train(
     rank: Rank | None = None,
 ) -> Ending:
     """Load torch and train; what goes wrong comes back as an Ending, but for a second signal."""
-    if config.training.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     try:
         with stop_signal.may_cut():
             import torch

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +20,6 @@ from torch.nn import functional as F
 from fmnist_tui.data.batches import DeviceDataset, epoch_permutation, normalize, train_batch
 from fmnist_tui.models import begin_epoch
 from fmnist_tui.training.evaluate import eval_batch
-from fmnist_tui.training.precision import Execution
 from fmnist_tui.training.progress import evaluated_epochs
 from fmnist_tui.training.schedule import train_resolution
 
@@ -42,9 +41,13 @@ LEAST_GAIN = 1.03
 CHECKED_STEPS = 4
 """Steps compared with eager ones. The first of a CUDA graph warms up, the second captures, the third replays."""
 WARM_UP_STEPS, TIMED_STEPS = 3, 20
-TOLERANCE = {"fp32": 0.02, "bf16": 0.1, "fp16": 0.05}
-"""Largest distance of all gradients from the eager ones, relative to their norm. TF32 and bf16 keep 10 and 7 bits
-of each factor, and fused kernels round elsewhere; a wrong kernel is off by the order of 1."""
+TOLERANCE = 0.02
+"""Largest distance of loss, gradients and logits from the eager ones in fp32, relative to their norm. TF32 keeps 10
+bits of each factor, and fused kernels round elsewhere; a wrong kernel is off by the order of 1."""
+ROUNDING = 1.5
+"""In lower precision more is allowed: so many times the distance that the eager network has from itself in fp32. What
+is right may round otherwise everywhere, and rounding grows with depth. On a CPU (bf16, torch 2.14) the first gradients
+of densenet (64 images) lay 18 % from those in fp32, and 16 % from those in bf16 with another order in memory."""
 
 
 class Choice(NamedTuple):
@@ -100,7 +103,8 @@ def settle(
     count = eval_batch(device)
     if len(test_set) < count:
         return Settled(training, None)
-    inputs = normalize(test_set.images[:count], step.execution.dtype, step.execution.memory_format)
+    with torch.inference_mode():  # as `evaluate` makes them: for any other tensors the network would be compiled again
+        inputs = normalize(test_set.images[:count], step.execution.dtype, step.execution.memory_format)
     evaluations = len(evaluated_epochs(epoch, epochs, config.training.eval_every))
     return Settled(training, choose_evaluation(step, inputs, evaluations * (len(test_set) // count)))
 
@@ -115,11 +119,14 @@ def choose_training(step: TrainStep, batches: list[tuple[Tensor, Tensor]], steps
         return _check_what_was_set(step, batches)
     with _no_trace(step.model, execution.device):
         eager = _seconds(partial(_forward_backward, step, step.model, *batches[0]), execution.device)
-        left = eager * steps_left
+        passes_left = steps_left * -(-step.config.training.batch_size // step.micro_batch)
+        left = eager * passes_left
         if left * HOPED_SHARE < GUESSED_SECONDS:
             return Choice("off", f"the steps left take about {left:.0f} s, too few for compiling to pay")
         best, found, problems = ("off", eager), [f"eager {1e3 * eager:.2f} ms"], []
         for mode in CANDIDATES:
+            if mode in GRAPH_MODES and step.accumulates:
+                continue  # as in `_check_what_was_set`
             try:
                 began = time.perf_counter()
                 step.use(mode)
@@ -133,8 +140,9 @@ def choose_training(step: TrainStep, batches: list[tuple[Tensor, Tensor]], steps
             if best[1] >= seconds * LEAST_GAIN:
                 best = mode, seconds
         _settle(step, best[0])
-    gain = f"; saves about {(eager - best[1]) * steps_left:.0f} s" if best[0] != "off" else "; nothing was faster"
-    return Choice(best[0], f"a step takes {', '.join(found)}{gain}", tuple(problems))
+    gain = f"; saves about {(eager - best[1]) * passes_left:.0f} s" if best[0] != "off" else "; nothing was faster"
+    what = "a micro-batch" if step.accumulates else "a step"
+    return Choice(best[0], f"{what} takes {', '.join(found)}{gain}", tuple(problems))
 
 
 def choose_evaluation(step: TrainStep, inputs: Tensor, batches_left: int) -> Choice:
@@ -149,7 +157,9 @@ def choose_evaluation(step: TrainStep, inputs: Tensor, batches_left: int) -> Cho
             return Choice("off", "too few evaluations are left for compiling to pay")
         try:
             network = compiled(step.model, "default")
-            _check(network(inputs).float(), step.model(inputs).float(), execution, "logits")
+            with torch.autocast(execution.device.type, enabled=False):
+                exact = step.model(inputs.float())
+            _check(network(inputs).float(), step.model(inputs).float(), exact, "logits")
             seconds = _seconds(partial(network, inputs), execution.device)
         except Exception as error:  # as above
             return Choice("off", "the compiler failed", (_in_words("default for evaluation", error),))
@@ -204,14 +214,17 @@ def _no_trace(model: nn.Module, device: torch.device) -> Iterator[None]:
         model.train(training)
 
 
-def _forward_backward(step: TrainStep, network: Network, inputs: Tensor, labels: Tensor) -> Tensor:
-    """A forward and backward pass as a step makes it, without the update: the loss, and gradients in the weights."""
+def _forward_backward(step: TrainStep, network: Network, inputs: Tensor, labels: Tensor, exact: bool = False) -> Tensor:
+    """A forward and backward pass as a step makes it, without the update: the loss, and gradients in the weights.
+
+    With `exact` in fp32, whatever the step's precision.
+    """
     if step.compile in GRAPH_MODES:
         torch.compiler.cudagraph_mark_step_begin()
     step.model.zero_grad(set_to_none=True)
     step.model.train()
-    with step.execution.autocast():
-        logits = network(inputs)
+    with nullcontext() if exact else step.execution.autocast():
+        logits = network(inputs.float() if exact else inputs)
     loss = F.cross_entropy(logits.float(), labels, label_smoothing=step.label_smoothing)
     (loss * (1024.0 if step.execution.precision == "fp16" else 1.0)).backward()
     return loss.detach().clone()
@@ -222,19 +235,23 @@ def _compare(step: TrainStep, batches: list[tuple[Tensor, Tensor]]) -> None:
     for index in range(CHECKED_STEPS):
         batch = batches[index % len(batches)]
         results = []
-        for network in (step.model, step.network):
+        for network, exact in ((step.model, True), (step.model, False), (step.network, False)):
             torch.manual_seed(index)
-            loss = _forward_backward(step, network, *batch)
+            loss = _forward_backward(step, network, *batch, exact=exact)
             gradients = [p.grad.detach().float().flatten() for p in step.model.parameters() if p.grad is not None]
             results.append((loss.float(), torch.cat(gradients)))
-        for what, eager, other in zip(("loss", "gradients"), *results, strict=True):
-            _check(other, eager, step.execution, what)
+        for what, exact_value, eager, other in zip(("loss", "gradients"), *results, strict=True):
+            _check(other, eager, exact_value, what)
 
 
-def _check(value: Tensor, eager: Tensor, execution: Execution, what: str) -> None:
-    distance = float((value - eager).norm() / eager.norm().clamp_min(1e-12))
-    if not distance <= TOLERANCE[execution.precision]:  # also where it is not a number
-        raise Refused(f"its {what} differ from the eager ones by {100 * distance:.3g} %")
+def _check(value: Tensor, eager: Tensor, exact: Tensor, what: str) -> None:
+    """`exact` is what `eager` comes to in fp32."""
+    norm = exact.norm().clamp_min(1e-12)
+    distance = float((value - exact).norm() / norm)
+    allowed = TOLERANCE + ROUNDING * float((eager - exact).norm() / norm)
+    if not distance <= allowed:  # also where it is not a number
+        limit = f"; up to {100 * allowed:.3g} % may be rounding"
+        raise Refused(f"its {what} differ from the eager ones by {100 * distance:.3g} %{limit}")
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:

@@ -94,7 +94,7 @@ def main() -> int:
     except ValidationError as error:
         print(f"evaluate_run: not a request: {error.errors()[0]['msg']}", file=sys.stderr)
         return ExitCode.USAGE
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic runs; read when CUDA starts
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, and any of the runs may be deterministic
     first = 0
     for path in request.runs:
         run = RunDirectory(path)

@@ -88,21 +88,26 @@ class LossLog:
         self._losses, self._images = [], 0
 
     def collect(self, wait: bool = False) -> list[TrainRecord]:
-        """The lines whose losses have reached the host, oldest first; `wait` for all of them."""
+        """The lines whose losses have reached the host, oldest first; `wait` for all of them.
+
+        Those that are found together share the time since the one before: when each arrived nobody saw.
+        """
         records = []
         while self._lines:
-            line = self._lines[0]
-            if line.arrived is not None and not line.arrived.query():
-                if not wait:
-                    break
-                line.arrived.synchronize()
-            records.append(self._record(self._lines.popleft()))
+            if wait and self._lines[0].arrived is not None:
+                self._lines[0].arrived.synchronize()
+            lines = []
+            while self._lines and (self._lines[0].arrived is None or self._lines[0].arrived.query()):
+                lines.append(self._lines.popleft())
+            if not lines:
+                break
+            now = time.perf_counter()
+            speed = sum(line.images for line in lines) / max(1e-9, now - self._clock)
+            self._clock = now
+            records += [self._record(line, speed) for line in lines]
         return records
 
-    def _record(self, line: _Line) -> TrainRecord:
-        now = time.perf_counter()
-        speed = line.images / max(1e-9, now - self._clock)
-        self._clock = now
+    def _record(self, line: _Line, speed: float) -> TrainRecord:
         losses = [float(loss) for loss in line.losses.tolist()]
         finite = [loss for loss in losses if math.isfinite(loss)]
         mean = math.fsum(losses) / len(losses) if len(finite) == len(losses) else _first_bad(losses)

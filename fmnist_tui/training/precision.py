@@ -8,6 +8,7 @@ Whether compiling pays is the one thing it leaves open on a GPU: `compiling` fin
 from __future__ import annotations
 
 import contextlib
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
@@ -211,10 +212,15 @@ def _why_eager(config: TrainingConfig, device: torch.device) -> str:
 
 
 def apply_global_settings(execution: Execution, deterministic: bool) -> None:
-    """Process-wide switches: threads, TF32 for what stays float32, cudnn's search, deterministic algorithms, malloc.
+    """Process-wide switches: GPU, threads, TF32 for what stays fp32, cudnn's search, deterministic algorithms, malloc.
 
-    CUBLAS_WORKSPACE_CONFIG must be set before CUDA starts; `training.__main__` does that.
+    Called before the process's first product of matrices on a GPU, which is when cuBLAS reads its setting.
     """
+    if execution.device.type == "cuda":
+        # What names no device means this one: an event that is recorded, a thread of the compiler.
+        torch.cuda.set_device(execution.device)
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(execution.threads)
     torch.backends.cudnn.benchmark = execution.cudnn_benchmark
     if execution.compile != "off" or execution.try_compile:

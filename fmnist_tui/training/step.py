@@ -89,7 +89,9 @@ class TrainStep:
                 loss, correct = self._forward_backward(inputs, labels)
                 break
             except torch.OutOfMemoryError as error:
-                self._halve_or_raise(error, inputs, labels)
+                asked = str(error).split("\n")[0].rstrip(".")
+            # Only here: the error, while it is being handled, holds every activation of the pass that failed.
+            self._halve_or_raise(asked, inputs, labels)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss, correct
@@ -140,18 +142,21 @@ class TrainStep:
         """What this process has to do of a batch: all of it, where it is alone."""
         return images, draws
 
-    def _halve_or_raise(self, error: torch.OutOfMemoryError, inputs: Tensor, labels: Tensor) -> None:
+    def _halve_or_raise(self, asked: str, inputs: Tensor, labels: Tensor) -> None:
         """Go on with half the micro-batch where the configuration allows it and half is at least 1.
 
         And without compilation: each size would be compiled anew, and captured graphs hold memory of their own.
+        `asked` is what torch says of the memory it could not have.
         """
-        self.use("off")
+        if self.compile != "off":
+            self.eval_network = self.model  # else the next evaluation would be compiled again
+            self.use("off")
+            torch._dynamo.reset()  # lets go of the graphs' memory
         automatic = self.config.training.micro_batch == "auto"
         if automatic and self.micro_batch > 1:
             self._release()
             self.micro_batch = (self.micro_batch + 1) // 2
             return
-        asked = str(error).split("\n")[0].rstrip(".")
         tried = self.micro_batch
         fits = 0 if automatic else self._largest_that_fits(inputs, labels)
         remedy = (
@@ -159,9 +164,7 @@ class TrainStep:
             if fits
             else "not even one image fits: a smaller model or another device is needed"
         )
-        raise OutOfMemory(
-            f"out of memory with training.micro_batch = {tried} images at once ({asked}); {remedy}"
-        ) from None
+        raise OutOfMemory(f"out of memory with training.micro_batch = {tried} images at once ({asked}); {remedy}")
 
     def _largest_that_fits(self, inputs: Tensor, labels: Tensor) -> int:
         """The largest halving of the micro-batch a forward and backward pass fits with; 0 where none does."""

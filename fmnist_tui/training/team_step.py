@@ -117,9 +117,8 @@ class TeamStep(TrainStep):
             start += len(target)
         return total_loss, total_correct
 
-    def _halve_or_raise(self, error: torch.OutOfMemoryError, inputs: Tensor, labels: Tensor) -> None:
+    def _halve_or_raise(self, asked: str, inputs: Tensor, labels: Tensor) -> None:
         """Always raises: the other ranks wait in the middle of their exchange, so nothing can be tried any more."""
-        asked = str(error).split("\n")[0].rstrip(".")
         tried = min(self.micro_batch, len(labels))
         remedy = (
             f"set training.micro_batch to less, for example --set training.micro_batch={(tried + 1) // 2}"
@@ -127,7 +126,7 @@ class TeamStep(TrainStep):
             else "not even one image fits: a smaller model or another device is needed"
         )
         where = f"rank {self.team.rank}, {self.team.device}"
-        raise OutOfMemory(f"out of memory on {where} with {tried} images at once ({asked}); {remedy}") from None
+        raise OutOfMemory(f"out of memory on {where} with {tried} images at once ({asked}); {remedy}")
 
 
 def build_step(

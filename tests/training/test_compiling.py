@@ -6,6 +6,7 @@ import os
 import shutil
 import sysconfig
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fmnist_tui.data.batches import DeviceDataset
 from fmnist_tui.data.source import Images
 from fmnist_tui.report.bench import BenchRecord
 from fmnist_tui.runs.layout import RunDirectory
@@ -22,7 +24,8 @@ from fmnist_tui.runs.metrics import EventRecord, parse_metric
 from fmnist_tui.runs.result import Result
 from fmnist_tui.training import compiling
 from fmnist_tui.training.bench import __main__ as bench
-from fmnist_tui.training.compiling import choose_evaluation, choose_training
+from fmnist_tui.training.compiling import choose_evaluation, choose_training, settle
+from fmnist_tui.training.evaluate import EVAL_BATCH, evaluate
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.step import TrainStep
@@ -173,10 +176,78 @@ def test_gradients_that_are_no_numbers_are_refused(batches: Batches, backend: An
     assert choice.mode == "off" and "gradients differ from the eager ones by nan" in choice.problems[0]
 
 
+class Deep(nn.Module):
+    """Layers of batch norm, each of which enlarges what rounding did: first gradients in bf16 are over 10 % off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(1, 4, 3, stride=2)]
+        for _ in range(9):
+            layers += [nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()]
+        self.layers, self.linear = nn.Sequential(*layers), nn.Linear(4, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 1, 28, 28) float images to (B, 10) logits."""
+        logits: Tensor = self.linear(self.layers(images).mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize(("factor", "refused"), [(1.0, False), (0.5, True), (-1.0, True), (0.0, True)])
+def test_rounding_elsewhere_is_no_mistake_of_a_compiler(batches: Batches, factor: float, refused: bool) -> None:
+    """A network that rounds nothing, and the same with wrong gradients, beside an eager one in bf16."""
+    config = tiny_config(training={"deterministic": False, "batch_size": 8, "precision": "bf16"})
+    torch.manual_seed(0)
+    model = Deep()
+    step = TrainStep(
+        model, build_optimizer(model, config.optimizer), config, choose(config.training, torch.device("cpu"))
+    )
+
+    def unrounded(inputs: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            logits: Tensor = model(inputs.float())
+        return logits.detach() + factor * (logits - logits.detach())
+
+    compiling._forward_backward(step, model, *batches[0])
+    eager = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    compiling._forward_backward(step, unrounded, *batches[0])
+    other = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    if factor == 1.0:
+        assert float((other - eager).norm() / eager.norm()) > 0.1, "nothing to tell apart"
+    step.network = unrounded
+    with pytest.raises(compiling.Refused) if refused else nullcontext():
+        compiling._compare(step, batches)
+
+
 def test_graphs_do_not_accumulate(batches: Batches) -> None:
     step = make_step(False, compile="reduce-overhead", micro_batch=4)
     choice = choose_training(step, batches, steps_left=10)
     assert choice.mode == step.compile == "default" and "micro-batches" in choice.problems[0]
+
+
+def test_auto_tries_no_graphs_where_gradients_are_accumulated(batches: Batches, seconds: Any) -> None:
+    """The first micro-batch's gradients would lie where the second's are written. A step is two of those here."""
+    step = make_step(micro_batch=4)
+    parts = [(inputs[:4], labels[:4]) for inputs, labels in batches]
+    seconds(0.010, 0.008)
+    choice = choose_training(step, parts, steps_left=50_000)
+    assert choice.mode == step.compile == "default" and not choice.problems
+    assert "a micro-batch takes eager 10.00 ms" in choice.reason and "saves about 200 s" in choice.reason
+
+
+def test_the_first_evaluation_finds_its_network_compiled(
+    images: Images, seconds: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial's tensors are what an evaluation's are: for others the compiler would begin anew."""
+    monkeypatch.setitem(EVAL_BATCH, "cpu", 50)
+    step = make_step()
+    train_set = DeviceDataset(images.train_images[:16], images.train_labels[:16])
+    test_set = DeviceDataset(images.test_images, images.test_labels)
+    seconds(0.010, 0.005, 0.020, 0.010, 0.005)
+    settled = settle(step, train_set, test_set, epoch=1, epochs=10**6, steps_left=10**6)
+    assert settled.evaluation is not None and settled.evaluation.mode == "default"
+    compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    evaluate(step.model, step.eval_network, test_set, step.execution)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled
 
 
 def test_evaluation_has_its_own_network(batches: Batches, seconds: Any, backend: Any) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,6 +52,31 @@ def test_a_step_that_waits_is_counted(script: Any, tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(Rig, "take_step", waiting)
     assert script.profile("quick", "cpu", SETTINGS, tmp_path)["waits"] == {"aten::_local_scalar_dense": 1.0}
+
+
+def test_a_stretch_of_kernels_is_no_kernel(script: Any) -> None:
+    """torch marks an optimizer's step on the device's time line; its kernels are there by themselves."""
+    cuda, cpu = torch.autograd.DeviceType.CUDA, torch.autograd.DeviceType.CPU
+    lines = [
+        ("gemm", cuda, False),
+        ("Optimizer.step#SGD.step", cuda, True),
+        ("the steps", cuda, True),
+        ("mm", cpu, False),
+    ]
+    averages = [SimpleNamespace(key=key, device_type=kind, is_user_annotation=named) for key, kind, named in lines]
+    assert [average.key for average in averages if script.counts(average, True)] == ["gemm"]
+
+
+def test_every_test_for_a_gpu_is_run_also_without_the_other_tests_plugins(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Collected as the session does it, on a machine that has pytest alone: its own settings are for plugins."""
+    monkeypatch.chdir(SCRIPT.parents[1])
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run([*script.gpu_tests(), "--collect-only"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_no_step_waits_for_the_device" in done.stdout and "test_one_gpu_by_the_same_path" in done.stdout
+    assert "test_a_gpu_augments_alike_and_never_waits" in done.stdout
 
 
 def test_a_command_that_takes_too_long_is_ended(script: Any) -> None:

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ from fmnist_tui.training import checkpoint, control, precision
 from fmnist_tui.training.control import ControlReader, StopSignal
 from fmnist_tui.training.logbook import in_words
 from fmnist_tui.training.losses import LossLog, lines_every
-from fmnist_tui.training.precision import choose, resolve_device
+from fmnist_tui.training.precision import apply_global_settings, choose, resolve_device
 from fmnist_tui.training.progress import Pace, Progress, evaluated_epochs
 from fmnist_tui.training.reporter import Reporter
 from tests.training.tiny import tiny_config
@@ -62,6 +62,36 @@ def test_a_non_finite_loss_is_not_averaged_away() -> None:
     assert line.loss == math.inf and line.loss_min == 2.0
     assert json.loads(line.to_json())["loss"] == "Infinity"
     assert parse_metric(line.to_json()) == line
+
+
+class Arrival:
+    """An event of a device whose lines arrive when the test says so, or when they are waited for."""
+
+    def __init__(self) -> None:
+        self.here = False
+
+    def query(self) -> bool:
+        return self.here
+
+    def synchronize(self) -> None:
+        self.here = True
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_lines_that_arrive_together_share_the_time(monkeypatch: pytest.MonkeyPatch, wait: bool) -> None:
+    """The host looks between two steps: where two lines arrived since, the second took no millionth of a second."""
+    clock = iter([0.0, 2.0, 3.0])
+    monkeypatch.setattr("fmnist_tui.training.losses.time.perf_counter", lambda: next(clock))
+    log = LossLog(torch.device("cpu"), steps_per_epoch=100)
+    log.every = 1
+    events = [Arrival() for _ in range(3)]
+    for step, event in enumerate(events, 1):
+        log.add(torch.tensor(1.0), 100, step, 1, step, 0.1)
+        log._lines[-1].arrived = cast("torch.cuda.Event", event)
+    events[0].here = events[1].here = True
+    records = log.collect(wait)
+    assert [record.images_per_second for record in records] == [100.0, 100.0, 100.0][: len(records)]
+    assert len(records) == (3 if wait else 2) and log.collect(wait) == []
 
 
 def test_an_unfinished_line_goes_on_after_a_restore() -> None:
@@ -171,6 +201,26 @@ def test_a_gpus_switches(monkeypatch: pytest.MonkeyPatch, deterministic: bool, e
     execution = choose(config, device)
     assert (execution.tf32, execution.cudnn_benchmark) == (other == "on",) * 2
     assert execution.reasons["tf32"] == "set"
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_run_on_the_second_gpu_means_that_one(monkeypatch: pytest.MonkeyPatch, deterministic: bool) -> None:
+    """An event that names no device is recorded on the current one: else losses would be read before they arrive.
+
+    And whatever sets the arithmetic up, bench and calibration too, can multiply matrices deterministically.
+    """
+    current = list[torch.device]()
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # put back afterwards, whatever is set meanwhile
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    device = torch.device("cuda", 1)
+    try:
+        apply_global_settings(choose(TrainingConfig(deterministic=deterministic, threads=1), device), deterministic)
+        assert current == [device]
+        assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == (":4096:8" if deterministic else None)
+    finally:
+        apply_global_settings(choose(TrainingConfig(threads=1), CPU), False)
 
 
 @pytest.mark.parametrize("name", ["cuda:7", "cuda", "tpu", "cpu:x", "meta", ""])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -22,12 +24,18 @@ class Linear(nn.Module):
         self.layer = nn.Linear(784, 10)
         self.limit = limit
         self.sizes: list[int] = []
+        self._before: weakref.ref[Tensor] | None = None
+        self.kept: list[bool] = []
+        """Whether the activations of a pass that failed were still in memory when the next one began."""
 
     def forward(self, x: Tensor) -> Tensor:
         self.sizes.append(len(x))
-        if len(x) > self.limit:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB. More text.")
+        if self._before is not None:
+            self.kept.append(self._before() is not None)
         logits: Tensor = self.layer(x.flatten(1))
+        if len(x) > self.limit:
+            self._before = weakref.ref(logits)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB. More text.")
         return logits
 
 
@@ -75,6 +83,15 @@ def test_out_of_memory_says_what_was_asked_for_and_what_fits(batch: tuple[Tensor
         step(*batch, 0.1, 1, 0)
     text = str(caught.value)
     assert "training.micro_batch = 30" in text and "3.00 GiB" in text and "training.micro_batch=8" in text
+
+
+@pytest.mark.parametrize("setting", ["auto", "full"])
+def test_less_is_tried_only_once_what_failed_is_out_of_memory(batch: tuple[Tensor, Tensor], setting: str) -> None:
+    """An error that is being handled holds the frames it came through, and with them every activation."""
+    step = make_step(tiny_config(training={"batch_size": 30, "micro_batch": setting}), limit=0)
+    with pytest.raises(OutOfMemory):
+        step(*batch, 0.1, 1, 0)
+    assert isinstance(step.model, Linear) and step.model.kept and not any(step.model.kept)
 
 
 def test_out_of_memory_with_one_image_says_that_nothing_fits(batch: tuple[Tensor, Tensor]) -> None:
