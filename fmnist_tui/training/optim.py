@@ -36,6 +36,10 @@ def build_optimizer(
         fused=fused,
     )
     optimizer.register_load_state_dict_post_hook(_lay_out_momenta)
+    if fused and kind is torch.optim.SGD and config.momentum:
+        # torch (2.14) takes it uninitialised and, where fp16 gradients overflow at the first step, leaves it so.
+        for parameter in parameters:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
 
 
@@ -65,6 +69,8 @@ class InPlaceSGD(EagerOptimizer, torch.optim.SGD):
                 nesterov=group["nesterov"],
                 maximize=group["maximize"],
                 is_first_step=False,
+                grad_scale=getattr(self, "grad_scale", None),  # set by torch's scaler where gradients are fp16's
+                found_inf=getattr(self, "found_inf", None),
             )
 
     def _momentum(self, parameter: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from fmnist_tui.config import OptimizerConfig
+from fmnist_tui.training import optim
 from fmnist_tui.training.optim import InPlaceSGD, build_optimizer
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -60,6 +61,32 @@ def test_it_is_torchs_sgd(parameters: str, gradients: str, settings: dict[str, A
             torch.testing.assert_close(ours[index]["momentum_buffer"], theirs[index]["momentum_buffer"])
         else:
             assert "momentum_buffer" not in ours.get(index, {})
+
+
+@pytest.mark.parametrize("kind", [InPlaceSGD, torch.optim.SGD])
+def test_a_first_step_that_overflows_is_none(kind: type[torch.optim.SGD], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the scaler of fp16: torch's fused form, which a GPU has, and ours take the steps of the one not fused."""
+    monkeypatch.setattr(optim, "InPlaceSGD", kind)
+    torch.use_deterministic_algorithms(True)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)  # with NaN, to be seen
+    config = OptimizerConfig(lr=0.1, momentum=0.9, weight_decay=0.01)
+    found = []
+    for fused in (True, False):
+        model = network("channels_last")
+        optimizer = build_optimizer(model, config, fused=fused)
+        assert not fused or type(optimizer) is kind
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        for step, spoil in enumerate((float("inf"), 1.0, 1.0)):
+            scaler.scale(torch.zeros(()))  # begins
+            set_gradients(model, step, "channels_last")
+            for parameter in model.parameters():
+                assert parameter.grad is not None
+                parameter.grad *= spoil * scaler.get_scale()
+            scaler.step(optimizer)
+            scaler.update()
+        found.append(weights(model))
+    for fused_weights, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fused_weights, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_no_filter_is_copied() -> None:
