@@ -2,17 +2,20 @@
 
     PYTHONPATH=. python benchmarks/gpu_session.py --output "$OUT"
 
-One after the other, each in a process of its own with a limit, so that one that hangs or fails takes nothing
-from the others: the tests marked `gpu`; `fmnist-tui bench --compare` of the presets, of the first one
-also through the path of several GPUs; a profiler trace of a few
-steps of each. Everything is written to the output directory (gpu-tests.txt, bench.jsonl, bench.md, profile.json,
-trace.json.gz of the first preset); a short table comes last on stdout. `--device cpu` with few seconds tries it out.
+in the repository's root, with pytest and what pyproject.toml lists under dependencies, but for textual.
+
+One after the other, each in a process of its own with a limit, so that one that hangs or fails takes nothing from the
+others: the tests marked `gpu`; `fmnist-tui bench --compare` of the presets, of the first one also through the path of
+several GPUs; a profiler trace of a few steps of each. Everything is written to the output directory (gpu-tests.txt,
+bench.jsonl, bench.md, profile.json, trace.json.gz of the first preset); a short table comes last on stdout.
+`--device cpu` with few seconds tries it out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -62,6 +65,7 @@ def main() -> int:
 
 def session(options: argparse.Namespace) -> int:
     """The three parts and the table."""
+    os.environ["PYTHONPATH"] = search_path(os.environ.get("PYTHONPATH", ""))
     until = time.monotonic() + options.seconds
     failed = []
 
@@ -94,6 +98,12 @@ def session(options: argparse.Namespace) -> int:
     print(table(records, profiles))
     print("failed: " + ", ".join(failed) if failed else "every part gave its result")
     return int(bool(failed))
+
+
+def search_path(given: str) -> str:
+    """PYTHONPATH for what is started here, in whatever directory it works: absolute, this checkout first."""
+    paths = [str(Path(path).absolute()) for path in given.split(os.pathsep) if path]
+    return os.pathsep.join(dict.fromkeys([str(Path(__file__).resolve().parents[1]), *paths]))
 
 
 def gpu_tests() -> list[str]:

@@ -208,7 +208,8 @@ class Writer:
 
     def _write(self, state: dict[str, Any], is_best: bool, arrived: torch.cuda.Event | None) -> None:
         if arrived is not None:
-            arrived.synchronize()
+            with torch.cuda.device(arrived.device):  # a thread begins on the first GPU, and would take memory there
+                arrived.synchronize()
         if is_best:
             self._owed = state
         save(self._run, state)

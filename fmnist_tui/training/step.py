@@ -1,7 +1,7 @@
 """One training step: augment, forward, backward, update; in one batch or in micro-batches.
 
 Called by the training loop, by calibration and by bench, so that what is measured is what trains. Nothing
-here waits for the device.
+here waits for the device, but for Muon in fp16: torch's scaler reads then whether a gradient overflowed.
 """
 
 from __future__ import annotations

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from fmnist_tui.data import source
 from fmnist_tui.data.batches import DeviceDataset, epoch_permutation, train_batch
 from fmnist_tui.data.source import Images
 from fmnist_tui.fields import with_changes
@@ -28,6 +32,9 @@ from fmnist_tui.training.step import TrainStep
 from tests.training.tiny import tiny_config
 
 pytestmark = pytest.mark.gpu
+
+SMALL = {"model.depth": 22, "training.batch_size": 32}
+"""A densenet that is compiled in a fraction of the time."""
 
 
 @pytest.mark.parametrize("name", ["wrn", "densenet", "dpn", "shake-shake-96", "shake-shake-64"])
@@ -61,7 +68,7 @@ def test_no_step_waits_for_the_device(images: Images, name: str) -> None:
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_compiled_steps_are_eager_ones_and_wait_for_nothing(images: Images, mode: str) -> None:
     """Checked against eager steps, then trained with: finite losses, no synchronising call, no second capture."""
-    config = with_changes(load_preset("densenet"), {"training.batch_size": 32, "training.compile": mode})
+    config = with_changes(load_preset("densenet"), SMALL | {"training.compile": mode})
     device = torch.device("cuda", 0)
     execution = choose(config.training, device)
     dataset = DeviceDataset(images.train_images, images.train_labels, device)
@@ -89,7 +96,7 @@ def test_compiled_steps_are_eager_ones_and_wait_for_nothing(images: Images, mode
 
 
 def test_auto_tries_what_is_faster_and_leaves_no_trace(images: Images) -> None:
-    config = with_changes(load_preset("densenet"), {"training.batch_size": 32})
+    config = with_changes(load_preset("densenet"), SMALL)
     device = torch.device("cuda", 0)
     execution = choose(config.training, device)
     assert execution.try_compile
@@ -127,6 +134,47 @@ def test_a_worker_trains_on_the_gpu_and_resumes(runs_dir: Path) -> None:
     assert loaded.result.device == "cuda:0" and loaded.result.peak_memory_bytes
     starting.prepare_resume(loaded, device="cuda:0", epochs=3)
     assert process.start_worker(run).wait(timeout=300) == 0, run.worker_log.read_text()
+
+
+def test_a_compiled_run_whose_images_grow(runs_dir: Path) -> None:
+    """turbo from CUDA graphs: two sizes of images, a bias frozen on the way, Muon, and evaluations between."""
+    changes = {
+        "data.source": "sample",
+        "training.compile": "reduce-overhead",
+        "training.batch_size": 250,
+        "training.epochs": 4,
+        "training.eval_every": 1,
+    }
+    run = starting.create_run(runs_dir, with_changes(load_preset("turbo"), changes), device="cuda:0")
+    assert process.start_worker(run).wait(timeout=400) == 0, run.worker_log.read_text()
+    result = store.load_run(run).result
+    print(run.worker_log.read_text())  # how long the sizes took to compile
+    assert result is not None and result.compile == "reduce-overhead" and result.test_accuracy > 60.0
+
+
+def deterministic_steps(device_name: str) -> None:
+    """Two steps and an evaluation of every preset, twice: torch raises where it has no deterministic way."""
+    device = torch.device(device_name)
+    sample = source.load_sample()
+    few = replace(sample, train_images=sample.train_images[:64], train_labels=sample.train_labels[:64])
+    for name in ("wrn", "densenet", "dpn", "shake-shake-64", "turbo-long"):
+        changes = {"data.source": "sample", "training.deterministic": True, "training.batch_size": 8}
+        config = with_changes(load_preset(name), changes)
+        found = []
+        for _ in range(2):
+            rig = Rig(config, choose(config.training, device), few, eval_images=8)
+            rig.run_steps(2)
+            rig.evaluate(8)
+            found.append([value.clone() for value in rig.model.state_dict().values()])
+        assert all(torch.equal(one, other) for one, other in zip(*found, strict=True)), name
+
+
+def test_deterministic_training_needs_no_operation_that_has_none() -> None:
+    """In a process of its own: cuBLAS reads its setting once."""
+    command = "from tests.training.test_gpu import deterministic_steps as steps; steps('cuda:0')"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", command], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_out_of_memory_finds_a_micro_batch_that_fits(images: Images) -> None:

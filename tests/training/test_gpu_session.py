@@ -79,6 +79,13 @@ def test_every_test_for_a_gpu_is_run_also_without_the_other_tests_plugins(
     assert "test_a_gpu_augments_alike_and_never_waits" in done.stdout
 
 
+def test_what_is_started_elsewhere_finds_this_checkout(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests work in a directory of their own, and so do the workers they start."""
+    root = SCRIPT.parents[1]
+    monkeypatch.chdir(root)
+    assert script.search_path(os.pathsep.join([".", "wheels", ""])) == os.pathsep.join([str(root), f"{root}/wheels"])
+
+
 def test_a_command_that_takes_too_long_is_ended(script: Any) -> None:
     said, code = script.run(["sh", "-c", "echo begun; sleep 600"], 1.0)
     assert code == 124 and "begun" in said and "took too long" in said

@@ -9,7 +9,10 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 import pytest
@@ -455,6 +458,25 @@ def test_a_failed_write_leaves_the_older_checkpoints(runs_dir: Path, monkeypatch
         checkpoint.save(run, state(3))
     assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 1, 2]
     assert len(list(run.checkpoints.iterdir())) == 3
+
+
+def test_the_writers_thread_waits_on_the_runs_gpu(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch would open the first one in a new thread, beside the run that has it."""
+    current: list[Any] = [torch.device("cuda", 0)]
+    waited: list[Any] = []
+
+    @contextmanager
+    def on(device: torch.device) -> Iterator[None]:
+        current.append(device)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    event = SimpleNamespace(device=torch.device("cuda", 1), synchronize=lambda: waited.append(current[-1]))
+    writer = checkpoint.Writer(reporter_for(runs_dir).run)
+    writer.save({"a": 1}, False, cast("torch.cuda.Event", event))
+    writer.wait()
+    assert waited == [torch.device("cuda", 1)] and writer.problem == ""
 
 
 def test_to_host_is_a_copy() -> None:
