@@ -30,7 +30,7 @@ from fmnist_tui.report.bench_tables import markdown_page, times
 from fmnist_tui.report.words import speed
 
 PRESETS = ("wrn", "densenet", "dpn", "shake-shake-96", "shake-shake-64", "turbo", "turbo-long")
-TEST_SHARE, BENCH_SHARE = 0.3, 0.8
+TEST_SHARE, BENCH_SHARE = 0.45, 0.8
 """Of the time that is left when each begins; what then remains is the profiler's."""
 PROFILED_STEPS = 5
 TOP = 12
@@ -110,11 +110,12 @@ def gpu_tests() -> list[str]:
     """The command that runs every test for a GPU, those of the steps first.
 
     A lent machine may lack what other tests need: without pytest-asyncio a strict pytest would refuse its settings.
-    What passed tests have printed is shown too: figures of trials of compiling.
+    Each test's line comes as it ends, for one that takes too long takes the summary with it. What passed tests have
+    printed is shown too: figures of trials of compiling.
     """
     marked = [path for path in sorted(Path("tests").rglob("test_*.py")) if "mark.gpu" in path.read_text()]
     files = [str(path) for path in sorted(marked, key=lambda path: path.name != "test_gpu.py")]
-    return [sys.executable, "-m", "pytest", "-q", "-o", "addopts=-rAP --durations=0", "-m", "gpu", *files]
+    return [sys.executable, "-m", "pytest", "-v", "-o", "addopts=-rAP --durations=0", "-m", "gpu", *files]
 
 
 def run(command: Sequence[str], seconds: float) -> tuple[str, int]:
