@@ -19,6 +19,7 @@ from fmnist_tui.console import (
     commands_data,
     commands_evaluate,
     commands_presets,
+    commands_queue,
     commands_report,
     commands_run,
     commands_runs,
@@ -46,6 +47,8 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": HELP_OPTIONS},
 )
+commands_runs.app.command("queue")(commands_queue.queue_command)
+commands_runs.app.command("move")(commands_queue.move_command)
 app.add_typer(commands_run.app, name="run", help="Train: a preset, a TOML file, or a run that was stopped.")
 app.add_typer(commands_runs.app, name="runs", help="List, show, watch, stop, queue, export and delete runs.")
 app.add_typer(commands_presets.app, name="presets", help="The configurations that have a name.")

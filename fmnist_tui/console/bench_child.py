@@ -1,6 +1,6 @@
 """The process that measures one preset for `fmnist-tui bench`: start it, show its phases, take its record.
 
-Its whole process group is ended with it, the plain loop's process and its workers included. Called by `commands_bench`.
+Its whole process group is ended with it, the plain loop's process and its workers included. Called by `bench`.
 """
 
 from __future__ import annotations

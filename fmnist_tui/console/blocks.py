@@ -1,4 +1,4 @@
-"""The report's blocks on a console: paragraphs, lists and tables. Called by `commands_bench`."""
+"""The report's blocks on a console: paragraphs, lists and tables. Called by `bench`."""
 
 from __future__ import annotations
 

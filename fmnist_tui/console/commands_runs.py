@@ -1,6 +1,6 @@
-"""`fmnist-tui runs ...`: list, show, watch, compare, mistakes, export, stop, queue and delete runs in a directory.
+"""`fmnist-tui runs ...`: list, show, watch, compare, mistakes, export, stop and delete runs in a directory.
 
-Registered by `cli`.
+Registered by `cli`, and so is what the group has on the queue (`commands_queue`).
 """
 
 from __future__ import annotations
@@ -286,60 +286,3 @@ def delete_command(
     from fmnist_tui.console.stop import delete
 
     return delete(paths.runs_dir(runs_dir), runs, yes)
-
-
-@app.command("queue")
-def queue_command(json: o.JsonOption = False) -> int:
-    """List each device's run at work and those that wait for it, of all runs directories.
-
-    A waiting run starts by itself, with no app open.
-    """
-    from fmnist_tui.console.output import console, print_json, say
-    from fmnist_tui.console.queue_table import queue_objects, queue_table
-    from fmnist_tui.runs.queue import snapshot
-
-    devices = snapshot()
-    if json:
-        for record in queue_objects(devices):
-            print_json(record)
-    elif devices:
-        console().print(queue_table(devices))
-    else:
-        say("No run is at work or waits for a device.")
-    return 0
-
-
-@app.command("move")
-def move_command(
-    run: o.RunArgument,
-    to_front: Annotated[
-        bool, typer.Option("--to-front", help="Make it the next on its device.", show_default=False)
-    ] = False,
-    place: Annotated[
-        int | None,
-        typer.Option(
-            "--place", metavar="N", parser=o.whole_number, help="Give it place N; 1 is the next.", show_default=False
-        ),
-    ] = None,
-    now: Annotated[
-        bool,
-        typer.Option("--now", help="Start it at once, beside what is on its device.", show_default=False),
-    ] = False,
-    runs_dir: o.RunsDirOption = None,
-) -> int:
-    """Change a queued run's place, or start it at once."""
-    from fmnist_tui import paths
-    from fmnist_tui.console.output import UsageError, say
-    from fmnist_tui.console.queue_table import find_queued
-    from fmnist_tui.runs import queue
-
-    if [to_front, place is not None, now].count(True) != 1:
-        raise UsageError("runs move: where to? give one of --to-front, --place N and --now")
-    found = find_queued(paths.runs_dir(runs_dir), run)
-    if now:
-        queue.start_now(found)
-        say(f"{found.id} was told to start now. Watch it with: fmnist-tui runs watch {found.id}")
-        return 0
-    has = queue.move(found.id, 1 if place is None else place)
-    say(f"{found.id} is now {'the next' if has == 1 else f'in place {has}'} in the queue.")
-    return 0
