@@ -8,7 +8,7 @@ from fmnist_tui.runs.queue import place_in_words
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import first_line, moment, percent
-from fmnist_tui.tui.narration import Note, sentence
+from fmnist_tui.tui.notes import Note, sentence
 
 
 def outcome(run: Run, now: datetime) -> list[Note]:

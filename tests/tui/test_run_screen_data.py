@@ -19,7 +19,7 @@ from fmnist_tui.tui.eta import Remaining, evaluations_left, remaining
 from fmnist_tui.tui.format import ASCII
 from fmnist_tui.tui.ghost import find_ghost, load_ghost
 from fmnist_tui.tui.metric_lines import MetricRecord, parse_lines
-from fmnist_tui.tui.narration import Note
+from fmnist_tui.tui.notes import Note
 from fmnist_tui.tui.run_data import RunData, epoch_of, epoch_steps
 from fmnist_tui.tui.widgets.run_header import Standing, header_lines
 from fmnist_tui.tui.widgets.run_panels import narration_rows

@@ -19,6 +19,7 @@ from fmnist_tui.tui import narration
 from fmnist_tui.tui.eta import remaining
 from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.messages import RunActionRequested
+from fmnist_tui.tui.notes import Ghost, Note, surroundings
 from fmnist_tui.tui.outcome import outcome
 from fmnist_tui.tui.run_data import epoch_steps
 from fmnist_tui.tui.screens.run_config import RunConfigScreen
@@ -40,7 +41,7 @@ TICK_SECONDS = 1.0
 """Between two looks at what depends on the time."""
 SHORT = 16
 """A screen with fewer rows has two lines of header and one of narration."""
-HINT = narration.Note("info", 0, "Nothing stands out. Shift+arrows: cursor; up, down: zoom; 0: whole run.")
+HINT = Note("info", 0, "Nothing stands out. Shift+arrows: cursor; up, down: zoom; 0: whole run.")
 """Said where the narration has nothing to say."""
 ENDED = (State.FINISHED, State.STOPPED, State.FAILED, State.LOST)
 
@@ -193,21 +194,21 @@ class RunScreen(RunReading):
         rows = 1 if self.size.height < SHORT else rows if self.size.height < TALL else rows + 1
         self.query_one(Narration).show(self._notes(), rows)
 
-    def _notes(self) -> list[narration.Note]:
+    def _notes(self) -> list[Note]:
         run = self.run
         if self.vanished:
-            return [narration.Note("error", 0, "This run was deleted. Press esc to go back.")]
+            return [Note("error", 0, "This run was deleted. Press esc to go back.")]
         if run is None:
             return []
-        notes = narration.narrate(self.data, narration.surroundings(run, self._narrated_ghost))
+        notes = narration.narrate(self.data, surroundings(run, self._narrated_ghost))
         if run.state.at_work and not notes and self.data.is_empty:
             phase = run.status.phase if run.status else ""
-            notes = [narration.Note("info", 0, f"Starting: {phase or 'loading data'}.")]
+            notes = [Note("info", 0, f"Starting: {phase or 'loading data'}.")]
         return [*outcome(run, self._now()), *notes] or [HINT]
 
     @property
-    def _narrated_ghost(self) -> narration.Ghost | None:
-        return narration.Ghost(f"the {self.ghost.name} run", self.ghost.evaluations) if self.ghost else None
+    def _narrated_ghost(self) -> Ghost | None:
+        return Ghost(f"the {self.ghost.name} run", self.ghost.evaluations) if self.ghost else None
 
     # --- keys
 

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from fmnist_tui.tui.format import ASCII, UNICODE
-from fmnist_tui.tui.narration import Note
+from fmnist_tui.tui.notes import Note
 from fmnist_tui.tui.run_data import PlacedEvent
 
 LOG_LINES = 200

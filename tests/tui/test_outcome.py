@@ -1,0 +1,50 @@
+"""What became of a run that is not at work, in words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist_tui.runs.status import State
+from fmnist_tui.tui.outcome import outcome
+from tests.tui.synthetic_runs import NOW, Plan, make_run, preset
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "words"),
+    [
+        (State.STOPPED, {}, ["Stopped in epoch 3", "r to resume"]),
+        (
+            State.FAILED,
+            {"error": "loss is NaN at step 300\ntrace"},
+            ["Failed in epoch 3: loss is NaN at step 300", "l"],
+        ),
+        (State.FAILED, {"error": None, "epoch": 0}, ["the log says why", "r to start it again"]),
+        (State.LOST, {}, ["process is gone", "last heard of", "r to resume", "d to delete"]),
+        (State.QUEUED, {}, ["Queued"]),
+    ],
+)
+def test_what_became_of_a_run_and_what_to_press(
+    tmp_path: Path, state: State, changes: dict[str, Any], words: list[str]
+) -> None:
+    run, _ = make_run(tmp_path, Plan(done=3.0), state, write=False, **changes)
+    text = " ".join(note.text for note in outcome(run, NOW + timedelta(minutes=5)))
+    for word in words:
+        assert word in text
+    assert "trace" not in text
+
+
+def test_a_finished_run_is_summed_up(tmp_path: Path) -> None:
+    run, _ = make_run(
+        tmp_path, Plan(config=preset(training__epochs=5), done=5.0, shift=10), State.FINISHED, write=False
+    )
+    (note,) = outcome(run, NOW)
+    assert note.level == "good" and note.text.startswith("Finished: ") and "above the reference" in note.text
+
+
+def test_a_run_at_work_has_no_outcome(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, Plan(done=3.0), write=False)
+    assert outcome(run, NOW) == []
