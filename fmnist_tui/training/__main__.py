@@ -13,15 +13,13 @@ import signal
 import sys
 import time
 import traceback
-from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import jobs
 from fmnist_tui.runs.files import remove_temporaries
 from fmnist_tui.runs.launch import LaunchRequest
@@ -30,23 +28,15 @@ from fmnist_tui.runs.process import JOB, RENDEZVOUS, stop_signals_held
 from fmnist_tui.runs.records import SCHEMA_VERSION
 from fmnist_tui.runs.status import NOT_QUEUED, ExitCode, State, Status
 from fmnist_tui.training.control import CutShort, StopSignal
-from fmnist_tui.training.ending import Ending, rewrite_table
-from fmnist_tui.training.many import join, rank_device, start_ranks, work_as_rank
+from fmnist_tui.training.ending import Ending, first_line, rewrite_table
+from fmnist_tui.training.many import join, start_ranks, work_as_rank
 from fmnist_tui.training.ranks import Rank, RankSignal, die_with_launcher
 from fmnist_tui.training.reporter import Reporter
 from fmnist_tui.training.turn import LeftQueue, Turn
 from fmnist_tui.training.worker_log import forgive_full_disks
 
-if TYPE_CHECKING:
-    import torch
-
-
 RETRY_SECONDS, MAX_RETRY_SECONDS = 5.0, 60.0
 """Before the first retry, doubled for each later one, up to the second: a driver's reset takes a while."""
-OUT_OF_MEMORY = (
-    "it was not in a training step's forward and backward pass, so no micro-batch helps; the last checkpoint is kept: "
-    "free what others use of the device's memory, or take a smaller model or another device"
-)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,28 +52,12 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitCode.USAGE
     faulthandler.enable()
     rank = Rank.from_environment()
-    if rank is not None:
-        die_with_launcher()
-    if rank is None or not rank.launched:
-        stop_signal = StopSignal() if rank is None else RankSignal()
-        stop_signal.install()
-    else:  # what our launcher is asked for reaches its ranks as a request
-        stop_signal = RankSignal()
-        stop_signal.listen_to_launcher()
+    stop_signal = _stop_signal(rank)
     run = RunDirectory(Path(arguments[0]).absolute())
-    try:
-        config = RunConfig.model_validate_json(run.config.read_bytes())
-        status = Status.model_validate_json(run.status.read_bytes())
-        launch = LaunchRequest()
-        if run.launch.exists():
-            launch = LaunchRequest.model_validate_json(run.launch.read_bytes())
-    except (OSError, ValidationError) as error:
-        print(f"{run.path}: is not a run that can be started: {error}", file=sys.stderr)
+    asked = _read(run)
+    if asked is None:
         return ExitCode.USAGE
-    if max(status.schema_version, launch.schema_version) > SCHEMA_VERSION:
-        print(f"{run.id}: written by a newer fmnist-tui; update this one to train it", file=sys.stderr)
-        return ExitCode.USAGE
-    launch = _as_it_is_now(run, launch)
+    config, status, launch = asked
     if launch.launcher == "slurm" and (joining or (rank is not None and rank.launched)):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm may send it to all; the first worker answers for them
 
@@ -107,6 +81,38 @@ def main(arguments: list[str] | None = None) -> int:
         if rank is not None:
             return work_as_rank(run, status, rank, train_as_rank)
         return work(run, config, status, launch, stop_signal)
+
+
+def _stop_signal(rank: Rank | None) -> StopSignal:
+    """What this process has to do with signals, begun at once: one that waits in its queue is to be answered too."""
+    if rank is None:
+        stop_signal = StopSignal()
+        stop_signal.install()
+        return stop_signal
+    die_with_launcher()
+    of_rank = RankSignal()
+    if rank.launched:  # what our launcher is asked for reaches its ranks as a request
+        of_rank.listen_to_launcher()
+    else:
+        of_rank.install()
+    return of_rank
+
+
+def _read(run: RunDirectory) -> tuple[RunConfig, Status, LaunchRequest] | None:
+    """What is to be trained and how, as the launcher wrote it; None, and a word on stderr, where that can't be."""
+    try:
+        config = RunConfig.model_validate_json(run.config.read_bytes())
+        status = Status.model_validate_json(run.status.read_bytes())
+        launch = LaunchRequest()
+        if run.launch.exists():
+            launch = LaunchRequest.model_validate_json(run.launch.read_bytes())
+    except (OSError, ValidationError) as error:
+        print(f"{run.path}: is not a run that can be started: {error}", file=sys.stderr)
+        return None
+    if max(status.schema_version, launch.schema_version) > SCHEMA_VERSION:
+        print(f"{run.id}: written by a newer fmnist-tui; update this one to train it", file=sys.stderr)
+        return None
+    return config, status, _as_it_is_now(run, launch)
 
 
 def _as_it_is_now(run: RunDirectory, launch: LaunchRequest) -> LaunchRequest:
@@ -180,7 +186,7 @@ def _wait_and_train(
         return Ending(State.STOPPED, "stopped at once by a second signal", ExitCode.STOPPED)
     except Exception as error:
         traceback.print_exc()
-        return Ending(State.FAILED, f"{type(error).__name__}: {_first_line(error)}", ExitCode.FAILED)
+        return Ending(State.FAILED, f"{type(error).__name__}: {first_line(error)}", ExitCode.FAILED)
 
 
 def _train(
@@ -192,96 +198,14 @@ def _train(
     stop_signal: StopSignal,
     rank: Rank | None = None,
 ) -> Ending:
-    """Load torch and train; what goes wrong comes back as an Ending, but for a second signal."""
+    """Load torch and train; what goes wrong comes back as an Ending, but for a second signal and for LeftQueue."""
     try:
         with stop_signal.may_cut():
-            import torch
-
-            from fmnist_tui.data import source
-            from fmnist_tui.training import checkpoint, loop, precision
-            from fmnist_tui.training.distributed import Team, execution_of_rank
-            from fmnist_tui.training.job import Job, RunDeleted, Stopped
-            from fmnist_tui.training.losses import NonFiniteLoss
-            from fmnist_tui.training.step import OutOfMemory
+            from fmnist_tui.training.attempt import attempt
     except Exception as error:
         traceback.print_exc()
-        return Ending(State.FAILED, f"torch could not be loaded: {_first_line(error)}", ExitCode.FAILED)
-    try:
-        again = reporter.status.retries_used > 0
-        device = _device(launch, turn, again) if rank is None else rank_device(launch, rank)
-        execution = precision.choose(config.training, device)
-        reporter.update(now=True, phase="loading data", device=str(execution.device))
-        with stop_signal.may_cut():
-            images = source.load(config.data, Path(launch.data_dir) if launch.data_dir else None)
-        team = None
-        if rank is not None:
-            execution, team = execution_of_rank(execution), Team(rank, execution.device)
-        with nullcontext() if team is None else team.until_the_end():
-            loop.train(Job(run, config, launch, images, execution, reporter, stop_signal, team))
-    except Stopped:
-        return Ending(State.STOPPED, None, ExitCode.STOPPED)
-    except LeftQueue:
-        raise
-    except RunDeleted as error:
-        print(f"{error}; training ends", file=sys.stderr)
-        return Ending(State.FAILED, str(error), ExitCode.FAILED, deleted=True)
-    except source.DataError as error:
-        return Ending(State.FAILED, str(error), ExitCode.DATA)
-    except DeviceGone as error:
-        return Ending(State.FAILED, str(error), ExitCode.FAILED, retry=True)
-    except (ConfigError, checkpoint.CheckpointError) as error:
-        return Ending(State.FAILED, str(error), ExitCode.USAGE)
-    except NonFiniteLoss as error:
-        return Ending(State.FAILED, f"{error}; {_non_finite_remedy(run, config)}", ExitCode.FAILED)
-    except OutOfMemory as error:
-        return Ending(State.FAILED, str(error), ExitCode.FAILED)
-    except (torch.OutOfMemoryError, MemoryError) as error:  # not in a step's forward and backward pass
-        traceback.print_exc()
-        return Ending(State.FAILED, f"out of memory ({_first_line(error)}); {OUT_OF_MEMORY}", ExitCode.FAILED)
-    except OSError as error:
-        traceback.print_exc()
-        error_text = f"{error.strerror or error}: {error.filename or run.path}"
-        return Ending(State.FAILED, error_text, ExitCode.FAILED, deleted=not run.marker.exists())
-    except torch.AcceleratorError as error:
-        traceback.print_exc()
-        return Ending(State.FAILED, f"the device failed: {_first_line(error)}", ExitCode.FAILED, retry=True)
-    except Exception as error:
-        traceback.print_exc()
-        if "can't allocate memory" in str(error):  # torch's CPU allocator has no exception of its own
-            return Ending(State.FAILED, f"out of memory ({_first_line(error)}); {OUT_OF_MEMORY}", ExitCode.FAILED)
-        return Ending(State.FAILED, f"{type(error).__name__}: {_first_line(error)}", ExitCode.FAILED, retry=True)
-    return Ending(State.FINISHED, None, ExitCode.DONE)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]
-
-
-class DeviceGone(Exception):
-    """The device the run was on is not there any more."""
-
-
-def _device(launch: LaunchRequest, turn: Turn | None, again: bool) -> torch.device:
-    """The device whose turn it is. For 'auto' another turn, where torch can't use what the driver showed.
-
-    A run that begins `again` after its device failed stays with it: a GPU that is lost must not leave a run of
-    hours to the CPU. Raises DeviceGone then, else ConfigError for a device that is not there; and LeftQueue.
-    """
-    from fmnist_tui.training import precision
-
-    assert turn is not None
-    if again and turn.device is not None:
-        try:
-            return precision.resolve_device(turn.device.name if launch.device == "auto" else launch.device)
-        except ConfigError as error:
-            raise DeviceGone(f"the device has not come back: {error}") from None
-    if launch.device != "auto":
-        return precision.resolve_device(launch.device)
-    best = precision.resolve_device("auto")
-    assert turn.device is not None
-    if best.type != turn.device.name.partition(":")[0]:
-        turn.wait(str(best))
-    return precision.resolve_device(turn.device.name)
+        return Ending(State.FAILED, f"torch could not be loaded: {first_line(error)}", ExitCode.FAILED)
+    return attempt(run, config, launch, turn, reporter, stop_signal, rank)
 
 
 def _paused(reporter: Reporter, stop_signal: StopSignal) -> bool:
@@ -303,14 +227,6 @@ def _begin_anew(run: RunDirectory, turn: Turn, reporter: Reporter) -> None:
     turn.keep_for_new_program()
     with stop_signals_held():
         os.execv(sys.executable, [sys.executable, "-m", "fmnist_tui.training", str(run.path)])
-
-
-def _non_finite_remedy(run: RunDirectory, config: RunConfig) -> str:
-    kept = "the last good checkpoint is kept" if run.checkpoint("last").exists() else "there was no checkpoint yet"
-    tries = [f"a lower optimizer.lr (now {config.optimizer.lr:g})", "schedule.warmup_epochs"]
-    if config.training.precision != "fp32":
-        tries.append("training.precision=fp32")
-    return f"{kept}; try {', '.join(tries[:-1])} or {tries[-1]}"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,11 @@ class Ending(NamedTuple):
     """There is no run directory any more to write to."""
 
 
+def first_line(error: Exception) -> str:
+    """What an exception says, without what follows in further lines."""
+    return (str(error).splitlines() or [""])[0]
+
+
 def rewrite_table(run: RunDirectory) -> None:
     """BENCHMARKS.md with the finished run in it; one that can't be written is a word in worker.log."""
     from fmnist_tui.report import write_benchmarks

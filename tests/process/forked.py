@@ -20,7 +20,7 @@ from fmnist_tui.runs.layout import RunDirectory
 
 SERVER = multiprocessing.get_context("forkserver")
 """One process for each pytest process, which has no threads, imports the following once and forks whenever asked."""
-LOADED = ["torch", "fmnist_tui.data.source", "fmnist_tui.training.__main__", "fmnist_tui.training.loop"]
+LOADED = ["torch", "fmnist_tui.training.__main__", "fmnist_tui.training.attempt"]
 
 
 class ForkedWorker:
