@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from fmnist_tui.tui.screens.dialogs import ChoiceDialog, EditDialog, MessageDial
 from fmnist_tui.tui.screens.new_run import NewRunScreen
 from fmnist_tui.tui.screens.run import RunScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
+from tests.full_disk import disk_full
 from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, wait_for, write_result
 
 
@@ -101,10 +101,7 @@ async def test_a_run_on_a_full_disk_is_stopped_by_a_signal(
 ) -> None:
     """And what else is asked for is refused in words."""
 
-    def full(path: Path, data: bytes, durable: bool = False) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(requests, "replace_bytes", full)
+    disk_full(monkeypatch)
     worker = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     created = psutil.Process(worker.pid).create_time()
     run = maker.make("wrn", State.RUNNING, epoch=3, pid=worker.pid, pid_started=created)
