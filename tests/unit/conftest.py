@@ -1,4 +1,4 @@
-"""Fixtures of the unit tests: a run directory with nothing in it, and processes that are gone after the test."""
+"""Fixtures of the unit tests: a configuration, an empty run directory, processes that are gone after the test."""
 
 from __future__ import annotations
 
@@ -9,11 +9,34 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_tui.config import RunConfig
+from fmnist_tui.presets import load_preset
 from fmnist_tui.runs.layout import RunDirectory
 
 
 @pytest.fixture
+def config() -> RunConfig:
+    """A small one."""
+    return load_preset("quick")
+
+
+@pytest.fixture
+def permissions_bind(tmp_path: Path) -> None:
+    """Skips where file permissions do not bind this user (root)."""
+    closed = tmp_path / "closed"
+    closed.touch(mode=0)
+    try:
+        closed.read_bytes()
+    except PermissionError:
+        return
+    finally:
+        closed.unlink()
+    pytest.skip("file permissions do not bind this user")
+
+
+@pytest.fixture
 def run(runs_dir: Path) -> RunDirectory:
+    """A run directory with nothing in it."""
     directory = RunDirectory(runs_dir / "20260101-000000-x-aaaa")
     directory.path.mkdir(parents=True)
     return directory

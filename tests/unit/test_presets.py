@@ -128,20 +128,6 @@ def users(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.fixture
-def permissions_bind(tmp_path: Path) -> None:
-    """Skips where file permissions do not bind this user (root)."""
-    closed = tmp_path / "closed"
-    closed.touch(mode=0)
-    try:
-        closed.read_bytes()
-    except PermissionError:
-        return
-    finally:
-        closed.unlink()
-    pytest.skip("file permissions do not bind this user")
-
-
 def names_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 

@@ -10,7 +10,6 @@ import psutil
 import pytest
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import starting, store
 from fmnist_tui.runs.lost import note_loss, why_lost
 from fmnist_tui.runs.metrics import HostSample, SystemRecord
@@ -18,11 +17,6 @@ from fmnist_tui.runs.records import utc_now
 from fmnist_tui.runs.status import State, Status
 
 DEAD = {"pid": 2**22 + 1, "pid_started": 1.0, "host": socket.gethostname()}
-
-
-@pytest.fixture
-def config() -> RunConfig:
-    return load_preset("quick")
 
 
 def lost(runs_dir: Path, config: RunConfig, *samples: tuple[int, int], **values: Any) -> store.Run:

@@ -1,233 +1,26 @@
-"""The store: create, list, find, resume and delete runs, whatever else lies in the directory."""
+"""The store: list, load, find and delete runs, whatever else lies in the directory."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.fields import with_changes
-from fmnist_tui.presets import load_preset, to_toml
+from fmnist_tui.presets import load_preset
 from fmnist_tui.runs.errors import RunError
-from fmnist_tui.runs.launch import LaunchRequest
-from fmnist_tui.runs.layout import RUN_ID, RunDirectory, new_run_id
-from fmnist_tui.runs.process import process_started
-from fmnist_tui.runs.records import SCHEMA_VERSION, utc_now
-from fmnist_tui.runs.result import Provenance, Result
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.records import SCHEMA_VERSION
 from fmnist_tui.runs.starting import create_run, prepare_resume
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import delete_run, find_run, list_runs, load_run, mark_failed, run_directories
-
-on_disk = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture
-def config() -> RunConfig:
-    return load_preset("quick")
-
-
-@pytest.fixture
-def permissions_bind(tmp_path: Path) -> None:
-    """Skips where file permissions do not bind this user (root)."""
-    closed = tmp_path / "closed"
-    closed.touch(mode=0)
-    try:
-        closed.read_bytes()
-    except PermissionError:
-        return
-    finally:
-        closed.unlink()
-    pytest.skip("file permissions do not bind this user")
-
-
-def refused(call: Any, *arguments: Any, **options: Any) -> str:
-    with pytest.raises(RunError) as caught:
-        call(*arguments, **options)
-    return str(caught.value)
-
-
-def write_status(run: RunDirectory, **changes: Any) -> Status:
-    """Change a run's status.json as a worker would."""
-    status = Status.model_validate_json(run.status.read_bytes()).model_copy(update=changes)
-    run.status.write_text(status.to_json(), "utf-8")
-    return status
-
-
-def finish(run: RunDirectory, state: State = State.FINISHED, **changes: Any) -> Status:
-    return write_status(run, **{"state": state, "epoch": 8, "step": 800, "ended": utc_now()} | changes)
-
-
-def a_result(run: RunDirectory) -> Result:
-    provenance = Provenance(fmnist_tui="0.1.0", python="3.11", torch="2", platform="linux")
-    return Result(
-        id=run.id, name="quick", preset="quick", model="wide_resnet", parameters=1, seed=1, data_source="sample",
-        split="standard", train_images=1, test_images=1, epochs=8, steps=1, complete=True, test_accuracy=90.0,
-        test_loss=0.1, best_accuracy=90.0, best_epoch=8, train_accuracy=99.0, train_seconds=1.0, eval_seconds=1.0,
-        total_seconds=2.0, images_per_second=1.0, device="cpu", device_name="cpu", precision="fp32",
-        memory_format="contiguous", compile="off", deterministic=False, micro_batch=1, peak_memory_bytes=None, starts=1,
-        started=utc_now(), finished=utc_now(), provenance=provenance,
-    )  # fmt: skip
-
-
-def tree(directory: Path) -> dict[str, bytes | str]:
-    """Everything below a directory, to see that nothing changed."""
-    found: dict[str, bytes | str] = {}
-    for path in sorted(directory.rglob("*")):
-        kind = f"-> {path.readlink()}" if path.is_symlink() else "dir"
-        found[str(path.relative_to(directory))] = path.read_bytes() if path.is_file() else kind
-    return found
-
-
-# --- names and creation ------------------------------------------------------------------------------------------
-
-
-@settings(deadline=None)
-@given(st.text(), st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1)))
-def test_an_id_is_an_id_whatever_the_name(name: str, now: datetime) -> None:
-    run_id = new_run_id(name, now.replace(tzinfo=UTC))
-    assert RUN_ID.fullmatch(run_id)
-    assert Path(run_id).name == run_id
-    assert run_id.startswith(f"{now:%Y%m%d-%H%M%S}-")
-
-
-def test_ids_are_readable_and_differ() -> None:
-    now = datetime(2026, 11, 23, 14, 25, 1, tzinfo=UTC)
-    assert new_run_id("wrn", now)[:-4] == "20261123-142501-wrn-"
-    assert new_run_id("My  Run/../x", now)[:-4] == "20261123-142501-my-run-x-"
-    assert new_run_id("訓練", now)[:-4] == "20261123-142501-run-"
-    assert new_run_id("x" * 99, now)[:-4] == f"20261123-142501-{'x' * 40}-"
-    assert len({new_run_id("wrn", now) for _ in range(200)}) > 190  # of 800,000: two alike are rare, not impossible
-
-
-def test_an_id_that_is_taken_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = iter(["20261123-142501-wrn-aaaa", "20261123-142501-wrn-aaaa", "20261123-142501-wrn-bbbb"])
-    monkeypatch.setattr("fmnist_tui.runs.starting.new_run_id", lambda name: next(ids))
-    config = load_preset("quick")
-    made = [create_run(tmp_path, config).id for _ in range(2)]
-    assert made == ["20261123-142501-wrn-aaaa", "20261123-142501-wrn-bbbb"]
-
-
-@pytest.mark.parametrize("text", ["", ".", "..", "../x", "20261123-142501-wrn-k3f9/..", "20261123-142501-wrn-k3f9\n",
-                                  "20261123-142501--k3f", "٢0261123-142501-wrn-k3f9"])  # fmt: skip
-def test_what_is_no_id(text: str) -> None:
-    assert not RUN_ID.fullmatch(text)
-
-
-def test_a_new_run_holds_everything_a_worker_needs(runs_dir: Path, config: RunConfig, tmp_path: Path) -> None:
-    changes = {"name": "Kleidung 訓練", "optimizer.lr": 0.1 + 0.2}
-    config = with_changes(config, changes)
-    run = create_run(runs_dir, config, device="cpu", data_dir=Path("data"))
-    assert run.path.parent == runs_dir
-    assert {path.name for path in run.path.iterdir()} == {
-        ".fmnist-tui-run", "config.json", "launch.json", "status.json", "checkpoints"
-    }  # fmt: skip
-    assert run.marker.read_text() == f"{SCHEMA_VERSION}\n"
-    loaded = load_run(run)
-    assert (loaded.problem, loaded.config, loaded.result) == ("", config, None)
-    assert (loaded.name, loaded.id, loaded.state) == ("Kleidung 訓練", run.id, State.STARTING)
-    assert loaded.status is not None
-    assert (loaded.status.host, loaded.status.epochs, loaded.status.device) == (socket.gethostname(), 8, "cpu")
-    launch = LaunchRequest.model_validate_json(run.launch.read_bytes())
-    assert (launch.device, launch.data_dir, launch.checkpoint) == ("cpu", str(tmp_path / "data"), "last")
-    assert launch.command[0] == Path(sys.argv[0]).name
-    assert [path.name for path in runs_dir.iterdir()] == [run.id]
-
-
-def test_files_are_utf_8_in_every_locale(runs_dir: Path, config: RunConfig, tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(to_toml(with_changes(config, {"name": "訓練"})), "utf-8")
-    code = """
-import sys
-from pathlib import Path
-from fmnist_tui.presets import load_file, save_preset
-from fmnist_tui.runs import starting
-config = load_file(Path("mine.toml"))
-save_preset(config, "mine")
-print(starting.create_run(Path("runs"), config).id)
-"""
-    modules = ("presets", "runs.starting", "runs.files")
-    strict = [option for module in modules for option in ("-W", f"error::EncodingWarning:fmnist_tui.{module}")]
-    options = ["-X", "warn_default_encoding", *strict]
-    done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert load_run(RunDirectory(runs_dir / done.stdout.strip())).name == "訓練"
-
-
-def test_a_queued_run_is_neither_resumed_nor_deleted(runs_dir: Path, config: RunConfig) -> None:
-    directory = create_run(runs_dir, config)
-    write_status(directory, state=State.QUEUED, **me())
-    run = load_run(directory)
-    assert run.state is State.QUEUED
-    assert "is queued" in refused(prepare_resume, run)
-    assert "is queued; stop it first" in refused(delete_run, run)
-
-
-def test_a_start_that_does_not_wait_holds_once(runs_dir: Path, config: RunConfig) -> None:
-    run = create_run(runs_dir, config, now=True)
-    assert LaunchRequest.model_validate_json(run.launch.read_bytes()).now
-    finish(run, State.STOPPED, queue_place=2, queue_behind="x", starts_in_seconds=1.0, beside="y")
-    prepare_resume(load_run(run))
-    assert not LaunchRequest.model_validate_json(run.launch.read_bytes()).now
-    status = load_run(run).status
-    assert status is not None
-    assert (status.queue_place, status.queue_behind, status.starts_in_seconds, status.beside) == (None,) * 4
-
-
-@pytest.mark.parametrize("failing", ["write_text", "rename", "mkdir"])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_nothing_is_left_where_a_run_could_not_be_made(
-    failing: str, error: BaseException, runs_dir: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runs_dir.mkdir()
-    real, calls = getattr(Path, failing), []
-
-    def fail(self: Path, *arguments: Any, **options: Any) -> Any:
-        calls.append(self)
-        if len(calls) == (1 if failing == "rename" else 3 if failing == "mkdir" else 2):
-            raise error
-        return real(self, *arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, failing, fail)
-        with pytest.raises(RunError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
-            create_run(runs_dir, config)
-    if isinstance(error, OSError):
-        assert str(caught.value) == f"--runs-dir {runs_dir}: the run could not be made: No space left on device"
-    assert list(runs_dir.iterdir()) == []
-
-
-def test_runs_directories_that_cannot_be(tmp_path: Path, config: RunConfig) -> None:
-    file = tmp_path / "file"
-    file.write_text("mine")
-    assert refused(create_run, file, config) == f"--runs-dir {file}: is a file; name a directory"
-    assert "a part of the path is a file" in refused(create_run, file / "runs", config)
-    assert "cannot be made: File name too long" in refused(create_run, tmp_path / ("x" * 300), config)
-    assert refused(list_runs, file) == f"--runs-dir {file}: is a file; name a directory"
-    assert refused(list_runs, file / "runs") == f"--runs-dir {file / 'runs'}: is a file; name a directory"
-    assert file.read_text() == "mine"
-    assert list_runs(tmp_path / "none") == []
-    assert not (tmp_path / "none").exists(), "looking makes nothing"
-
-
-@pytest.mark.usefixtures("permissions_bind")
-def test_a_runs_directory_that_is_not_writable(runs_dir: Path, config: RunConfig) -> None:
-    runs_dir.mkdir()
-    runs_dir.chmod(0o555)
-    assert "is not writable; choose another" in refused(create_run, runs_dir, config)
-    assert "cannot be made: Permission denied" in refused(create_run, runs_dir / "below", config)
-    runs_dir.chmod(0)
-    assert "Permission denied" in refused(list_runs, runs_dir)
-    runs_dir.chmod(0o755)
+from tests.unit.stored_runs import a_result, finish, me, on_disk, refused, tree, write_status
 
 
 @pytest.mark.usefixtures("permissions_bind")
@@ -242,15 +35,6 @@ def test_runs_closed_to_this_user_are_passed_over(runs_dir: Path, config: RunCon
     finish(mine)
     mine.status.chmod(0)
     assert load_run(mine).problem == "status.json cannot be read: Permission denied"
-
-
-def test_names_that_are_not_unicode(runs_dir: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    odd = os.fsdecode(b"/tmp/\xff")
-    assert "is not Unicode text" in refused(create_run, runs_dir, config, data_dir=Path(odd))
-    assert list(runs_dir.iterdir()) == []
-    monkeypatch.setattr("sys.argv", ["fmnist-tui", "--runs-dir", odd])
-    run = create_run(runs_dir, config)
-    assert LaunchRequest.model_validate_json(run.launch.read_bytes()).command[2] == "'/tmp/\\udcff'"
 
 
 # --- listing and damage ------------------------------------------------------------------------------------------
@@ -419,108 +203,6 @@ def test_a_long_list_of_matches_is_cut(runs_dir: Path, config: RunConfig) -> Non
     assert ", ...)" in message
 
 
-# --- resuming ----------------------------------------------------------------------------------------------------
-
-
-def test_a_stopped_run_is_made_ready(runs_dir: Path, config: RunConfig) -> None:
-    run = create_run(runs_dir, config, device="cpu")
-    created = finish(run, State.STOPPED, epoch=3, step=333, pid=1, pid_started=1.0, error="x", exit_code=130).created
-    run.control.write_text('{"requests": []}')
-    run.checkpoint("best").write_bytes(b"x")
-    prepare_resume(load_run(run), "cuda:1", Path("/data"), "best", epochs=12)
-    loaded = load_run(run)
-    status = loaded.status
-    assert status is not None
-    assert (loaded.state, status.pid, status.error, status.exit_code, status.ended) == (
-        State.STARTING, None, None, None, None
-    )  # fmt: skip
-    assert (status.step, status.created, status.device) == (333, created, "cuda:1"), "the run's history stays"
-    launch = LaunchRequest.model_validate_json(run.launch.read_bytes())
-    assert (launch.device, launch.data_dir, launch.checkpoint, launch.epochs) == ("cuda:1", "/data", "best", 12)
-    assert not run.control.exists(), "a stop asked of the last worker does not stop the next"
-    assert load_run(run).config == config
-
-
-@pytest.mark.parametrize("state", [State.STOPPED, State.FAILED])
-def test_what_ended_can_go_on(state: State, runs_dir: Path, config: RunConfig) -> None:
-    run = create_run(runs_dir, config)
-    finish(run, state)
-    prepare_resume(load_run(run))
-    assert load_run(run).state is State.STARTING
-
-
-def test_a_lost_run_can_go_on(runs_dir: Path, config: RunConfig) -> None:
-    run = create_run(runs_dir, config)
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    write_status(run, state=State.RUNNING, pid=child.pid, pid_started=process_started(child.pid) or 1.0)
-    child.wait(20)
-    assert load_run(run).state is State.LOST
-    prepare_resume(load_run(run))
-    assert load_run(run).state is State.STARTING
-
-
-def me() -> dict[str, Any]:
-    return {"pid": os.getpid(), "pid_started": process_started(os.getpid())}
-
-
-@pytest.mark.parametrize(
-    ("status", "options", "message"),
-    [
-        ({"state": State.RUNNING, **me()}, {}, "is running; stop it first: fmnist-tui runs stop"),
-        ({"state": State.STARTING}, {}, "is starting; stop it first"),
-        ({"state": State.QUEUED}, {}, "is queued"),
-        ({"state": State.STOPPED}, {"checkpoint": "best"}, "--from best: "),
-        ({"state": State.STOPPED}, {"checkpoint": "previous"}, "has no checkpoint of this name"),
-        ({"state": State.STOPPED, "epoch": 5}, {"epochs": 4}, "--epochs 4: "),
-        ({"state": State.STOPPED}, {"epochs": 0}, "training.epochs = 0: must be at least 1"),
-        ({"state": State.STOPPED}, {"epochs": 100_001}, "must be at most 100000"),
-        ({"state": State.STOPPED}, {"epochs": 2}, "schedule.warmup_epochs = 2.0: must be below training.epochs = 2"),
-        ({"state": State.FINISHED, "epochs": 8, "epoch": 8}, {}, "is finished after 8 epochs; to go on, give more"),
-        ({"state": State.FINISHED, "epochs": 8, "epoch": 8}, {"epochs": 8}, "is finished after 8 epochs"),
-    ],
-)
-def test_what_cannot_go_on(
-    status: dict[str, Any], options: dict[str, Any], message: str, runs_dir: Path, config: RunConfig
-) -> None:
-    config = with_changes(config, {"schedule.warmup_epochs": 2.0})
-    run = create_run(runs_dir, config)
-    write_status(run, **status)
-    before = tree(runs_dir)
-    assert message in refused(prepare_resume, load_run(run), **options)
-    assert tree(runs_dir) == before
-
-
-def test_a_finished_run_goes_on_to_more_epochs(runs_dir: Path, config: RunConfig) -> None:
-    run = create_run(runs_dir, config)
-    finish(run, epochs=8)
-    prepare_resume(load_run(run), epochs=9)
-    assert load_run(run).state is State.STARTING
-
-
-def test_a_held_run_does_not_go_on(runs_dir: Path, config: RunConfig) -> None:
-    run = create_run(runs_dir, config)
-    finish(run, State.STOPPED)
-    with FileLock(run.lock):
-        assert "its worker is still there" in refused(prepare_resume, load_run(run))
-        assert "its worker is still there" in refused(delete_run, load_run(run))
-    prepare_resume(load_run(run))
-
-
-def test_a_resume_that_cannot_be_written_down(
-    runs_dir: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = create_run(runs_dir, config)
-    finish(run, State.STOPPED)
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("fmnist_tui.runs.starting.replace_bytes", fail)
-        assert "cannot be resumed: No space left" in refused(prepare_resume, load_run(run))
-    assert load_run(run).state is State.STOPPED
-
-
 def test_a_death_is_written_down_once(runs_dir: Path, config: RunConfig) -> None:
     run = create_run(runs_dir, config)
     with FileLock(run.lock):
@@ -625,15 +307,3 @@ def test_nothing_outside_the_runs_directory_is_touched(name: str, text: str, tmp
     for directory in run_directories(runs_dir):
         delete_run(load_run(directory))
     assert sorted(path.name for path in (tmp_path / "work").rglob("*")) == [".fmnist-tui-run", "outside", "runs"]
-
-
-def test_retries_reach_the_worker_and_begin_again_with_a_resume(runs_dir: Path, config: RunConfig) -> None:
-    run = create_run(runs_dir, config, retries=3)
-    launch = LaunchRequest.model_validate_json(run.launch.read_bytes())
-    assert launch.retries == 3
-    status = Status.model_validate_json(run.status.read_bytes())
-    ended = status.model_copy(update={"state": State.FAILED, "retries_used": 3, "exit_code": 4})
-    run.status.write_text(ended.to_json())
-    prepare_resume(load_run(run), retries=2)
-    assert Status.model_validate_json(run.status.read_bytes()).retries_used == 0
-    assert LaunchRequest.model_validate_json(run.launch.read_bytes()).retries == 2
