@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_tui.data import source
+from fmnist_tui.monitor import Gpu
+from fmnist_tui.tui.screens import run as run_screen
+from fmnist_tui.tui.widgets import run_panes
 from tests.tui.synthetic import RunMaker
 
 
@@ -36,3 +40,20 @@ def unicode_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANG", "C.UTF-8")
     monkeypatch.setenv("TERM", "xterm-256color")
     assert os.environ["LANG"]
+
+
+@pytest.fixture
+def usual_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine for the New run screen: one GPU, and the data set where it is looked for."""
+    monkeypatch.setattr(source, "find", lambda data_dir: Path("/data"))
+    gpus = [Gpu(0, 0, "NVIDIA H200", "GPU-0", 143 * 2**30)]
+    monkeypatch.setattr("fmnist_tui.tui.surroundings.list_gpus", lambda: type("L", (), {"gpus": gpus})())
+
+
+@pytest.fixture
+def quick_redraws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Run screen's times are a matter of taste; tests need not wait for them."""
+    monkeypatch.setattr(run_screen, "REDRAW_SECONDS", 0.02)
+    monkeypatch.setattr(run_screen, "REDRAW_SHARE", 1.0)
+    monkeypatch.setattr(run_screen, "TICK_SECONDS", 0.1)
+    monkeypatch.setattr(run_panes, "CHART_SECONDS", 0.02)

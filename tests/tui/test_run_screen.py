@@ -1,111 +1,29 @@
-"""The Run screen: what it draws for each kind of run, its keys, and what it asks the app to do."""
+"""The Run screen: what it draws for each kind of run, at each size, and of many lines."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from textual.app import App
-from textual.binding import Binding
-from textual.geometry import Offset
-from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Static
 
-from fmnist_tui.runs.metrics import EventRecord, Metric, TrainRecord
+from fmnist_tui.runs.metrics import TrainRecord
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
-from fmnist_tui.tui.messages import RunActionRequested
-from fmnist_tui.tui.run_charts import CHARTS, ChartName
+from fmnist_tui.tui.run_charts import CHARTS
 from fmnist_tui.tui.screens import run as run_screen
-from fmnist_tui.tui.screens.run import RunScreen
-from fmnist_tui.tui.screens.run_config import RunConfigScreen
 from fmnist_tui.tui.widgets import run_panes
-from fmnist_tui.tui.widgets.chart import Chart
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.run_panels import TextPanel
 from fmnist_tui.tui.widgets.run_panes import pages_of
-from tests.tui import synthetic
+from tests.tui.run_screen_host import LARGE, MIDDLE, SMALL, Host, chart_text, live, screen_text, show, until
 from tests.tui.synthetic import until_drawn
-from tests.tui.synthetic_runs import RUN_ID, Plan, ghost, make_run, preset, records
+from tests.tui.synthetic_runs import RUN_ID, ghost, make_run, preset, records
 
-SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 60)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The screen's times are a matter of taste; tests need not wait for them."""
-    monkeypatch.setattr(run_screen, "REDRAW_SECONDS", 0.02)
-    monkeypatch.setattr(run_screen, "REDRAW_SHARE", 1.0)
-    monkeypatch.setattr(run_screen, "TICK_SECONDS", 0.1)
-    monkeypatch.setattr(run_panes, "CHART_SECONDS", 0.02)
-
-
-class Host(App[None]):
-    """The least an app needs to be for the screen."""
-
-    BINDINGS = [Binding("question_mark", "help", "Keys"), Binding("q", "detach", "Detach")]  # noqa: RUF012
-
-    def __init__(self, ascii_only: bool = False) -> None:
-        super().__init__()
-        self.ascii_only = ascii_only
-        self.runs: list[Run] = []
-        self.asked: list[tuple[str, str]] = []
-        self.went_back = 0
-        self.shown = RunScreen(RUN_ID)
-
-    def on_mount(self) -> None:
-        self.push_screen(self.shown)
-
-    def on_run_action_requested(self, message: RunActionRequested) -> None:
-        self.asked.append((message.run_id, message.action))
-
-    async def action_back(self) -> None:
-        self.went_back += 1
-
-    def action_help(self) -> None:
-        """For the key bar."""
-
-    def action_detach(self) -> None:
-        """For the key bar."""
-
-
-def live(**values: Any) -> Plan:
-    """A plan whose newest record is of now."""
-    return Plan(now=datetime.now(UTC), **values)
-
-
-def screen_text(app: App[None]) -> str:
-    """Every row the terminal shows."""
-    width, height = app.size
-    rows = app.screen._compositor.render_strips()
-    assert len(rows) == height
-    assert all(row.cell_length == width for row in rows)
-    return "\n".join(row.text for row in rows)
-
-
-async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
-    """Wait until something is so; at least until what was asked for has been done."""
-    await pilot.pause(0.01)
-    await synthetic.until(pilot, condition)
-
-
-async def show(pilot: Pilot[None], run: Run, lines: Sequence[Metric], runs: list[Run] | None = None) -> None:
-    """Hand the screen a run as the feed does, and wait until it is drawn."""
-    app = pilot.app
-    assert isinstance(app, Host)
-    await pilot.pause()
-    app.runs = [run, *(runs or [])]
-    app.shown.runs_listed(app.runs)
-    app.shown.run_advanced(run, lines, True)
-    name = run.name
-    await until(pilot, lambda: f" {name} " in screen_text(app) and app.shown._bound_for[0] is run.state)
-    await pilot.pause()
+pytestmark = pytest.mark.usefixtures("quick_redraws")
 
 
 # --- what is drawn
@@ -128,13 +46,8 @@ async def test_a_run_at_work(tmp_path: Path, size: tuple[int, int]) -> None:
         assert charts == list(CHARTS[:titles])
         for name in charts:
             assert app.shown.panes.chart(name).drawn is not None
-            assert any(0x2800 <= ord(char) <= 0x28FF for char in _chart_text(app, name))
+            assert any(0x2800 <= ord(char) <= 0x28FF for char in chart_text(app, name))
         assert ("─ Events ─" in text) == ("─ Log ─" in text) == (size == LARGE)
-
-
-def _chart_text(app: Host, name: ChartName) -> str:
-    chart = app.shown.panes.chart(name)
-    return "\n".join(chart.render_line(row).text for row in range(chart.size.height))
 
 
 async def test_the_curve_grows_and_the_header_follows(tmp_path: Path) -> None:
@@ -144,12 +57,12 @@ async def test_the_curve_grows_and_the_header_follows(tmp_path: Path) -> None:
         whole = records(replace(plan, done=31.5))
         run, lines = make_run(tmp_path, plan)
         await show(pilot, run, lines)
-        before = _chart_text(app, "loss")
+        before = chart_text(app, "loss")
         more = whole[len(lines) :]
         assert run.status is not None
         status = run.status.model_copy(update={"epoch": 32, "step": 3717, "test_accuracy": 77.77})
         app.shown.run_advanced(replace(run, status=status), more, False)
-        await until(pilot, lambda: "epoch 32 of 200" in screen_text(app) and _chart_text(app, "loss") != before)
+        await until(pilot, lambda: "epoch 32 of 200" in screen_text(app) and chart_text(app, "loss") != before)
         assert "77.77 %" in screen_text(app)
         assert isinstance(more[-1], TrainRecord) and app.shown.data.last_step == more[-1].step
 
@@ -180,7 +93,7 @@ async def test_a_nan_run_is_marked_and_says_what_to_press(tmp_path: Path) -> Non
         run, lines = make_run(tmp_path, live(done=9, nan_at=812), State.FAILED, error=error, exit_code=4)
         await show(pilot, run, lines)
         text = screen_text(app)
-        assert "×" in _chart_text(app, "loss") and "train NaN" in _chart_text(app, "loss")
+        assert "×" in chart_text(app, "loss") and "train NaN" in chart_text(app, "loss")
         assert "Failed in epoch 7: loss is NaN at step 812" in text
         assert "Press r to resume from the last checkpoint" in text
         assert "r Resume" in text and "s Stop" not in text and " left, " not in text
@@ -195,8 +108,8 @@ async def test_a_finished_run_opened_later(tmp_path: Path) -> None:
         text = screen_text(app)
         assert "finished today" in text and "14m 53s at work" in text and "2 starts" in text
         assert "Finished: " in text and " left, " not in text
-        assert "■↻" in _chart_text(app, "loss"), "the stop and the resume are on the time axis"
-        assert "best " in _chart_text(app, "accuracy") and "◆" in _chart_text(app, "accuracy")
+        assert "■↻" in chart_text(app, "loss"), "the stop and the resume are on the time axis"
+        assert "best " in chart_text(app, "accuracy") and "◆" in chart_text(app, "accuracy")
 
 
 async def test_a_lost_run_says_so(tmp_path: Path) -> None:
@@ -231,10 +144,10 @@ async def test_the_last_points_of_a_long_run_are_drawn_at_once(tmp_path: Path, m
         monkeypatch.setattr(run_panes, "CHART_SECONDS", 1e6)
         app.shown.changed()  # takes note of the new times
         await pilot.pause(0.05)
-        before = _chart_text(app, "loss")
+        before = chart_text(app, "loss")
         app.shown.run_advanced(run, lines[40:], False)
         app.shown.run_caught_up(run.id)
-        assert _chart_text(app, "loss") != before
+        assert chart_text(app, "loss") != before
 
 
 async def test_lines_written_anew_replace_the_old(tmp_path: Path) -> None:
@@ -269,7 +182,7 @@ async def test_everything_is_ascii_where_the_terminal_is(tmp_path: Path) -> None
     async with app.run_test(size=MIDDLE) as pilot:
         run, lines = make_run(tmp_path, live(done=20.0))
         await show(pilot, run, lines)
-        assert "epoch 20 of 200" in screen_text(app) and "o" in _chart_text(app, "loss")
+        assert "epoch 20 of 200" in screen_text(app) and "o" in chart_text(app, "loss")
         for view in (("Loss (log)", "Accuracy"), ("Learning rate", " W 61 C"), ("Events",)):
             await until_drawn(pilot, *view)
             # Textual's own borders and scroll bars pass through the app's filter.
@@ -288,6 +201,27 @@ async def test_no_colours_are_no_crash(tmp_path: Path, monkeypatch: pytest.Monke
         assert "Loss (log)" in screen_text(app)
 
 
+async def test_under_another_screen_it_takes_data_in_and_does_not_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        plan = live(done=30.0)
+        run, lines = make_run(tmp_path, plan)
+        await show(pilot, run, lines)
+        app.push_screen(Screen())
+        await pilot.pause()
+        drawn: list[object] = []
+        monkeypatch.setattr(app.shown.panes, "show", drawn.append)
+        assert run.status is not None
+        newer = replace(run, status=run.status.model_copy(update={"epoch": 32}))
+        app.shown.run_advanced(newer, records(replace(plan, done=31.5))[len(lines) :], False)
+        await pilot.pause(0.3)
+        assert drawn == [] and app.shown.data.last_step > 31 * 118
+        app.pop_screen()
+        await until(pilot, lambda: "epoch 32 of 200" in screen_text(app) and bool(drawn))
+
+
 # --- sizes
 
 
@@ -296,7 +230,7 @@ async def test_a_resize_to_40x10_and_back(tmp_path: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(done=20.0))
         await show(pilot, run, lines)
-        before = _chart_text(app, "loss")
+        before = chart_text(app, "loss")
         await pilot.resize_terminal(40, 10)
         await until(pilot, lambda: app.shown.panes.chart("loss").size.width == 40)
         await pilot.pause()
@@ -304,7 +238,7 @@ async def test_a_resize_to_40x10_and_back(tmp_path: Path) -> None:
         assert "epoch 20 of 200" in small and "Loss" in small and "running" in small
         assert len(small.splitlines()) == 10
         await pilot.resize_terminal(*SMALL)
-        await until(pilot, lambda: _chart_text(app, "loss") == before)
+        await until(pilot, lambda: chart_text(app, "loss") == before)
         await pilot.resize_terminal(*LARGE)
         await until(pilot, lambda: all(app.shown.panes.chart(name).display for name in CHARTS))
         await pilot.press("v", "v")
@@ -335,220 +269,6 @@ async def test_the_keys_fit_on_one_line(tmp_path: Path, width: int) -> None:
             assert key in row
 
 
-# --- keys
-
-
-async def test_what_may_be_asked_of_a_run_at_work(tmp_path: Path) -> None:
-    app = Host()
-    async with app.run_test(size=SMALL) as pilot:
-        run, lines = make_run(tmp_path, live(done=2.0))
-        await show(pilot, run, lines)
-        await pilot.press("s", "e", "l", "C", "r", "d")
-        await pilot.pause()
-        assert app.asked == [(RUN_ID, "stop"), (RUN_ID, "edit"), (RUN_ID, "log"), (RUN_ID, "clone")]
-
-
-async def test_what_may_be_asked_of_a_run_that_has_ended(tmp_path: Path) -> None:
-    app = Host()
-    async with app.run_test(size=SMALL) as pilot:
-        run, lines = make_run(tmp_path, live(done=2.0), State.STOPPED)
-        await show(pilot, run, lines)
-        await pilot.press("s", "e", "r", "l", "d")
-        await pilot.pause()
-        assert app.asked == [(RUN_ID, "resume"), (RUN_ID, "log"), (RUN_ID, "delete")]
-
-
-async def test_v_goes_through_every_view(tmp_path: Path) -> None:
-    app = Host()
-    async with app.run_test(size=SMALL) as pilot:
-        run, lines = make_run(tmp_path, live(done=20.0, resume_at=5))
-        await show(pilot, run, lines)
-        for title in ("Accuracy %", "Learning rate (log)", "GPU, host %"):
-            await pilot.press("v")
-            await until_drawn(pilot, title)
-        assert "GPU " in screen_text(app) and " W" in screen_text(app)
-        await pilot.press("v")
-        await until(pilot, lambda: "going on from epoch 6" in screen_text(app))
-        await until(pilot, lambda: "epoch 20: test" in screen_text(app))
-        await pilot.press("v")
-        await until(pilot, lambda: "Loss (log)" in screen_text(app))
-
-
-async def test_new_lines_of_the_log_appear(tmp_path: Path) -> None:
-    app = Host()
-    async with app.run_test(size=LARGE) as pilot:
-        run, lines = make_run(tmp_path, live(done=2.0))
-        await show(pilot, run, lines)
-        await until(pilot, lambda: "epoch 2: test" in screen_text(app))
-        with run.directory.worker_log.open("a") as log:
-            log.write("something new [with brackets]\n")
-        await until(pilot, lambda: "something new [with brackets]" in screen_text(app))
-
-
-async def test_events_appear_as_they_happen(tmp_path: Path) -> None:
-    app = Host()
-    async with app.run_test(size=LARGE) as pilot:
-        run, lines = make_run(tmp_path, live(done=10.0))
-        await show(pilot, run, lines)
-        assert "◊" not in _chart_text(app, "loss")
-        event = EventRecord(event="edit", step=590, epoch=6, message="epochs 200 -> 300")
-        app.shown.run_advanced(run, [event], False)
-        await until(pilot, lambda: "epochs 200 -> 300" in screen_text(app) and "◊" in _chart_text(app, "loss"))
-        row = _chart_text(app, "loss").splitlines()[-2]
-        chart = app.shown.panes.chart("loss")
-        low, high = app.shown.panes.view.limits
-        assert abs(row.index("◊") - 8 - (5 - low) / (high - low) * chart.plot_width) <= 1
-
-
-async def test_y_changes_the_scale(tmp_path: Path) -> None:
-    app = Host()
-    async with app.run_test(size=MIDDLE) as pilot:
-        run, lines = make_run(tmp_path, live(done=20.0))
-        await show(pilot, run, lines)
-        await pilot.press("y")
-        await pilot.pause()
-        assert "Loss (log)" not in screen_text(app) and "Accuracy % (log error)" in screen_text(app)
-        await pilot.press("y")
-        await pilot.pause()
-        assert "Loss (log)" in screen_text(app)
-
-
-async def test_smoothing_is_changed_and_told(tmp_path: Path) -> None:
-    app = Host()
-    async with app.run_test(size=MIDDLE) as pilot:
-        run, lines = make_run(tmp_path, live(done=20.0))
-        await show(pilot, run, lines)
-        before = _chart_text(app, "loss")
-        assert "smoothed 0.6" in before
-        await pilot.press("+", "+", "+")
-        await pilot.pause()
-        assert "smoothed 0.95" in _chart_text(app, "loss")
-        assert _chart_text(app, "loss").splitlines()[1:] != before.splitlines()[1:]
-        await pilot.press(*"----------")
-        await pilot.pause()
-        assert "not smoothed" in _chart_text(app, "loss")
-
-
-async def test_the_cursor_shows_the_values_there_on_every_chart(tmp_path: Path) -> None:
-    app = Host()
-    async with app.run_test(size=MIDDLE) as pilot:
-        run, lines = make_run(tmp_path, live(done=40.0))
-        await show(pilot, run, lines)
-        await pilot.press(*["shift+left"] * 12)
-        await pilot.pause()
-        cursor = app.shown.panes.view.cursor
-        assert cursor is not None and cursor == round(cursor) and 20 < cursor < 40
-        record = next(r for r in app.shown.data.evaluations if r.epoch == cursor)
-        values: dict[ChartName, str] = {
-            "loss": f"test {record.test_loss:.4f}",
-            "accuracy": f"test {record.test_accuracy:.2f}",
-        }
-        for name, value in values.items():
-            title = _chart_text(app, name).splitlines()[0]
-            assert f"epoch {cursor:.0f} " in title and value in title
-        columns = {name: _chart_text(app, name).splitlines()[-2].index("┴") for name in values}
-        assert columns["loss"] == columns["accuracy"]
-        await pilot.press("escape")
-        await pilot.pause()
-        assert app.shown.panes.view.cursor is None and app.went_back == 0
-        assert "┴" not in screen_text(app)
-
-
-async def test_zoom_pan_follow_and_the_way_back(tmp_path: Path) -> None:
-    app = Host()
-    async with app.run_test(size=SMALL) as pilot:
-        run, lines = make_run(tmp_path, live(done=40.0))
-        await show(pilot, run, lines)
-        view = app.shown.panes.view
-        assert view.limits == (0, 100)
-        await pilot.press("up", "up", "up")
-        assert view.limits[1] - view.limits[0] == pytest.approx(34.3)
-        await pilot.pause()
-        assert "zoomed" in screen_text(app)
-        before = view.limits
-        await pilot.press("right")
-        assert view.limits[0] > before[0]
-        await pilot.press("f")
-        assert view.limits[1] == pytest.approx(40.0, abs=0.01)
-        await pilot.press("left")
-        assert not view.follow and view.limits[1] < 40
-        await pilot.press("0")
-        assert view.limits == (0, 200)
-        await pilot.pause()
-        assert "whole run" in screen_text(app) and "epoch 200" in screen_text(app)
-        await pilot.press("escape")
-        assert view.limits == (0, 100) and app.went_back == 0
-        await pilot.press("escape")
-        assert app.went_back == 1
-
-
-async def test_the_mouse_moves_the_cursor_and_zooms(tmp_path: Path) -> None:
-    app = Host()
-    async with app.run_test(size=MIDDLE) as pilot:
-        run, lines = make_run(tmp_path, live(done=40.0))
-        await show(pilot, run, lines)
-        await pilot.hover("#chart-loss", Offset(40, 6))
-        await pilot.pause()
-        view = app.shown.panes.view
-        assert view.cursor is not None
-        column = app.shown.panes.chart("loss").plot_width
-        assert abs(view.cursor - (40 - 8 + 0.5) / column * 100) <= 1
-        await pilot.hover("TopBar", Offset(0, 0))
-        await pilot.pause()
-        assert view.cursor is None
-        chart = app.shown.panes.chart("loss")
-        chart.post_message(Chart.Zoomed(chart, 0.5, 20.0))
-        await until(pilot, lambda: view.window is not None)
-        assert view.limits == (10, 60)
-
-
-async def test_the_configuration_and_its_difference(tmp_path: Path) -> None:
-    app = Host()
-    async with app.run_test(size=SMALL) as pilot:
-        run, lines = make_run(tmp_path, live(config=preset(optimizer__lr=0.05, training__epochs=90), done=2.0))
-        await show(pilot, run, lines)
-        await pilot.press("c")
-        await until(pilot, lambda: isinstance(app.screen, RunConfigScreen))
-        await until(pilot, lambda: "Different from the preset wrn" in screen_text(app))
-        text = screen_text(app)
-        assert "optimizer.lr" in text and "0.05" in text and "preset: 0.1" in text and "preset: 200" in text
-        await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.shown)
-
-
-async def test_the_configuration_of_a_preset_unchanged_or_gone(tmp_path: Path) -> None:
-    app = Host()
-    async with app.run_test(size=SMALL) as pilot:
-        run, _ = make_run(tmp_path, live(done=1.0))
-        app.push_screen(RunConfigScreen(run))
-        await until(pilot, lambda: "Exactly the preset wrn." in screen_text(app))
-        assert run.config is not None
-        gone = replace(run, config=run.config.model_copy(update={"preset": "my-own"}))
-        app.switch_screen(RunConfigScreen(gone))
-        await until(pilot, lambda: "The preset my-own it started from is no longer there." in screen_text(app))
-
-
-async def test_under_another_screen_it_takes_data_in_and_does_not_draw(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app = Host()
-    async with app.run_test(size=SMALL) as pilot:
-        plan = live(done=30.0)
-        run, lines = make_run(tmp_path, plan)
-        await show(pilot, run, lines)
-        app.push_screen(Screen())
-        await pilot.pause()
-        drawn: list[object] = []
-        monkeypatch.setattr(app.shown.panes, "show", drawn.append)
-        assert run.status is not None
-        newer = replace(run, status=run.status.model_copy(update={"epoch": 32}))
-        app.shown.run_advanced(newer, records(replace(plan, done=31.5))[len(lines) :], False)
-        await pilot.pause(0.3)
-        assert drawn == [] and app.shown.data.last_step > 31 * 118
-        app.pop_screen()
-        await until(pilot, lambda: "epoch 32 of 200" in screen_text(app) and bool(drawn))
-
-
 # --- many lines
 
 
@@ -572,9 +292,9 @@ async def test_200_000_lines_arrive_in_parts_and_are_all_there(tmp_path: Path) -
                 batch[6000].loss_max = 50.0
             app.shown.run_advanced(replace(run, status=status), batch, False)
             await pilot.pause()
-        await until(pilot, lambda: "epoch 1,700 of 1,800" in screen_text(app) and "×" in _chart_text(app, "loss"))
+        await until(pilot, lambda: "epoch 1,700 of 1,800" in screen_text(app) and "×" in chart_text(app, "loss"))
         assert len(app.shown.data.loss) == len(train) + 14 * 14_300 - 1
-        top = _chart_text(app, "loss").splitlines()[1:4]
+        top = chart_text(app, "loss").splitlines()[1:4]
         assert any(0x2800 < ord(char) <= 0x28FF for row in top for char in row[20:]), "the spike is drawn"
 
 

@@ -1,0 +1,68 @@
+"""The New run screen's three layouts, from forty columns to two hundred, and in ASCII."""
+
+from __future__ import annotations
+
+import pytest
+
+from fmnist_tui.presets import load_preset
+from fmnist_tui.tui.widgets.form import ConfigForm
+from fmnist_tui.tui.widgets.panes import Panes
+from tests.tui.new_run_host import edit, new_run
+from tests.tui.synthetic import drawn
+from tests.tui.typing_helpers import until, until_drawn
+
+pytestmark = pytest.mark.usefixtures("usual_machine")
+
+ALL_PANES = ("presets", "settings", "outlook")
+
+
+async def test_at_80_columns_one_pane_at_a_time() -> None:
+    async with new_run(size=(80, 24)) as (app, screen, pilot):
+        shown: list[str] = []
+        for _ in range(4):
+            shown.append(screen.query_one(Panes).active)
+            displayed = [
+                name for name in ("presets", "settings", "outlook") if screen.query_one(f"#{name}-pane").region
+            ]
+            assert displayed == [shown[-1]]
+            await pilot.press("ctrl+t")
+            await until(pilot, lambda: screen.query_one(Panes).active != shown[-1] and app.focused is not None)
+        assert shown == ["presets", "settings", "outlook", "presets"]
+        await pilot.click("#tabs", offset=(25, 0))
+        await until(pilot, lambda: screen.query_one(Panes).active == "outlook")
+        assert screen.query_one("#difference").region
+        assert screen.query_one("#start").region
+
+
+@pytest.mark.parametrize("size", [(120, 40), (200, 60)])
+async def test_wider_terminals_show_all_of_it(size: tuple[int, int]) -> None:
+    async with new_run(load_preset("shake-shake-64"), size=size) as (app, screen, pilot):
+        text = await until_drawn(pilot, "Ankle boot" if size == (200, 60) else "Augmentation")
+        for words in ("Presets", "Settings", "What would happen", "base channels", "11,708,362 parameters"):
+            assert words in text
+        presets, settings, outlook = (screen.query_one(f"#{name}-pane").region for name in ALL_PANES)
+        assert outlook.x >= settings.right
+        assert (settings.x >= presets.right) == (size == (200, 60))
+        assert app.focused in list(screen.query("ConfigForm *")), "a clone begins in the form"
+
+
+async def test_it_survives_a_tiny_terminal_and_comes_back() -> None:
+    async with new_run(size=(120, 40)) as (_, screen, pilot):
+        await edit(pilot, screen, "seed", "5")
+        await pilot.resize_terminal(40, 10)
+        await pilot.pause()
+        assert screen.query_one(ConfigForm).focused_key == "seed", "the pane with the focus is the one that stays"
+        assert screen.query_one("#settings-pane").region
+        await pilot.press("6")
+        await pilot.resize_terminal(120, 40)
+        await pilot.pause()
+        assert screen.draft.raw("seed") == "56"
+        assert screen.query_one("#outlook-pane").region
+
+
+async def test_in_ascii_everything_of_the_screens_own_is_ascii() -> None:
+    async with new_run(load_preset("wrn"), size=(120, 40), ascii_only=True) as (app, screen, pilot):
+        await edit(pilot, screen, "training.epochs", *"20")
+        await until_drawn(pilot, "200 -> 20", "Augmentation")
+        other = {character for line in drawn(app) for character in line if not character.isascii()}
+        assert other <= set("▏▁▂▃▄▅▆▇█…"), "only what Textual draws: scroll bars, the line between panes, cut lines"

@@ -1,0 +1,40 @@
+"""The configuration of a run on a screen of its own, and its difference from the preset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fmnist_tui.tui.screens.run_config import RunConfigScreen
+from tests.tui.run_screen_host import SMALL, Host, live, screen_text, show, until
+from tests.tui.synthetic_runs import make_run, preset
+
+pytestmark = pytest.mark.usefixtures("quick_redraws")
+
+
+async def test_the_configuration_and_its_difference(tmp_path: Path) -> None:
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, lines = make_run(tmp_path, live(config=preset(optimizer__lr=0.05, training__epochs=90), done=2.0))
+        await show(pilot, run, lines)
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, RunConfigScreen))
+        await until(pilot, lambda: "Different from the preset wrn" in screen_text(app))
+        text = screen_text(app)
+        assert "optimizer.lr" in text and "0.05" in text and "preset: 0.1" in text and "preset: 200" in text
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.shown)
+
+
+async def test_the_configuration_of_a_preset_unchanged_or_gone(tmp_path: Path) -> None:
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, _ = make_run(tmp_path, live(done=1.0))
+        app.push_screen(RunConfigScreen(run))
+        await until(pilot, lambda: "Exactly the preset wrn." in screen_text(app))
+        assert run.config is not None
+        gone = replace(run, config=run.config.model_copy(update={"preset": "my-own"}))
+        app.switch_screen(RunConfigScreen(gone))
+        await until(pilot, lambda: "The preset my-own it started from is no longer there." in screen_text(app))
