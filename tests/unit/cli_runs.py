@@ -12,8 +12,8 @@ from fmnist_tui.runs import starting
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import utc_now
-from fmnist_tui.runs.result import Provenance, Result
 from fmnist_tui.runs.status import State, Status
+from tests.results import ON_CPU, result_of
 
 
 def make_run(runs_dir: Path, config: RunConfig | None = None, **values: Any) -> RunDirectory:
@@ -29,41 +29,10 @@ def finished_run(runs_dir: Path) -> RunDirectory:
     config = with_changes(load_preset("quick"), {"optimizer.lr": 0.05})
     values = {"test_accuracy": 84.25, "best_accuracy": 84.5, "best_epoch": 7, "epoch": 8, "step": 376, "steps": 376}
     run = make_run(runs_dir, config, state=State.FINISHED, exit_code=0, **values)
-    result = Result(
-        id=run.id,
-        name="quick",
-        preset="quick",
-        model="wide_resnet",
-        parameters=303_418,
-        seed=40_000,
-        data_source="sample",
-        split="standard",
-        train_images=6000,
-        test_images=2000,
-        epochs=8,
-        steps=376,
-        complete=True,
-        test_accuracy=84.25,
-        test_loss=0.45,
-        best_accuracy=84.5,
-        best_epoch=7,
-        train_accuracy=88.0,
-        train_seconds=50.0,
-        eval_seconds=5.0,
-        total_seconds=57.0,
-        images_per_second=960.0,
-        device="cpu",
-        device_name="a processor",
-        precision="fp32",
-        memory_format="contiguous",
-        compile="off",
-        deterministic=False,
-        micro_batch=128,
-        peak_memory_bytes=400_000_000,
-        starts=1,
-        started=utc_now(),
-        finished=utc_now(),
-        provenance=Provenance(fmnist_tui="0.1.0", python="3.11.7", torch="2.14.1", platform="Linux"),
-    )
+    result = result_of(
+        config, run.id, **ON_CPU, parameters=303_418, steps=376, test_accuracy=84.25, best_accuracy=84.5, best_epoch=7,
+        train_accuracy=88.0, train_seconds=50.0, eval_seconds=5.0, total_seconds=57.0, images_per_second=960.0,
+        started=utc_now(), finished=utc_now(),
+    )  # fmt: skip
     run.result.write_text(result.to_json())
     return run

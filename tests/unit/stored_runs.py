@@ -13,7 +13,6 @@ from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import process_started
 from fmnist_tui.runs.records import utc_now
-from fmnist_tui.runs.result import Provenance, Result
 from fmnist_tui.runs.status import State, Status
 
 on_disk = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -34,18 +33,6 @@ def write_status(run: RunDirectory, **changes: Any) -> Status:
 
 def finish(run: RunDirectory, state: State = State.FINISHED, **changes: Any) -> Status:
     return write_status(run, **{"state": state, "epoch": 8, "step": 800, "ended": utc_now()} | changes)
-
-
-def a_result(run: RunDirectory) -> Result:
-    provenance = Provenance(fmnist_tui="0.1.0", python="3.11", torch="2", platform="linux")
-    return Result(
-        id=run.id, name="quick", preset="quick", model="wide_resnet", parameters=1, seed=1, data_source="sample",
-        split="standard", train_images=1, test_images=1, epochs=8, steps=1, complete=True, test_accuracy=90.0,
-        test_loss=0.1, best_accuracy=90.0, best_epoch=8, train_accuracy=99.0, train_seconds=1.0, eval_seconds=1.0,
-        total_seconds=2.0, images_per_second=1.0, device="cpu", device_name="cpu", precision="fp32",
-        memory_format="contiguous", compile="off", deterministic=False, micro_batch=1, peak_memory_bytes=None, starts=1,
-        started=utc_now(), finished=utc_now(), provenance=provenance,
-    )  # fmt: skip
 
 
 def tree(directory: Path) -> dict[str, bytes | str]:

@@ -18,7 +18,7 @@ from fmnist_tui.runs import starting, store
 from fmnist_tui.runs.result import Provenance, Result
 from fmnist_tui.runs.store import Run
 from tests.predictions_maker import save_arrays
-from tests.unit.report_runs import result_of
+from tests.results import result_of
 
 RNG = np.random.default_rng(5)
 SAMPLE = load_test_set(DataConfig(source="sample", split="custom"))

@@ -34,11 +34,11 @@ from fmnist_tui.runs.place import Place
 from fmnist_tui.runs.process import actual_state
 from fmnist_tui.runs.queue import Standing, place_in_words, seconds_left, standings
 from fmnist_tui.runs.records import utc_now
-from fmnist_tui.runs.result import Provenance, Result
 from fmnist_tui.runs.status import SlurmJob, State, Status
 from fmnist_tui.runs.store import Run
 from fmnist_tui.runs.tickets import Device, Ticket, list_path, queue_directory, read_tickets, write_tickets
 from fmnist_tui.training.turn import expected_seconds
+from tests.results import ON_CPU, result_of
 
 CPU = Device(key="cpu", name="cpu")
 GPUS = [Device(key=f"GPU-{n}", name=f"cuda:{n}") for n in range(3)]
@@ -630,49 +630,11 @@ def test_what_a_device_option_means(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [device.key for device in monitor_devices.devices_for("auto")] == ["mps"]
 
 
-PROVENANCE = Provenance(fmnist_tui="0", python="3", torch="2", platform="x")
-
-
 def finished(runs_dir: Path, config: RunConfig, **changes: Any) -> Run:
     """A finished run: 8 epochs of 100 steps in 400 s on the CPU."""
     run = starting.create_run(runs_dir, config, "cpu")
-    values: dict[str, Any] = {
-        "id": run.id,
-        "name": "quick",
-        "preset": "quick",
-        "model": "wide_resnet",
-        "parameters": 1,
-        "seed": 1,
-        "data_source": "sample",
-        "split": "standard",
-        "train_images": 1,
-        "test_images": 1,
-        "epochs": 8,
-        "steps": 800,
-        "complete": True,
-        "test_accuracy": 90.0,
-        "test_loss": 0.1,
-        "best_accuracy": 90.0,
-        "best_epoch": 8,
-        "train_accuracy": 99.0,
-        "train_seconds": 1.0,
-        "eval_seconds": 1.0,
-        "total_seconds": 400.0,
-        "images_per_second": 1.0,
-        "device": "cpu",
-        "device_name": "cpu",
-        "precision": "fp32",
-        "memory_format": "contiguous",
-        "compile": "off",
-        "deterministic": False,
-        "micro_batch": 1,
-        "peak_memory_bytes": None,
-        "starts": 1,
-        "started": utc_now(),
-        "finished": utc_now(),
-        "provenance": PROVENANCE,
-    }
-    run.result.write_text(Result(**(values | changes)).to_json())
+    values = ON_CPU | {"epochs": 8, "steps": 800, "total_seconds": 400.0} | changes
+    run.result.write_text(result_of(config, run.id, **values).to_json())
     return store.load_run(run)
 
 

@@ -21,7 +21,8 @@ from fmnist_tui.report.blocks import Column, Table
 from fmnist_tui.runs import starting
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.status import State
-from tests.unit.report_runs import Tables, finish, only_row, preset, read_markdown, result_of
+from tests.results import result_of
+from tests.unit.report_runs import Tables, finish, only_row, preset, read_markdown
 
 
 def test_one_run_in_the_references_words(runs_dir: Path) -> None:

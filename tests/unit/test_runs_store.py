@@ -20,7 +20,8 @@ from fmnist_tui.runs.records import SCHEMA_VERSION
 from fmnist_tui.runs.starting import create_run, prepare_resume
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import delete_run, find_run, list_runs, load_run, mark_failed, run_directories
-from tests.unit.stored_runs import a_result, finish, me, on_disk, refused, tree, write_status
+from tests.results import result_of
+from tests.unit.stored_runs import finish, me, on_disk, refused, tree, write_status
 
 
 @pytest.mark.usefixtures("permissions_bind")
@@ -111,7 +112,7 @@ def test_a_damaged_run_is_listed_with_its_problem(
     name: str, damage: Any, problem: str, runs_dir: Path, config: RunConfig
 ) -> None:
     whole, run = create_run(runs_dir, config), create_run(runs_dir, config)
-    run.result.write_text(a_result(run).to_json(), "utf-8")
+    run.result.write_text(result_of(config, run.id).to_json(), "utf-8")
     path = run.path / name
     if damage is None:
         path.unlink()
