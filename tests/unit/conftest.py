@@ -12,6 +12,7 @@ import pytest
 from fmnist_tui.config import RunConfig
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs.layout import RunDirectory
+from tests.unit.queued import Someone
 
 
 @pytest.fixture
@@ -60,3 +61,12 @@ def children() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if child.poll() is None:
             child.kill()
         child.communicate()
+
+
+@pytest.fixture
+def nobody_is_left() -> Iterator[None]:
+    """Ends the workers of `queued` with the test."""
+    yield
+    for person in Someone.living:
+        person.die()
+    Someone.living.clear()
