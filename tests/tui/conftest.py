@@ -12,6 +12,9 @@ import pytest
 
 from fmnist_tui.data import source
 from fmnist_tui.monitor import Gpu
+from fmnist_tui.runs import process
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.screens import run as run_screen
 from fmnist_tui.tui.widgets import run_panes
 from tests.tui.synthetic import RunMaker
@@ -57,3 +60,28 @@ def quick_redraws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_screen, "REDRAW_SHARE", 1.0)
     monkeypatch.setattr(run_screen, "TICK_SECONDS", 0.1)
     monkeypatch.setattr(run_panes, "CHART_SECONDS", 0.02)
+
+
+@pytest.fixture
+def app(runs_dir: Path) -> FmnistApp:
+    """The app on the runs directory."""
+    return FmnistApp(runs_dir, None)
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[RunDirectory]]:
+    """The runs workers were started for; each is a process that sleeps."""
+    started: list[RunDirectory] = []
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start(run: RunDirectory) -> subprocess.Popen[bytes]:
+        started.append(run)
+        child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+        children.append(child)
+        return child
+
+    monkeypatch.setattr(process, "start_worker", start)
+    yield started
+    for child in children:
+        child.kill()
+        child.wait()

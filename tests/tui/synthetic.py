@@ -20,6 +20,7 @@ from fmnist_tui.runs import starting
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
+from fmnist_tui.runs.requests import ControlRequest, read_control
 from fmnist_tui.runs.status import State, Status
 from tests.results import result_of
 
@@ -196,6 +197,11 @@ async def until_drawn(pilot: Pilot[Any], *texts: str) -> str:
     """Let the app run until all these texts are on the screen, and return what it shows."""
     await until(pilot, lambda: all(text in "\n".join(drawn(pilot.app)) for text in texts))
     return "\n".join(drawn(pilot.app))
+
+
+def asked(run: RunDirectory) -> list[ControlRequest]:
+    """What a run's worker has been asked for."""
+    return read_control(run).requests
 
 
 def write_result(run: RunDirectory, **fields: Any) -> None:

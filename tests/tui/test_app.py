@@ -38,11 +38,6 @@ from tests.tui.snapshot_app import GPU
 from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, wait_for
 
 
-@pytest.fixture
-def app(runs_dir: Path) -> FmnistApp:
-    return FmnistApp(runs_dir, None)
-
-
 def place(app: FmnistApp) -> str:
     return app.screen.query_one(TopBar).active
 

@@ -10,11 +10,12 @@ from textual.widgets import DataTable, Input
 
 from fmnist_tui.tui import standings
 from fmnist_tui.tui.app import FmnistApp
-from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, write_result
+from fmnist_tui.tui.screens.run import RunScreen
+from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, wait_for, write_result
 
 
 @pytest.fixture
-def app(runs_dir: Path, maker: RunMaker) -> FmnistApp:
+def filled(runs_dir: Path, maker: RunMaker) -> FmnistApp:
     """Two runs of wrn on two devices with two seeds, and a quicker one of dpn."""
     for seed, accuracy, device in ((1, 94.0, "NVIDIA H200"), (2, 95.0, "NVIDIA H100")):
         run = maker.make("wrn", run_id=f"20261123-14250{seed}-wrn-k3f{seed}")
@@ -39,28 +40,28 @@ def test_room_goes_to_what_needs_it() -> None:
     assert "energy" in widths(200, energy="1.2 MJ")
 
 
-async def test_sorting_by_key_and_by_a_click(app: FmnistApp) -> None:
-    async with app.run_test(size=(120, 40)) as pilot:
+async def test_sorting_by_key_and_by_a_click(filled: FmnistApp) -> None:
+    async with filled.run_test(size=(120, 40)) as pilot:
         await pilot.press("3")
         await until_drawn(pilot, "3 finished runs; a row a configuration; by last epoch %")
-        assert "95.00" in rows(app)[0] and "93.00" in rows(app)[2]
+        assert "95.00" in rows(filled)[0] and "93.00" in rows(filled)[2]
         await pilot.press("s")
         await until_drawn(pilot, "by best %")
         await pilot.press("s", "s")
         await until_drawn(pilot, "by time")
-        await until(pilot, lambda: "1 m 0 s" in rows(app)[0])
+        await until(pilot, lambda: "1 m 0 s" in rows(filled)[0])
         await pilot.press("S")
         await until_drawn(pilot, "by time, reversed")
-        await until(pilot, lambda: "1 m 0 s" in rows(app)[2])
-        title = next(line for line in drawn(app) if "last epoch %" in line and "best-ref" in line)
-        table = app.screen.query_one(DataTable)
+        await until(pilot, lambda: "1 m 0 s" in rows(filled)[2])
+        title = next(line for line in drawn(filled) if "last epoch %" in line and "best-ref" in line)
+        table = filled.screen.query_one(DataTable)
         await pilot.click(table, offset=(title.index("last epoch") + 1, 0))
         await until_drawn(pilot, "by last epoch %")
-        await until(pilot, lambda: "95.00" in rows(app)[0])
+        await until(pilot, lambda: "95.00" in rows(filled)[0])
 
 
-async def test_groups_with_their_numbers(app: FmnistApp) -> None:
-    async with app.run_test(size=(80, 24)) as pilot:
+async def test_groups_with_their_numbers(filled: FmnistApp) -> None:
+    async with filled.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         await until_drawn(pilot, "a row a configuration")
         await pilot.press("g")
@@ -74,20 +75,83 @@ async def test_groups_with_their_numbers(app: FmnistApp) -> None:
         await until_drawn(pilot, "a row a configuration")
 
 
-async def test_what_is_shown_is_copied_and_exported(app: FmnistApp, tmp_path: Path) -> None:
-    async with app.run_test(size=(120, 40)) as pilot:
+async def test_what_is_shown_is_copied_and_exported(filled: FmnistApp, tmp_path: Path) -> None:
+    async with filled.run_test(size=(120, 40)) as pilot:
         await pilot.press("3")
         await until_drawn(pilot, "a row a configuration")
         await pilot.press("g", "y")
-        await until(pilot, lambda: bool(app.clipboard))
-        assert "94.50 ± 0.71 (2)" in app.clipboard and "All runs of a preset share a row" in app.clipboard
+        await until(pilot, lambda: bool(filled.clipboard))
+        assert "94.50 ± 0.71 (2)" in filled.clipboard and "All runs of a preset share a row" in filled.clipboard
         for suffix in ("md", "csv", "json", "html"):
             await pilot.press("x")
             await until_drawn(pilot, "Write the table to a file")
             table = tmp_path / f"table.{suffix}"
-            app.screen.query_one("#path", Input).value = str(table)
+            filled.screen.query_one("#path", Input).value = str(table)
             await pilot.press("enter")
             await until(pilot, table.exists)
         assert json.loads((tmp_path / "table.json").read_text())["rows"][0]["n"] == 2
         assert "test_accuracy_sd" in (tmp_path / "table.csv").read_text()
         assert "94.50 ± 0.71 (2)" in (tmp_path / "table.html").read_text()
+
+
+async def test_without_results_it_shows_what_to_beat(app: FmnistApp) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        text = await until_drawn(pilot, "No run has finished yet", "To beat: 2018")
+        for row in (("WideResNet", "93.2775", "about 7 h"), ("Shake-Shake 96d", "93.7275", "1,800")):
+            assert any(all(part in line for part in row) for line in text.splitlines())
+
+
+async def test_results_beside_the_reference(app: FmnistApp, maker: RunMaker) -> None:
+    write_result(maker.make("wrn"))
+    write_result(maker.make("wrn", changes={"seed": 1}), seed=1, test_accuracy=94.05)
+    run = maker.make("quick")
+    write_result(run, test_accuracy=91.0, best_accuracy=91.5, device="cpu", device_name="Xeon")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("3")
+        text = await until_drawn(pilot, "3 finished runs", "custom split (30,000 / 40,000)", "Sample data")
+        (ours,) = [line for line in text.splitlines() if "94.00 ±0.07" in line]
+        for part in ("WideResNet", "94.12 ±0.00", "+0.84", "200", "9,870", "NVIDIA H200"):
+            assert part in ours
+        assert text.index("94.00") < text.index("93.2775") < text.index("91.50"), "sections in order"
+        newer = maker.make("densenet")
+        write_result(newer)
+        await until_drawn(pilot, "4 finished runs", "DenseNet")
+        await pilot.press("end", "enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.watched_run == run.id)
+
+
+async def test_export(app: FmnistApp, maker: RunMaker, tmp_path: Path) -> None:
+    write_result(maker.make("wrn"))
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("3")
+        await until_drawn(pilot, "1 finished run")
+        await pilot.press("x")
+        await until_drawn(pilot, "Write the table to a file")
+        name = app.screen.query_one("#path", Input)
+        for wrong, said in (("table.doc", "the name must end in"), ("no/where.md", "there is no directory no")):
+            name.value = wrong
+            await pilot.press("enter")
+            await until_drawn(pilot, said)
+        name.value = "table.csv"
+        await pilot.press("enter")
+        await until_drawn(pilot, "Written to")
+        assert "WideResNet" in (tmp_path / "table.csv").read_text() or "wrn" in (tmp_path / "table.csv").read_text()
+        (tmp_path / "old.md").write_text("mine")
+        await pilot.press("x")
+        await until_drawn(pilot, "Write the table to a file")
+        app.screen.query_one("#path", Input).value = "old.md"
+        await pilot.press("enter")
+        await until_drawn(pilot, "exists already; enter again replaces it")
+        assert (tmp_path / "old.md").read_text() == "mine"
+        await pilot.press("enter")
+        await until(pilot, lambda: wait_for(lambda: "Fashion-MNIST" in (tmp_path / "old.md").read_text(), 0.0))
+
+
+async def test_copy(app: FmnistApp, maker: RunMaker) -> None:
+    write_result(maker.make("wrn"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await until_drawn(pilot, "1 finished run")
+        await pilot.press("y")
+        await until(pilot, lambda: "| WideResNet" in app.clipboard)
