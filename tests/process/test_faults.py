@@ -21,33 +21,17 @@ from fmnist_tui.config import parse_config
 from fmnist_tui.runs import process, queue, requests, starting, store
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.metrics import EventRecord, parse_metric
+from fmnist_tui.runs.metrics import parse_metric
 from fmnist_tui.runs.place import Place
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.tickets import Device
-from tests.process.test_worker import (
-    NOISY,
-    Start,
-    Worker,
-    config,
-    one_thread,
-    start,
-    start_whole,
-    status_of,
-    steps_of,
-    wait_until,
-)
+from tests.events import messages
+from tests.process.workers import NOISY, Start, Worker, config, status_of, steps_of, wait_until
 
-__all__ = ["one_thread", "start", "start_whole"]  # fixtures
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 LONG = 10_000
-
-
-def events(run: RunDirectory, kind: str) -> list[str]:
-    if not run.metrics.exists():
-        return []
-    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
-    return [r.message for r in records if isinstance(r, EventRecord) and r.event == kind]
 
 
 @pytest.fixture
@@ -89,9 +73,9 @@ def test_a_full_disk_does_not_end_training(small_disk: Path, start: Start) -> No
     ballast.unlink()
     wait_until(lambda: status_of(run).step > full_at + 3, "training goes on")
     wait_until(
-        lambda: any("files can be written again" in text for text in events(run, "warning")), "the word after it"
+        lambda: any("files can be written again" in text for text in messages(run, "warning")), "the word after it"
     )
-    said = [text for text in events(run, "warning") if "the run's files" in text]
+    said = [text for text in messages(run, "warning") if "the run's files" in text]
     assert len(said) == 2 and "No space left" in said[0], "one warning, and one word when it is over"
     before = run.checkpoint("last").stat().st_mtime_ns
     wait_until(lambda: run.checkpoint("last").stat().st_mtime_ns > before, "a new checkpoint")
@@ -184,7 +168,7 @@ def test_power_lost_while_saving(runs_dir: Path, start: Start, damage: str) -> N
         starting.prepare_resume(loaded, device="cpu")
         assert start(run).wait(timeout=120) == 0, run.worker_log.read_text()
         if damage != "missing":
-            assert any("last.pt" in text for text in events(run, "warning"))
+            assert any("last.pt" in text for text in messages(run, "warning"))
         assert steps_of(run) == steps_of(plain)
     assert all(isinstance(parse_metric(line), object) for line in run.metrics.read_bytes().splitlines())
 
@@ -235,7 +219,7 @@ def test_sigterm_in_every_phase(runs_dir: Path, start: Start, start_whole: Start
     assert code in (130, 0)
     if code == 130:
         assert store.load_run(run).state is State.STOPPED
-        assert run.checkpoint("last").exists() or "before its first step" in events(run, "stop")[0]
+        assert run.checkpoint("last").exists() or "before its first step" in messages(run, "stop")[0]
         starting.prepare_resume(store.load_run(run), device="cpu")
         assert start(run).wait(timeout=120) == 0, run.worker_log.read_text()
     lines = [line["step"] for line in steps_of(run) if line["kind"] == "train"]

@@ -16,10 +16,11 @@ import pytest
 from fmnist_tui.runs import starting, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
-from tests.process.test_ranks import LONG, config
-from tests.process.test_worker import one_thread, status_of, steps_of, wait_until
+from tests.process.small_runs import LONG, config
+from tests.process.workers import status_of, steps_of, wait_until
 
-__all__ = ["one_thread"]  # a fixture
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 Machine = Callable[..., subprocess.Popen[bytes]]
 

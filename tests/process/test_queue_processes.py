@@ -27,10 +27,11 @@ from fmnist_tui.runs.place import Place
 from fmnist_tui.runs.records import utc_now
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.tickets import Device, queue_directory
+from tests.events import messages
 from tests.process.crowd import CPU, FOREVER, Crowd
-from tests.process.test_worker import Start, config, one_thread, start, start_whole, status_of, wait_until
+from tests.process.workers import Start, config, status_of, wait_until
 
-__all__ = ["one_thread", "start", "start_whole"]  # fixtures
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # --- many processes ----------------------------------------------------------------------------------------------
@@ -211,11 +212,6 @@ def has_steps(run: RunDirectory) -> bool:
     return status_of(run).step > 0
 
 
-def events(run: RunDirectory, kind: str) -> list[str]:
-    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
-    return [r.message for r in records if isinstance(r, EventRecord) and r.event == kind]
-
-
 def test_a_queued_run_waits_cheaply_and_starts_by_itself(
     runs_dir: Path, tmp_path: Path, start_whole: Start, hold: Any
 ) -> None:
@@ -228,8 +224,8 @@ def test_a_queued_run_waits_cheaply_and_starts_by_itself(
     assert status.starts_in_seconds == pytest.approx(600, abs=60)
     wait_until(run.metrics.exists, "the event")
     assert store.load_run(run).state is State.QUEUED
-    assert "next on cpu, behind " + holder.run.id in events(run, "queue")[0]
-    assert "'fmnist-tui runs move RUN --now' starts it at once" in events(run, "queue")[0]
+    assert "next on cpu, behind " + holder.run.id in messages(run, "queue")[0]
+    assert "'fmnist-tui runs move RUN --now' starts it at once" in messages(run, "queue")[0]
     maps = Path(f"/proc/{worker.pid}/maps")
     if maps.exists():
         assert "libtorch" not in maps.read_text() and "numpy" not in maps.read_text()
@@ -250,7 +246,7 @@ def test_a_queued_run_waits_cheaply_and_starts_by_itself(
         None,
         None,
     )
-    assert events(run, "queue")[-1].startswith("its turn on cpu, after ")
+    assert messages(run, "queue")[-1].startswith("its turn on cpu, after ")
     assert queue.snapshot() == []
 
 
@@ -289,7 +285,7 @@ def test_a_queued_run_can_leave(runs_dir: Path, start: Start, hold: Any, how: An
     assert worker.wait(20) == 130
     status = status_of(run)
     assert (status.state, status.exit_code, status.queue_place, status.step) == (State.STOPPED, 130, None, 0)
-    assert "taken out of the queue by" in events(run, "stop")[0]
+    assert "taken out of the queue by" in messages(run, "stop")[0]
     assert not run.checkpoint("last").exists() and waiting() == []
     starting.prepare_resume(store.load_run(run), "cpu")
     again = start(run)
@@ -308,7 +304,7 @@ def test_edits_wait_with_the_run(runs_dir: Path, start: Start, hold: Any) -> Non
     requests.send_request(run, "edit", epochs=1)
     holder.end()
     assert worker.wait(60) == 0
-    assert status_of(run).epoch == 1 and events(run, "edit")
+    assert status_of(run).epoch == 1 and messages(run, "edit")
 
 
 def test_now_runs_beside_and_says_so(runs_dir: Path, start: Start, hold: Any) -> None:
@@ -318,8 +314,8 @@ def test_now_runs_beside_and_says_so(runs_dir: Path, start: Start, hold: Any) ->
     assert start(run).wait(60) == 0
     status = status_of(run)
     assert (status.state, status.beside) == (State.FINISHED, holder.run.id)
-    assert f"runs beside {holder.run.id} on cpu" in events(run, "warning")[0]
-    assert not events(run, "queue")
+    assert f"runs beside {holder.run.id} on cpu" in messages(run, "warning")[0]
+    assert not messages(run, "queue")
     starting.prepare_resume(store.load_run(run), "cpu", epochs=4)
     assert not LaunchRequest.model_validate_json(run.launch.read_bytes()).now, "it holds for one start"
 
@@ -337,8 +333,8 @@ def test_a_queued_run_can_be_told_to_start_now(runs_dir: Path, tmp_path: Path, s
     status = status_of(run)
     assert (status.state, status.beside, status.epochs) == (State.FINISHED, holder.run.id, 1)
     assert requests.read_control(run).requests == [], "what was answered is forgotten at the end"
-    assert events(run, "queue")[-1].startswith("told to start now on cpu, after ")
-    assert f"runs beside {holder.run.id} on cpu" in events(run, "warning")[0]
+    assert messages(run, "queue")[-1].startswith("told to start now on cpu, after ")
+    assert f"runs beside {holder.run.id} on cpu" in messages(run, "warning")[0]
     again = command("runs", "move", run.id, "--now", "--runs-dir", str(run.path.parent))
     assert again.returncode == 2 and "is finished; only a queued run can be told to start now" in again.stderr
 
@@ -391,7 +387,7 @@ def test_without_a_state_directory_a_run_starts_with_a_warning(
     monkeypatch.setenv("FMNIST_TUI_STATE_DIR", str(tmp_path / "file"))
     run = quick(runs_dir)
     assert start(run).wait(60) == 0
-    assert "the device queue can't be used" in events(run, "warning")[0]
+    assert "the device queue can't be used" in messages(run, "warning")[0]
 
 
 # --- the command line --------------------------------------------------------------------------------------------

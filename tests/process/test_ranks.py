@@ -7,35 +7,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 import torch
 
-from fmnist_tui.config import RunConfig, parse_config
+from fmnist_tui.config import parse_config
 from fmnist_tui.runs import process, starting, stopping, store
 from fmnist_tui.runs.layout import BENCHMARKS, RunDirectory
-from fmnist_tui.runs.metrics import EventRecord, parse_metric
 from fmnist_tui.runs.status import State
-from tests.process.test_worker import Start, one_thread, start, status_of, steps_of, wait_until
+from tests.events import messages
+from tests.process.small_runs import LONG, SMALL, config
+from tests.process.workers import Start, status_of, steps_of, wait_until
 
-__all__ = ["one_thread", "start"]  # fixtures
-
-SMALL: dict[str, Any] = {
-    "name": "small",
-    "seed": 5,
-    "model": {"kind": "dual_path_net", "blocks": [1], "filters": [4], "growth_rate": [1]},
-    "data": {"source": "sample", "split": "standard"},
-    "augment": {"crop_padding": 4, "cutout_size": 16},
-    "schedule": {"kind": "cosine"},
-    "training": {"epochs": 2, "batch_size": 500, "precision": "fp32", "deterministic": True},
-}
-
-
-def config(**training: Any) -> RunConfig:
-    return parse_config({**SMALL, "training": {**SMALL["training"], **training}})
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def ranks_of(pid: int) -> dict[int, psutil.Process]:
@@ -83,14 +69,6 @@ def test_two_processes_train_as_one_does_in_two_passes(runs_dir: Path, start: St
     assert right == pytest.approx(loaded.result.test_accuracy)
     log = run.worker_log.read_text()
     assert "[rank 0] " in log and not run.last_word.exists()
-
-
-LONG: dict[str, Any] = {"epochs": 500, "checkpoint_seconds": 0.2}
-
-
-def events(run: RunDirectory, kind: str) -> list[str]:
-    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
-    return [r.message for r in records if isinstance(r, EventRecord) and r.event == kind]
 
 
 def test_a_killed_rank_ends_the_run_with_the_cause(runs_dir: Path, start: Start) -> None:
@@ -146,7 +124,7 @@ def test_a_killed_rank_is_begun_anew_from_the_checkpoint(runs_dir: Path, start: 
     first = ranks_of(launcher.pid)
     first[1].kill()
     wait_until(lambda: status_of(run).retries_used == 1, "new ranks")
-    wait_until(lambda: any("going on from" in text for text in events(run, "resume")), "the checkpoint")
+    wait_until(lambda: any("going on from" in text for text in messages(run, "resume")), "the checkpoint")
     step = status_of(run).step
     wait_until(lambda: status_of(run).step > step, "training goes on")
     launcher.send_signal(signal.SIGTERM)

@@ -12,9 +12,9 @@ from fmnist_tui.runs import store
 from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State, Status
+from tests.events import messages
 from tests.process.cli_helpers import TINY, status, wait_for
 from tests.process.slurm_cluster import CannotRun, Cluster, cluster
-from tests.process.test_ranks import events
 
 New = Callable[..., RunDirectory]
 JOB = ("--launcher=slurm", "--set=slurm.cpus_per_task=1")
@@ -91,12 +91,12 @@ def test_a_preempted_run_is_requeued_and_goes_on_and_a_cancelled_one_stops(slurm
     wait_for("the rival's end", lambda: rival not in slurm.slurm(*squeue))
     wait_for("the requeue", lambda: f"{job_of(run)} PENDING" in slurm.slurm(*squeue))
     again = until(run, "more steps", lambda s: s.state is State.RUNNING and s.step > waiting.step)
-    assert again.job == waiting.job and len(events(run, "resume")) == 1
+    assert again.job == waiting.job and len(messages(run, "resume")) == 1
 
     slurm.slurm("scancel", job_of(run))
     stopped = until(run, "the end", lambda s: not s.state.alive)
     assert stopped.state is State.STOPPED and stopped.exit_code == 130 and stopped.step >= again.step
-    assert events(run, "stop")[-1] == f"Slurm ended job {job_of(run)}; the checkpoint is kept"
+    assert messages(run, "stop")[-1] == f"Slurm ended job {job_of(run)}; the checkpoint is kept"
 
 
 def test_a_pending_job_is_queued_can_be_taken_back_and_is_missed_when_gone(

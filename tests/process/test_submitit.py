@@ -16,10 +16,13 @@ from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import process_started
 from fmnist_tui.runs.status import State
-from tests.process.test_ranks import LONG, config, events
-from tests.process.test_worker import one_thread, status_of, steps_of, wait_until
+from tests.events import messages
+from tests.process.small_runs import LONG, config
+from tests.process.workers import status_of, steps_of, wait_until
 
-__all__ = ["one_thread"]  # a fixture
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 Submit = Callable[..., tuple[RunDirectory, psutil.Process]]
 
 
@@ -62,7 +65,7 @@ def test_preemption_saves_requeues_and_goes_on_to_the_end(submitted: Submit) -> 
     assert finished.state is State.FINISHED and finished.result is not None and finished.result.starts == 2
     lines = [line["step"] for line in steps_of(run) if line["kind"] == "train"]
     assert lines == list(range(1, 10))
-    assert [event.rpartition(" on ")[0] for event in events(run, "resume")] == [
+    assert [event.rpartition(" on ")[0] for event in messages(run, "resume")] == [
         f"going on from epoch {waiting.epoch}, step {waiting.step}"
     ]
     wait_until(lambda: process_started(controller.pid) is None, "the job's end")

@@ -7,105 +7,22 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
-from fmnist_tui.config import RunConfig, parse_config
+from fmnist_tui.config import parse_config
 from fmnist_tui.data import source
 from fmnist_tui.runs import process, requests, starting, store
 from fmnist_tui.runs.errors import RunError
-from fmnist_tui.runs.layout import BENCHMARKS, RunDirectory
-from fmnist_tui.runs.metrics import EvalRecord, EventRecord, TrainRecord, parse_metric
-from fmnist_tui.runs.status import State, Status
-from tests.process.forked import ForkedWorker
+from fmnist_tui.runs.layout import BENCHMARKS
+from fmnist_tui.runs.status import State
+from tests.events import events
+from tests.process.workers import NOISY, Start, assert_same_weights, config, status_of, steps_of, wait_until
 
-NOISY: dict[str, Any] = {
-    "name": "noisy",
-    "seed": 3,
-    "model": {"kind": "shake_shake", "depth": 8, "base_channels": 2},
-    "data": {"source": "sample", "split": "standard"},
-    "augment": {"crop_padding": 4, "cutout_size": 16},
-    "schedule": {"kind": "cosine"},
-    "training": {"epochs": 3, "batch_size": 500, "deterministic": True},
-}
-"""Everything random at once: the shuffle, crops, flips, Cutout and Shake-Shake's branch weights."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The workers share this machine with the test."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-Worker = subprocess.Popen[bytes] | ForkedWorker
-Start = Callable[[RunDirectory], Worker]
-
-
-def kept_track(begin: Start) -> Iterator[Start]:
-    """Starts workers, and leaves none behind."""
-    started: list[Worker] = []
-
-    def start(run: RunDirectory) -> Worker:
-        started.append(begin(run))
-        return started[-1]
-
-    yield start
-    for worker in started:
-        if worker.poll() is None:
-            worker.kill()
-        worker.wait(timeout=30)
-
-
-@pytest.fixture
-def start_whole() -> Iterator[Start]:
-    """Starts workers as the program does."""
-    yield from kept_track(process.start_worker)
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts workers that have torch loaded already."""
-    yield from kept_track(ForkedWorker)
-
-
-def config(**training: Any) -> RunConfig:
-    return parse_config({**NOISY, "training": {**NOISY["training"], **training}})
-
-
-def status_of(run: RunDirectory) -> Status:
-    return Status.model_validate_json(run.status.read_bytes())
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)
-
-
-def steps_of(run: RunDirectory) -> list[dict[str, Any]]:
-    """Training and evaluation lines without what depends on the clock."""
-    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
-    clock = {"time", "seconds", "images_per_second"}
-    return [r.model_dump(exclude=clock) for r in records if isinstance(r, TrainRecord | EvalRecord)]
-
-
-def events_of(run: RunDirectory, kind: str) -> list[EventRecord]:
-    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
-    return [r for r in records if isinstance(r, EventRecord) and r.event == kind]
-
-
-def assert_same_weights(a: RunDirectory, b: RunDirectory) -> None:
-    import torch
-
-    left, right = (torch.load(run.checkpoint("last"), weights_only=True)["model"] for run in (a, b))
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[key], right[key]) for key in left)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start_whole: Start) -> None:
@@ -156,7 +73,7 @@ def test_a_signal_stops_it_with_a_checkpoint(runs_dir: Path, start_whole: Start,
     status = status_of(run)
     assert (status.state, status.exit_code) == (State.STOPPED, 130)
     assert run.checkpoint("last").is_file() and not run.result.exists()
-    assert number.name in events_of(run, "stop")[0].message
+    assert number.name in events(run, "stop")[0].message
 
 
 def test_a_signal_before_the_first_step_leaves_a_run_that_resumes(runs_dir: Path, start_whole: Start) -> None:

@@ -19,8 +19,6 @@ from torch.nn import functional as F
 from fmnist_tui.data.batches import DeviceDataset
 from fmnist_tui.data.source import Images
 from fmnist_tui.report.bench import BenchRecord
-from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.metrics import EventRecord, parse_metric
 from fmnist_tui.runs.result import Result
 from fmnist_tui.training import compiling
 from fmnist_tui.training.bench import __main__ as bench
@@ -29,6 +27,7 @@ from fmnist_tui.training.evaluate import EVAL_BATCH, evaluate
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.step import TrainStep
+from tests.events import messages
 from tests.training.tiny import Trainer, tiny_config
 
 Batches = list[tuple[Tensor, Tensor]]
@@ -264,11 +263,6 @@ def test_evaluation_has_its_own_network(batches: Batches, seconds: Any, backend:
     assert choose_evaluation(step, inputs, 10**6).problems and step.eval_network is step.model
 
 
-def events(run: RunDirectory) -> list[EventRecord]:
-    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
-    return [record for record in records if isinstance(record, EventRecord)]
-
-
 def test_a_compiled_run_equals_an_eager_one(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, backend: Any) -> None:
     """Noise included. The short last batch of each epoch runs as it is: one shape is compiled, once."""
     backend("aot_eager")
@@ -289,7 +283,7 @@ def test_a_run_whose_compiler_fails_goes_on_without(trainer: Trainer, backend: A
     backend(broken)
     run = trainer.create(tiny_config(training={"deterministic": False, "epochs": 1, "compile": "default"}))
     trainer.train(run)
-    warnings = [event.message for event in events(run) if event.event == "warning"]
+    warnings = messages(run, "warning")
     assert len(warnings) == 1 and "no C++ compiler here" in warnings[0]
     assert Result.model_validate_json(run.result.read_bytes()).compile == "off"
 

@@ -15,7 +15,7 @@ from fmnist_tui.analysis.confusion import read_history
 from fmnist_tui.models.count import parameter_count
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.metrics import EvalRecord, EventRecord, TrainRecord, parse_metric
+from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
 from fmnist_tui.runs.requests import RequestKind, send_request
 from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.store import read_status
@@ -25,6 +25,7 @@ from fmnist_tui.training.evaluations import Evaluations
 from fmnist_tui.training.job import Stopped
 from fmnist_tui.training.losses import NonFiniteLoss
 from fmnist_tui.training.optim import InPlaceSGD
+from tests.events import events, messages
 from tests.training.tiny import Trainer, tiny_config
 
 SHAKE = {"kind": "shake_shake", "depth": 8, "base_channels": 4}
@@ -33,11 +34,6 @@ CUTOUT = {"crop_padding": 4, "flip": True, "cutout_size": 16}
 
 def result_of(run: RunDirectory) -> Result:
     return Result.model_validate_json(run.result.read_bytes())
-
-
-def events(run: RunDirectory, kind: str) -> list[EventRecord]:
-    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
-    return [record for record in records if isinstance(record, EventRecord) and record.event == kind]
 
 
 def without_clock(records: list[TrainRecord | EvalRecord]) -> list[dict[str, Any]]:
@@ -250,7 +246,7 @@ def test_the_accuracy_to_stop_at_is_told_changed_and_taken_back(
     monkeypatch.setattr(Desk, "after_step", after_step)
     trainer.train(run)
     assert told[:5] == [100.0, 100.0, 90.0, None, None]
-    assert [event.message for event in events(run, "edit")] == [
+    assert messages(run, "edit") == [
         "stops at 90 % test accuracy", "goes on to its last epoch, at any accuracy",
     ]  # fmt: skip
     assert result_of(run).epochs == 2
@@ -331,7 +327,7 @@ def test_a_full_disk_at_a_checkpoint_is_a_warning(trainer: Trainer, monkeypatch:
     monkeypatch.setattr(checkpoint.torch, "save", save)
     run = trainer.create(tiny_config())
     trainer.train(run)
-    warnings = [event.message for event in events(run, "warning")]
+    warnings = messages(run, "warning")
     assert any("No space left" in text for text in warnings) and any("again" in text for text in warnings)
     assert checkpoint.read(run.checkpoint("previous"))["progress"]["step"] == 5
     assert checkpoint.read(run.checkpoint("last"))["progress"]["step"] == 15
@@ -417,7 +413,7 @@ def test_slow_run_says_how_long_it_takes(trainer: Trainer, monkeypatch: pytest.M
     monkeypatch.setattr(logbook, "SLOW_RUN_SECONDS", 0.0)
     run = trainer.create(tiny_config())
     trainer.train(run)
-    said = [event.message for event in events(run, "warning")]
+    said = messages(run, "warning")
     assert len(said) == 1 and "images/s on this CPU; a GPU, --epochs or the quick preset" in said[0]
 
 

@@ -1,0 +1,59 @@
+"""Real workers for tests: their configuration, and what they have written. `conftest` starts them."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fmnist_tui.config import RunConfig, parse_config
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.metrics import EvalRecord, TrainRecord, parse_metric
+from fmnist_tui.runs.status import Status
+from tests.process.forked import ForkedWorker
+
+NOISY: dict[str, Any] = {
+    "name": "noisy",
+    "seed": 3,
+    "model": {"kind": "shake_shake", "depth": 8, "base_channels": 2},
+    "data": {"source": "sample", "split": "standard"},
+    "augment": {"crop_padding": 4, "cutout_size": 16},
+    "schedule": {"kind": "cosine"},
+    "training": {"epochs": 3, "batch_size": 500, "deterministic": True},
+}
+"""Everything random at once: the shuffle, crops, flips, Cutout and Shake-Shake's branch weights."""
+
+
+Worker = subprocess.Popen[bytes] | ForkedWorker
+Start = Callable[[RunDirectory], Worker]
+
+
+def config(**training: Any) -> RunConfig:
+    return parse_config({**NOISY, "training": {**NOISY["training"], **training}})
+
+
+def status_of(run: RunDirectory) -> Status:
+    return Status.model_validate_json(run.status.read_bytes())
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+
+
+def steps_of(run: RunDirectory) -> list[dict[str, Any]]:
+    """Training and evaluation lines without what depends on the clock."""
+    records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
+    clock = {"time", "seconds", "images_per_second"}
+    return [r.model_dump(exclude=clock) for r in records if isinstance(r, TrainRecord | EvalRecord)]
+
+
+def assert_same_weights(a: RunDirectory, b: RunDirectory) -> None:
+    import torch
+
+    left, right = (torch.load(run.checkpoint("last"), weights_only=True)["model"] for run in (a, b))
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[key], right[key]) for key in left)
