@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from fmnist_tui.runs import process
 from fmnist_tui.runs.layout import RunDirectory
 from tests.process.forked import ForkedWorker
+from tests.process.holders import Holder
 from tests.process.workers import Start, Worker
 
 
@@ -43,3 +45,17 @@ def start_whole() -> Iterator[Start]:
 def start() -> Iterator[Start]:
     """Starts workers that have torch loaded already."""
     yield from kept_track(ForkedWorker)
+
+
+@pytest.fixture
+def hold(runs_dir: Path) -> Iterator[Callable[..., Holder]]:
+    """Makes runs that hold the CPU until the test is over."""
+    holders: list[Holder] = []
+
+    def hold(eta_seconds: float | None = None, where: Path = runs_dir) -> Holder:
+        holders.append(Holder(where, eta_seconds))
+        return holders[-1]
+
+    yield hold
+    for holder in holders:
+        holder.place.leave()
