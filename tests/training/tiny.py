@@ -77,3 +77,9 @@ class Trainer:
             **content["model"],
             **{f"momentum {k}": v["momentum_buffer"] for k, v in content["optimizer"]["state"].items()},
         }
+
+
+def reporter_for(runs_dir: Path) -> Reporter:
+    """The Reporter of a new run."""
+    run = starting.create_run(runs_dir, tiny_config(), device="cpu")
+    return Reporter(run, Status.model_validate_json(run.status.read_bytes()))

@@ -1,0 +1,116 @@
+"""Checkpoints: last, previous and best, and what becomes of them when one is damaged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+
+from fmnist_tui.runs import starting
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.training import checkpoint
+from tests.training.tiny import reporter_for, tiny_config
+
+
+def state(step: int) -> dict[str, Any]:
+    return {"weights": torch.full((4,), float(step)), "step": step}
+
+
+def test_last_previous_and_best(runs_dir: Path) -> None:
+    run = starting.create_run(runs_dir, tiny_config())
+    for step, best in ((1, True), (2, True), (3, False)):
+        checkpoint.save(run, state(step))
+        if best:
+            checkpoint.mark_best(run)
+    assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [3, 2, 2]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 5000, b"PK\x03\x04 nothing", b"not a checkpoint"])
+def test_a_damaged_last_falls_back_to_previous(runs_dir: Path, content: bytes) -> None:
+    run = starting.create_run(runs_dir, tiny_config())
+    checkpoint.save(run, state(1))
+    checkpoint.save(run, state(2))
+    run.checkpoint("last").write_bytes(content)
+    loaded, problems = checkpoint.load_newest(run)
+    assert loaded is not None and loaded["step"] == 1
+    assert len(problems) == 1 and "last.pt" in problems[0] and "damaged" in problems[0]
+    run.checkpoint("previous").write_bytes(content)
+    with pytest.raises(checkpoint.CheckpointError, match="no checkpoint of this run can be read"):
+        checkpoint.load_newest(run)
+
+
+def test_a_missing_last_falls_back_to_previous(runs_dir: Path) -> None:
+    run = starting.create_run(runs_dir, tiny_config())
+    assert checkpoint.load_newest(run) == (None, [])
+    checkpoint.save(run, state(1))
+    checkpoint.save(run, state(2))
+    run.checkpoint("last").unlink()
+    loaded, problems = checkpoint.load_newest(run)
+    assert loaded is not None and loaded["step"] == 1
+    assert len(problems) == 1 and problems[0].endswith("last.pt: is missing")
+
+
+def test_code_in_a_checkpoint_is_never_run(runs_dir: Path, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.system, (f"touch {tmp_path / 'owned'}",)
+
+    run = starting.create_run(runs_dir, tiny_config())
+    torch.save({"format": 1, "evil": Evil()}, run.checkpoint("last"))
+    with pytest.raises(checkpoint.CheckpointError):
+        checkpoint.load_newest(run)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_failed_write_leaves_the_older_checkpoints(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = starting.create_run(runs_dir, tiny_config())
+    checkpoint.save(run, state(1))
+    checkpoint.save(run, state(2))
+    checkpoint.mark_best(run)
+
+    def full(content: Any, file: Any) -> None:
+        file.write(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="could not be written"):
+        checkpoint.save(run, state(3))
+    assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 1, 2]
+    assert len(list(run.checkpoints.iterdir())) == 3
+
+
+def test_the_writers_thread_waits_on_the_runs_gpu(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch would open the first one in a new thread, beside the run that has it."""
+    current: list[Any] = [torch.device("cuda", 0)]
+    waited: list[Any] = []
+
+    @contextmanager
+    def on(device: torch.device) -> Iterator[None]:
+        current.append(device)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    event = SimpleNamespace(device=torch.device("cuda", 1), synchronize=lambda: waited.append(current[-1]))
+    writer = checkpoint.Writer(reporter_for(runs_dir).run)
+    writer.save({"a": 1}, False, cast("torch.cuda.Event", event))
+    writer.wait()
+    assert waited == [torch.device("cuda", 1)] and writer.problem == ""
+
+
+def test_to_host_is_a_copy() -> None:
+    weights = torch.ones(3)
+    kept = checkpoint.to_host({"a": [weights], "b": 1})
+    weights.zero_()
+    assert kept["a"][0].tolist() == [1, 1, 1] and kept["b"] == 1
+
+
+def test_run_directory_has_no_other_checkpoint_name(runs_dir: Path) -> None:
+    with pytest.raises(AssertionError):
+        RunDirectory(runs_dir).checkpoint("../../etc")
