@@ -15,8 +15,8 @@ from fmnist_tui.training import step as step_module
 from fmnist_tui.training.control import CutShort, StopSignal
 from fmnist_tui.training.job import Job, Stopped
 from fmnist_tui.training.optim import InPlaceSGD
-from tests.training.test_loop import CUTOUT, SHAKE, without_clock
 from tests.training.tiny import Trainer, tiny_config
+from tests.training.whole_runs import CUTOUT, SHAKE, without_clock
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,43 +12,15 @@ import torch
 from fmnist_tui.analysis.confusion import read_history
 from fmnist_tui.models.count import parameter_count
 from fmnist_tui.runs.launch import LaunchRequest
-from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
 from fmnist_tui.runs.requests import RequestKind, send_request
-from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.store import read_status
 from fmnist_tui.training import logbook
 from fmnist_tui.training.desk import Desk
-from fmnist_tui.training.evaluations import Evaluations
 from fmnist_tui.training.job import Stopped
-from fmnist_tui.training.losses import NonFiniteLoss
-from fmnist_tui.training.optim import InPlaceSGD
 from tests.events import events, messages
 from tests.training.tiny import Trainer, tiny_config
-
-SHAKE = {"kind": "shake_shake", "depth": 8, "base_channels": 4}
-CUTOUT = {"crop_padding": 4, "flip": True, "cutout_size": 16}
-
-
-def result_of(run: RunDirectory) -> Result:
-    return Result.model_validate_json(run.result.read_bytes())
-
-
-def without_clock(records: list[TrainRecord | EvalRecord]) -> list[dict[str, Any]]:
-    """The records less what depends on the clock."""
-    return [record.model_dump(exclude={"time", "seconds", "images_per_second"}) for record in records]
-
-
-def stop_at(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Make the next training receive SIGTERM after this step, as its handler would note it."""
-    original = Desk.after_step
-
-    def after_step(self: Desk) -> None:
-        if self.progress.step == step:
-            self.job.stop_signal.received = "SIGTERM"
-        original(self)
-
-    monkeypatch.setattr(Desk, "after_step", after_step)
+from tests.training.whole_runs import CUTOUT, SHAKE, result_of, stop_at, without_clock
 
 
 def test_result_equals_the_predictions_and_the_labels(trainer: Trainer) -> None:
@@ -266,114 +236,6 @@ def test_a_checkpoint_is_written_within_a_long_epoch(trainer: Trainer, monkeypat
     assert seen[:3] == [1, 2, 3]
 
 
-def test_loss_that_is_not_finite_ends_the_run_and_keeps_the_good_checkpoint(
-    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    good = trainer.create(tiny_config(training={"epochs": 2}))
-    trainer.train(good)
-
-    steps: list[int] = []
-    original = InPlaceSGD.step
-
-    def explode_later(self: InPlaceSGD, closure: Any = None) -> Any:
-        done = original(self, closure)
-        steps.append(1)
-        if len(steps) == 7:
-            with torch.no_grad():
-                next(iter(self.param_groups[0]["params"])).fill_(math.nan)
-        return done
-
-    run = trainer.create(tiny_config())
-    with monkeypatch.context() as patch, pytest.raises(NonFiniteLoss) as caught:
-        patch.setattr(InPlaceSGD, "step", explode_later)
-        trainer.train(run)
-    assert caught.value.step == 8 and caught.value.epoch == 2
-    kept = torch.load(run.checkpoint("last"), weights_only=True)
-    assert kept["progress"]["step"] == 5
-    assert all(tensor.isfinite().all() for tensor in kept["model"].values())
-    line = json.loads([text for text in run.metrics.read_text().splitlines() if '"train"' in text][-1])
-    assert line["loss"] == "NaN" and line["step"] == 8
-
-
-def test_weights_that_are_not_finite_are_never_saved(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last step of an epoch spoils the weights: its own loss was still finite."""
-    original = Desk.end_epoch
-
-    def end_epoch(self: Desk) -> None:
-        with torch.no_grad():
-            next(self.model.parameters()).fill_(math.inf)
-        original(self)
-
-    monkeypatch.setattr(Desk, "end_epoch", end_epoch)
-    run = trainer.create(tiny_config())
-    with pytest.raises(NonFiniteLoss, match="a weight was not finite"):
-        trainer.train(run)
-    assert not run.checkpoint("last").exists()
-
-
-def test_a_full_disk_at_a_checkpoint_is_a_warning(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second checkpoint fails half-way; training goes on, the first stays whole, the third is written."""
-    from fmnist_tui.training import checkpoint
-
-    original, calls = torch.save, []
-
-    def save(content: Any, file: Any) -> None:
-        calls.append(content["progress"]["epoch"])
-        if len(calls) == 2:
-            file.write(b"half a checkpoint")
-            raise OSError(28, "No space left on device")
-        original(content, file)
-
-    monkeypatch.setattr(checkpoint.torch, "save", save)
-    run = trainer.create(tiny_config())
-    trainer.train(run)
-    warnings = messages(run, "warning")
-    assert any("No space left" in text for text in warnings) and any("again" in text for text in warnings)
-    assert checkpoint.read(run.checkpoint("previous"))["progress"]["step"] == 5
-    assert checkpoint.read(run.checkpoint("last"))["progress"]["step"] == 15
-    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
-
-
-def test_the_best_state_waits_for_room(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is full from the end of the best epoch on; best.pt is written from memory once there is room."""
-    from fmnist_tui.training import checkpoint
-
-    original, full = torch.save, [True]
-
-    def save(content: Any, file: Any) -> None:
-        if full[0] and content["progress"]["epoch"] > 2:
-            raise OSError(28, "No space left on device")
-        original(content, file)
-
-    def take_in(self: Evaluations, evaluation: Any, seconds: float) -> None:
-        best_at_2 = {1: 10.0, 2: 90.0}.get(self._progress.epoch, 20.0)
-        as_wanted(self, replace(evaluation, accuracy=best_at_2), seconds)
-        full[0] = self._progress.epoch < 4
-
-    as_wanted = Evaluations.take_in
-    monkeypatch.setattr(checkpoint.torch, "save", save)
-    monkeypatch.setattr(Evaluations, "take_in", take_in)
-    run = trainer.create(tiny_config(training={"epochs": 4}))
-    trainer.train(run)
-    best = checkpoint.read(run.checkpoint("best"))
-    assert (best["progress"]["best_epoch"], best["progress"]["step"]) == (2, 10)
-    assert checkpoint.read(run.checkpoint("last"))["progress"]["step"] == 20
-    assert checkpoint.read(run.checkpoint("previous"))["progress"]["step"] == 5
-    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
-
-
-def test_a_best_state_without_room_to_the_end_is_said(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fmnist_tui.training import checkpoint
-
-    def no_room(run: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint, "mark_best", no_room)
-    run = trainer.create(tiny_config(training={"epochs": 1}))
-    trainer.train(run)
-    assert "best.pt could not be written: No space left" in events(run, "warning")[-1].message
-
-
 def test_an_evaluation_is_not_written_twice(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after an evaluation, with a checkpoint of the step before it: found by the soak."""
     config = tiny_config(training={"checkpoint_seconds": 0.0})
@@ -396,17 +258,6 @@ def test_an_evaluation_is_not_written_twice(trainer: Trainer, monkeypatch: pytes
     trainer.train(killed)
     assert without_clock(trainer.steps(whole)) == without_clock(trainer.steps(killed))
     assert read_history(killed).epochs.tolist() == [1, 2, 3]
-
-
-def test_a_checkpoint_of_another_model_is_refused(trainer: Trainer, images: Any) -> None:
-    from fmnist_tui.training.checkpoint import CheckpointError
-
-    run = trainer.create(tiny_config(training={"epochs": 1}))
-    trainer.train(run)
-    other = trainer.create(tiny_config(model={"kind": "wide_resnet", "depth": 16, "widen_factor": 1}))
-    other.checkpoint("last").write_bytes(run.checkpoint("last").read_bytes())
-    with pytest.raises(CheckpointError, match=r"another model \(model.depth: 10 there, 16 here\)"):
-        trainer.train(other)
 
 
 def test_slow_run_says_how_long_it_takes(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.progress import Pace, Progress
 from fmnist_tui.training.step import TrainStep
-from tests.training.test_loop import result_of, stop_at, without_clock
 from tests.training.tiny import Trainer, tiny_config
+from tests.training.whole_runs import result_of, stop_at, without_clock
 
 TURBO: dict[str, Any] = {
     "model": {"kind": "turbo", "widths": (20, 24), "whitening_bias_share": 0.34},

@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import starting
+from fmnist_tui.runs import starting, store
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
@@ -197,6 +197,11 @@ async def until_drawn(pilot: Pilot[Any], *texts: str) -> str:
     """Let the app run until all these texts are on the screen, and return what it shows."""
     await until(pilot, lambda: all(text in "\n".join(drawn(pilot.app)) for text in texts))
     return "\n".join(drawn(pilot.app))
+
+
+def status_of(run: store.Run) -> Status:
+    assert run.status is not None
+    return run.status
 
 
 def asked(run: RunDirectory) -> list[ControlRequest]:

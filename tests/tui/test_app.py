@@ -1,32 +1,17 @@
-"""The app as a whole: places, keys, help, palette, signals, what it imports, and who hears the feed."""
+"""The app as a whole: places, keys, help, palette, leaving, and the GPU."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import pty
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
-from textual._compositor import Compositor, LayoutUpdate
-from textual.app import ComposeResult
 from textual.pilot import Pilot
-from textual.widgets import Static
 
 from fmnist_tui.runs.metrics import GpuSample, HostSample, SystemRecord
 from fmnist_tui.runs.status import State
-from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.app import FmnistApp
-from fmnist_tui.tui.messages import OpenRun, SystemSampled
-from fmnist_tui.tui.metric_lines import MetricRecord, TrainLines
-from fmnist_tui.tui.screens.base import FeedScreen
+from fmnist_tui.tui.messages import SystemSampled
 from fmnist_tui.tui.screens.help import HelpScreen
 from fmnist_tui.tui.screens.log import LogScreen
 from fmnist_tui.tui.screens.run import RunScreen
@@ -35,7 +20,7 @@ from fmnist_tui.tui.screens.system import SystemScreen
 from fmnist_tui.tui.widgets.header import TopBar, gpu_facts
 from fmnist_tui.tui.widgets.header import words as formats
 from tests.tui.snapshot_app import GPU
-from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, wait_for
+from tests.tui.synthetic import RunMaker, drawn, until, until_drawn
 
 
 def place(app: FmnistApp) -> str:
@@ -196,142 +181,6 @@ async def test_a_key_of_the_footer_can_be_clicked(app: FmnistApp, maker: RunMake
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
 
 
-class Watcher(FeedScreen):
-    """Writes down what it hears."""
-
-    def __init__(self, run_id: str) -> None:
-        super().__init__()
-        self.watched_run = run_id
-        self.steps: list[int] = []
-        self.restarts = 0
-        self.gone = False
-        self.listed: list[Run] = []
-
-    def compose(self) -> ComposeResult:
-        yield Static("watching")
-
-    def runs_listed(self, runs: list[Run]) -> None:
-        self.listed = runs
-
-    def run_advanced(self, run: Run, records: Sequence[MetricRecord], restarted: bool) -> None:
-        self.restarts += restarted
-        self.steps += [int(step) for record in records if isinstance(record, TrainLines) for step in record.steps]
-
-    def run_vanished(self, run_id: str) -> None:
-        self.gone = True
-
-
-async def test_screens_hear_of_their_run_also_while_covered(app: FmnistApp, maker: RunMaker) -> None:
-    run, other = maker.make("wrn", State.RUNNING, epoch=3), maker.make("quick", State.RUNNING, epoch=1)
-    maker.write_metrics(run, 3)
-    maker.write_metrics(other, 7)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until_drawn(pilot, "2 runs")
-        screen = Watcher(run.id)
-        await app.show_screen(screen)
-        assert [listed.id for listed in screen.listed] == [listed.id for listed in app.runs], (
-            "told at once what is known"
-        )
-        await until(pilot, lambda: screen.steps == [118, 236, 354])
-        await pilot.press("4")
-        await until(pilot, lambda: isinstance(app.screen, SystemScreen))
-        maker.write_metrics(run, 2, first=4)
-        await until(pilot, lambda: len(screen.steps) == 5)
-        assert screen.restarts == 1
-        shutil.rmtree(run.path)
-        await until(pilot, lambda: screen.gone and len(screen.listed) == 1)
-
-
-class Slow(Watcher):
-    """Takes its time to appear; hearing of a run before it is there would be an error."""
-
-    ready = False
-
-    async def on_mount(self) -> None:
-        await asyncio.sleep(0.3)  # longer than the feed takes to read
-        self.ready = True
-
-    def run_advanced(self, run: Run, records: Sequence[MetricRecord], restarted: bool) -> None:
-        assert self.ready
-        super().run_advanced(run, records, restarted)
-
-
-async def test_a_covered_screen_draws_nothing(app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change under the run on screen would have all of it drawn anew; it is drawn when it is seen again."""
-    run, other = maker.make("wrn", State.RUNNING, epoch=3), maker.make("quick", State.RUNNING, epoch=1)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until_drawn(pilot, "2 runs")
-        app.post_message(OpenRun(run.id))
-        await until_drawn(pilot, "epoch 3 of 200")
-        await pilot.pause()
-        whole: list[int] = []
-        draw = Compositor.render_full_update
-
-        def note(compositor: Compositor, simplify: bool = False) -> LayoutUpdate:
-            whole.append(1)
-            return draw(compositor, simplify)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Compositor, "render_full_update", note)
-            maker.write_status(other, epoch=2, test_accuracy=77.77)
-            app.post_message(SystemSampled(SystemRecord(host=HostSample(cpu_percent=42.0)), "no GPU"))
-            await until_drawn(pilot, "CPU 42%")
-            await until(pilot, lambda: any(run.status and run.status.epoch == 2 for run in app.runs))
-            maker.write_status(run, epoch=4)
-            await until_drawn(pilot, "epoch 4 of 200")
-        assert not whole
-        await pilot.press("escape")
-        await until_drawn(pilot, "77.77")
-
-
-async def test_a_screen_that_takes_time_misses_nothing(app: FmnistApp, maker: RunMaker) -> None:
-    run = maker.make("wrn", State.RUNNING, epoch=3)
-    maker.write_metrics(run, 3)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until_drawn(pilot, "● running")
-        screen = Slow(run.id)
-        app.run_worker(app.show_screen(screen))
-        await until(pilot, lambda: screen.steps == [118, 236, 354])
-        assert screen.restarts == 1
-        assert [listed.id for listed in screen.listed] == [run.id]
-
-
-async def test_a_problem_of_the_runs_directory_is_said(tmp_path: Path) -> None:
-    (tmp_path / "runs").write_text("a file")
-    app = FmnistApp(tmp_path / "runs", None)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until_drawn(pilot, "file; name a directory")
-        (tmp_path / "runs").unlink()
-        await until_drawn(pilot, "No runs yet.")
-
-
-async def test_the_terminal_without_unicode(runs_dir: Path, maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "C")
-    maker.gallery()
-    app = FmnistApp(runs_dir, None)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until_drawn(pilot, "* running", "=-----")
-        for keys in (("down",), ("s",), ("escape", "question_mark"), ("escape", "3"), ("4",), ("1", "ctrl+p")):
-            await pilot.press(*keys)
-            await pilot.pause()
-            for line in drawn(app):
-                assert line.isascii(), (keys, line)
-
-
-async def test_without_colours(app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    maker.gallery()
-    plain = FmnistApp(app.runs_dir, None)
-    async with plain.run_test(size=(80, 24)) as pilot:
-        await until_drawn(pilot, "● running", "✗ failed")
-        for strip in plain.screen._compositor.render_strips():
-            for segment in strip:
-                for color in (segment.style.color, segment.style.bgcolor) if segment.style else ():
-                    if color is not None:
-                        red, green, blue = color.get_truecolor()
-                        assert red == green == blue
-
-
 async def test_leaving_says_what_goes_on(
     app: FmnistApp, maker: RunMaker, sleeper: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -393,69 +242,3 @@ async def test_the_gpu_screen(app: FmnistApp, maker: RunMaker, sleeper: int) -> 
         assert "H200" not in text
         app.post_message(SystemSampled(SystemRecord(host=host), "The driver does not answer: error 999"))
         await until_drawn(pilot, "The driver does not answer: error 999", "GPU problem")
-
-
-def test_opening_imports_nothing_heavy(runs_dir: Path, maker: RunMaker) -> None:
-    """The home screen comes without torch, NumPy and the chart library."""
-    maker.make("quick")
-    code = f"""
-import asyncio, sys
-from pathlib import Path
-from fmnist_tui.tui.app import FmnistApp
-async def main():
-    app = FmnistApp(Path({str(runs_dir)!r}), None)
-    async with app.run_test(size=(80, 24)) as pilot:
-        while not app.runs:
-            await pilot.pause(0.01)
-asyncio.run(main())
-heavy = ("torch", "numpy", "fmnist_tui.data", "fmnist_tui.report")
-print([name for name in heavy if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "[]", done.stderr
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signals_end_the_app_and_no_run(number: signal.Signals, runs_dir: Path, maker: RunMaker, sleeper: int) -> None:
-    maker.make("wrn", State.RUNNING, epoch=3)
-    code = f"from pathlib import Path; from fmnist_tui.tui.app import run_app; run_app(Path({str(runs_dir)!r}), None)"
-    ours, theirs = pty.openpty()
-    os.set_blocking(ours, False)
-    app = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-    )
-    os.close(theirs)
-    seen = bytearray()
-
-    def read() -> bool:
-        with contextlib.suppress(OSError):  # nothing to read at the moment
-            seen.extend(os.read(ours, 1 << 16))
-        return b"running" in seen or app.poll() is not None
-
-    try:
-        assert wait_for(read)
-        assert app.poll() is None, seen[-2000:]
-        if number is signal.SIGHUP:  # the terminal is gone: nobody reads what the app writes
-            os.close(ours)
-        app.send_signal(number)
-        assert wait_for(lambda: (number is signal.SIGHUP or read()) and app.poll() is not None)
-        assert app.returncode in (0, 128 + number)
-        os.kill(sleeper, 0)
-    finally:
-        app.kill()
-        app.wait()
-
-
-def test_loop_is_closed_cleanly(runs_dir: Path) -> None:
-    """Two apps one after the other in a process: nothing of the first is left behind."""
-
-    async def once() -> Any:
-        app = FmnistApp(runs_dir, None)
-        async with app.run_test(size=(40, 10)) as pilot:
-            await pilot.press("4")
-        return app
-
-    for _ in range(2):
-        app = asyncio.run(once())
-        assert not app.feed.is_alive()
-        assert not app._system_feed.is_alive()

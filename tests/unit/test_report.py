@@ -1,8 +1,7 @@
-"""report: which runs share a row, what the row says, and that Markdown and HTML say just that."""
+"""report: which runs share a row, and what the row says."""
 
 from __future__ import annotations
 
-import html.parser
 import math
 import statistics
 import subprocess
@@ -11,18 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fmnist_tui import paths, presets
-from fmnist_tui.config import RunConfig
-from fmnist_tui.report import collect, markdown, render, summary_row, words
-from fmnist_tui.report.blocks import Column, Table
+from fmnist_tui.report import collect, render
 from fmnist_tui.runs import starting
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.status import State
-from tests.results import result_of
-from tests.unit.report_runs import Tables, finish, only_row, preset, read_markdown
+from tests.unit.report_runs import finish, only_row, preset, read_markdown
 
 
 def test_one_run_in_the_references_words(runs_dir: Path) -> None:
@@ -319,162 +313,6 @@ def test_what_cannot_be_read_is_named(runs_dir: Path) -> None:
     for text in (render(runs_dir), render(runs_dir, "html"), render(runs_dir, "json")):
         assert all(run.id in text for run in broken.values())
     assert "infinite" not in render(runs_dir, "csv")
-
-
-HOSTILE = (
-    "a|b",
-    "`code` **bold** _em_ ~~gone~~ [link](x) ![image](y)",
-    "<script>alert(1)</script> &lt; &amp; A&B",
-    "back\\slash \\| end\\",
-    "snake_case __init__ _",
-    "# heading",
-    "日本語 Grafikkarte",
-    '\'; DROP "x"',
-)
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_any_name_is_shown_as_it_is(runs_dir: Path, name: str) -> None:
-    config = preset("wrn").model_copy(update={"preset": None, "name": name})
-    finish(runs_dir, RunConfig.model_validate(config.model_dump()), device_name=name)
-    row = only_row(runs_dir)
-    assert (row["Preset"], row["Device"]) == (name, name)
-    assert read_html(render(runs_dir, "html"))["Full data, custom split"] == [row]
-
-
-@settings(max_examples=60, deadline=None)  # a loaded machine is no error
-@given(st.text(max_size=40), st.text(alphabet="|\\`*_[]()<>&;:~#!a 1", max_size=40))
-def test_any_text_comes_back_from_a_cell(anything: str, marks: str) -> None:
-    table = Table((Column("a"), Column("b", True)), ((anything, marks), (marks, anything)))
-    first, second = read_markdown(markdown.write([table]))[""]
-    expected = (words.one_line(anything), words.one_line(marks))
-    assert (first["a"], first["b"]) == expected == (second["b"], second["a"])
-
-
-def test_line_breaks_and_control_characters_stay_in_their_cell(runs_dir: Path) -> None:
-    finish(runs_dir, preset("wrn"), device_name="GPU\n| x |\r\n\n# y\t\x1b[31mz")
-    row = only_row(runs_dir)
-    assert row["Device"] == "GPU | x | # y [31mz"
-    assert read_html(render(runs_dir, "html"))["Full data, custom split"] == [row]
-
-
-def test_the_source_is_aligned(runs_dir: Path) -> None:
-    from rich.cells import cell_len
-
-    finish(runs_dir, preset("wrn"), device_name="日本語")
-    finish(runs_dir, preset("densenet", training__epochs=2))
-    lines = render(runs_dir).splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("| Model Name"))
-    table = lines[start : start + 4]
-    assert len({cell_len(line) for line in table}) == 1
-    assert set(table[1]) == set("|-: ")
-    assert render(runs_dir).endswith("|\n")
-
-
-class _Html(html.parser.HTMLParser):
-    """Collects tables by heading, and every tag and attribute."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tables: Tables = {}
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.heading, self.text = "", ""
-        self.header: list[str] = []
-        self.cells: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self.text = ""
-        if tag == "table":
-            self.tables[self.heading], self.header = [], []
-        if tag == "tr":
-            self.cells = []
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("h1", "h2"):
-            self.heading = self.text
-        if tag in ("td", "th"):
-            self.cells.append(self.text)
-        if tag == "tr" and not self.header:
-            self.header = self.cells
-        elif tag == "tr":
-            self.tables[self.heading].append(dict(zip(self.header, self.cells, strict=True)))
-
-
-def read_html(text: str) -> Tables:
-    """The tables of the report itself; what follows of single runs is the business of test_report_html."""
-    parser = _Html()
-    parser.feed(text.partition("<h2>Runs</h2>")[0])
-    assert not {"script", "img", "link", "iframe"} & {tag for tag, _ in parser.tags}
-    assert not {"src", "href"} & {name for _, attributes in parser.tags for name in attributes}
-    return parser.tables
-
-
-def test_html_says_what_markdown_says(runs_dir: Path) -> None:
-    for name in ("wrn", "quick", "densenet"):
-        finish(runs_dir, preset(name))
-    page = render(runs_dir, "html")
-    assert read_html(page) == read_markdown(render(runs_dir))
-    assert page.startswith("<!DOCTYPE html>") and page.endswith("</html>\n")
-    assert "prefers-color-scheme: dark" in page and "://" not in page and "@import" not in page
-
-
-def test_the_summary_of_a_run() -> None:
-    config = preset("wrn")
-    lines = summary_row(result_of(config, "x"), config).splitlines()
-    assert max(map(len, lines[:3])) <= 80
-    assert [cell.strip() for cell in lines[2].strip("|").split("|")] == [
-        "WideResNet",
-        "36,478,906",
-        "94.81",
-        "1 h 12 m",
-        "200",
-    ]
-    text = "\n".join(lines[3:])
-    assert "Best 94.93 % in epoch 187; 9,870 images/s on NVIDIA H200, bf16" in text
-    assert "full, custom (30,000 / 40,000)" in text
-    assert "93.28 %: this run's best is +1.65 from it, its last epoch +1.53." in text
-
-
-def test_the_summary_of_a_changed_sample_run() -> None:
-    config = preset("quick", training__epochs=2)
-    text = summary_row(result_of(config, "x", device_name="CPU, 2 threads", images_per_second=16.42), config)
-    assert "16.4 images/s on CPU, 2 threads" in text and "sample, standard (6,000 / 2,000)" in text
-    assert "Changed: training.epochs 8 -> 2." in text and "eference" not in text
-    assert max(map(len, text.splitlines()[:3])) <= 80
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0.0 s"),
-        (52.34, "52.3 s"),
-        (59.94, "59.9 s"),
-        (59.96, "1 m 0 s"),
-        (725, "12 m 5 s"),
-        (3599.4, "59 m 59 s"),
-        (3599.6, "1 h 0 m"),
-        (4330, "1 h 12 m"),
-        (86_399, "1 d 0 h"),
-        (5 * 86_400 + 3 * 3600, "5 d 3 h"),
-    ],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert words.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(8.37, "8.4"), (99.94, "99.9"), (99.96, "100"), (9870.4, "9,870"), (123456, "123,456")]
-)
-def test_speeds(value: float, text: str) -> None:
-    assert words.speed(value) == text
-
-
-def test_differences_have_a_sign() -> None:
-    assert [words.signed(value) for value in (0.126, -0.126, 0.004, -0.004)] == ["+0.13", "-0.13", "0.00", "0.00"]
 
 
 def test_report_imports_no_torch_and_no_textual() -> None:

@@ -145,21 +145,21 @@ def test_seconds_since() -> None:
 
 @pytest.mark.parametrize("end", ["kill", "leave"])
 def test_the_lock_ends_with_its_process(
-    end: str, run: RunDirectory, children: Callable[..., subprocess.Popen[str]]
+    end: str, empty_run: RunDirectory, children: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    assert not is_locked(run)
-    assert not run.lock.exists(), "asking makes no file"
-    child = children(HOLD, str(run.lock))
-    assert is_locked(run)
-    assert is_locked(run), "asking does not take the lock away"
+    assert not is_locked(empty_run)
+    assert not empty_run.lock.exists(), "asking makes no file"
+    child = children(HOLD, str(empty_run.lock))
+    assert is_locked(empty_run)
+    assert is_locked(empty_run), "asking does not take the lock away"
     if end == "kill":
         child.kill()
     else:
         child.communicate("\n")
     child.wait(20)
-    assert not is_locked(run)
-    children(HOLD, str(run.lock))
-    assert is_locked(run), "asking did not keep the lock"
+    assert not is_locked(empty_run)
+    children(HOLD, str(empty_run.lock))
+    assert is_locked(empty_run), "asking did not keep the lock"
 
 
 # --- killing -----------------------------------------------------------------------------------------------------

@@ -32,39 +32,39 @@ for i in range(30):
 
 
 def test_two_that_ask_at_once_lose_no_request(
-    run: RunDirectory, children: Callable[..., subprocess.Popen[str]]
+    empty_run: RunDirectory, children: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    askers = [children(ASK, str(run.path), start) for start in ("100", "200")]
+    askers = [children(ASK, str(empty_run.path), start) for start in ("100", "200")]
     for asker in askers:
         assert asker.stdin is not None
         asker.stdin.write("\n")
         asker.stdin.flush()
     for _ in range(200):
-        read_control(run)  # a reader in between meets no half-written file
+        read_control(empty_run)  # a reader in between meets no half-written file
     assert [asker.wait(60) for asker in askers] == [0, 0]
-    requests = read_control(run).requests
+    requests = read_control(empty_run).requests
     asked = [request.epochs for request in requests if request.epochs]
     assert sorted(asked) == [*range(100, 130), *range(200, 230)]
     assert [epochs for epochs in asked if epochs < 200] == list(range(100, 130)), "in the order they were sent"
     assert len({request.id for request in requests}) == 60
-    assert {path.name for path in run.path.iterdir()} == {"control.json", run.control_lock.name}
+    assert {path.name for path in empty_run.path.iterdir()} == {"control.json", empty_run.control_lock.name}
 
 
-def test_a_request_is_written_and_returned(run: RunDirectory) -> None:
-    assert read_control(run).requests == []
-    stop = send_request(run, "stop")
-    edit = send_request(run, "edit", epochs=12, stop_at_accuracy=94.5)
-    assert read_control(run).requests == [stop, edit]
+def test_a_request_is_written_and_returned(empty_run: RunDirectory) -> None:
+    assert read_control(empty_run).requests == []
+    stop = send_request(empty_run, "stop")
+    edit = send_request(empty_run, "edit", epochs=12, stop_at_accuracy=94.5)
+    assert read_control(empty_run).requests == [stop, edit]
     assert (edit.epochs, edit.stop_at_accuracy, stop.epochs) == (12, 94.5, None)
     assert seconds_since(stop.time) < 60
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"requests": [{"id": 1}]}', b"\xff"])
-def test_a_damaged_control_file_holds_no_requests(content: bytes, run: RunDirectory) -> None:
-    run.control.write_bytes(content)
-    assert read_control(run).requests == []
-    made = send_request(run, "checkpoint")
-    assert read_control(run).requests == [made]
+def test_a_damaged_control_file_holds_no_requests(content: bytes, empty_run: RunDirectory) -> None:
+    empty_run.control.write_bytes(content)
+    assert read_control(empty_run).requests == []
+    made = send_request(empty_run, "checkpoint")
+    assert read_control(empty_run).requests == [made]
 
 
 json_values = st.recursive(
@@ -83,16 +83,16 @@ contents = st.binary(max_size=60) | (
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=contents)
-def test_no_control_file_does_more_than_ask(content: bytes, run: RunDirectory) -> None:
+def test_no_control_file_does_more_than_ask(content: bytes, empty_run: RunDirectory) -> None:
     """Whatever is in it: nothing, or requests of the four kinds within their bounds; and one can still ask."""
-    run.control.write_bytes(content)
-    for found in read_control(run).requests:
+    empty_run.control.write_bytes(content)
+    for found in read_control(empty_run).requests:
         assert found.request in ("stop", "stop_after_epoch", "checkpoint", "edit")
         assert found.epochs is None or 1 <= found.epochs <= 100_000
         assert found.stop_at_accuracy is None or 0 <= found.stop_at_accuracy <= 100
-    made = send_request(run, "stop")
-    assert read_control(run).requests[-1] == made
-    assert {path.name for path in run.path.iterdir()} <= {"control.json", "control.lock"}
+    made = send_request(empty_run, "stop")
+    assert read_control(empty_run).requests[-1] == made
+    assert {path.name for path in empty_run.path.iterdir()} <= {"control.json", "control.lock"}
 
 
 @pytest.mark.parametrize(
@@ -111,19 +111,19 @@ def test_no_control_file_does_more_than_ask(content: bytes, run: RunDirectory) -
     ],
 )
 def test_bad_requests_are_refused_and_not_written(
-    request_: Any, values: dict[str, Any], message: str, run: RunDirectory
+    request_: Any, values: dict[str, Any], message: str, empty_run: RunDirectory
 ) -> None:
     with pytest.raises(ValueError) as caught:
-        send_request(run, request_, **values)
+        send_request(empty_run, request_, **values)
     assert message in str(caught.value)
-    assert not run.control.exists()
+    assert not empty_run.control.exists()
 
 
 def test_a_request_on_a_full_disk_is_refused_and_the_earlier_ones_stand(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    empty_run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send_request(run, "edit", epochs=12)
+    send_request(empty_run, "edit", epochs=12)
     disk_full(monkeypatch)
     with pytest.raises(ValueError, match=r"cannot be asked: No space left on device: .*make room there and ask again"):
-        send_request(run, "checkpoint")
-    assert [request.request for request in read_control(run).requests] == ["edit"]
+        send_request(empty_run, "checkpoint")
+    assert [request.request for request in read_control(empty_run).requests] == ["edit"]

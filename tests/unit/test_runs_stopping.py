@@ -33,7 +33,7 @@ def a_worker(children: Callable[..., subprocess.Popen[str]]) -> subprocess.Popen
 def test_a_stop_that_cannot_be_written_is_a_signal_and_only_one(
     job: SlurmJob | None,
     name: str,
-    run: RunDirectory,
+    empty_run: RunDirectory,
     children: Callable[..., subprocess.Popen[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -41,7 +41,7 @@ def test_a_stop_that_cannot_be_written_is_a_signal_and_only_one(
     disk_full(monkeypatch)
     worker = a_worker(children)
     status = {"pid": worker.pid, "pid_started": process.process_started(worker.pid), "host": socket.gethostname()}
-    at_work = Run(run, None, Status(state=State.RUNNING, job=job, **status), None, State.RUNNING)
+    at_work = Run(empty_run, None, Status(state=State.RUNNING, job=job, **status), None, State.RUNNING)
     with pytest.raises(ValueError, match="or stop it at once, by a signal"):
         stopping.ask(at_work, after_epoch=True)
     answer = stopping.ask(at_work)
@@ -51,8 +51,8 @@ def test_a_stop_that_cannot_be_written_is_a_signal_and_only_one(
     assert worker.communicate("", timeout=20) == ("", None), "a second signal did not come"
 
 
-def test_no_signal_goes_to_another_machine(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_signal_goes_to_another_machine(empty_run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     disk_full(monkeypatch)
     status = Status(state=State.RUNNING, pid=os.getpid(), pid_started=psutil.Process().create_time(), host="elsewhere")
     with pytest.raises(ValueError, match="cannot be asked: No space left on device"):
-        stopping.ask(Run(run, None, status, None, State.RUNNING))
+        stopping.ask(Run(empty_run, None, status, None, State.RUNNING))

@@ -78,7 +78,7 @@ def test_what_a_worker_has_besides_the_users_environment_can_be_taken_out_again(
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_worker_starts_detached_with_its_output_in_the_log(run: RunDirectory, tmp_path: Path) -> None:
+def test_a_worker_starts_detached_with_its_output_in_the_log(empty_run: RunDirectory, tmp_path: Path) -> None:
     (tmp_path / "random.py").write_text("raise SystemExit('a file of the user was imported')")
     read, write = os.pipe()
     os.write(write, b"typed by the user")
@@ -86,13 +86,13 @@ def test_a_worker_starts_detached_with_its_output_in_the_log(run: RunDirectory, 
     terminal = os.dup(0)
     os.dup2(read, 0)
     try:
-        started = [start_worker(run), start_worker(run)]
+        started = [start_worker(empty_run), start_worker(empty_run)]
         assert [worker.wait(30) for worker in started] == [3, 3]
     finally:
         os.dup2(terminal, 0)
         for handle in (read, write, terminal):
             os.close(handle)
-    log = run.worker_log.read_text().splitlines()
+    log = empty_run.worker_log.read_text().splitlines()
     assert log.count("to stderr") == 2, "a second start appends"
     told = [json.loads(line) for line in log if line.startswith("{")]
     assert {facts["pid"] for facts in told} == {worker.pid for worker in started}
@@ -100,43 +100,43 @@ def test_a_worker_starts_detached_with_its_output_in_the_log(run: RunDirectory, 
         assert facts["session"] == facts["pid"], "a session of its own: no Ctrl-C, no hangup"
         assert facts["session"] != os.getsid(0)
         assert (facts["waits"], facts["spins"]) == ("PASSIVE", "1000")
-        assert facts["arguments"] == [str(run.path)]
+        assert facts["arguments"] == [str(empty_run.path)]
         assert (facts["stdin"], facts["given"], facts["faulthandler"]) == ("", "yes", True)
         assert facts["cwd"] == str(tmp_path)
         assert set(facts["open"]) <= {"0", "1", "2", "3"}, "nothing of the launcher's is open; 3 lists the others"
         assert not facts["random"].startswith(str(tmp_path))
 
 
-def test_the_real_worker_of_an_empty_directory_says_what_is_wrong(run: RunDirectory) -> None:
-    worker = start_worker(run)
+def test_the_real_worker_of_an_empty_directory_says_what_is_wrong(empty_run: RunDirectory) -> None:
+    worker = start_worker(empty_run)
     assert worker.wait(60) == 2
-    assert "is not a run that can be started" in run.worker_log.read_text()
+    assert "is not a run that can be started" in empty_run.worker_log.read_text()
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_worker_that_dies_before_its_first_word_is_lost_at_once(run: RunDirectory) -> None:
-    run.status.write_text(Status(state=State.STARTING).to_json())
-    worker = start_worker(run)
-    status = Status.model_validate_json(run.status.read_bytes())
+def test_a_worker_that_dies_before_its_first_word_is_lost_at_once(empty_run: RunDirectory) -> None:
+    empty_run.status.write_text(Status(state=State.STARTING).to_json())
+    worker = start_worker(empty_run)
+    status = Status.model_validate_json(empty_run.status.read_bytes())
     assert (status.state, status.pid, status.host) == (State.STARTING, worker.pid, HERE)
     assert worker.wait(30) == 3
     assert actual_state(status) is State.LOST
-    assert not is_locked(run)
+    assert not is_locked(empty_run)
 
 
 @pytest.mark.usefixtures("stand_in")
 def test_the_pid_of_a_worker_at_work_is_left_alone(
-    run: RunDirectory, children: Callable[..., subprocess.Popen[str]]
+    empty_run: RunDirectory, children: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    at_work = children(HOLD, str(run.lock))
-    run.status.write_text(Status(state=State.RUNNING, pid=at_work.pid).to_json())
-    before = run.status.read_bytes()
-    assert start_worker(run).wait(30) == 3
-    assert run.status.read_bytes() == before
+    at_work = children(HOLD, str(empty_run.lock))
+    empty_run.status.write_text(Status(state=State.RUNNING, pid=at_work.pid).to_json())
+    before = empty_run.status.read_bytes()
+    assert start_worker(empty_run).wait(30) == 3
+    assert empty_run.status.read_bytes() == before
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_signal_waits_for_the_worker_to_listen(run: RunDirectory, stand_in: Path) -> None:
+def test_a_signal_waits_for_the_worker_to_listen(empty_run: RunDirectory, stand_in: Path) -> None:
     """SIGTERM before the handler is there would kill it without a word."""
     (stand_in / "__main__.py").write_text(
         "import signal, sys\n"
@@ -145,16 +145,16 @@ def test_a_signal_waits_for_the_worker_to_listen(run: RunDirectory, stand_in: Pa
         "signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])\n"
         "print('not reached', flush=True)\n"
     )
-    worker = start_worker(run)
+    worker = start_worker(empty_run)
     worker.terminate()
     assert worker.wait(30) == 7
-    assert run.worker_log.read_text() == "up\n"
+    assert empty_run.worker_log.read_text() == "up\n"
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, []), "the launcher's own are as before"
 
 
 @pytest.mark.usefixtures("stand_in")
 def test_ctrl_c_in_the_terminal_does_not_reach_a_worker(
-    run: RunDirectory, stand_in: Path, children: Callable[..., subprocess.Popen[str]]
+    empty_run: RunDirectory, stand_in: Path, children: Callable[..., subprocess.Popen[str]]
 ) -> None:
     (stand_in / "__main__.py").write_text("print('up'); import time; time.sleep(60)")
     launcher = """
@@ -170,11 +170,11 @@ print("ready", flush=True)
 print(worker.pid, flush=True)
 input()
 """
-    starter = children(launcher, str(run.path))
+    starter = children(launcher, str(empty_run.path))
     assert starter.stdout is not None
     worker = int(starter.stdout.readline())
     try:
-        wait_until(lambda: run.worker_log.read_text() == "up\n")
+        wait_until(lambda: empty_run.worker_log.read_text() == "up\n")
         os.killpg(starter.pid, signal.SIGINT)
         assert starter.wait(20) == -signal.SIGINT
         assert process_started(worker) is not None
@@ -182,7 +182,7 @@ input()
         os.kill(worker, signal.SIGKILL)
 
 
-def test_the_command_names_this_interpreter(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_names_this_interpreter(empty_run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
 
     class Started:
@@ -192,5 +192,5 @@ def test_the_command_names_this_interpreter(run: RunDirectory, monkeypatch: pyte
             given.append(command)
 
     monkeypatch.setattr("subprocess.Popen", Started)
-    start_worker(run)
-    assert given == [[sys.executable, "-m", "fmnist_tui.training", str(run.path)]]
+    start_worker(empty_run)
+    assert given == [[sys.executable, "-m", "fmnist_tui.training", str(empty_run.path)]]

@@ -1,0 +1,112 @@
+"""The app in terminals of all sorts, what it imports, and what signals do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist_tui.runs.status import State
+from fmnist_tui.tui.app import FmnistApp
+from tests.tui.synthetic import RunMaker, drawn, until_drawn, wait_for
+
+
+async def test_the_terminal_without_unicode(runs_dir: Path, maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    maker.gallery()
+    app = FmnistApp(runs_dir, None)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "* running", "=-----")
+        for keys in (("down",), ("s",), ("escape", "question_mark"), ("escape", "3"), ("4",), ("1", "ctrl+p")):
+            await pilot.press(*keys)
+            await pilot.pause()
+            for line in drawn(app):
+                assert line.isascii(), (keys, line)
+
+
+async def test_without_colours(app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    maker.gallery()
+    plain = FmnistApp(app.runs_dir, None)
+    async with plain.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running", "✗ failed")
+        for strip in plain.screen._compositor.render_strips():
+            for segment in strip:
+                for color in (segment.style.color, segment.style.bgcolor) if segment.style else ():
+                    if color is not None:
+                        red, green, blue = color.get_truecolor()
+                        assert red == green == blue
+
+
+def test_opening_imports_nothing_heavy(runs_dir: Path, maker: RunMaker) -> None:
+    """The home screen comes without torch, NumPy and the chart library."""
+    maker.make("quick")
+    code = f"""
+import asyncio, sys
+from pathlib import Path
+from fmnist_tui.tui.app import FmnistApp
+async def main():
+    app = FmnistApp(Path({str(runs_dir)!r}), None)
+    async with app.run_test(size=(80, 24)) as pilot:
+        while not app.runs:
+            await pilot.pause(0.01)
+asyncio.run(main())
+heavy = ("torch", "numpy", "fmnist_tui.data", "fmnist_tui.report")
+print([name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_the_app_and_no_run(number: signal.Signals, runs_dir: Path, maker: RunMaker, sleeper: int) -> None:
+    maker.make("wrn", State.RUNNING, epoch=3)
+    code = f"from pathlib import Path; from fmnist_tui.tui.app import run_app; run_app(Path({str(runs_dir)!r}), None)"
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    app = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    seen = bytearray()
+
+    def read() -> bool:
+        with contextlib.suppress(OSError):  # nothing to read at the moment
+            seen.extend(os.read(ours, 1 << 16))
+        return b"running" in seen or app.poll() is not None
+
+    try:
+        assert wait_for(read)
+        assert app.poll() is None, seen[-2000:]
+        if number is signal.SIGHUP:  # the terminal is gone: nobody reads what the app writes
+            os.close(ours)
+        app.send_signal(number)
+        assert wait_for(lambda: (number is signal.SIGHUP or read()) and app.poll() is not None)
+        assert app.returncode in (0, 128 + number)
+        os.kill(sleeper, 0)
+    finally:
+        app.kill()
+        app.wait()
+
+
+def test_loop_is_closed_cleanly(runs_dir: Path) -> None:
+    """Two apps one after the other in a process: nothing of the first is left behind."""
+
+    async def once() -> Any:
+        app = FmnistApp(runs_dir, None)
+        async with app.run_test(size=(40, 10)) as pilot:
+            await pilot.press("4")
+        return app
+
+    for _ in range(2):
+        app = asyncio.run(once())
+        assert not app.feed.is_alive()
+        assert not app._system_feed.is_alive()
