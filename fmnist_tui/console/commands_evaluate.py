@@ -13,15 +13,7 @@ from fmnist_tui.console import options as o
 
 
 def evaluate_command(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN",
-            help="Runs: a unique part of each one's id, or 'last'.",
-            autocompletion=o.complete_runs,
-            show_default=False,
-        ),
-    ],
+    runs: o.RunsArgument,
     tta: Annotated[
         Literal["none", "flip"],
         typer.Option("--tta", help="Also average each image's outputs with its mirror image's, as an extra column."),

@@ -269,15 +269,7 @@ def export_command(
 
 @app.command("delete")
 def delete_command(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN",
-            help="Runs: a unique part of each one's id, or 'last'.",
-            autocompletion=o.complete_runs,
-            show_default=False,
-        ),
-    ],
+    runs: o.RunsArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)] = False,
     runs_dir: o.RunsDirOption = None,
 ) -> int:

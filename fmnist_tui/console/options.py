@@ -71,6 +71,15 @@ RunArgument = Annotated[
         show_default=False,
     ),
 ]
+RunsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN",
+        help="Runs: a unique part of each one's id, or 'last'.",
+        autocompletion=complete_runs,
+        show_default=False,
+    ),
+]
 PresetArgument = Annotated[
     str,
     typer.Argument(

@@ -59,7 +59,6 @@ def predict_command(
     from fmnist_tui.console.configure import check_device
     from fmnist_tui.console.output import console, print_error
     from fmnist_tui.console.torch_process import TorchFailed
-    from fmnist_tui.data.pictures import PictureError, find_pictures, read_picture
     from fmnist_tui.runs.errors import RunError
     from fmnist_tui.runs.status import ExitCode
     from fmnist_tui.runs.store import find_run
@@ -69,14 +68,8 @@ def predict_command(
     if found.config is None or not found.directory.checkpoint(checkpoint).is_file():
         why = found.problem or "a run writes one after its first epoch"
         raise RunError(f"{found.id}: has no {checkpoint} checkpoint to classify with; {why}")
-    pictures: list[Picture] = []
-    code = ExitCode.DONE
-    for path in find_pictures(images):
-        try:
-            pictures.append(read_picture(path, invert))
-        except PictureError as error:
-            print_error(str(error))
-            code = ExitCode.USAGE
+    pictures, wrong = _read(images, invert)
+    code = ExitCode.USAGE if wrong else ExitCode.DONE
     if not pictures:
         return code
     try:
@@ -89,6 +82,22 @@ def predict_command(
     else:
         _print_pictures(console(), pictures, answer["probabilities"])
     return code
+
+
+def _read(images: Sequence[Path], invert: Literal["auto", "yes", "no"]) -> tuple[list[Picture], int]:
+    """The pictures of these files and directories, and how many files are none; each of those is told."""
+    from fmnist_tui.console.output import print_error
+    from fmnist_tui.data.pictures import PictureError, find_pictures, read_picture
+
+    pictures: list[Picture] = []
+    wrong = 0
+    for path in find_pictures(images):
+        try:
+            pictures.append(read_picture(path, invert))
+        except PictureError as error:
+            print_error(str(error))
+            wrong += 1
+    return pictures, wrong
 
 
 def _ask(run: Run, checkpoint: str, device: str, pictures: Sequence[Picture]) -> dict[str, Any]:
