@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,8 @@ from fmnist_tui.runs.result import Provenance, Result
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import learning_rate
+from fmnist_tui.tui.metric_lines import MetricRecord
+from fmnist_tui.tui.run_data import RunData
 
 NOW = datetime(2026, 11, 23, 14, 28, 0, tzinfo=UTC)
 RUN_ID = "20261123-142501-wrn-k3f9"
@@ -315,3 +318,10 @@ def ghost(runs_dir: Path, now: datetime = NOW) -> tuple[Run, list[Metric]]:
     """A finished earlier wrn run, on disk."""
     plan = replace(Plan(done=200.0, seed=7, shift=-0.2, lines_every=59), now=now - timedelta(days=2))
     return make_run(runs_dir, plan, State.FINISHED, GHOST_ID)
+
+
+def data_of(lines: Sequence[MetricRecord], device: str = "cuda:0") -> RunData:
+    """What the app makes of these lines."""
+    data = RunData(device)
+    data.extend(lines)
+    return data
