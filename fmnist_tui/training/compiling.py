@@ -126,7 +126,7 @@ def choose_training(step: TrainStep, batches: list[tuple[Tensor, Tensor]], steps
         best, found, problems = ("off", eager), [f"eager {1e3 * eager:.2f} ms"], []
         for mode in CANDIDATES:
             if mode in GRAPH_MODES and step.accumulates:
-                continue  # as in `_check_what_was_set`
+                continue  # see `without_graphs`
             try:
                 began = time.perf_counter()
                 step.use(mode)
@@ -170,16 +170,26 @@ def choose_evaluation(step: TrainStep, inputs: Tensor, batches_left: int) -> Cho
     return Choice("default", found)
 
 
+def without_graphs(step: TrainStep) -> Choice | None:
+    """Let a step that accumulates micro-batches run without the CUDA graphs that were set for it; else None.
+
+    The gradients of one micro-batch would be overwritten by the next.
+    """
+    mode = step.compile
+    if mode not in GRAPH_MODES or not step.accumulates:
+        return None
+    step.use("default")
+    problem = f"{mode} can't accumulate gradients over micro-batches; compiling without CUDA graphs"
+    return Choice("default", "micro-batches are accumulated", (problem,))
+
+
 def _check_what_was_set(step: TrainStep, batches: list[tuple[Tensor, Tensor]]) -> Choice:
     """A mode the user set is kept, where its first steps are right."""
     mode = step.execution.compile
     if mode == "off":
         return Choice("off", step.execution.reasons["compile"])
-    if mode in GRAPH_MODES and step.accumulates:
-        # The gradients of one micro-batch would be overwritten by the next.
-        problem = f"{mode} can't accumulate gradients over micro-batches; compiling without CUDA graphs"
-        step.use("default")
-        return Choice("default", "micro-batches are accumulated", (problem,))
+    if (instead := without_graphs(step)) is not None:
+        return instead
     try:
         with _no_trace(step.model, step.execution.device):
             _compare(step, batches)

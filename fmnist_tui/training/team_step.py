@@ -71,6 +71,15 @@ class TeamStep(TrainStep):
         self.compile = mode
         self.network = self.parallel if mode == "off" else compiled(self.parallel, mode)
 
+    @property
+    def accumulates(self) -> bool:
+        """Whether this rank's part of a whole batch takes more than one micro-batch."""
+        return self._passes(self.config.training.batch_size) > 1
+
+    def _passes(self, images: int) -> int:
+        """Micro-batches of every rank, for so many images of all ranks: as many as the largest part takes."""
+        return -(-part_of(images, 0, self.team.size).stop // self.micro_batch)
+
     def __call__(
         self,
         images: Tensor,
@@ -101,8 +110,7 @@ class TeamStep(TrainStep):
         self.model.train()
         size = self.team.size
         start, _, share = self.team.part(self._total)
-        longest = part_of(self._total, 0, size).stop
-        passes = -(-longest // self.micro_batch)
+        passes = self._passes(self._total)
         total_loss = torch.zeros((), device=inputs.device)
         total_correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
         network = self.network if self._total == self.config.training.batch_size else self.parallel
