@@ -99,7 +99,7 @@ class FmnistApp(ListeningApp):
     def action_detach(self) -> None:
         """Leave, and say what goes on."""
         going = [run.name for run in self.runs if run.state.alive]
-        said = f"Without the app go on: {', '.join(going)}. fmnist-tui shows them again."
+        said = f"Going on without the app: {', '.join(going)}. fmnist-tui shows them again."
         self.exit(message=Text(said) if going else None)
 
     async def action_quit(self) -> None:

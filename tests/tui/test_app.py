@@ -116,6 +116,9 @@ async def test_help_lists_this_screens_keys(app: FmnistApp, maker: RunMaker) -> 
         text = await until_drawn(pilot, "stop the run, or start a queued one now", "leave the app; runs go on")
         assert "go on from the last checkpoint (not now)" in text, "a running run can't be resumed"
         assert "Cursor up" not in text, "Textual's own keys are not listed"
+        under = next(line for line in drawn(app) if "stop the run" in line).index("stop the run")
+        rest = next(line for line in drawn(app) if "one) (not now)" in line)
+        assert rest.index("one) (not now)") == under, "a line that is wrapped goes on under its beginning"
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
@@ -190,7 +193,7 @@ async def test_leaving_says_what_goes_on(
         await pilot.press("ctrl+c")
         await until_drawn(pilot, "q leaves the app, runs go on")
         await pilot.press("q")
-    assert "Without the app go on: wrn. fmnist-tui shows them again." in capsys.readouterr().err
+    assert "Going on without the app: wrn. fmnist-tui shows them again." in capsys.readouterr().err
     os.kill(sleeper, 0)
     assert not app.feed.is_alive()
 

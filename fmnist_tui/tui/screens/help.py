@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import ClassVar, NamedTuple
 
 from textual.app import ComposeResult
@@ -14,6 +15,8 @@ from textual.widgets import Static
 
 HIDDEN = frozenset({"app.help_quit", "app.help"})
 """Actions that need no line: this screen itself, and Ctrl+C, which says how to leave."""
+WIDTH, FRAME = 76, 5
+"""Cells of the box (as in app.tcss), and those of its border, padding and scroll bar."""
 
 
 class Key(NamedTuple):
@@ -71,14 +74,18 @@ class HelpScreen(ModalScreen[None]):
         """What the screen is for, then its keys, then those of all screens."""
         with Vertical(classes="dialog -wide"):
             with VerticalScroll(classes="dialog-scroll"):
-                yield Static(self._text())
+                yield Static(id="help-text")
             yield Static("esc closes", classes="dialog-hint")
 
     def on_mount(self) -> None:
         """Write the title on the border."""
         self.query_one(".dialog").border_title = "Keys"
 
-    def _text(self) -> Content:
+    def on_resize(self) -> None:
+        """What a key does goes on under itself, not under the key: so it is wrapped here, for the width there is."""
+        self.query_one("#help-text", Static).update(self._text(min(WIDTH, self.size.width) - FRAME))
+
+    def _text(self, room: int) -> Content:
         parts: list[tuple[str, str]] = []
         if self._about:
             parts.append((self._about + "\n\n", "$foreground-muted"))
@@ -88,8 +95,10 @@ class HelpScreen(ModalScreen[None]):
                 parts.append((f"{title}\n", "bold"))
             for key in keys:
                 parts.append((f"  {key.keys:<{width}}  ", "bold $primary" if key.enabled else "$foreground-disabled"))
-                later = "" if key.enabled else " (not now)"
-                parts.append((f"{key.said}{later}\n", "" if key.enabled else "$foreground-disabled"))
+                said = key.said + ("" if key.enabled else " (not now)")
+                lines = textwrap.wrap(said, max(8, room - width - 4)) or [""]
+                said = f"\n{'':{width + 4}}".join(lines)
+                parts.append((f"{said}\n", "" if key.enabled else "$foreground-disabled"))
             parts.append(("\n", ""))
         parts.append(
             (

@@ -14,8 +14,8 @@ class RowTable(DataTable[Text]):
     """Cells are styled texts of their columns' widths; home and end go to the first and last row."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("home", "scroll_top", "First row", show=False),
-        Binding("end", "scroll_bottom", "Last row", show=False),
+        Binding("home", "scroll_top", "First row", show=False, tooltip="the first row"),
+        Binding("end", "scroll_bottom", "Last row", show=False, tooltip="the last row"),
         Binding("enter", "select_cursor", "Open", tooltip="open the run under the cursor"),
     ]
 
