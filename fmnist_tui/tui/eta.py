@@ -109,12 +109,19 @@ def evaluation_seconds(data: RunData, config: RunConfig, fast: float, slow: floa
 
 
 def _besides(data: RunData, per_epoch: int, train_images: int, image_time: float) -> float:
-    """Seconds an epoch of this start took besides training and evaluation (checkpoints): median of the last five."""
+    """Seconds an epoch of this start took besides training and evaluation (checkpoints): median of the last five.
+
+    Training is what it took then: at the present speed (`image_time`, for an epoch without lines) all that a run lost
+    while others were at work on the machine would be expected of every epoch to come.
+    """
     records = data.evaluations[data.session.evaluations :][-6:]
     extra = []
     for earlier, later in itertools.pairwise(records):
         epochs = (later.step - earlier.step) / per_epoch
         wall = seconds_between(earlier.time, later.time)
+        own = data.speed.values[(data.speed.x > earlier.step) & (data.speed.x <= later.step)]
+        own = own[own > 0]
+        took = float((1.0 / own).mean()) if own.size else image_time
         if epochs > 0:
-            extra.append((wall - later.seconds) / epochs - train_images * image_time)
+            extra.append((wall - later.seconds) / epochs - train_images * took)
     return max(0.0, statistics.median(extra)) if extra else 0.0

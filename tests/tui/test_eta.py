@@ -60,6 +60,19 @@ def test_a_fall_of_the_speed_is_felt_at_once(tmp_path: Path) -> None:
     assert later.low > 1.3 * before.high, "it is slow by now"
 
 
+def test_what_was_slow_before_is_not_expected_of_every_epoch_to_come(tmp_path: Path) -> None:
+    plan = Plan(done=37.99, speed=9870.0 / 2)  # somebody else was at work until the 38th epoch
+    run, lines = make_run(tmp_path, plan, write=False)
+    lines = [
+        record.model_copy(update={"images_per_second": 2 * record.images_per_second})
+        if isinstance(record, TrainRecord) and record.epoch == 38
+        else record
+        for record in lines
+    ]
+    found = remaining(run, data_of(lines), NOW)
+    assert found is not None and found.low < 1.25 * true_seconds(Plan(done=37.99))
+
+
 def test_a_resumed_run_is_measured_anew(tmp_path: Path) -> None:
     plan = Plan(done=36.7, resume_at=30)
     run, lines = make_run(tmp_path, plan, write=False)

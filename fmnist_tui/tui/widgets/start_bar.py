@@ -16,6 +16,8 @@ from fmnist_tui.runs.store import Run
 
 SEVERAL = "gpus:"
 """Begins the value of a choice of several GPUs."""
+ROOMY = 100
+"""Cells of the line from which the chosen GPU is named in full."""
 
 
 class DeviceSelect(Select[str]):
@@ -43,6 +45,7 @@ class StartBar(Horizontal):
     StartBar #reason { width: 1fr; padding-left: 2; text-overflow: ellipsis; }
     StartBar.-wrong #reason { color: $text-error; }
     StartBar DeviceSelect { width: 14; background: $panel; padding: 0 1; margin: 0 2 0 1; }
+    StartBar.-roomy DeviceSelect { width: 34; }
     StartBar DeviceSelect SelectCurrent { background: transparent; padding: 0; }
     StartBar DeviceSelect > SelectOverlay { width: 36; }
     StartBar DeviceSelect:focus { background: $primary-muted; }
@@ -103,6 +106,15 @@ class StartBar(Horizontal):
         with select.prevent(Select.Changed):
             select.set_options(options)
             select.value = before if before in {value for _, value in options} else "auto"
+        self._fit()
+
+    def on_resize(self) -> None:
+        """The choice may need fewer cells, or have more."""
+        self._fit()
+
+    def _fit(self) -> None:
+        """Room for a GPU's name in the choice, where there are GPUs and the reason beside it keeps enough."""
+        self.set_class(bool(self.gpus) and self.size.width >= ROOMY, "-roomy")
 
     def show(self, problems: Sequence[str], runs: Iterable[Run]) -> None:
         """Say what is wrong, or what runs on the device already."""
