@@ -15,7 +15,7 @@ from fmnist_tui.tui.widgets.image_grid import ImageGrid
 from fmnist_tui.tui.widgets.outlook_panel import OutlookPanel
 from fmnist_tui.tui.widgets.start_bar import DeviceSelect, StartBar
 from tests.tui.new_run_host import edit, new_run, reason
-from tests.tui.synthetic import RunMaker, write_result
+from tests.tui.synthetic import RunMaker, drawn, write_result
 from tests.tui.typing_helpers import until, until_drawn
 
 pytestmark = pytest.mark.usefixtures("usual_machine")
@@ -93,10 +93,11 @@ async def test_several_gpus_share_a_run(monkeypatch: pytest.MonkeyPatch) -> None
         await until(pilot, lambda: len(bar.gpus) == 3)
         bar.query_one("#device").focus()
         await pilot.press("enter")
-        await until_drawn(pilot, "2 GPUs, one batch shared", "all 3 GPUs, one batch shared")
+        await until_drawn(pilot, "2 GPUs share a batch", "all 3 GPUs share a batch")
         await pilot.press("end", "enter")
         assert (bar.device, bar.count) == ("auto", 3)
         await until_drawn(pilot, "3 share each batch", "here are of one")
+        await until(pilot, lambda: "all 3 GPUs share a batch" in drawn(app)[-2])
         bar.take_gpus(gpus)
         assert bar.count == 3, "the choice stays"
         await pilot.press("ctrl+s")

@@ -45,7 +45,7 @@ class StartBar(Horizontal):
     StartBar #reason { width: 1fr; padding-left: 2; text-overflow: ellipsis; }
     StartBar.-wrong #reason { color: $text-error; }
     StartBar DeviceSelect { width: 14; background: $panel; padding: 0 1; margin: 0 2 0 1; }
-    StartBar.-roomy DeviceSelect { width: 34; }
+    StartBar.-roomy DeviceSelect { width: 29; }
     StartBar DeviceSelect SelectCurrent { background: transparent; padding: 0; }
     StartBar DeviceSelect > SelectOverlay { width: 36; }
     StartBar DeviceSelect:focus { background: $primary-muted; }
@@ -100,9 +100,7 @@ class StartBar(Horizontal):
         options = [("auto", "auto"), ("cpu", "cpu")]
         options += [(f"cuda:{gpu.ordinal}  {gpu.name}", f"cuda:{gpu.ordinal}") for gpu in gpus]
         for count in range(2, len(gpus) + 1):
-            options.append(
-                (f"{'all ' if count == len(gpus) else ''}{count} GPUs, one batch shared", f"{SEVERAL}{count}")
-            )
+            options.append((f"{'all ' if count == len(gpus) else ''}{count} GPUs share a batch", f"{SEVERAL}{count}"))
         with select.prevent(Select.Changed):
             select.set_options(options)
             select.value = before if before in {value for _, value in options} else "auto"
