@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
@@ -36,7 +37,10 @@ LOOK_SECONDS = 0.1
 RENDEZVOUS_SECONDS = 86_400
 """How long a launcher waits for the other machines: they may have to wait for their own devices."""
 ENDING_SECONDS = 3
-"""What the agent leaves the other ranks where one has failed: they wait for it in vain and have nothing to save."""
+"""What the agent leaves the other ranks where one has failed: they wait for it in vain and have nothing to save.
+
+torch's own 30 where it can't be told (2.11).
+"""
 
 
 class LeftRendezvous(Exception):
@@ -95,6 +99,7 @@ def agent(
         endpoint, meeting, address = str(Path(scratch, "rendezvous")), {"store_type": "file"}, "127.0.0.1"
     else:
         endpoint, meeting, address = launch.rendezvous, {"is_host": str(not joining)}, own_address(launch.rendezvous)
+    ending: dict[str, Any] = {"shutdown_timeout": ENDING_SECONDS} if hasattr(LaunchConfig, "shutdown_timeout") else {}
     return LaunchConfig(
         min_nodes=launch.nodes,
         max_nodes=launch.nodes,
@@ -108,7 +113,7 @@ def agent(
         log_line_prefix_template="[rank ${rank}] ",
         local_addr=address,
         signals_to_handle="SIGQUIT",  # SIGTERM and SIGINT stay ours: they mean a checkpoint, not an end at once
-        shutdown_timeout=ENDING_SECONDS,
+        **ending,
     )
 
 

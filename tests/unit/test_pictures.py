@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -54,6 +55,8 @@ def test_every_mode_becomes_the_same_grey(tmp_path: Path, mode: str) -> None:
         image = Image.fromarray(BOOT.astype(np.float32) / 255)
     else:
         image = Image.fromarray(BOOT).convert(mode)
+    if mode == "YCbCr" and int(PIL.__version__.split(".")[0]) < 13:
+        pytest.skip("Pillow before 13 can't read the TIFF it writes of such a picture")
     path = tmp_path / ("boot.tiff" if mode in ("CMYK", "YCbCr", "F", "I") else "boot.png")
     image.save(path)
     picture = read_picture(path)
