@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def test_signals_end_the_app_and_no_run(number: signal.Signals, runs_dir: Path, 
     maker.make("wrn", State.RUNNING, epoch=3)
     code = f"from pathlib import Path; from fmnist_tui.tui.app import run_app; run_app(Path({str(runs_dir)!r}), None)"
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))  # a terminal without a size is drawn anew all the time
     os.set_blocking(ours, False)
     app = subprocess.Popen(
         [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
