@@ -223,7 +223,7 @@ def counts(average: Any, on_gpu: bool) -> bool:
     import torch
 
     if on_gpu:
-        return average.device_type is torch.autograd.DeviceType.CUDA and not average.is_user_annotation
+        return average.device_type == torch.autograd.DeviceType.CUDA and not average.is_user_annotation
     return bool(average.key != "the steps")
 
 

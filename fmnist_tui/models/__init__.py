@@ -7,6 +7,7 @@ config/models.py, one file here with the network, a branch in `build_model`, and
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, assert_never
 
 from fmnist_tui.config import (
@@ -21,7 +22,7 @@ from fmnist_tui.config import (
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["begin_epoch", "build_model", "count_parameters", "initialise_from"]
+__all__ = ["begin_epoch", "build_model", "count_parameters", "initialise_from", "phase"]
 
 
 def build_model(config: ModelConfig) -> nn.Module:
@@ -66,6 +67,11 @@ def begin_epoch(model: nn.Module, epoch: int, epochs: int) -> None:
     """Tell a network that changes with the run which epoch (counted from 1) of how many begins."""
     if (begin := getattr(model, "begin_epoch", None)) is not None:
         begin(epoch, epochs)
+
+
+def phase(model: nn.Module) -> Hashable:
+    """What of the work of a training step `begin_epoch` has changed: equal where the same operations are done."""
+    return getattr(model, "phase", None)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -141,6 +141,11 @@ class Turbo(nn.Module):
         """Freeze the whitening's bias after its share of the run; `epoch` counts from 1."""
         self.whitening.trains_bias = epoch <= round(self.bias_share * epochs)
 
+    @property
+    def phase(self) -> bool:
+        """Whether the whitening's bias is trained."""
+        return self.whitening.trains_bias
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, 1, H, W) float images, H and W at least 8, to (B, 10) logits."""
         features = self.groups(self.whitening(images)).amax((2, 3))

@@ -27,6 +27,7 @@ NOT_COMPARED = (
     "training.precision",
     "training.memory_format",
     "training.compile",
+    "training.cuda_graphs",
     "training.deterministic",
     "training.tf32",
     "training.cudnn_benchmark",

@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 Network = Callable[[Tensor], Tensor]
 
 BACKEND = "inductor"
-CANDIDATES = ("default", "reduce-overhead")
-"""What `auto` tries, the cheaper first: fused kernels, then the same from CUDA graphs."""
-GRAPH_MODES = ("reduce-overhead", "max-autotune")
-"""Modes that capture CUDA graphs, whose results are overwritten by their next call."""
+CANDIDATES = ("default",)
+"""What `auto` tries."""
+WITHOUT_GRAPHS = {"reduce-overhead": "default", "max-autotune": "max-autotune-no-cudagraphs"}
+"""Modes that would capture CUDA graphs of the network, without them: `graphs` records whole steps."""
 GUESSED_SECONDS = 90.0
 """What compiling a network of this size may take, before it was tried. A guess: no GPU was at hand."""
 HOPED_SHARE = 0.4
 """Share of the time left that compiling may save: a trial is made where this is more than it may take."""
 LEAST_GAIN = 1.03
 CHECKED_STEPS = 4
-"""Steps compared with eager ones. The first of a CUDA graph warms up, the second captures, the third replays."""
+"""Steps compared with eager ones."""
 WARM_UP_STEPS, TIMED_STEPS = 3, 20
 TOLERANCE = 0.02
 """Largest distance of loss, gradients and logits from the eager ones in fp32, relative to their norm. TF32 keeps 10
@@ -74,7 +74,7 @@ def compiled(model: nn.Module, mode: str) -> Network:
     torch._inductor.config.fallback_random = True  # draws the same dropout and branch weights as the eager network
     if BACKEND != "inductor":
         return torch.compile(model, backend=BACKEND, dynamic=False)
-    return torch.compile(model, mode=mode, dynamic=False)
+    return torch.compile(model, mode=WITHOUT_GRAPHS.get(mode, mode), dynamic=False)
 
 
 def may_compile(step: TrainStep, train_set: DeviceDataset) -> bool:
@@ -118,21 +118,19 @@ def choose_training(step: TrainStep, batches: list[tuple[Tensor, Tensor]], steps
     if not execution.try_compile:
         return _check_what_was_set(step, batches)
     with _no_trace(step.model, execution.device):
-        eager = _seconds(partial(_forward_backward, step, step.model, *batches[0]), execution.device)
+        eager = _seconds(_pass(step, step.model, batches[0]), execution.device)
         passes_left = steps_left * -(-step.config.training.batch_size // step.micro_batch)
         left = eager * passes_left
         if left * HOPED_SHARE < GUESSED_SECONDS:
             return Choice("off", f"the steps left take about {left:.0f} s, too few for compiling to pay")
         best, found, problems = ("off", eager), [f"eager {1e3 * eager:.2f} ms"], []
         for mode in CANDIDATES:
-            if mode in GRAPH_MODES and step.accumulates:
-                continue  # see `without_graphs`
             try:
                 began = time.perf_counter()
                 step.use(mode)
                 _compare(step, batches)
                 compile_seconds = time.perf_counter() - began
-                seconds = _seconds(partial(_forward_backward, step, step.network, *batches[0]), execution.device)
+                seconds = _seconds(_pass(step, step.network, batches[0]), execution.device)
             except Exception as error:  # a compiler may fail in any way; eager always works
                 problems.append(_in_words(mode, error))
                 continue
@@ -141,12 +139,12 @@ def choose_training(step: TrainStep, batches: list[tuple[Tensor, Tensor]], steps
                 best = mode, seconds
         _settle(step, best[0])
     gain = f"; saves about {(eager - best[1]) * passes_left:.0f} s" if best[0] != "off" else "; nothing was faster"
-    what = "a micro-batch" if step.accumulates else "a step"
+    what = "a micro-batch" if step.micro_batch < step.config.training.batch_size else "a step"
     return Choice(best[0], f"{what} takes {', '.join(found)}{gain}", tuple(problems))
 
 
 def choose_evaluation(step: TrainStep, inputs: Tensor, batches_left: int) -> Choice:
-    """The same for evaluation, on inputs (B, 1, H, W): only where training is compiled, never with CUDA graphs."""
+    """The same for evaluation, on inputs (B, 1, H, W): only where training is compiled."""
     execution = step.execution
     if step.compile == "off":
         return Choice("off", "as training")
@@ -170,26 +168,11 @@ def choose_evaluation(step: TrainStep, inputs: Tensor, batches_left: int) -> Cho
     return Choice("default", found)
 
 
-def without_graphs(step: TrainStep) -> Choice | None:
-    """Let a step that accumulates micro-batches run without the CUDA graphs that were set for it; else None.
-
-    The gradients of one micro-batch would be overwritten by the next.
-    """
-    mode = step.compile
-    if mode not in GRAPH_MODES or not step.accumulates:
-        return None
-    step.use("default")
-    problem = f"{mode} can't accumulate gradients over micro-batches; compiling without CUDA graphs"
-    return Choice("default", "micro-batches are accumulated", (problem,))
-
-
 def _check_what_was_set(step: TrainStep, batches: list[tuple[Tensor, Tensor]]) -> Choice:
     """A mode the user set is kept, where its first steps are right."""
     mode = step.execution.compile
     if mode == "off":
         return Choice("off", step.execution.reasons["compile"])
-    if (instead := without_graphs(step)) is not None:
-        return instead
     try:
         with _no_trace(step.model, step.execution.device):
             _compare(step, batches)
@@ -224,13 +207,17 @@ def _no_trace(model: nn.Module, device: torch.device) -> Iterator[None]:
         model.train(training)
 
 
+def _pass(step: TrainStep, network: Network, batch: tuple[Tensor, Tensor]) -> Callable[[], object]:
+    """What makes a forward and backward pass as the run would: recorded where its steps are."""
+    run = partial(_forward_backward, step, network, *batch)
+    return run if step.graphs is None else step.graphs.recorded(run)
+
+
 def _forward_backward(step: TrainStep, network: Network, inputs: Tensor, labels: Tensor, exact: bool = False) -> Tensor:
     """A forward and backward pass as a step makes it, without the update: the loss, and gradients in the weights.
 
     With `exact` in fp32, whatever the step's precision.
     """
-    if step.compile in GRAPH_MODES:
-        torch.compiler.cudagraph_mark_step_begin()
     step.model.zero_grad(set_to_none=True)
     step.model.train()
     with nullcontext() if exact else step.execution.autocast():

@@ -134,7 +134,7 @@ class Desk:
         """Write what losses have arrived, and see what is asked for."""
         self.collect_losses()
         self.requests.see()
-        self.tuning.see_micro_batch()
+        self.tuning.see_step()
 
     def collect_losses(self, wait: bool = False) -> None:
         """Write the loss lines that reached the host. Raises NonFiniteLoss."""

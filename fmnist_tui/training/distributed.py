@@ -232,7 +232,11 @@ def joined(parts: Sequence[Evaluation], labels: np.ndarray) -> Evaluation:
 
 
 def execution_of_rank(execution: Execution) -> Execution:
-    """Without the trial of compiling: the ranks would not try the same steps, and wait for each other for ever."""
+    """Without the trial of compiling: the ranks would not try the same steps, and wait for each other for ever.
+
+    And without CUDA graphs, in which the exchange of gradients would have to be recorded.
+    """
+    execution = execution.without_graphs("several processes exchange gradients in every step")
     if not execution.try_compile:
         return execution
     reason = "several processes compile only where training.compile says so"

@@ -43,10 +43,11 @@ class LongSteps:
     @contextmanager
     def _may_be_cut(self) -> Iterator[None]:
         """Until the update begins: no weight is left half changed. Until then a step changes buffers only."""
-        model, optimizer = self._step.model, self._step.optimizer
+        model = self._step.model
         before = [buffer.clone() for buffer in model.buffers()]
         with ExitStack() as hooks:
-            hooks.callback(optimizer.register_step_pre_hook(self._stop_signal.no_cut).remove)
+            hooks.callback(setattr, self._step, "before_update", self._step.before_update)
+            self._step.before_update = self._stop_signal.no_cut
             if self._step.execution.device.type == "cpu" and self._step.compile == "off":
                 # A backward pass is one call into torch: Python sees a signal only where it is called back.
                 for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):

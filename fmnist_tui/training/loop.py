@@ -69,8 +69,6 @@ def train(job: Job) -> None:
             _settle_compilation(desk, train_set, test_set)
     else:
         team.check_same_start(progress.epoch, progress.step)
-        if (choice := compiling.without_graphs(step)) is not None:
-            desk.tuning.chose_compile(choice)
 
     while not progress.done:
         reporter.update(phase="training", epoch=progress.epoch)

@@ -61,7 +61,11 @@ class Muon(EagerOptimizer):
             if group["orthogonal"]:
                 directions = self._orthogonal(directions)
                 _renormalise(parameters)
-            torch._foreach_add_(parameters, directions, alpha=-group["lr"])
+            lr = group["lr"]
+            if isinstance(lr, Tensor):  # of a step that is recorded
+                torch._foreach_add_(parameters, torch._foreach_mul(directions, -lr))
+            else:
+                torch._foreach_add_(parameters, directions, alpha=-lr)
 
     def _directions(self, parameters: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
         """Gradients with weight decay and (Nesterov) momentum, as torch's SGD has them."""

@@ -124,7 +124,7 @@ def _muon(parameters: list[nn.Parameter], config: OptimizerConfig, dtype: torch.
     return Muon([group for group in groups if group["params"]], steps=config.muon_steps, dtype=dtype)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """The rate of the next step; a group of Muon's has its own multiple of it."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float | Tensor) -> None:
+    """The rate of the next step, a tensor () where it is recorded; a group of Muon's has its own multiple of it."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get("lr_ratio", 1.0)

@@ -44,6 +44,8 @@ class Execution:
     fused: bool = False
     tf32: bool = False
     cudnn_benchmark: bool = False
+    cuda_graphs: bool = False
+    """Whether training steps are recorded and replayed: see `graphs`."""
     reasons: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -67,6 +69,7 @@ class Execution:
             "fused": _on_off(self.fused),
             "tf32": _on_off(self.tf32),
             "cudnn_benchmark": _on_off(self.cudnn_benchmark),
+            "cuda_graphs": _on_off(self.cuda_graphs),
         }
         return {key: values[key] for key in self.reasons}
 
@@ -78,6 +81,12 @@ class Execution:
     def with_compile(self, mode: str, reason: str) -> Execution:
         """The same with a choice of `compile` that was made later, as `compiling` makes it."""
         return replace(self, compile=mode, reasons=self.reasons | {"compile": reason})
+
+    def without_graphs(self, reason: str) -> Execution:
+        """The same with steps that are not recorded."""
+        if not self.cuda_graphs:
+            return self
+        return replace(self, cuda_graphs=False, reasons=self.reasons | {"cuda_graphs": reason})
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context the network runs in: weights stay float32, convolutions and products run in `dtype`."""
@@ -150,7 +159,7 @@ def choose(config: TrainingConfig, device: torch.device) -> Execution:
     )
     threads = choose_threads(config, device.type == "cpu", TORCH_THREADS)
     reasons["threads"] = threads.reason
-    switches = _switches(config, device, reasons)
+    switches = _switches(config, device, precision, reasons)
     return Execution(
         device,
         precision,
@@ -164,21 +173,28 @@ def choose(config: TrainingConfig, device: torch.device) -> Execution:
     )
 
 
-def _switches(config: TrainingConfig, device: torch.device, reasons: dict[str, str]) -> dict[str, bool]:
+def _switches(config: TrainingConfig, device: torch.device, precision: str, reasons: dict[str, str]) -> dict[str, bool]:
     """The settings that are on or off. Those of a GPU have no reason, and so no line, on other devices."""
+    cuda = device.type == "cuda"
     exact = "off where deterministic" if config.deterministic else "faster"
+    scaled = cuda and precision == "fp16"
     available = device.type in FUSED_DEVICES
     automatic = {
         "fused": (available, "one operation for all parameters" if available else f"torch has none on {device.type}"),
-        "tf32": (device.type == "cuda" and not config.deterministic, exact),
-        "cudnn_benchmark": (device.type == "cuda" and not config.deterministic, exact),
+        "tf32": (cuda and not config.deterministic, exact),
+        "cudnn_benchmark": (cuda and not config.deterministic, exact),
+        "cuda_graphs": (
+            cuda and not config.deterministic and not scaled,
+            "off with the scaler of fp16" if scaled and not config.deterministic else exact,
+        ),
     }
     switches = {}
     for key, (value, why) in automatic.items():
         setting = getattr(config, key)
         switches[key] = value if setting == "auto" else setting == "on"
-        if key == "fused" or device.type == "cuda":
+        if key == "fused" or cuda:
             reasons[key] = why if setting == "auto" else "set"
+    switches["cuda_graphs"] &= cuda
     return switches
 
 

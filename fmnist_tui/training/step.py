@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from fmnist_tui.config import RunConfig
 from fmnist_tui.data import augment
 from fmnist_tui.data.batches import step_seed
-from fmnist_tui.training.compiling import GRAPH_MODES, compiled
+from fmnist_tui.training.compiling import compiled
+from fmnist_tui.training.graphs import StepGraphs
 from fmnist_tui.training.optim import set_learning_rate
 from fmnist_tui.training.precision import Execution
 
@@ -53,17 +54,19 @@ class TrainStep:
         self.generator = torch.Generator(execution.device)
         self.label_smoothing = config.training.label_smoothing
         self.scaler = torch.amp.GradScaler(execution.device.type, enabled=execution.precision == "fp16")
+        self.before_update: Callable[[], None] = lambda: None
+        """Called in each step when it begins to change weights."""
+        self.graphs: StepGraphs | None = None
         self.use(execution.compile)
+        if execution.cuda_graphs:
+            self.graphs = StepGraphs(self)
 
     def use(self, mode: str) -> None:
         """Run the network from now on in this mode of torch.compile, or with 'off' as it is."""
         self.compile = mode
         self.network = self.model if mode == "off" else compiled(self.model, mode)
-
-    @property
-    def accumulates(self) -> bool:
-        """Whether a whole batch takes more than one micro-batch."""
-        return self.micro_batch < self.config.training.batch_size
+        if self.graphs is not None:
+            self.graphs.forget()
 
     def __call__(
         self,
@@ -82,8 +85,15 @@ class TrainStep:
         predictions () int64, on the device.
         Raises OutOfMemory where the batch does not fit and may not be split.
         """
-        inputs = self.inputs(images, epoch, step, flip, size)
+        self._seed_draws(epoch, step)
         set_learning_rate(self.optimizer, lr)
+        if self.graphs is not None:
+            return self.graphs.take(images, labels, lr, flip, size)
+        return self.take(images, labels, flip, size)
+
+    def take(self, images: Tensor, labels: Tensor, flip: Tensor | None, size: int | None) -> tuple[Tensor, Tensor]:
+        """The step with the random generators and the learning rate as they stand, kernel by kernel."""
+        inputs = self._augmented(images, flip, size)
         while True:
             try:
                 loss, correct = self._forward_backward(inputs, labels)
@@ -92,17 +102,34 @@ class TrainStep:
                 asked = str(error).split("\n")[0].rstrip(".")
             # Only here: the error, while it is being handled, holds every activation of the pass that failed.
             self._halve_or_raise(asked, inputs, labels)
+        self._update()
+        return loss, correct
+
+    def compute(self, images: Tensor, labels: Tensor, flip: Tensor | None, size: int | None) -> tuple[Tensor, Tensor]:
+        """The same without a remedy for want of memory, so that the same kernels follow one another every time."""
+        loss, correct = self._forward_backward(self._augmented(images, flip, size), labels)
+        self._update()
+        return loss, correct
+
+    def _update(self) -> None:
+        self.before_update()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss, correct
 
     def inputs(
         self, images: Tensor, epoch: int, step: int, flip: Tensor | None = None, size: int | None = None
     ) -> Tensor:
         """The augmented and normalised batch (B, 1, size, size) of a step; seeds the network's noise for it too."""
+        self._seed_draws(epoch, step)
+        return self._augmented(images, flip, size)
+
+    def _seed_draws(self, epoch: int, step: int) -> None:
+        """Let the draws that follow be those of this step."""
         seed = self.config.seed
         self.generator.manual_seed(step_seed(seed, "augment", epoch, step))
         torch.manual_seed(step_seed(seed, "network", epoch, step))  # dropout and Shake-Shake's branch weights
+
+    def _augmented(self, images: Tensor, flip: Tensor | None, size: int | None) -> Tensor:
         draws = augment.draw(len(images), self.config.augment, self.generator, self.execution.device)
         if flip is not None:
             draws = draws._replace(flip=flip)
@@ -130,8 +157,6 @@ class TrainStep:
 
         Returns that share of the loss and the correct predictions; `scale` is on the gradients only.
         """
-        if self.compile in GRAPH_MODES:
-            torch.compiler.cudagraph_mark_step_begin()
         with self.execution.autocast():
             logits = network(inputs)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing) * share

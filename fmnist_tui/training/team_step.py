@@ -71,11 +71,6 @@ class TeamStep(TrainStep):
         self.compile = mode
         self.network = self.parallel if mode == "off" else compiled(self.parallel, mode)
 
-    @property
-    def accumulates(self) -> bool:
-        """Whether this rank's part of a whole batch takes more than one micro-batch."""
-        return self._passes(self.config.training.batch_size) > 1
-
     def _passes(self, images: int) -> int:
         """Micro-batches of every rank, for so many images of all ranks: as many as the largest part takes."""
         return -(-part_of(images, 0, self.team.size).stop // self.micro_batch)

@@ -53,8 +53,12 @@ class Tuning:
         if not where:
             self.execution = self.execution.with_compile(choice.mode, choice.reason)
 
-    def see_micro_batch(self) -> None:
-        """After a step: take in that it ran out of memory and went on with less at once."""
+    def see_step(self) -> None:
+        """After a step: take in that it could not be recorded, or ran out of memory and went on with less at once."""
+        graphs = self._step.graphs
+        if graphs is not None and graphs.problem is not None and self.execution.cuda_graphs:
+            self.execution = self.execution.without_graphs(graphs.problem)
+            self._reporter.event("warning", f"{graphs.problem}; training goes on without", key="cuda_graphs")
         if self._step.micro_batch < self._progress.micro_batch:
             self._progress.micro_batch = self._step.micro_batch
             self.execution = replace(self.execution, compile=self._step.compile)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,7 @@ from fmnist_tui.models.layers import dropout
 from fmnist_tui.models.noise import part_of_batch
 from fmnist_tui.models.shake_shake import draw_branch_weights
 from fmnist_tui.runs.requests import ControlRequest
-from fmnist_tui.training.compiling import without_graphs
-from fmnist_tui.training.distributed import Team, joined, part_of
+from fmnist_tui.training.distributed import Team, execution_of_rank, joined, part_of
 from fmnist_tui.training.evaluate import Evaluation
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
@@ -199,21 +199,11 @@ def test_out_of_memory_on_a_rank_names_it_and_a_remedy(images: Images, alone: Te
     assert "rank 0, cpu with 30 images" in text and "3.00 GiB" in text and "training.micro_batch=15" in text
 
 
-@pytest.mark.parametrize(
-    ("ranks", "micro_batch", "mode"), [(1, 32, "kept"), (1, 16, "default"), (2, 16, "kept"), (2, 15, "default")]
-)
-def test_a_rank_that_accumulates_makes_no_graphs(alone: Team, ranks: int, micro_batch: int, mode: str) -> None:
-    """The gradients of one micro-batch would lie where the next are written. Two ranks have 16 of 32 images each."""
-    config = tiny_config(training={"batch_size": 32, "micro_batch": micro_batch, "compile": "reduce-overhead"})
-    model = Small()
-    execution = choose(config.training, torch.device("cpu"))
-    step = TeamStep(model, build_optimizer(model, config.optimizer), config, execution, alone)
-    alone.size = ranks
-    choice = without_graphs(step)
-    if mode == "kept":
-        assert choice is None and step.compile == "reduce-overhead"
-    else:
-        assert choice is not None and choice.mode == step.compile == "default" and "micro-batches" in choice.problems[0]
+def test_ranks_record_no_steps() -> None:
+    """The exchange of gradients would be part of the record."""
+    execution = replace(choose(tiny_config().training, torch.device("cpu")), cuda_graphs=True)
+    of_rank = execution_of_rank(execution)
+    assert not of_rank.cuda_graphs and "exchange gradients" in of_rank.reasons["cuda_graphs"]
 
 
 def test_synchronised_batch_norm_on_a_cpu_is_refused() -> None:

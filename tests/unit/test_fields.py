@@ -166,6 +166,7 @@ COMMON_VALUES = {
     "training.precision": "bf16",
     "training.memory_format": "channels_last",
     "training.compile": "off",
+    "training.cuda_graphs": "off",
     "training.tf32": "off",
     "training.cudnn_benchmark": "on",
     "training.fused": "off",

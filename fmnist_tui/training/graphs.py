@@ -1,0 +1,162 @@
+"""Training steps as CUDA graphs: recorded once, then replayed by one call of the host.
+
+A GPU works through the thousand and more kernels of a densenet's step in less time than the host takes to hand them
+over one by one. A recorded step is handed over at once: augmentation, both passes and the update. What differs from
+step to step goes in through fixed memory: images, labels, flips and the learning rate; and the random draws through
+the generators' seeds, so that a replayed step draws what an eager one would.
+
+Used by `step` for the steps of a run, and by `compiling` for the passes of its trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor
+
+from fmnist_tui.models import phase
+from fmnist_tui.training.optim import set_learning_rate
+
+if TYPE_CHECKING:
+    from fmnist_tui.training.step import TrainStep
+
+T = TypeVar("T")
+
+EAGER_STEPS = 3
+"""Steps of a kind before one is recorded: they let cuDNN choose its algorithms, compile, and make the optimizer's
+state, none of which can be recorded."""
+
+
+class Recorder:
+    """Records on a CUDA device, in a stream of its own."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Within, work goes to the recorder's stream, after what was handed over before and before what comes after.
+
+        What autograd keeps of a stream is then that of the recording.
+        """
+        usual = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(usual)
+        with torch.cuda.stream(self._stream):
+            yield
+        usual.wait_stream(self._stream)
+
+    def record(self, run: Callable[[], T], generators: Sequence[torch.Generator] = ()) -> tuple[Callable[[], None], T]:
+        """What repeats `run` on the device, and where each repetition leaves its result; `run` itself has no effect.
+
+        It draws from the device's default generator and from `generators` as they stand at each repetition.
+        """
+        graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            graph.register_generator_state(generator)
+        # Other threads, as the one that writes checkpoints, may go on with theirs.
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            result = run()
+        return graph.replay, result
+
+
+class StepGraph:
+    """One recorded step, for batches of one size."""
+
+    def __init__(
+        self, step: TrainStep, recorder: Recorder, images: Tensor, labels: Tensor, flip: Tensor | None, size: int | None
+    ) -> None:
+        self._images, self._labels = images.clone(), labels.clone()
+        self._flip = None if flip is None else flip.clone()
+        self._lr = torch.zeros((), device=images.device)
+
+        def run() -> tuple[Tensor, Tensor]:
+            set_learning_rate(step.optimizer, self._lr)
+            return step.compute(self._images, self._labels, self._flip, size)
+
+        self._replay, self._result = recorder.record(run, (step.generator,))
+
+    def __call__(self, images: Tensor, labels: Tensor, lr: float, flip: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As `TrainStep`, the random generators being at the step's seeds."""
+        self._images.copy_(images)
+        self._labels.copy_(labels)
+        if self._flip is not None and flip is not None:
+            self._flip.copy_(flip)
+        self._lr.fill_(lr)
+        self._replay()
+        loss, correct = self._result
+        return loss.clone(), correct.clone()
+
+
+class StepGraphs:
+    """Takes a step's batches, the first of a kind as they come, the others from its record.
+
+    A kind is the size of batch and images and what else decides which kernels a step is made of. There is one
+    record at a time, since runs do not go back to an earlier kind. Batches that are shorter than others, as the last
+    of an epoch, are not recorded.
+    """
+
+    def __init__(self, step: TrainStep) -> None:
+        self.problem: str | None = None
+        """Why nothing is recorded any more."""
+        self._step = step
+        self._recorder = Recorder(step.execution.device)
+        self._longest = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: what the steps are made of has changed."""
+        self._kind: tuple[object, ...] = ()
+        self._taken = 0
+        self._graph: StepGraph | None = None
+
+    def take(
+        self, images: Tensor, labels: Tensor, lr: float, flip: Tensor | None, size: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """A step, as `TrainStep.take`."""
+        step = self._step
+        self._longest = max(self._longest, len(images))
+        if self.problem is not None or len(images) < self._longest:
+            return step.take(images, labels, flip, size)
+        kind = (len(images), size, flip is None, step.micro_batch, phase(step.model))
+        if kind != self._kind:
+            self._give_up()
+            self._kind = kind
+        if self._graph is None and self._taken < EAGER_STEPS:
+            self._taken += 1
+            with self._recorder.aside():
+                return step.take(images, labels, flip, size)
+        if self._graph is None:
+            try:
+                self._graph = StepGraph(step, self._recorder, images, labels, flip, size)
+            except Exception as error:  # also for want of memory; a step by itself needs no second copy of its own
+                self._fail(error)
+            finally:
+                set_learning_rate(step.optimizer, lr)
+        if self._graph is None:
+            return step.take(images, labels, flip, size)
+        step.before_update()
+        return self._graph(images, labels, lr, flip)
+
+    def recorded(self, run: Callable[[], object]) -> Callable[[], object]:
+        """What repeats `run` from a record of its own; `run` itself where that fails."""
+        with self._recorder.aside():
+            for _ in range(EAGER_STEPS):
+                run()
+        try:
+            return self._recorder.record(run)[0]
+        except Exception as error:
+            self._fail(error)
+            return run
+
+    def _give_up(self) -> None:
+        """Forget, and let go of the record's memory, which also holds the gradients."""
+        self.forget()
+        self._step.optimizer.zero_grad(set_to_none=True)
+
+    def _fail(self, error: Exception) -> None:
+        self._give_up()
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        self.problem = f"steps can't be recorded as CUDA graphs: {said[0][:200]}"

@@ -1,0 +1,193 @@
+"""Recorded steps: the same training as step by step. What records here repeats a call; a GPU's is in test_gpu.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from fmnist_tui.config import RunConfig, TrainingConfig
+from fmnist_tui.data.augment import epoch_flips
+from fmnist_tui.data.batches import DeviceDataset, batch_indices, epoch_permutation, train_batch
+from fmnist_tui.data.source import Images
+from fmnist_tui.fields import with_changes
+from fmnist_tui.models import begin_epoch, build_model, initialise_from
+from fmnist_tui.presets import load_preset
+from fmnist_tui.runs.result import Result
+from fmnist_tui.training import compiling, graphs
+from fmnist_tui.training.graphs import EAGER_STEPS
+from fmnist_tui.training.optim import build_optimizer
+from fmnist_tui.training.precision import Execution, choose
+from fmnist_tui.training.schedule import train_resolution
+from fmnist_tui.training.step import TrainStep
+from tests.events import messages
+from tests.training.tiny import Trainer, tiny_config
+
+CPU = torch.device("cpu")
+NOISY = {"model": {"kind": "shake_shake", "depth": 8, "base_channels": 4}}
+
+
+class Repeater:
+    """Stands in for a Recorder: repeats the call, and leaves the results where the first ones would be."""
+
+    made: ClassVar[list[Repeater]] = []
+    error: ClassVar[Exception | None] = None
+
+    def __init__(self, device: torch.device) -> None:
+        self.records = 0
+        self.replays = 0
+        Repeater.made.append(self)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        yield
+
+    def record(self, run: Callable[[], Any], generators: Sequence[torch.Generator] = ()) -> tuple[Any, Any]:
+        if self.error is not None:
+            raise self.error
+        self.records += 1
+        results = (torch.zeros(()), torch.zeros((), dtype=torch.int64))
+
+        def replay() -> None:
+            self.replays += 1
+            found = run()
+            for result, value in zip(results, found if isinstance(found, tuple) else (), strict=False):
+                result.copy_(value)
+
+        return replay, results
+
+
+@pytest.fixture(autouse=True)
+def repeater(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "Recorder", Repeater)
+    Repeater.made.clear()
+
+
+def make_step(config: RunConfig, images: Images, recorded: bool) -> TrainStep:
+    torch.manual_seed(0)
+    execution = replace(choose(config.training, CPU), cuda_graphs=recorded)
+    model = build_model(config.model).to(memory_format=execution.memory_format)
+    initialise_from(model, torch.from_numpy(images.train_images.copy()))
+    return TrainStep(model, build_optimizer(model, config.optimizer, execution.dtype), config, execution)
+
+
+def take_epochs(config: RunConfig, images: Images, recorded: bool, count: int = 110) -> tuple[TrainStep, list[Tensor]]:
+    """Train on the first `count` images as the loop does; the step, and each step's loss and correct predictions."""
+    step = make_step(config, images, recorded)
+    dataset = DeviceDataset(images.train_images[:count], images.train_labels[:count])
+    results, number = [], 0
+    size = config.training.batch_size
+    for epoch in range(1, config.training.epochs + 1):
+        begin_epoch(step.model, epoch, config.training.epochs)
+        permutation = epoch_permutation(count, config.seed, epoch)
+        flips = epoch_flips(config.augment, count, config.seed, epoch)
+        for batch in range(-(-count // size)):
+            pixels, labels = train_batch(dataset, permutation, batch, size)
+            flip = None if flips is None else flips[batch_indices(permutation, batch, size)]
+            lr = config.optimizer.lr / (1 + number)
+            found = step(pixels, labels, lr, epoch, batch, flip, train_resolution(epoch, config))
+            results.append(torch.stack([value.double() for value in found]))
+            number += 1
+    return step, results
+
+
+TURBO = {
+    "training.batch_size": 20,
+    "training.epochs": 4,
+    "augment.low_resolution_share": 0.5,
+    "model.whitening_bias_share": 0.75,
+    "model.widths": (8, 12, 16),
+    "training.precision": "fp32",
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "records"),
+    [
+        (tiny_config(**NOISY, augment={"cutout_size": 8}, training={"epochs": 2}), 1),
+        (tiny_config(training={"epochs": 2, "micro_batch": 13}), 1),
+        (with_changes(load_preset("turbo"), TURBO), 3),  # two sizes, and the whitening's bias frozen on the way
+    ],
+    ids=["noise", "micro-batches", "turbo"],
+)
+def test_recorded_steps_are_those_taken_one_by_one(images: Images, config: RunConfig, records: int) -> None:
+    """Losses, weights, batch norm's statistics and momentum, with noise, augmentation and changing rates.
+
+    The rate of a recorded step is float32, hence the tolerance.
+    """
+    eager, expected = take_epochs(config, images, recorded=False)
+    step, found = take_epochs(config, images, recorded=True)
+    assert torch.allclose(torch.stack(found), torch.stack(expected), rtol=1e-4)
+    for one, other in zip(step.model.state_dict().values(), eager.model.state_dict().values(), strict=True):
+        assert torch.allclose(one.double(), other.double(), rtol=1e-3, atol=1e-5)
+    states = zip(step.optimizer.state.values(), eager.optimizer.state.values(), strict=True)
+    assert all(torch.allclose(a["momentum_buffer"], b["momentum_buffer"], rtol=1e-3, atol=1e-4) for a, b in states)
+    (recorder,) = Repeater.made
+    size, epochs = config.training.batch_size, config.training.epochs
+    whole = 110 // size * epochs
+    assert recorder.records == records and recorder.replays == whole - records * EAGER_STEPS > records
+    assert all(isinstance(group["lr"], float) for group in step.optimizer.param_groups), "a checkpoint holds numbers"
+
+
+def test_results_are_no_views_of_what_the_next_step_overwrites(images: Images) -> None:
+    _, found = take_epochs(tiny_config(training={"epochs": 3}), images, recorded=True)
+    assert len({float(result[0]) for result in found}) == len(found)
+
+
+def test_an_update_is_announced_before_a_replay(images: Images) -> None:
+    """So that a signal to stop does not cut a step whose weights have changed."""
+    step = make_step(tiny_config(), images, recorded=True)
+    pixels, labels = torch.from_numpy(images.train_images[:32].copy()), torch.zeros(32, dtype=torch.int64)
+    seen = []
+    step.before_update = lambda: seen.append(Repeater.made[0].replays)
+    for index in range(6):
+        step(pixels, labels, 0.1, 1, index)
+    assert seen[:EAGER_STEPS] == [0] * EAGER_STEPS
+    assert seen[EAGER_STEPS:] == [0, 1, 1, 2, 2, 3], "each replay of this stand-in announces the repeated step's too"
+
+
+def test_another_network_is_recorded_anew(images: Images) -> None:
+    step = make_step(tiny_config(), images, recorded=True)
+    pixels, labels = torch.from_numpy(images.train_images[:32].copy()), torch.zeros(32, dtype=torch.int64)
+    for index in range(EAGER_STEPS + 2):
+        step(pixels, labels, 0.1, 1, index)
+    step.use("off")
+    for index in range(EAGER_STEPS + 2):
+        step(pixels, labels, 0.1, 1, index)
+    assert Repeater.made[0].records == 2 and Repeater.made[0].replays == 4
+
+
+def test_what_cannot_be_recorded_costs_a_warning(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run goes on step by step and says so once, and its result that nothing was recorded."""
+
+    def recording(config: TrainingConfig, device: torch.device) -> Execution:
+        chosen = choose(config, device)
+        return replace(chosen, cuda_graphs=True, reasons=chosen.reasons | {"cuda_graphs": "faster"})
+
+    config = tiny_config(training={"epochs": 1, "deterministic": False})
+    plain, run = trainer.create(config), trainer.create(config)
+    trainer.train(plain)
+    monkeypatch.setattr("tests.training.tiny.choose", recording)
+    monkeypatch.setattr(Repeater, "error", RuntimeError("operation not permitted when stream is capturing\nmore of it"))
+    trainer.train(run)
+    warnings = messages(run, "warning")
+    assert len(warnings) == 1 and "operation not permitted when stream is capturing;" in warnings[0]
+    assert Result.model_validate_json(run.result.read_bytes()).choices["cuda_graphs"].startswith("off: ")
+    ours, theirs = trainer.weights(run), trainer.weights(plain)
+    assert all(torch.allclose(ours[key].float(), theirs[key].float(), rtol=1e-4, atol=1e-6) for key in ours)
+
+
+def test_a_trial_of_compiling_times_what_will_run(images: Images) -> None:
+    """With steps that are recorded, passes are: what a host needs to hand kernels over would decide else."""
+    pixels, labels = torch.from_numpy(images.train_images[:32].copy()), torch.zeros(32, dtype=torch.int64)
+    for recorded in (False, True):
+        step = make_step(tiny_config(), images, recorded)
+        batch = step.inputs(pixels, 1, 0), labels
+        compiling._pass(step, step.model, batch)()
+        assert bool(Repeater.made) == recorded
+    assert (Repeater.made[0].records, Repeater.made[0].replays) == (1, 1)
