@@ -6,14 +6,16 @@ in the repository's root, with pytest and what pyproject.toml lists under depend
 
 One after the other, each in a process of its own with a limit, so that one that hangs or fails takes nothing from the
 others: the tests marked `gpu`; `fmnist-tui bench --compare` of the presets, of the first one also through the path of
-several GPUs; a profiler trace of a few steps of each. Everything is written to the output directory (gpu-tests.txt,
-bench.jsonl, bench.md, profile.json, trace.json.gz of the first preset); a short table comes last on stdout.
-`--device cpu` with few seconds tries it out.
+several GPUs; a profiler trace of a few steps of each, eager, from CUDA graphs, and compiled as well. Everything is
+written to the output directory (gpu-tests.txt, bench.jsonl, bench.md, profile.jsonl, traces of the first preset); a
+short table comes last on stdout. `--device cpu` with few seconds tries it out. With `--profile` only the traces, in
+this process.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -32,7 +34,13 @@ from fmnist_tui.report.words import speed
 PRESETS = ("wrn", "densenet", "dpn", "shake-shake-96", "shake-shake-64", "turbo", "turbo-long")
 TEST_SHARE, BENCH_SHARE = 0.45, 0.8
 """Of the time that is left when each begins; what then remains is the profiler's."""
-PROFILED_STEPS = 5
+VARIANTS = {
+    "eager": {"training.compile": "off", "training.cuda_graphs": "off"},
+    "graphs": {"training.compile": "off", "training.cuda_graphs": "on"},
+    "compiled": {"training.compile": "default", "training.cuda_graphs": "on"},
+}
+"""How a step is profiled."""
+TIMED_STEPS, PROFILED_STEPS = 40, 5
 TOP = 12
 """Operations of a preset that are kept, by their own time on the device."""
 SYNCHRONISING = {
@@ -54,11 +62,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=570.0, help="for everything")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for trying the script out")
     parser.add_argument("--profile", action="store_true", help="only profile the presets, in this process")
+    parser.add_argument("--variant", action="append", choices=VARIANTS, help="of the profiles; repeat for several")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     if options.profile:
-        for preset in options.presets:
-            print(json.dumps(profile(preset, options.device, options.set, options.output)), flush=True)
+        profiles = []
+        for preset, variant in itertools.product(options.presets, options.variant or VARIANTS):
+            profiles.append(profile(preset, options.device, options.set, options.output, variant))
+            print(json.dumps(profiles[-1]), flush=True)
+        print(table([], profiles))
         return 0
     return session(options)
 
@@ -83,16 +95,15 @@ def session(options: argparse.Namespace) -> int:
     for number, preset in enumerate(options.presets):
         own = [sys.executable, __file__, "--profile", preset, "--device", options.device]
         own += ["--output", str(options.output), *(f"--set={setting}" for setting in options.set)]
+        own += [f"--variant={variant}" for variant in options.variant or ()]
         said, code = run(own, left(1 / (len(options.presets) - number)))
-        lines = [line for line in said.splitlines() if line.startswith("{")]
-        if code or not lines:
+        profiles += [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        if code:
             failed.append(f"profile of {preset}")
             print(said[-2000:])
-        else:
-            profiles.append(json.loads(lines[-1]))
-    (options.output / "profile.json").write_text(json.dumps(profiles, indent=1) + "\n")
+    (options.output / "profile.jsonl").write_text("".join(json.dumps(one) + "\n" for one in profiles))
     for trace in sorted(options.output.glob("trace-*.json.gz")):
-        if trace.name != f"trace-{options.presets[0]}.json.gz":
+        if not trace.name.startswith(f"trace-{options.presets[0]}-"):
             trace.unlink()
     print((options.output / "gpu-tests.txt").read_text()[-600:])
     print(table(records, profiles))
@@ -163,25 +174,31 @@ def data_source() -> str:
     return "full"
 
 
-def profile(preset: str, device: str, settings: list[str], output: Path) -> dict[str, Any]:
+def profile(preset: str, device: str, settings: list[str], output: Path, variant: str = "eager") -> dict[str, Any]:
     """A few steps under the profiler: where the time goes, and how often the host waits for the device."""
     import torch
     from torch.profiler import ProfilerActivity, record_function
 
     from fmnist_tui.console.configure import parse_settings
     from fmnist_tui.fields import with_changes
+    from fmnist_tui.models.count import training_flops_per_image
     from fmnist_tui.presets import load_preset
     from fmnist_tui.training.precision import choose, resolve_device
+    from fmnist_tui.training.result import device_name, peak_memory_bytes
     from fmnist_tui.training.rig import Rig
 
-    config = with_changes(load_preset(preset), parse_settings(settings))
+    config = with_changes(load_preset(preset), parse_settings(settings) | VARIANTS[variant])
     config = config.model_copy(update={"data": config.data.model_copy(update={"source": data_source()})})
     execution = choose(config.training, resolve_device(device))
-    rig = Rig(config, execution, source.load(config.data))
+    rig = Rig(config, execution, source.load(config.data), eval_images=8)
     rig.begin(config.training.epochs)
+    began = time.perf_counter()
+    compiles = rig.settle_compilation()
+    compile_seconds = time.perf_counter() - began if compiles else None
     rig.warm_up()
-    plain_seconds = rig.run_steps(PROFILED_STEPS) / PROFILED_STEPS
     on_gpu = execution.device.type == "cuda"
+    timed_steps = TIMED_STEPS if on_gpu else PROFILED_STEPS
+    plain_seconds = rig.run_steps(timed_steps) / timed_steps
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with torch.profiler.profile(activities=activities) as profiler:
         with record_function("the steps"):
@@ -195,14 +212,24 @@ def profile(preset: str, device: str, settings: list[str], output: Path) -> dict
         for event in events
         if event.name in SYNCHRONISING and steps.start <= event.time_range.start <= steps.end
     ]
-    profiler.export_chrome_trace(str(output / f"trace-{preset}.json.gz"))
+    profiler.export_chrome_trace(str(output / f"trace-{preset}-{variant}.json.gz"))
     where = "self_device_time_total" if on_gpu else "self_cpu_time_total"
     kernels = [average for average in profiler.key_averages() if counts(average, on_gpu)]
     kernels.sort(key=lambda average: getattr(average, where), reverse=True)
     busy = sum(getattr(average, where) for average in kernels) / PROFILED_STEPS / 1e6
     return {
         "preset": preset,
+        "variant": variant,
         "device": str(execution.device),
+        "device_name": device_name(execution.device),
+        "torch": torch.__version__,
+        "choices": rig.execution.choices,
+        "compile": rig.execution.reasons["compile"],
+        "compile_seconds": compile_seconds,
+        "recorded": rig.step.graphs is not None and rig.step.graphs.problem is None,
+        "batch_size": rig.batch_size,
+        "flops_per_second": rig.batch_size * training_flops_per_image(config.model) / plain_seconds,
+        "peak_memory_bytes": peak_memory_bytes(execution.device),
         "step_seconds": plain_seconds,
         "busy_seconds": busy,
         "launches": sum(average.count for average in kernels) / PROFILED_STEPS,
@@ -228,24 +255,23 @@ def counts(average: Any, on_gpu: bool) -> bool:
 
 
 def table(records: Sequence[BenchRecord], profiles: Sequence[dict[str, Any]]) -> str:
-    """One line a preset; per step where a number has no unit of its own."""
-    head = f"{'preset':<16}{'img/s':>9}{'eval':>9}{'GFLOP/s':>9}{'share':>7}{'compile':>9}{'ratio':>7}"
-    lines = [head + f"{'ms/step':>9}{'busy ms':>9}{'kernels':>9}{'waits':>7}  longest"]
-    for name in dict.fromkeys([record.preset for record in records] + [one["preset"] for one in profiles]):
-        line = f"{name:<16}"
-        record = next((record for record in records if record.preset == name), None)
-        if record is None:
-            line += " " * 50
-        else:
-            line += f"{speed(record.images_per_second):>9}{speed(record.eval_images_per_second):>9}"
-            line += f"{record.flops_per_second / 1e9:>9,.0f}{100 * record.ceiling_share:>6.0f}%"
-            line += f"{record.compile_seconds or 0:>8.0f}s"
-            line += f"{times(record.comparison.ratio.median) if record.comparison else '-':>7}"
-        found = next((one for one in profiles if one["preset"] == name), None)
-        if found is not None:
-            line += f"{1000 * found['step_seconds']:>9.2f}{1000 * found['busy_seconds']:>9.2f}{found['launches']:>9.0f}"
-            line += f"{sum(found['waits'].values()):>7.1f}  {found['top'][0]['name'][:40]}"
-        lines.append(line)
+    """One line for what bench found of a preset, and one for each of its profiles, per step."""
+    lines = []
+    if records:
+        lines.append(f"{'preset':<16}{'img/s':>9}{'eval':>9}{'GFLOP/s':>9}{'share':>7}{'compile':>9}{'ratio':>7}")
+    for record in records:
+        line = f"{record.preset:<16}{speed(record.images_per_second):>9}{speed(record.eval_images_per_second):>9}"
+        line += f"{record.flops_per_second / 1e9:>9,.0f}{100 * record.ceiling_share:>6.0f}%"
+        line += f"{record.compile_seconds or 0:>8.0f}s"
+        lines.append(line + f"{times(record.comparison.ratio.median) if record.comparison else '-':>7}")
+    if profiles:
+        head = f"{'preset':<16}{'variant':<10}{'ms/step':>9}{'busy ms':>9}{'kernels':>9}{'waits':>7}{'GFLOP/s':>9}"
+        lines.append(f"{head}{'compile':>9}  longest")
+    for found in profiles:
+        line = f"{found['preset']:<16}{found['variant']:<10}{1000 * found['step_seconds']:>9.2f}"
+        line += f"{1000 * found['busy_seconds']:>9.2f}{found['launches']:>9.0f}{sum(found['waits'].values()):>7.1f}"
+        line += f"{found['flops_per_second'] / 1e9:>9,.0f}{found['compile_seconds'] or 0:>8.0f}s"
+        lines.append(line + (f"  {found['top'][0]['name'][:40]}" if found["top"] else ""))
     return "\n".join(lines)
 
 

@@ -41,8 +41,11 @@ class DualPathUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, in_channels + growth_rate, H, W)."""
         y = self.layers(x)
-        residual = x[:, : self.filters] + y[:, : self.filters]
-        return torch.cat([residual, x[:, self.filters :], y[:, self.filters :]], dim=1)
+        # Split, not sliced: a slice's gradient is made of zeros in the default memory format, and every convolution
+        # that follows in the backward pass would copy it into its own.
+        residual, dense = x.split([self.filters, x.shape[1] - self.filters], dim=1)
+        added, appended = y.split([self.filters, y.shape[1] - self.filters], dim=1)
+        return torch.cat([residual + added, dense, appended], dim=1)
 
 
 class DualPathNet(nn.Module):

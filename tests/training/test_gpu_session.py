@@ -36,10 +36,12 @@ def test_a_profile_names_the_longest_operations_and_no_step_waits(script: Any, t
     assert "aten::convolution_backward" in names[:4]
     assert found["waits"] == {}
     assert found["top"][0]["milliseconds"] > 0 and found["busy_seconds"] > 0
-    assert (tmp_path / "trace-quick.json.gz").is_file()
+    assert (tmp_path / "trace-quick-eager.json.gz").is_file()
+    assert found["choices"]["compile"] == "off" and not found["recorded"] and found["batch_size"] == 16
     text = script.table([bench_record("quick", comparison=comparison(2.0, 2.5, 2.1))], [found])
-    row = text.splitlines()[1].split()
-    assert row[:6] == ["quick", "100", "400", "1,000", "50%", "0s"] and row[6] == "2.10" and row[-2] == "0.0"
+    _, benched, _, profiled = (line.split() for line in text.splitlines())
+    assert benched == ["quick", "100", "400", "1,000", "50%", "0s", "2.10"]
+    assert profiled[:2] == ["quick", "eager"] and profiled[5] == "0.0" and profiled[7:] == ["0s", names[0]]
 
 
 def test_a_step_that_waits_is_counted(script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +58,8 @@ def test_a_step_that_waits_is_counted(script: Any, tmp_path: Path, monkeypatch: 
 
 def test_a_stretch_of_kernels_is_no_kernel(script: Any) -> None:
     """torch marks an optimizer's step on the device's time line; its kernels are there by themselves."""
-    cuda, cpu = torch.autograd.DeviceType.CUDA, torch.autograd.DeviceType.CPU
+    kinds = torch.autograd.DeviceType
+    cuda, cpu = kinds(kinds.CUDA.value), kinds(kinds.CPU.value)  # an event has its own, equal and not the same
     lines = [
         ("gemm", cuda, False),
         ("Optimizer.step#SGD.step", cuda, True),
