@@ -37,6 +37,7 @@ from fmnist_tui.tui.widgets.header import TABS, Place
 
 def run_app(runs_dir: Path, data_dir: Path | None) -> None:
     """Show the app until the user leaves; runs go on without it."""
+    terminal.give_size()
     FmnistApp(runs_dir, data_dir).run()
 
 

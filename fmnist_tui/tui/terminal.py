@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -43,6 +44,24 @@ LIGHT = Theme(
     dark=False,
     variables={"block-cursor-text-style": "none"},
 )
+
+
+USUAL_SIZE = (24, 80)
+"""Rows and columns."""
+
+
+def give_size() -> None:
+    """Give the terminal the usual size where it has none, as under a program that forgot to say.
+
+    Rich would take it for 80x25 and Textual for 80x24, and after each layout there would be another.
+    """
+    try:
+        import termios
+
+        if 0 in termios.tcgetwinsize(sys.stdout):
+            termios.tcsetwinsize(sys.stdout, USUAL_SIZE)
+    except (ImportError, AttributeError, OSError, ValueError):  # no terminal, or none that has a size
+        return
 
 
 def set_themes(app: App[None]) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,45 @@ def test_signals_end_the_app_and_no_run(number: signal.Signals, runs_dir: Path, 
     finally:
         app.kill()
         app.wait()
+
+
+@pytest.mark.parametrize("size", [(0, 0), (30, 100)])
+def test_a_terminal_without_a_size_gets_one_and_is_not_drawn_all_the_time(
+    size: tuple[int, int], runs_dir: Path, maker: RunMaker
+) -> None:
+    maker.make("wrn")
+    code = f"from pathlib import Path; from fmnist_tui.tui.app import run_app; run_app(Path({str(runs_dir)!r}), None)"
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, size)
+    os.set_blocking(ours, False)
+    app = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+
+    seen = bytearray()
+
+    def read() -> int:
+        before = len(seen)
+        with contextlib.suppress(OSError):  # nothing to read at the moment
+            seen.extend(os.read(ours, 1 << 20))
+        return len(seen) - before
+
+    def quiet() -> bool:
+        while read():
+            pass
+        time.sleep(1.0)
+        return read() < 2000
+
+    try:
+        assert wait_for(lambda: read() >= 0 and b"wrn" in seen)
+        assert termios.tcgetwinsize(theirs) == (size if all(size) else (24, 80))
+        # Once it is drawn a second passes with hardly a byte; without a size it was some 50 screens.
+        assert wait_for(quiet)
+    finally:
+        app.kill()
+        app.wait()
+        os.close(theirs)
+        os.close(ours)
 
 
 def test_loop_is_closed_cleanly(runs_dir: Path) -> None:
