@@ -112,6 +112,14 @@ class StepGraphs:
         self._taken = 0
         self._graph: StepGraph | None = None
 
+    def give_way(self) -> bool:
+        """Let go of the record for good, since memory is wanted; False where there is none."""
+        if self._graph is None:
+            return False
+        self._give_up()
+        self.problem = "memory does not suffice for recorded steps"
+        return True
+
     def take(
         self, images: Tensor, labels: Tensor, lr: float, flip: Tensor | None, size: int | None
     ) -> tuple[Tensor, Tensor]:
@@ -152,7 +160,7 @@ class StepGraphs:
             return run
 
     def _give_up(self) -> None:
-        """Forget, and let go of the record's memory, which also holds the gradients."""
+        """Forget, and let go of the record's memory, in which the gradients are too."""
         self.forget()
         self._step.optimizer.zero_grad(set_to_none=True)
 

@@ -170,13 +170,16 @@ class TrainStep:
     def _halve_or_raise(self, asked: str, inputs: Tensor, labels: Tensor) -> None:
         """Go on with half the micro-batch where the configuration allows it and half is at least 1.
 
-        And without compilation: each size would be compiled anew, and captured graphs hold memory of their own.
+        First without what recorded steps hold; and without compilation, since each size would be compiled anew.
         `asked` is what torch says of the memory it could not have.
         """
+        if self.graphs is not None and self.graphs.give_way():
+            self._release()  # the short last batch of an epoch did not fit beside the others' record
+            return
         if self.compile != "off":
             self.eval_network = self.model  # else the next evaluation would be compiled again
             self.use("off")
-            torch._dynamo.reset()  # lets go of the graphs' memory
+            torch._dynamo.reset()
         automatic = self.config.training.micro_batch == "auto"
         if automatic and self.micro_batch > 1:
             self._release()

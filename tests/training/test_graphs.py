@@ -24,7 +24,7 @@ from fmnist_tui.training.graphs import EAGER_STEPS
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import Execution, choose
 from fmnist_tui.training.schedule import train_resolution
-from fmnist_tui.training.step import TrainStep
+from fmnist_tui.training.step import OutOfMemory, TrainStep
 from tests.events import messages
 from tests.training.tiny import Trainer, tiny_config
 
@@ -182,6 +182,32 @@ def test_what_cannot_be_recorded_costs_a_warning(trainer: Trainer, monkeypatch: 
     assert all(torch.allclose(ours[key].float(), theirs[key].float(), rtol=1e-4, atol=1e-6) for key in ours)
 
 
+def test_a_record_gives_way_to_a_batch_that_does_not_fit_beside_it(
+    images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short last batch of an epoch has activations of its own. The micro-batch stays, the run says why."""
+    step = make_step(tiny_config(), images, recorded=True)
+    pixels, labels = torch.from_numpy(images.train_images[:32].copy()), torch.zeros(32, dtype=torch.int64)
+    for index in range(EAGER_STEPS + 2):
+        step(pixels, labels, 0.1, 1, index)
+    forward_backward, fails = step._forward_backward, [True]
+
+    def scarce(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if fails:
+            raise torch.OutOfMemoryError(f"CUDA out of memory. {fails.pop()}")
+        return forward_backward(inputs, labels)
+
+    monkeypatch.setattr(step, "_forward_backward", scarce)
+    loss, _ = step(pixels[:7], labels[:7], 0.1, 1, 0)
+    assert bool(loss.isfinite()) and step.micro_batch == 32
+    assert step.graphs is not None and step.graphs.problem is not None and "memory" in step.graphs.problem
+    step(pixels, labels, 0.1, 2, 0)
+    assert Repeater.made[0].replays == 2, "nothing is recorded any more"
+    fails.append(True)
+    with pytest.raises(OutOfMemory, match="micro_batch = 16 fits"):
+        step(pixels, labels, 0.1, 2, 1)
+
+
 def test_a_trial_of_compiling_times_what_will_run(images: Images) -> None:
     """With steps that are recorded, passes are: what a host needs to hand kernels over would decide else."""
     pixels, labels = torch.from_numpy(images.train_images[:32].copy()), torch.zeros(32, dtype=torch.int64)
@@ -191,3 +217,31 @@ def test_a_trial_of_compiling_times_what_will_run(images: Images) -> None:
         compiling._pass(step, step.model, batch)()
         assert bool(Repeater.made) == recorded
     assert (Repeater.made[0].records, Repeater.made[0].replays) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "answers", "records", "words"),
+    [
+        (100, [0.01], 0, "take 1 s at most"),
+        (100_000, [0.01, 0.001], 1, "take 100 s at most"),
+        (100_000, [0.01, 0.005, 0.002], 2, "a step takes eager 5.00 ms, default 2.00 ms"),
+    ],
+    ids=["short", "short from graphs", "long"],
+)
+def test_a_trial_is_worth_what_recorded_steps_leave_to_save(
+    images: Images, monkeypatch: pytest.MonkeyPatch, steps: int, answers: list[float], records: int, words: str
+) -> None:
+    """A host that is slow to hand kernels over makes steps look long that take a moment from a record."""
+    told = iter(answers)
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    monkeypatch.setattr(compiling, "_seconds", lambda run, device: (run(), next(told))[1])
+    step = make_step(tiny_config(training={"batch_size": 8}), images, recorded=True)
+    step.execution = replace(step.execution, try_compile=True)
+    pixels, labels = torch.from_numpy(images.train_images[:8].copy()), torch.zeros(8, dtype=torch.int64)
+    choice = compiling.choose_training(step, [(step.inputs(pixels, 1, 0), labels)], steps)
+    assert words in choice.reason and not choice.problems
+    assert Repeater.made[0].records == records and next(told, None) is None
+    assert choice.mode == ("default" if records == 2 else "off")
+    torch._dynamo.reset()
+    torch._dynamo.config.suppress_errors = False
+    torch._inductor.config.fallback_random = False
