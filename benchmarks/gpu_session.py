@@ -8,8 +8,9 @@ One after the other, each in a process of its own with a limit, so that one that
 others: the tests marked `gpu`; `fmnist-tui bench --compare` of the presets, of the first one also through the path of
 several GPUs; a profiler trace of a few steps of each, eager, from CUDA graphs, and compiled as well. Everything is
 written to the output directory (gpu-tests.txt, bench.jsonl, bench.md, profile.jsonl, traces of the first preset); a
-short table comes last on stdout. `--device cpu` with few seconds tries it out. With `--profile` only the traces, in
-this process.
+short table comes last on stdout. `--only` leaves parts out, `--device cpu` with few seconds tries it out, and with
+`--profile` there are only the traces, in this process. (On the lent machine of 2026-11-28 a process took some 10 s to
+import torch, and a compiled preset one to three minutes.)
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from fmnist_tui.report.bench_tables import markdown_page, times
 from fmnist_tui.report.words import speed
 
 PRESETS = ("wrn", "densenet", "dpn", "shake-shake-96", "shake-shake-64", "turbo", "turbo-long")
+PARTS = ("tests", "bench", "profiles")
 TEST_SHARE, BENCH_SHARE = 0.45, 0.8
 """Of the time that is left when each begins; what then remains is the profiler's."""
 VARIANTS = {
@@ -61,6 +63,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="a directory")
     parser.add_argument("--seconds", type=float, default=570.0, help="for everything")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for trying the script out")
+    parser.add_argument("--only", action="append", choices=PARTS, help="of the session; repeat for several")
     parser.add_argument("--profile", action="store_true", help="only profile the presets, in this process")
     parser.add_argument("--variant", action="append", choices=VARIANTS, help="of the profiles; repeat for several")
     options = parser.parse_args()
@@ -84,15 +87,19 @@ def session(options: argparse.Namespace) -> int:
     def left(share: float) -> float:
         return max(1.0, (until - time.monotonic()) * share)
 
-    said, code = run(gpu_tests(), left(TEST_SHARE))
-    (options.output / "gpu-tests.txt").write_text(said)
-    failed += ["tests"] if code else []
-
-    records = bench(options, left(BENCH_SHARE))
-    failed += [f"bench of {name}" for name in options.presets if name not in {record.preset for record in records}]
+    parts = options.only or PARTS
+    records: list[BenchRecord] = []
+    if "tests" in parts:
+        said, code = run(gpu_tests(), left(TEST_SHARE) if parts != ["tests"] else left(1.0))
+        (options.output / "gpu-tests.txt").write_text(said)
+        failed += ["tests"] if code else []
+    if "bench" in parts:
+        records = bench(options, left(BENCH_SHARE) if "profiles" in parts else left(1.0))
+        measured = {record.preset for record in records}
+        failed += [f"bench of {name}" for name in options.presets if name not in measured]
 
     profiles = []
-    for number, preset in enumerate(options.presets):
+    for number, preset in enumerate(options.presets if "profiles" in parts else ()):
         own = [sys.executable, __file__, "--profile", preset, "--device", options.device]
         own += ["--output", str(options.output), *(f"--set={setting}" for setting in options.set)]
         own += [f"--variant={variant}" for variant in options.variant or ()]
@@ -105,7 +112,8 @@ def session(options: argparse.Namespace) -> int:
     for trace in sorted(options.output.glob("trace-*.json.gz")):
         if not trace.name.startswith(f"trace-{options.presets[0]}-"):
             trace.unlink()
-    print((options.output / "gpu-tests.txt").read_text()[-600:])
+    if "tests" in parts:
+        print((options.output / "gpu-tests.txt").read_text()[-600:])
     print(table(records, profiles))
     print("failed: " + ", ".join(failed) if failed else "every part gave its result")
     return int(bool(failed))
@@ -160,8 +168,9 @@ def bench(options: argparse.Namespace, seconds: float) -> list[BenchRecord]:
         except BenchFileError as error:
             print(error)
         file.unlink(missing_ok=True)
-    (options.output / "bench.jsonl").write_text("".join(record.to_json() + "\n" for record in records))
-    (options.output / "bench.md").write_text(markdown.write(markdown_page(records)))
+        # After each: what was measured before a machine is taken away shall be there.
+        (options.output / "bench.jsonl").write_text("".join(record.to_json() + "\n" for record in records))
+        (options.output / "bench.md").write_text(markdown.write(markdown_page(records)))
     return records
 
 

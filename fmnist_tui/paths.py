@@ -62,5 +62,8 @@ def shipped_presets_dir() -> Path:
 
 
 def preset_dirs() -> list[Path]:
-    """Directories searched for presets, first match wins: ``./presets``, the user's, the shipped ones."""
-    return [Path("presets").absolute(), user_presets_dir(), shipped_presets_dir()]
+    """Directories searched for presets, first match wins: ``./presets``, the user's, the shipped ones.
+
+    In a checkout the first is the last.
+    """
+    return list(dict.fromkeys([Path("presets").absolute(), user_presets_dir(), shipped_presets_dir()]))

@@ -59,6 +59,10 @@ def evaluate_run(run: RunDirectory, request: Request, tell: Any) -> dict[str, An
     execution = choose(config.training, resolve_device(request.device))
     apply_global_settings(execution, config.training.deterministic)
     path = run.checkpoint(request.checkpoint)
+    if not path.is_file():
+        instead = "; --saved evaluates its saved predictions" if run.predictions.is_file() else ""
+        remedy = f"a run writes one after its first epoch{instead}"
+        raise checkpoint.CheckpointError(f"has no {request.checkpoint} checkpoint to evaluate; {remedy}")
     content = checkpoint.read(path)
     checkpoint.check_model(content, config, str(path))
     tell(phase="loading data", device=str(execution.device), device_name=device_name(execution.device))

@@ -39,7 +39,7 @@ def test_a_run_that_cannot_be_evaluated_stops_no_other(runs_dir: Path) -> None:
     broken = next(path for path in runs_dir.iterdir() if "broken" in path.name)
     for path in (broken / "checkpoints" / "last.pt", broken / "predictions.npz"):
         path.unlink()
-    for options, reason in (("--device=cpu",), "no such checkpoint"), (("--saved",), "predictions"):
+    for options, reason in (("--device=cpu",), "has no last checkpoint"), (("--saved",), "predictions"):
         done = run("evaluate", "broken", "one", "other", *options, "--ensemble", "--json", f"--runs-dir={runs_dir}")
         assert done.returncode == 2 and "Traceback" not in done.stderr
         told = json_lines(done.stdout)

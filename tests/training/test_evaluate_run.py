@@ -66,8 +66,14 @@ def test_a_failure_is_told_and_the_others_are_evaluated(trainer: Trainer, evalua
     assert config.training.epochs == 1
     code, told = evaluated(bare, other, done)
     assert code == 2
-    assert "no such checkpoint" in told[0]["error"] and "is damaged" in told[1]["error"] and told[2]["done"]
+    assert (
+        "has no last checkpoint to evaluate; a run writes one" in told[0]["error"] and "--saved" not in told[0]["error"]
+    )
+    assert "is damaged" in told[1]["error"] and told[2]["done"]
     assert (told[0]["code"], told[1]["code"]) == (2, 2)
+    done.checkpoint("last").unlink()
+    _, (told,) = evaluated(done)
+    assert "after its first epoch; --saved evaluates" in told["error"]
 
 
 def test_a_device_that_is_not_there(trainer: Trainer, evaluated: Any) -> None:
