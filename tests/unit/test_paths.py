@@ -56,10 +56,11 @@ def test_preset_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert local == tmp_path / "presets"
     assert users == paths.user_presets_dir() == tmp_path / "config" / "presets"
     assert (shipped / "wrn.toml").is_file()
-    monkeypatch.chdir(shipped.parent)
-    assert paths.preset_dirs() == [shipped, users], "in a checkout they are not named twice"
     monkeypatch.setenv("FMNIST_TUI_CONFIG_DIR", "relative")
     assert paths.user_presets_dir() == tmp_path / "relative" / "presets"
+    monkeypatch.setenv("FMNIST_TUI_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.chdir(shipped.parent)
+    assert paths.preset_dirs() == [shipped, users], "in a checkout they are not named twice"
 
 
 def test_a_wheels_presets_lie_inside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
