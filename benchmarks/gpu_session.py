@@ -40,6 +40,7 @@ VARIANTS = {
     "eager": {"training.compile": "off", "training.cuda_graphs": "off"},
     "graphs": {"training.compile": "off", "training.cuda_graphs": "on"},
     "compiled": {"training.compile": "default", "training.cuda_graphs": "on"},
+    "compiled-only": {"training.compile": "default", "training.cuda_graphs": "off"},
 }
 """How a step is profiled."""
 TIMED_STEPS, PROFILED_STEPS = 40, 5
@@ -98,20 +99,10 @@ def session(options: argparse.Namespace) -> int:
         measured = {record.preset for record in records}
         failed += [f"bench of {name}" for name in options.presets if name not in measured]
 
-    profiles = []
-    for number, preset in enumerate(options.presets if "profiles" in parts else ()):
-        own = [sys.executable, __file__, "--profile", preset, "--device", options.device]
-        own += ["--output", str(options.output), *(f"--set={setting}" for setting in options.set)]
-        own += [f"--variant={variant}" for variant in options.variant or ()]
-        said, code = run(own, left(1 / (len(options.presets) - number)))
-        profiles += [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-        if code:
-            failed.append(f"profile of {preset}")
-            print(said[-2000:])
-    (options.output / "profile.jsonl").write_text("".join(json.dumps(one) + "\n" for one in profiles))
-    for trace in sorted(options.output.glob("trace-*.json.gz")):
-        if not trace.name.startswith(f"trace-{options.presets[0]}-"):
-            trace.unlink()
+    profiles: list[dict[str, Any]] = []
+    if "profiles" in parts:
+        profiles, without = profile_each(options, left(1.0))
+        failed += [f"profile of {name}" for name in without]
     if "tests" in parts:
         print((options.output / "gpu-tests.txt").read_text()[-600:])
     print(table(records, profiles))
@@ -172,6 +163,27 @@ def bench(options: argparse.Namespace, seconds: float) -> list[BenchRecord]:
         (options.output / "bench.jsonl").write_text("".join(record.to_json() + "\n" for record in records))
         (options.output / "bench.md").write_text(markdown.write(markdown_page(records)))
     return records
+
+
+def profile_each(options: argparse.Namespace, seconds: float) -> tuple[list[dict[str, Any]], list[str]]:
+    """Profile the presets, each in a process of its own: what was found, and the presets of which some is missing."""
+    profiles: list[dict[str, Any]] = []
+    incomplete = []
+    until = time.monotonic() + seconds
+    for number, preset in enumerate(options.presets):
+        own = [sys.executable, __file__, "--profile", preset, "--device", options.device]
+        own += ["--output", str(options.output), *(f"--set={setting}" for setting in options.set)]
+        own += [f"--variant={variant}" for variant in options.variant or ()]
+        said, code = run(own, max(1.0, (until - time.monotonic()) / (len(options.presets) - number)))
+        profiles += [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        (options.output / "profile.jsonl").write_text("".join(json.dumps(one) + "\n" for one in profiles))
+        if code:
+            incomplete.append(preset)
+            print(said[-2000:])
+    for trace in sorted(options.output.glob("trace-*.json.gz")):
+        if not trace.name.startswith(f"trace-{options.presets[0]}-"):
+            trace.unlink()
+    return profiles, incomplete
 
 
 def data_source() -> str:
@@ -274,10 +286,10 @@ def table(records: Sequence[BenchRecord], profiles: Sequence[dict[str, Any]]) ->
         line += f"{record.compile_seconds or 0:>8.0f}s"
         lines.append(line + f"{times(record.comparison.ratio.median) if record.comparison else '-':>7}")
     if profiles:
-        head = f"{'preset':<16}{'variant':<10}{'ms/step':>9}{'busy ms':>9}{'kernels':>9}{'waits':>7}{'GFLOP/s':>9}"
+        head = f"{'preset':<16}{'variant':<14}{'ms/step':>9}{'busy ms':>9}{'kernels':>9}{'waits':>7}{'GFLOP/s':>9}"
         lines.append(f"{head}{'compile':>9}  longest")
     for found in profiles:
-        line = f"{found['preset']:<16}{found['variant']:<10}{1000 * found['step_seconds']:>9.2f}"
+        line = f"{found['preset']:<16}{found['variant']:<14}{1000 * found['step_seconds']:>9.2f}"
         line += f"{1000 * found['busy_seconds']:>9.2f}{found['launches']:>9.0f}{sum(found['waits'].values()):>7.1f}"
         line += f"{found['flops_per_second'] / 1e9:>9,.0f}{found['compile_seconds'] or 0:>8.0f}s"
         lines.append(line + (f"  {found['top'][0]['name'][:40]}" if found["top"] else ""))

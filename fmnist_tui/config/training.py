@@ -78,7 +78,7 @@ class TrainingConfig(Section):
     compile: Literal["auto", "off", "default", "reduce-overhead", "max-autotune"] = Field(
         "auto",
         description="torch.compile mode; auto tries on a GPU what is faster, where the run is long enough for it. "
-        "CUDA graphs are cuda_graphs' matter in every mode.",
+        "CUDA graphs are a setting of their own in every mode: cuda_graphs.",
     )
     cuda_graphs: Literal["auto", "on", "off"] = Field(
         "auto",

@@ -139,7 +139,7 @@ class StepGraphs:
         if self._graph is None:
             try:
                 self._graph = StepGraph(step, self._recorder, images, labels, flip, size)
-            except Exception as error:  # also for want of memory; a step by itself needs no second copy of its own
+            except Exception as error:  # also for want of memory: eager steps need less
                 self._fail(error)
             finally:
                 set_learning_rate(step.optimizer, lr)

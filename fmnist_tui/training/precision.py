@@ -177,16 +177,15 @@ def _switches(config: TrainingConfig, device: torch.device, precision: str, reas
     """The settings that are on or off. Those of a GPU have no reason, and so no line, on other devices."""
     cuda = device.type == "cuda"
     exact = "off where deterministic" if config.deterministic else "faster"
-    scaled = cuda and precision == "fp16"
+    recorded, why_recorded = cuda and not config.deterministic, exact
+    if recorded and precision == "fp16":
+        recorded, why_recorded = False, "off with the scaler of fp16"
     available = device.type in FUSED_DEVICES
     automatic = {
         "fused": (available, "one operation for all parameters" if available else f"torch has none on {device.type}"),
         "tf32": (cuda and not config.deterministic, exact),
         "cudnn_benchmark": (cuda and not config.deterministic, exact),
-        "cuda_graphs": (
-            cuda and not config.deterministic and not scaled,
-            "off with the scaler of fp16" if scaled and not config.deterministic else exact,
-        ),
+        "cuda_graphs": (recorded, why_recorded),
     }
     switches = {}
     for key, (value, why) in automatic.items():

@@ -55,13 +55,12 @@ def give_size() -> None:
 
     Rich would take it for 80x25 and Textual for 80x24, and after each layout there would be another.
     """
-    try:
-        import termios
-
-        if 0 in termios.tcgetwinsize(sys.stdout):
-            termios.tcsetwinsize(sys.stdout, USUAL_SIZE)
-    except (ImportError, AttributeError, OSError, ValueError):  # no terminal, or none that has a size
+    if sys.platform == "win32" or not sys.stdout.isatty():
         return
+    import termios
+
+    if 0 in termios.tcgetwinsize(sys.stdout):
+        termios.tcsetwinsize(sys.stdout, USUAL_SIZE)
 
 
 def set_themes(app: App[None]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from fmnist_tui.runs.status import State
+from fmnist_tui.tui import terminal
 from fmnist_tui.tui.app import FmnistApp
 from tests.tui.synthetic import RunMaker, drawn, until_drawn, wait_for
 
@@ -98,6 +99,12 @@ def test_signals_end_the_app_and_no_run(number: signal.Signals, runs_dir: Path, 
     finally:
         app.kill()
         app.wait()
+
+
+def test_what_is_no_terminal_is_given_no_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        terminal.give_size()
 
 
 @pytest.mark.parametrize("size", [(0, 0), (30, 100)])
