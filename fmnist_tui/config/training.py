@@ -77,13 +77,13 @@ class TrainingConfig(Section):
     )
     compile: Literal["auto", "off", "default", "reduce-overhead", "max-autotune"] = Field(
         "auto",
-        description="torch.compile mode; auto tries on a GPU what is faster, where the run is long enough for it. "
-        "CUDA graphs are a setting of their own in every mode: cuda_graphs.",
+        description="torch.compile mode, without its own CUDA graphs (see cuda_graphs); auto tries on a GPU whether it "
+        "pays.",
     )
     cuda_graphs: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Record a training step on a GPU and replay it: the host need not hand over each kernel. auto is "
-        "on but where deterministic, in fp16 and on several GPUs.",
+        description="Record a training step on a GPU and replay it; auto is on but where deterministic, in fp16 and on "
+        "several GPUs.",
     )
     tf32: Literal["auto", "on", "off"] = Field(
         "auto",
