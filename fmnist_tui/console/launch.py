@@ -29,7 +29,7 @@ from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.lost import note_loss
 from fmnist_tui.runs.records import utc_now
 from fmnist_tui.runs.slurm import SlurmSettings
-from fmnist_tui.runs.status import ExitCode
+from fmnist_tui.runs.status import ExitCode, State
 from fmnist_tui.runs.store import Run
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def resume(
     """Start a worker that goes on in a run's own directory; returns the exit code. Raises RunError or DataError."""
     if run.config is not None:
         get_data(run.config.data, start.data_dir)
+    finished = run.result if run.state is State.FINISHED else None
     with Interrupts() as interrupts:
         since = utc_now()
         note_loss(run)
@@ -110,6 +111,9 @@ def resume(
             resubmit(run, start.device, start.data_dir, checkpoint=checkpoint, epochs=epochs, **how)
         else:
             starting.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, now=start.now, **start.how)
+        if finished is not None:
+            row = f"{finished.test_accuracy:.2f} %, epoch {finished.epochs}"
+            print_notes([f"its row of the table ({row}) goes away when training begins, until it is finished again"])
         return _run(run.directory, start, interrupts, since)
 
 

@@ -18,6 +18,8 @@ def print_summary(run: Run) -> None:
     """The end of a run in words; of a failed one on stderr, since that is an error."""
     stdout = console()
     if run.state is State.FINISHED and run.result is not None and run.config is not None:
+        if run.status is not None and run.status.error is not None:
+            print_error(f"{run.id}: {run.status.error}")
         stdout.print(summary_row(run.result, run.config), soft_wrap=True, end="")
     elif run.state is State.STOPPED and not run.directory.checkpoint("last").is_file():
         stdout.print(f"Stopped before its first step. {resume_hint(run)}", soft_wrap=True)

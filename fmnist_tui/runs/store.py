@@ -87,6 +87,8 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     if newest > SCHEMA_VERSION:
         problem = f"written by a newer fmnist-tui (schema {newest}); update this one to work with it"
     state = process.actual_state(status) if status else State.LOST
+    if state is State.LOST and result is not None and status is not None:
+        state, _ = ended_as(directory, state, None)
     return Run(directory, config, status, result, state, problem)
 
 
@@ -157,6 +159,17 @@ def refuse_at_work(run: Run) -> None:
         raise RunError(f"{run.id}: is {run.state}, but its worker is still there; try again in a moment")
 
 
+def ended_as(run: RunDirectory, state: State, error: str | None) -> tuple[State, str | None]:
+    """How a run ended whose worker ended so: finished, where its result is there.
+
+    Training takes result.json away when it begins, so no step was taken since. The error then says what kept a
+    finished run from going on.
+    """
+    if state is State.FINISHED or not run.result.exists():
+        return state, error
+    return State.FINISHED, f"did not go on, and is as it was: {error}" if error else None
+
+
 def mark_failed(run: RunDirectory, error: str, exit_code: int) -> None:
     """Write down a worker's death for it, where it died before it could (a launcher saw it go).
 
@@ -164,7 +177,8 @@ def mark_failed(run: RunDirectory, error: str, exit_code: int) -> None:
     """
     status, _ = _read(run.status, Status)
     if status is not None and status.state.alive and not process.is_locked(run):
-        update = {"state": State.FAILED, "error": error, "exit_code": exit_code, "ended": utc_now(), **NOT_QUEUED}
+        state, said = ended_as(run, State.FAILED, error)
+        update = {"state": state, "error": said, "exit_code": exit_code, "ended": utc_now(), **NOT_QUEUED}
         with contextlib.suppress(OSError):
             replace_bytes(run.status, status.model_copy(update=update).to_json().encode())
 
@@ -174,7 +188,8 @@ def mark_stopped(run: RunDirectory, why: str) -> None:
     status, _ = _read(run.status, Status)
     if status is None or not status.state.alive or process.is_locked(run):
         return
-    update = {"state": State.STOPPED, "phase": "", "exit_code": ExitCode.STOPPED, "ended": utc_now(), **NOT_QUEUED}
+    state, _ = ended_as(run, State.STOPPED, None)
+    update = {"state": state, "phase": "", "exit_code": ExitCode.STOPPED, "ended": utc_now(), **NOT_QUEUED}
     event = EventRecord(event="stop", step=status.step, epoch=status.epoch, message=why)
     with contextlib.suppress(OSError), contextlib.closing(LineWriter(run.metrics)) as lines:
         lines.write(event.to_json() + "\n")

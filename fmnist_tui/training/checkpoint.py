@@ -145,9 +145,9 @@ def read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
     except pickle.UnpicklingError:  # torch's text advises weights_only=False, which would run what is in the file
         raise CheckpointError(f"{path}: is damaged, or holds more than tensors and plain values") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = (str(error).splitlines() or ["empty"])[0][:120]
-        raise CheckpointError(f"{path}: is damaged ({reason})") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # torch's words are about its zip reader
+        what = "is damaged: " + ("it is empty" if path.stat().st_size == 0 else "it is not whole")
+        raise CheckpointError(f"{path}: {what}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: is not a checkpoint of this version of fmnist-tui")
     return content
@@ -170,7 +170,10 @@ def load_newest(run: RunDirectory, which: str = "last") -> tuple[dict[str, Any] 
         except CheckpointError as error:
             problems.append(str(error))
     if present:
-        raise CheckpointError("; ".join(problems) + "; no checkpoint of this run can be read")
+        remedy = f"train it anew: fmnist-tui run repeat {run.id}"
+        if which == "last" and run.checkpoint("best").exists():
+            remedy = f"try --from best, or {remedy}"
+        raise CheckpointError("; ".join([*problems, f"no other checkpoint can be read; {remedy}"]))
     return None, problems
 
 

@@ -26,6 +26,7 @@ from fmnist_tui.runs.metrics import EvalRecord, EventRecord, TrainRecord, parse_
 from fmnist_tui.runs.process import HEARTBEAT_SECONDS
 from fmnist_tui.runs.records import Record, utc_now
 from fmnist_tui.runs.status import State, Status
+from fmnist_tui.runs.store import ended_as
 
 STATUS_SECONDS = 0.5
 SAMPLE_SECONDS = 5.0
@@ -94,7 +95,11 @@ class Reporter:
                     self._note_unwritten("metrics", error)
 
     def close(self, state: State, error: str | None, exit_code: int) -> None:
-        """The last word: the final status. Stops the thread."""
+        """The last word: the final status. Stops the thread.
+
+        A finished run that was to go on and could not begin to is what it was: its result is still there.
+        """
+        state, error = ended_as(self.run, state, error)
         self._last_word(state=state, phase="", error=error, exit_code=exit_code, ended=utc_now())
 
     def leave_to_slurm(self) -> None:

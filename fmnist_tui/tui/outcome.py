@@ -18,7 +18,8 @@ def outcome(run: Run, now: datetime) -> list[Note]:
     if run.problem:
         return [Note("error", epoch, sentence(run.problem))]
     if state is State.FINISHED:
-        return [_finished(run, epoch)]
+        kept = [Note("error", epoch, f"It {status.error}")] if status and status.error else []
+        return [_finished(run, epoch), *kept]
     if state is State.QUEUED and status is not None and status.job is not None:
         return [Note("info", epoch, f"Queued: {place_in_words(status)}.")]
     if state is State.QUEUED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,21 @@ def test_under_half_a_second(line: str) -> None:
         if taken[-1] < LIMIT_SECONDS:
             return
     pytest.fail(f"fmnist-tui {line} took {min(taken):.2f} s at best")
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_no_traceback() -> None:
+    """The console script begins in a module that imports nothing: it can answer before the rest is there."""
+    script = """
+import sys
+from fmnist_tui.__main__ import main
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+sys.exit(main())
+"""
+    done = imports(script)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+    (entry,) = metadata.entry_points(group="console_scripts", name="fmnist-tui")
+    assert entry.value == "fmnist_tui.__main__:main"

@@ -142,6 +142,22 @@ def test_a_device_that_is_not_there_fails_with_usage(
     assert words in (status.error or "")
 
 
+def test_a_finished_run_that_cannot_go_on_is_what_it_was(runs_dir: Path, start: Start) -> None:
+    run = starting.create_run(runs_dir, config(), device="cpu")
+    assert start(run).wait(timeout=120) == 0
+    result = run.result.read_bytes()
+    for name in ("last", "previous", "best"):
+        if run.checkpoint(name).exists():
+            run.checkpoint(name).write_bytes(run.checkpoint(name).read_bytes()[:1000])
+    starting.prepare_resume(store.load_run(run), device="cpu", epochs=9)
+    assert start(run).wait(timeout=60) == 2
+    status = status_of(run)
+    assert status.state is State.FINISHED and status.exit_code == 2 and run.result.read_bytes() == result
+    error = status.error or ""
+    assert error.startswith("did not go on, and is as it was: ") and "is damaged" in error
+    assert "is damaged" in events(run, "error")[-1].message
+
+
 def test_missing_data_fails_with_its_own_code(runs_dir: Path, start: Start, tmp_path: Path) -> None:
     full = parse_config({**NOISY, "data": {"source": "full"}})
     run = starting.create_run(runs_dir, full, device="cpu", data_dir=tmp_path / "nowhere")

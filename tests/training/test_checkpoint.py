@@ -41,7 +41,15 @@ def test_a_damaged_last_falls_back_to_previous(runs_dir: Path, content: bytes) -
     assert loaded is not None and loaded["step"] == 1
     assert len(problems) == 1 and "last.pt" in problems[0] and "damaged" in problems[0]
     run.checkpoint("previous").write_bytes(content)
-    with pytest.raises(checkpoint.CheckpointError, match="no checkpoint of this run can be read"):
+    with pytest.raises(
+        checkpoint.CheckpointError, match="no other checkpoint can be read; train it anew: fm"
+    ) as caught:
+        checkpoint.load_newest(run)
+    assert "--from best" not in str(caught.value)
+    if content[:2] != b"no":  # which might be a pickle
+        assert f"last.pt: is damaged: it is {'not whole' if content else 'empty'}" in str(caught.value)
+    run.checkpoint("best").write_bytes(content)
+    with pytest.raises(checkpoint.CheckpointError, match="try --from best, or train it anew: fmnist-tui run "):
         checkpoint.load_newest(run)
 
 

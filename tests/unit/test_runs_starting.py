@@ -22,7 +22,8 @@ from fmnist_tui.runs.process import process_started
 from fmnist_tui.runs.records import SCHEMA_VERSION
 from fmnist_tui.runs.starting import create_run, prepare_resume
 from fmnist_tui.runs.status import State, Status
-from fmnist_tui.runs.store import delete_run, list_runs, load_run
+from fmnist_tui.runs.store import delete_run, list_runs, load_run, mark_failed, mark_stopped
+from tests.unit.cli_runs import finished_run
 from tests.unit.stored_runs import finish, me, refused, tree, write_status
 
 
@@ -221,6 +222,23 @@ def test_a_finished_run_goes_on_to_more_epochs(runs_dir: Path, config: RunConfig
     finish(run, epochs=8)
     prepare_resume(load_run(run), epochs=9)
     assert load_run(run).state is State.STARTING
+
+
+@pytest.mark.parametrize("left", ["failed", "stopped", "lost"])
+def test_a_finished_run_whose_worker_never_began_is_finished_still(runs_dir: Path, left: str) -> None:
+    """Its result.json is there: training would have taken it away."""
+    run = finished_run(runs_dir)
+    prepare_resume(load_run(run), epochs=9)
+    if left == "failed":
+        mark_failed(run, "killed by signal 9", 4)
+    elif left == "stopped":
+        mark_stopped(run, "taken out of the queue")
+    else:
+        write_status(run, pid=2**22 + 1, pid_started=1.0)  # above what Linux gives
+    found = load_run(run)
+    assert found.state is State.FINISHED and found.result is not None and found.status is not None
+    why = "did not go on, and is as it was: killed by signal 9"
+    assert found.status.error == (why if left == "failed" else None)
 
 
 def test_a_held_run_does_not_go_on(runs_dir: Path, config: RunConfig) -> None:

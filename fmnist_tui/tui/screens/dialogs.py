@@ -177,6 +177,8 @@ class EditDialog(Dialog[Edit]):
                     present = "" if self._limit is None else f"{self._limit:g}"
                     yield Input(present, placeholder="none", id="accuracy", type="number", compact=True)
                     yield Static("%; empty: at none")
+            else:
+                yield Static("Its row of the table goes away until it is finished again.")
             yield Static("", id="wrong", classes="dialog-wrong")
             done = "enter sends it to the worker" if self._purpose == "edit" else "enter starts it"
             yield Static(f"{done}, esc cancels", classes="dialog-hint")
