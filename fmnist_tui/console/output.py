@@ -112,8 +112,8 @@ def _report_usage(error: Exception) -> int:
     message = re.sub(r" \(Possible options: (.*)\)$", r"; did you mean \1?", message)
     message = _with_nearest_choice(message)
     context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError":
-        sys.stderr.write(message + "\n")
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:  # Typer has printed the help by now
+        print_error(f"{context.command_path}: which command? They are listed in its help")
         return 2
     print_error(message[:1].lower() + message[1:])
     if context is not None:

@@ -92,6 +92,13 @@ def test_message_exit_code_and_nothing_left(case: str, tmp_path: Path, capsys: p
     assert sorted(tmp_path.rglob("*")) == before, "something was left behind"
 
 
+def test_a_group_without_a_command_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "error: fmnist-tui runs: which command? They are listed in its help\n"
+    assert "compare" in captured.out
+
+
 def test_as_a_process_the_message_is_on_stderr_and_the_traceback_only_with_debug() -> None:
     done = h.run("run", "preset", "wrnn")
     assert (done.returncode, done.stdout) == (2, "")
