@@ -6,7 +6,6 @@ Called by the tables and the exports; reads run directories and presets, formats
 from __future__ import annotations
 
 import functools
-import math
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Set
 from dataclasses import dataclass, replace
@@ -52,8 +51,6 @@ GROUPINGS: dict[Grouping, str] = {
     "runs).",
 }
 """Which runs share a row, and how that is said. Data, split and a step limit always keep rows apart."""
-
-SHOWN_NUMBERS = ("test_accuracy", "best_accuracy", "train_accuracy", "total_seconds", "images_per_second")
 
 
 @dataclass(frozen=True)
@@ -232,8 +229,7 @@ def _unusable(run: store.Run) -> str:
         return "result.json is missing"
     if run.result.schema_version > SCHEMA_VERSION:
         return f"result.json is of a newer fmnist-tui (schema {run.result.schema_version}); update this one to read it"
-    broken = [field for field in SHOWN_NUMBERS if not math.isfinite(getattr(run.result, field))]
-    return f"result.json: {broken[0]} is not a finite number" if broken else ""
+    return ""
 
 
 def make_rows(runs: Iterable[FinishedRun], by: Grouping = "settings") -> list[Row]:
