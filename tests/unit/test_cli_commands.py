@@ -69,8 +69,31 @@ def test_the_list_in_a_pipe_of_a_known_width_cuts_no_id(
     monkeypatch.setenv("COLUMNS", "80")  # as watch(1) says it
     run = make_run(runs_dir, parse_config(load_preset("quick").model_dump() | {"name": "x" * 40, "group": "g" * 40}))
     assert main(["runs", "list"]) == 0
-    header, row = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    header, row = printed.out.splitlines()
     assert run.id in row and "starting" in row and "group" not in header and "…" not in header + row
+    assert printed.err == (
+        "Left out for want of room: test %, best %, time, device, img/s, group. "
+        "A wider terminal shows more, --json all.\n"
+    )
+
+
+def test_a_wide_cell_is_cut_and_makes_no_column_vanish(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "130")
+    changes = {"name": "x" * 20, "group": "g" * 60}
+    ids = [
+        make_run(runs_dir, parse_config(load_preset("quick").model_dump() | changes), **values).id
+        for values in ({"test_accuracy": 84.25}, {"epoch": 2**53, "epochs": 2**53, "device": "cuda:" + "1" * 40})
+    ]
+    assert main(["runs", "list"]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert max(map(len, lines)) <= 130 and printed.err == ""
+    assert all(title in lines[0] for title in ("test %", "best %", "time", "device", "img/s", "group"))
+    assert [line.split()[0] for line in lines[1:]] == ids[::-1]
+    assert "84.25" in lines[2] and "…" in lines[1]
 
 
 def test_an_empty_list_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
