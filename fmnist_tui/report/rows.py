@@ -194,6 +194,8 @@ class Benchmarks:
     skipped: list[tuple[str, str]]
     """(id, why) of runs that have finished, by what lies there, but whose result can't be used."""
     by: Grouping = "settings"
+    only: Set[str] = frozenset()
+    """The ids that were named; empty where the directory as a whole was meant."""
 
     def grouped(self, by: Grouping) -> Benchmarks:
         """The same runs in other rows."""
@@ -216,7 +218,7 @@ def collect(runs_dir: Path, only: Set[str] = frozenset()) -> Benchmarks:
         elif run.state is State.FINISHED:
             assert run.config and run.result, run.id
             finished.append(finished_run(run.result, run.config, run.id, base_of))
-    return Benchmarks(finished, make_rows(reversed(finished)), skipped)
+    return Benchmarks(finished, make_rows(reversed(finished)), skipped, only=only)
 
 
 def _unusable(run: store.Run) -> str:

@@ -19,6 +19,7 @@ from fmnist_tui.runs import starting
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
+from fmnist_tui.runs.store import load_run
 from tests.unit.report_runs import finish, only_row, preset, read_markdown
 
 
@@ -277,6 +278,25 @@ def test_only_finished_runs(runs_dir: Path) -> None:
     benchmarks = collect(runs_dir)
     assert (benchmarks.rows, benchmarks.skipped) == ([], [])
     assert "No run has finished yet." in render(runs_dir) and "`fmnist-tui run preset quick`" in render(runs_dir)
+
+
+def test_without_a_row_the_report_says_why(runs_dir: Path) -> None:
+    stopped = [finish(runs_dir, preset("wrn"), state=State.STOPPED) for _ in range(2)]
+    named = [load_run(run) for run in stopped]
+    for only, why in (
+        (named[:1], "The run named has not finished; the tables hold finished runs only."),
+        (named, "None of the runs named has finished; the tables hold finished runs only."),
+    ):
+        for form in ("markdown", "html"):
+            text = render(runs_dir, form, only)
+            assert why in text and "No run has finished yet" not in text and "fmnist-tui run preset" not in text
+    broken = finish(runs_dir, preset("wrn"))
+    _rewrite(broken, test_accuracy=1e308)
+    for only in ([], [load_run(broken)]):
+        text = render(runs_dir, only=only)
+        assert "No result can be shown: that of a run can't be read, for the reason below under Left out.\n" in text
+        assert "No run has finished yet" not in text and f"Run {broken.id}" in text.partition("## Left out")[2]
+    assert "under Left out. The others named have not finished." in render(runs_dir, only=[load_run(broken), *named])
 
 
 def test_no_runs_directory(runs_dir: Path) -> None:
