@@ -202,6 +202,17 @@ def test_delete_asks_and_takes_no_for_an_answer(
     assert list(runs_dir.iterdir()) == []
 
 
+def test_what_is_to_be_stopped_before_it_is_deleted_is_named(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [make_run(runs_dir, state=State.RUNNING, host="elsewhere") for _ in range(2)]
+    assert main(["runs", "delete", "--yes", runs[0].id]) == 2
+    assert capsys.readouterr().err.endswith(f"Stop first: fmnist-tui runs stop {runs[0].id}\n")
+    assert main(["runs", "delete", "--yes", *(run.id for run in runs)]) == 2
+    both = " && ".join(f"fmnist-tui runs stop {run.id}" for run in runs)
+    assert capsys.readouterr().err.endswith(f"Stop first: {both}\n")
+
+
 def test_the_summary_names_the_runs_directory_only_where_it_must(
     tmp_path: Path, runs_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -281,6 +292,29 @@ def test_presets_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     local, user, shipped = json_lines(capsys.readouterr().out)
     assert (local["origin"], user["origin"], shipped["origin"]) == ("local", "user", "shipped")
     assert shipped["exists"] and not local["exists"]
+
+
+# --- options that only a new run has
+
+
+@pytest.mark.parametrize(
+    ("option", "kept"), [("--seed", "seed"), ("--data", "data"), ("--name", "name"), ("--sweep", "configuration")]
+)
+def test_a_resumed_or_repeated_run_keeps_what_it_was_made_with(
+    option: str, kept: str, runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(runs_dir, state=State.STOPPED)
+    assert main(["run", "resume", run.id, option, "5"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {option}: a resumed run keeps its {kept}; 'fmnist-tui run repeat {run.id}' trains it from the start, "
+        f"as it was; {option} is for a new run: fmnist-tui run preset NAME {option} ...\n"
+    )
+    assert main(["run", "repeat", f"{option}=5", run.id]) == 2
+    assert capsys.readouterr().err.startswith(
+        f"error: {option}: a repeated run keeps its {kept}; {option} is for a new"
+    )
+    assert main(["run", "resume", run.id, "--devise", "cpu"]) == 2
+    assert "no such option: --devise; did you mean --device" in capsys.readouterr().err
 
 
 # --- report, and options before the command
