@@ -17,6 +17,7 @@ from fmnist_tui.data.source import DataError
 from fmnist_tui.fields import flatten
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord, parse_metric
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 
 LETTERS = "ABCDEFGH"
@@ -35,12 +36,28 @@ class Difference(NamedTuple):
 def differing(runs: Sequence[Run]) -> list[Difference]:
     """The hyperparameters (dotted) in which the runs differ, in the order of the configuration.
 
-    A run whose configuration can't be read has None everywhere.
+    Each as the run trained with it: see `_trained_with`. A run whose configuration can't be read has None everywhere.
     """
-    flat = [flatten(run.config) if run.config else {} for run in runs]
+    flat = [_trained_with(run) for run in runs]
     keys = list(dict.fromkeys(key for fields in flat for key in fields))
     rows = [Difference(key, tuple(fields.get(key) for fields in flat)) for key in keys]
     return [row for row in rows if any(value != row.values[0] for value in row.values[1:])]
+
+
+def _trained_with(run: Run) -> dict[str, Any]:
+    """A run's configuration, flat, with what a resume, an edit or an early stop made of its length on the way.
+
+    The report counts the epochs of finished runs likewise (`report.rows`). {} where the configuration can't be read.
+    """
+    if run.config is None:
+        return {}
+    fields = flatten(run.config)
+    if run.status is not None and run.status.epochs:
+        fields["training.epochs"] = run.status.epochs
+        fields["training.stop_at_accuracy"] = run.status.stop_at_accuracy
+    if run.state is State.FINISHED and run.result is not None and run.result.complete:
+        fields["training.epochs"] = run.result.epochs
+    return fields
 
 
 @dataclass(frozen=True)

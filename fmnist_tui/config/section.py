@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from fmnist_tui.characters import unfit
+
 
 def unit(text: str) -> dict[str, Any]:
     """A field's `json_schema_extra` with the unit of its value; `fields.FieldSpec` reads it."""
@@ -13,8 +15,8 @@ def unit(text: str) -> dict[str, Any]:
 
 
 def _printable(text: str) -> str:
-    if not text.isprintable():  # a terminal would obey control characters
-        raise ValueError("must be printable text on one line")
+    if found := unfit(text):  # a terminal would obey control characters
+        raise ValueError(f"must be printable text on one line, without {found}")
     return text
 
 

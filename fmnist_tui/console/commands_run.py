@@ -9,6 +9,7 @@ import typer
 
 from fmnist_tui.console import options as o
 from fmnist_tui.console import run_options as r
+from fmnist_tui.console.kept import KeepsConfiguration
 
 if TYPE_CHECKING:
     from fmnist_tui.config import RunConfig
@@ -106,7 +107,7 @@ def run_config(
     return _train(load_file(file), own, changes, scale_schedule, start, sweep or [], seeds)
 
 
-@app.command("resume", epilog=EXIT_CODES)
+@app.command("resume", cls=KeepsConfiguration, epilog=EXIT_CODES)
 def run_resume(
     run: o.RunArgument,
     epochs: Annotated[
@@ -151,7 +152,7 @@ def run_resume(
     return resume(found, _start(where, now, retries, detach, json), checkpoint, epochs)
 
 
-@app.command("repeat", epilog=EXIT_CODES)
+@app.command("repeat", cls=KeepsConfiguration, epilog=EXIT_CODES)
 def run_repeat(
     run: o.RunArgument,
     device: r.ResumeDeviceOption = None,

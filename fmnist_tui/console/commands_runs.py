@@ -25,7 +25,7 @@ def list_command(
     """List the runs, newest first."""
     from fmnist_tui import paths
     from fmnist_tui.console.output import console, print_json, say
-    from fmnist_tui.console.tables import run_object, runs_table
+    from fmnist_tui.console.tables import left_out, run_object, runs_table
     from fmnist_tui.runs.store import list_runs
 
     directory = paths.runs_dir(runs_dir)
@@ -38,6 +38,8 @@ def list_command(
     elif runs:
         stdout = console()
         stdout.print(runs_table(runs, stdout.width))
+        if missing := left_out(runs, stdout.width):
+            say(f"Left out for want of room: {', '.join(missing)}. A wider terminal shows more, --json all.")
         for run in runs:
             if run.problem:
                 say(f"{run.id}: {run.problem}")

@@ -189,7 +189,8 @@ def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
         problems.append(f"Only {free / 1e9:.1f} GB are free in {existing}; large runs need about 1 GB each.")
     lost = [run.id for run in runs if run.state is State.LOST]
     if lost:
-        problems.append(f"Runs whose process is gone: {', '.join(lost)}. Go on with: fmnist-tui run resume RUN")
+        how = "Go on with" if len(lost) == 1 else "Go on with one of them"
+        problems.append(f"Runs whose process is gone: {', '.join(lost)}. {how}: fmnist-tui run resume {lost[0]}")
     return {
         "runs": str(directory),
         "runs_count": len(runs),

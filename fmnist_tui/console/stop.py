@@ -123,7 +123,7 @@ def delete(runs_dir: Path, names: Sequence[str], yes: bool) -> int:
         what = "at work" if any(run.state.at_work for run in alive) else "queued"
         raise RunError(
             f"{', '.join(run.id for run in alive)}: {'is' if len(alive) == 1 else 'are'} {what}; "
-            "nothing was deleted. Stop first: fmnist-tui runs stop RUN"
+            f"nothing was deleted. Stop first: {' && '.join(f'fmnist-tui runs stop {run.id}' for run in alive)}"
         )
     if not yes and not _agreed(runs):
         say("Nothing was deleted.")

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from fmnist_tui.report import describe
+from fmnist_tui.report.csv_cells import cell
 from fmnist_tui.report.rows import Benchmarks, FinishedRun, Row, Spread
 from fmnist_tui.report.tables import notes
 from fmnist_tui.runs.result import Provenance, Result
@@ -31,7 +32,7 @@ def write_csv(benchmarks: Benchmarks) -> str:
         made_with = fields.pop("provenance")
         fields |= {f"provenance.{name}": value for name, value in made_with.items()}
         fields["changed"] = describe.changes(run.changed)
-        writer.writerow({name: _cell(value) for name, value in fields.items()})
+        writer.writerow({name: cell(value) for name, value in fields.items()})
     return text.getvalue()
 
 
@@ -53,13 +54,8 @@ def write_groups_csv(benchmarks: Benchmarks) -> str:
         for name in ("test_accuracy", "best_accuracy", "tta_accuracy"):
             spread = fields.pop(name) or {"mean": None, "sd": None}
             fields |= {f"{name}_mean": spread["mean"], f"{name}_sd": spread["sd"]}
-        writer.writerow({name: _cell(value) for name, value in fields.items()})
+        writer.writerow({name: cell(value) for name, value in fields.items()})
     return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Lists and mappings as JSON, true and false as JSON writes them, None as nothing."""
-    return json.dumps(value) if isinstance(value, list | dict | bool) else value
 
 
 def write_json(benchmarks: Benchmarks) -> str:

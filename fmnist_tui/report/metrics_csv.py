@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from fmnist_tui.report.csv_cells import cell
 from fmnist_tui.runs.metrics import EvalRecord, EventRecord, GpuSample, HostSample, Metrics, SystemRecord, TrainRecord
 from fmnist_tui.runs.records import Record
 
@@ -52,7 +53,5 @@ def _text(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for row in rows:
-        writer.writerow(
-            {key: json.dumps(value) if isinstance(value, list | dict | bool) else value for key, value in row.items()}
-        )
+        writer.writerow({key: cell(value) for key, value in row.items()})
     return text.getvalue()

@@ -6,7 +6,6 @@ Called by the tables and the exports; reads run directories and presets, formats
 from __future__ import annotations
 
 import functools
-import math
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Set
 from dataclasses import dataclass, replace
@@ -52,8 +51,6 @@ GROUPINGS: dict[Grouping, str] = {
     "runs).",
 }
 """Which runs share a row, and how that is said. Data, split and a step limit always keep rows apart."""
-
-SHOWN_NUMBERS = ("test_accuracy", "best_accuracy", "train_accuracy", "total_seconds", "images_per_second")
 
 
 @dataclass(frozen=True)
@@ -197,6 +194,8 @@ class Benchmarks:
     skipped: list[tuple[str, str]]
     """(id, why) of runs that have finished, by what lies there, but whose result can't be used."""
     by: Grouping = "settings"
+    only: Set[str] = frozenset()
+    """The ids that were named; empty where the directory as a whole was meant."""
 
     def grouped(self, by: Grouping) -> Benchmarks:
         """The same runs in other rows."""
@@ -219,7 +218,7 @@ def collect(runs_dir: Path, only: Set[str] = frozenset()) -> Benchmarks:
         elif run.state is State.FINISHED:
             assert run.config and run.result, run.id
             finished.append(finished_run(run.result, run.config, run.id, base_of))
-    return Benchmarks(finished, make_rows(reversed(finished)), skipped)
+    return Benchmarks(finished, make_rows(reversed(finished)), skipped, only=only)
 
 
 def _unusable(run: store.Run) -> str:
@@ -232,8 +231,7 @@ def _unusable(run: store.Run) -> str:
         return "result.json is missing"
     if run.result.schema_version > SCHEMA_VERSION:
         return f"result.json is of a newer fmnist-tui (schema {run.result.schema_version}); update this one to read it"
-    broken = [field for field in SHOWN_NUMBERS if not math.isfinite(getattr(run.result, field))]
-    return f"result.json: {broken[0]} is not a finite number" if broken else ""
+    return ""
 
 
 def make_rows(runs: Iterable[FinishedRun], by: Grouping = "settings") -> list[Row]:

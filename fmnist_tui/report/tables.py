@@ -70,11 +70,7 @@ PUBLISHED = (
 def report(benchmarks: Benchmarks) -> list[Block]:
     """The whole report: the tables, the results to beat, the hyperparameters, and what was left out."""
     rows = benchmarks.rows
-    if rows:
-        opening = Paragraph.of(LEGEND, GROUPINGS[benchmarks.by])
-    else:
-        start = Code("fmnist-tui run preset quick")
-        opening = Paragraph.of("No run has finished yet. This one takes a minute or two:", start)
+    opening = Paragraph.of(LEGEND, GROUPINGS[benchmarks.by]) if rows else _without_rows(benchmarks)
     full = [row for row in rows if row.first.result.data_source == "full"]
     custom = [row for row in full if row.first.result.split == "custom"]
     standard = [row for row in full if row.first.result.split == "standard"]
@@ -95,6 +91,22 @@ def report(benchmarks: Benchmarks) -> list[Block]:
         told = tuple(f"Run {run_id}: {why}" for run_id, why in benchmarks.skipped)
         blocks += [Heading("Left out", 2), Paragraph.of("Runs with a result that can't be read:"), Items(told)]
     return blocks
+
+
+def _without_rows(benchmarks: Benchmarks) -> Paragraph:
+    """Why there is no run to show."""
+    named = len(benchmarks.only)
+    if unreadable := len(benchmarks.skipped):
+        which = "that of a run" if unreadable == 1 else f"those of {unreadable:,} runs"
+        said = f"No result can be shown: {which} can't be read, for the reason below under Left out."
+        if unreadable < named:
+            said += " The others named have not finished."
+        return Paragraph.of(said)
+    if named:
+        said = "The run named has not finished" if named == 1 else "None of the runs named has finished"
+        return Paragraph.of(f"{said}; the tables hold finished runs only.")
+    start = Code("fmnist-tui run preset quick")
+    return Paragraph.of("No run has finished yet. This one takes a minute or two:", start)
 
 
 def results_table(rows: list[Row], compared: bool = False) -> Table:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fmnist_tui.characters import JOINERS
+
 
 def percent(value: float) -> str:
     """An accuracy in % with the two decimals every view shows: chance alone moves it by 0.12 over 40,000 images."""
@@ -60,4 +62,4 @@ def field_value(value: Any) -> str:
 
 def one_line(text: str) -> str:
     """Text with line breaks, tabs and control characters turned into single spaces."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join("".join(c if c.isprintable() or c in JOINERS else " " for c in text).split())

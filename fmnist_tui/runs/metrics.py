@@ -12,11 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import Record, Timestamp, utc_now
-
-LARGEST_COUNT = 2**53
-"""Of steps and epochs: the last whole number that a float64 holds exactly, and far above any run."""
-Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+from fmnist_tui.runs.records import Count, Record, Timestamp, utc_now
 
 
 class TrainRecord(Record):

@@ -20,7 +20,7 @@ from fmnist_tui.runs import jobs
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import HEARTBEAT_LIMIT, actual_state
-from fmnist_tui.runs.records import seconds_since
+from fmnist_tui.runs.records import LONGEST_SECONDS, seconds_since
 from fmnist_tui.runs.requests import send_request
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import read_status
@@ -74,7 +74,7 @@ def standings(
         taken = soonest[: ticket.count]
         wait = free.get(taken[-1], 0.0)  # the last of them to be free
         behind = ahead[-1].run_id if ahead else has.get(taken[-1])
-        found[ticket.id] = Standing(len(ahead) + 1, behind, wait if math.isfinite(wait) else None)
+        found[ticket.id] = Standing(len(ahead) + 1, behind, wait if wait <= LONGEST_SECONDS else None)
         for key in taken:
             free[key] = wait + (math.inf if ticket.expected_seconds is None else ticket.expected_seconds)
     return found

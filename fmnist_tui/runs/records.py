@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 """Raised when a change makes older readers wrong; readers refuse a newer one and say so."""
@@ -37,6 +37,20 @@ def _is_time(text: str) -> str:
 
 Timestamp = Annotated[str, AfterValidator(_is_time)]
 """Text that `seconds_since` understands: a damaged file must not get as far as arithmetic."""
+
+
+LARGEST_COUNT = 2**53
+"""Of steps and epochs: the last whole number that a float64 holds exactly, and far above any run."""
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+SomeCount = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
+"""At least 1: of what a finished run has, and what others are divided by."""
+
+LONGEST_SECONDS = 1e11
+"""3,000 years: far above any run, and a date that far ahead is still before the year 9999, datetime's last."""
+Seconds = Annotated[float, Field(ge=0.0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0.0, le=1e15, allow_inf_nan=False)]
+"""Images a second, joule: of no device there is as many, and their sums and squares don't overflow."""
 
 
 class Record(BaseModel):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fmnist_tui.runs.records import SCHEMA_VERSION, Record, Timestamp
+from fmnist_tui.runs.records import SCHEMA_VERSION, Amount, Count, Percent, Record, Seconds, SomeCount, Timestamp
 
 
 class Provenance(Record):
@@ -27,7 +27,7 @@ class Provenance(Record):
     system: str = ""
     """The operating system's name and version."""
     cpu: str = ""
-    threads: int | None = None
+    threads: Count | None = None
     """CPU threads torch computed with: another number adds up in another order."""
     git_commit: str | None = None
     """Of the checkout the program ran from; None where it was installed."""
@@ -47,50 +47,50 @@ class Result(Record):
     preset: str | None
     model: str
     """The model family (`model.kind`)."""
-    parameters: int
-    seed: int
+    parameters: Count
+    seed: Count
     data_source: Literal["full", "sample"]
     split: Literal["custom", "standard"]
-    train_images: int
-    test_images: int
-    epochs: int
+    train_images: Count
+    test_images: Count
+    epochs: SomeCount
     """Epochs trained."""
-    steps: int
+    steps: SomeCount
     complete: bool
     """False where `max_steps` cut the run short of its epochs."""
-    test_accuracy: float
+    test_accuracy: Percent
     """At the last epoch: the headline."""
     test_loss: float
-    tta_accuracy: float | None = None
+    tta_accuracy: Percent | None = None
     """At the last epoch with test-time averaging; None without. Never the headline."""
-    best_accuracy: float
+    best_accuracy: Percent
     """The best over all evaluated epochs."""
-    best_epoch: int
-    train_accuracy: float
-    train_seconds: float
+    best_epoch: Count
+    train_accuracy: Percent
+    train_seconds: Seconds
     """Time spent in training steps, over all starts."""
-    eval_seconds: float
-    total_seconds: float
+    eval_seconds: Seconds
+    total_seconds: Seconds
     """Time the run was at work from start to end, over all starts: loading, compiling, training, evaluating, saving."""
-    images_per_second: float
+    images_per_second: Amount
     """Training images by `train_seconds`."""
     device: str
     device_name: str
-    devices: int = 1
+    devices: SomeCount = 1
     precision: str
     memory_format: str
     compile: str
-    threads: int | None = None
+    threads: Count | None = None
     """CPU threads at the end of the run."""
     choices: dict[str, str] = Field(default_factory=dict)
     """What `auto` came to at the last start, and why: by field of the configuration's training section."""
     deterministic: bool
-    micro_batch: int
-    peak_memory_bytes: int | None
+    micro_batch: Count
+    peak_memory_bytes: Count | None
     """On the GPU what the allocator took; on a CPU the worker's resident maximum."""
-    starts: int
+    starts: Count
     """1, and 1 more for each resume."""
-    energy_joules: float | None = None
+    energy_joules: Amount | None = None
     """What the GPU took from the first start to the end by its own counter (NVML), over all starts; None where
     there is no counter or a start was not counted. Other programs on that GPU are counted too."""
     started: Timestamp

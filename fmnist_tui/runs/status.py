@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fmnist_tui.runs.records import SCHEMA_VERSION, Record, Timestamp, utc_now
+from fmnist_tui.runs.records import SCHEMA_VERSION, Amount, Count, Percent, Record, Seconds, Timestamp, utc_now
 
 
 class State(StrEnum):
@@ -73,38 +73,39 @@ class Status(Record):
     """When the first worker began; kept over resumes."""
     ended: Timestamp | None = None
     heartbeat: Timestamp = Field(default_factory=utc_now)
-    epoch: int = 0
+    epoch: Count = 0
     """The epoch at work, counted from 1; 0 before the first."""
-    epochs: int = 0
-    step: int = 0
+    epochs: Count = 0
+    step: Count = 0
     """Steps done since the start of the run."""
-    steps: int = 0
+    steps: Count = 0
     """Steps of the whole run."""
-    steps_per_epoch: int = 0
+    steps_per_epoch: Count = 0
     loss: float | None = None
     lr: float | None = None
-    test_accuracy: float | None = None
-    best_accuracy: float | None = None
-    best_epoch: int | None = None
-    stop_at_accuracy: float | None = None
+    test_accuracy: Percent | None = None
+    best_accuracy: Percent | None = None
+    best_epoch: Count | None = None
+    stop_at_accuracy: Percent | None = None
     """The test accuracy in per cent at which it ends before its last epoch; None without such a limit."""
-    images_per_second: float | None = None
-    eta_seconds: float | None = None
-    active_seconds: float = 0.0
+    images_per_second: Amount | None = None
+    eta_seconds: Seconds | None = None
+    active_seconds: Seconds = 0.0
     """Time the run was at work, over all its starts."""
     device: str = ""
     device_name: str = ""
-    queue_place: int | None = None
+    queue_place: Count | None = None
     """While queued: 1 is the next on its device."""
     queue_behind: str | None = None
     """While queued: the id of the run directly ahead, at work or queued itself."""
-    starts_in_seconds: float | None = None
+    starts_in_seconds: Seconds | None = None
     """While queued: the expected wait, counted from the heartbeat; None where a run ahead can't tell its own."""
     beside: str | None = None
     """The id of the run this one was started beside on the same device (`--now`, or a request to start now)."""
     error: str | None = None
-    exit_code: int | None = None
-    retries_used: int = 0
+    exit_code: int | None = Field(None, ge=-255, le=255)
+    """Negative: the signal that ended the worker, as seen by the app."""
+    retries_used: Count = 0
     """How often this start began anew after the device failed."""
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.runs.records import LONGEST_SECONDS
 from fmnist_tui.training.schedule import work
 
 
@@ -134,7 +135,8 @@ class Pace:
         # Forward only is about a third of a training step; replaced by the first measured evaluation.
         each = self._eval_seconds if self._eval_seconds is not None else self._test_images / (3.0 * speed)
         left = work(end, self._config, progress.epochs) - work(position, self._config, progress.epochs)
-        return max(0.0, left * images_per_epoch / statistics.median(self._full_speeds) + evaluations * each)
+        seconds = max(0.0, left * images_per_epoch / statistics.median(self._full_speeds) + evaluations * each)
+        return seconds if seconds <= LONGEST_SECONDS else None  # a status does not hold more
 
 
 def evaluated_epochs(first: int, last: int, every: int) -> range | list[int]:

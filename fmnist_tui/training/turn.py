@@ -115,7 +115,7 @@ class Turn:
         where = place_in_words(status) + (f", behind {status.queue_behind}" if status.queue_behind else "")
         self._reporter.event(
             "queue",
-            f"{where}; 'fmnist-tui runs move RUN --now' starts it at once, beside the run at work",
+            f"{where}; 'fmnist-tui runs move {self._run.id} --now' starts it at once, beside the run at work",
             device=name,
             place=status.queue_place,
             behind=status.queue_behind,

@@ -22,7 +22,6 @@ from pydantic_core import from_json
 
 from fmnist_tui.analysis.series import Floats
 from fmnist_tui.runs.metrics import (
-    LARGEST_COUNT,
     EvalRecord,
     EventRecord,
     Metric,
@@ -30,6 +29,7 @@ from fmnist_tui.runs.metrics import (
     TrainRecord,
     parse_metric,
 )
+from fmnist_tui.runs.records import LARGEST_COUNT
 
 PARSED_TOGETHER = 1_000
 """Lines handed to the parser in one call, which holds the interpreter for about a millisecond; the event loop runs

@@ -77,7 +77,8 @@ def test_an_attached_run_says_at_once_what_it_waits_for(runs_dir: Path, hold: An
     try:
         assert watcher.stdout is not None
         said = watcher.stdout.readline() + watcher.stdout.readline()
-        assert f"queue: next on cpu, behind {holder.run.id}; 'fmnist-tui runs move RUN --now'" in said
+        (waiting,) = (run for run in store.list_runs(runs_dir) if run.id != holder.run.id)
+        assert f"queue: next on cpu, behind {holder.run.id}; 'fmnist-tui runs move {waiting.id} --now'" in said
         watcher.send_signal(signal.SIGINT)
         stdout, _ = watcher.communicate(timeout=30)
         assert watcher.returncode == 130

@@ -49,7 +49,7 @@ def test_a_queued_run_waits_cheaply_and_starts_by_itself(
     wait_until(run.metrics.exists, "the event")
     assert store.load_run(run).state is State.QUEUED
     assert "next on cpu, behind " + holder.run.id in messages(run, "queue")[0]
-    assert "'fmnist-tui runs move RUN --now' starts it at once" in messages(run, "queue")[0]
+    assert f"'fmnist-tui runs move {run.id} --now' starts it at once" in messages(run, "queue")[0]
     maps = Path(f"/proc/{worker.pid}/maps")
     if maps.exists():
         assert "libtorch" not in maps.read_text() and "numpy" not in maps.read_text()

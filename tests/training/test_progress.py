@@ -30,6 +30,13 @@ def test_the_estimate_leaves_out_the_first_line_and_counts_evaluations() -> None
     assert pace.left(progress, 100) == pytest.approx(7 * 1.0 + 8 * 0.5)
 
 
+def test_an_estimate_that_no_status_may_hold_is_none() -> None:
+    pace = Pace(tiny_config(training={"epochs": 10}), test_images=300)
+    for _ in range(2):
+        pace.line(1e-9)
+    assert pace.left(Progress(10, 1), 600) is None
+
+
 def test_the_estimate_knows_the_step_limit() -> None:
     pace = Pace(tiny_config(training={"epochs": 10, "max_steps": 7}), test_images=300)
     pace.line(1.0)

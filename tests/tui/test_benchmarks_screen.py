@@ -94,6 +94,17 @@ async def test_what_is_shown_is_copied_and_exported(filled: FmnistApp, tmp_path:
         assert "94.50 ± 0.71 (2)" in (tmp_path / "table.html").read_text()
 
 
+async def test_impossible_numbers_leave_their_runs_out(app: FmnistApp, maker: RunMaker) -> None:
+    write_result(maker.make("wrn"), test_accuracy=94.0)
+    for seed in (1, 2):
+        run = maker.make("wrn", changes={"seed": seed})
+        write_result(run, seed=seed)
+        run.result.write_text(json.dumps(json.loads(run.result.read_bytes()) | {"test_accuracy": 1e308}))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("3")
+        await until_drawn(pilot, "1 finished run; 2 results could not be read", "94.00")
+
+
 async def test_without_results_it_shows_what_to_beat(app: FmnistApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,14 @@ def test_settings_are_grouped_by_value(sides: list[Side]) -> None:
     assert "seed                 A,B 40000   C 3" in shown
     assert "momentum" not in shown
     assert "same configuration" in text_of(difference_parts(sides[:1] * 2, 77))
+
+
+def test_an_edited_length_is_a_different_setting(sides: list[Side]) -> None:
+    run, curves = sides[0]
+    assert run.status is not None
+    edited = run.status.model_copy(update={"epochs": 12, "stop_at_accuracy": 85.0})
+    shown = text_of(difference_parts([sides[0], Side(replace(run, status=edited, state=State.RUNNING), curves)], 77))
+    assert "training.epochs            A 8   B 12" in shown and "A none   B 85" in shown
 
 
 def test_what_is_not_tested_yet_is_said() -> None:

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnist_tui.runs.metrics import (
-    LARGEST_COUNT,
     EvalRecord,
     EventRecord,
     GpuSample,
@@ -21,6 +20,7 @@ from fmnist_tui.runs.metrics import (
     TrainRecord,
     parse_metric,
 )
+from fmnist_tui.runs.records import LARGEST_COUNT
 from fmnist_tui.tui import metric_lines
 from fmnist_tui.tui.metric_lines import COLUMNS, TrainLines, parse_lines
 

@@ -69,8 +69,31 @@ def test_the_list_in_a_pipe_of_a_known_width_cuts_no_id(
     monkeypatch.setenv("COLUMNS", "80")  # as watch(1) says it
     run = make_run(runs_dir, parse_config(load_preset("quick").model_dump() | {"name": "x" * 40, "group": "g" * 40}))
     assert main(["runs", "list"]) == 0
-    header, row = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    header, row = printed.out.splitlines()
     assert run.id in row and "starting" in row and "group" not in header and "…" not in header + row
+    assert printed.err == (
+        "Left out for want of room: test %, best %, time, device, img/s, group. "
+        "A wider terminal shows more, --json all.\n"
+    )
+
+
+def test_a_wide_cell_is_cut_and_makes_no_column_vanish(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "130")
+    changes = {"name": "x" * 20, "group": "g" * 60}
+    ids = [
+        make_run(runs_dir, parse_config(load_preset("quick").model_dump() | changes), **values).id
+        for values in ({"test_accuracy": 84.25}, {"epoch": 2**53, "epochs": 2**53, "device": "cuda:" + "1" * 40})
+    ]
+    assert main(["runs", "list"]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert max(map(len, lines)) <= 130 and printed.err == ""
+    assert all(title in lines[0] for title in ("test %", "best %", "time", "device", "img/s", "group"))
+    assert [line.split()[0] for line in lines[1:]] == ids[::-1]
+    assert "84.25" in lines[2] and "…" in lines[1]
 
 
 def test_an_empty_list_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,6 +202,17 @@ def test_delete_asks_and_takes_no_for_an_answer(
     assert list(runs_dir.iterdir()) == []
 
 
+def test_what_is_to_be_stopped_before_it_is_deleted_is_named(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [make_run(runs_dir, state=State.RUNNING, host="elsewhere") for _ in range(2)]
+    assert main(["runs", "delete", "--yes", runs[0].id]) == 2
+    assert capsys.readouterr().err.endswith(f"Stop first: fmnist-tui runs stop {runs[0].id}\n")
+    assert main(["runs", "delete", "--yes", *(run.id for run in runs)]) == 2
+    both = " && ".join(f"fmnist-tui runs stop {run.id}" for run in runs)
+    assert capsys.readouterr().err.endswith(f"Stop first: {both}\n")
+
+
 def test_the_summary_names_the_runs_directory_only_where_it_must(
     tmp_path: Path, runs_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -258,6 +292,29 @@ def test_presets_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     local, user, shipped = json_lines(capsys.readouterr().out)
     assert (local["origin"], user["origin"], shipped["origin"]) == ("local", "user", "shipped")
     assert shipped["exists"] and not local["exists"]
+
+
+# --- options that only a new run has
+
+
+@pytest.mark.parametrize(
+    ("option", "kept"), [("--seed", "seed"), ("--data", "data"), ("--name", "name"), ("--sweep", "configuration")]
+)
+def test_a_resumed_or_repeated_run_keeps_what_it_was_made_with(
+    option: str, kept: str, runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(runs_dir, state=State.STOPPED)
+    assert main(["run", "resume", run.id, option, "5"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {option}: a resumed run keeps its {kept}; 'fmnist-tui run repeat {run.id}' trains it from the start, "
+        f"as it was; {option} is for a new run: fmnist-tui run preset NAME {option} ...\n"
+    )
+    assert main(["run", "repeat", f"{option}=5", run.id]) == 2
+    assert capsys.readouterr().err.startswith(
+        f"error: {option}: a repeated run keeps its {kept}; {option} is for a new"
+    )
+    assert main(["run", "resume", run.id, "--devise", "cpu"]) == 2
+    assert "no such option: --devise; did you mean --device" in capsys.readouterr().err
 
 
 # --- report, and options before the command

@@ -123,7 +123,7 @@ def test_runs_and_presets_that_are_broken(torch_sees: Any, tmp_path: Path) -> No
     own.mkdir(parents=True)
     (own / "bad.toml").write_text("seed = 1\n")
     problems = "\n".join(doctor.examine(None, None)["problems"])
-    assert run.id in problems and "fmnist-tui run resume" in problems
+    assert f"Runs whose process is gone: {run.id}. Go on with: fmnist-tui run resume {run.id}" in problems
     assert "The preset bad is not valid" in problems and "model" in problems
     (tmp_path / "afile").write_text("")
     assert any("is a file" in problem for problem in doctor.examine(tmp_path / "afile", None)["problems"])

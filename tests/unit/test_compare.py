@@ -12,7 +12,9 @@ from fmnist_tui.cli import main
 from fmnist_tui.runs import store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
+from tests.results import result_of
 from tests.unit.compared_runs import make_run, write_predictions
+from tests.unit.stored_runs import write_status
 
 
 def loaded(*runs: RunDirectory) -> list[store.Run]:
@@ -31,6 +33,22 @@ def test_only_what_differs_is_listed(runs_dir: Path) -> None:
     assert found["model.widen_factor"] == (2, 2, None), "a field the family does not have"
     assert "training.epochs" not in found and "name" not in found
     assert compare.differing(runs[:1] * 2) == []
+
+
+def test_what_was_changed_on_the_way_differs_too(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directories = [make_run(runs_dir, [80.0]) for _ in range(4)]
+    write_status(directories[1], epochs=1)
+    write_status(directories[2], stop_at_accuracy=85.0)
+    early = store.load_run(directories[3]).config
+    assert early is not None
+    directories[3].result.write_text(result_of(early, directories[3].id, epochs=5).to_json())
+    assert compare.differing(loaded(*directories)) == [
+        ("training.epochs", (8, 1, 8, 5)),
+        ("training.stop_at_accuracy", (None, None, 85.0, None)),
+    ]
+    assert main(["runs", "compare", directories[0].id, directories[1].id]) == 0
+    shown = capsys.readouterr().out
+    assert "the same configuration" not in shown and "training.epochs" in shown
 
 
 def test_the_leader_at_the_last_common_epoch(runs_dir: Path) -> None:

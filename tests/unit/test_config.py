@@ -90,6 +90,32 @@ def test_a_long_value_is_cut_in_its_message() -> None:
     assert len(str(errors_of(data_for(schedule__milestones=[1] * 10_000))["schedule.milestones"])) < 200
 
 
+@pytest.mark.parametrize("name", ["👨\u200d👩\u200d👧", "👩\u200d❤\ufe0f\u200d👨", "می\u200cخواهم", "👍🏽", "é"])
+def test_joined_characters_are_text(name: str) -> None:
+    config = parse_config(data_for(name=name, description=name, group=name))
+    assert (config.name, config.description, config.group) == (name, name, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a\u202eb", "U+202E (RIGHT-TO-LEFT OVERRIDE)"),
+        ("a\u2066b", "U+2066 (LEFT-TO-RIGHT ISOLATE)"),
+        ("a\u2028b", "U+2028 (LINE SEPARATOR)"),
+        ("a\u200bb", "U+200B (ZERO WIDTH SPACE)"),
+        ("a\x1b[2J", "U+001B"),
+        ("a\nb", "U+000A"),
+        ("qui\u200dck", "U+200D (ZERO WIDTH JOINER)"),
+        ("👨\u200d", "U+200D (ZERO WIDTH JOINER)"),
+        ("👨\u200d\u200d👧", "U+200D (ZERO WIDTH JOINER)"),
+    ],
+)
+def test_a_character_that_is_not_printable_is_named(text: str, named: str) -> None:
+    error = str(errors_of(data_for(name=text))["name"])
+    assert error.endswith(f": must be printable text on one line, without {named}")
+    assert "\u202e" not in error and "\x1b" not in error
+
+
 @pytest.mark.parametrize("text", ["two\nlines", "bell\a", "\x1b[31mred", "\x00", "right\u202eleft", "\ud800"])
 @pytest.mark.parametrize("key", ["name", "description", "preset"])
 def test_text_a_terminal_would_obey_is_refused(key: str, text: str) -> None:

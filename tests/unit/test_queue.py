@@ -145,6 +145,12 @@ def test_a_run_that_cannot_tell_is_not_guessed(status: Status | None, left: floa
     assert found[tickets[1].id] == Standing(1, "a", left)
 
 
+def test_a_wait_that_no_status_may_hold_is_not_told() -> None:
+    tickets = [ticket("a", CPU, on=CPU), ticket("b", CPU, seconds=9e10), ticket("c", CPU)]
+    found = stands(tickets, a=at_work(2e10))
+    assert (found["b"].seconds, found["c"].seconds) == (2e10, None)
+
+
 def test_expected_starts_on_several_devices() -> None:
     tickets = [
         ticket("a", on=GPUS[0]), ticket("b", on=GPUS[1]), ticket("beside", on=GPUS[1]),

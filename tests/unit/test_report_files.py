@@ -46,6 +46,16 @@ def test_csv_has_one_line_a_run_and_every_field(runs_dir: Path) -> None:
     assert first["reference_accuracy"] == ""
 
 
+@pytest.mark.parametrize("name", ["=1+2|cmd", "+1", "-1+cmd", "@SUM(A1)"])
+def test_no_text_of_a_csv_is_a_formula(runs_dir: Path, name: str) -> None:
+    config = preset("quick").model_copy(update={"preset": None, "name": name})
+    finish(runs_dir, config, device_name="\t=x", test_loss=-math.inf)
+    (run,) = read_csv(render(runs_dir, "csv"))
+    assert (run["name"], run["device_name"], run["test_loss"]) == (f"'{name}", "'\t=x", "-Infinity")
+    (row,) = read_csv(render(runs_dir, "csv", group_by="preset"))
+    assert (row["label"], row["device"], float(row["n"])) == (f"'{name}", "'\t=x", 1)
+
+
 def test_the_csv_header_does_not_depend_on_the_runs(runs_dir: Path) -> None:
     empty = render(runs_dir, "csv")
     finish(runs_dir, preset("wrn"))

@@ -23,6 +23,7 @@ HOSTILE = (
     "# heading",
     "日本語 Grafikkarte",
     '\'; DROP "x"',
+    "👨\u200d👩\u200d👧",
 )
 
 
