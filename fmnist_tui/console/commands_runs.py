@@ -38,7 +38,7 @@ def list_command(
     elif runs:
         stdout = console()
         stdout.print(runs_table(runs, stdout.width))
-        if missing := left_out(runs, stdout.width):
+        if not stdout.is_terminal and (missing := left_out(runs, stdout.width)):  # whoever sees a terminal knows it
             say(f"Left out for want of room: {', '.join(missing)}. A wider terminal shows more, --json all.")
         for run in runs:
             if run.problem:

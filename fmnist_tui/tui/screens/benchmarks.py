@@ -115,9 +115,8 @@ class BenchmarksScreen(FeedScreen):
             return
         self._lines = standings.lines(found.grouped(self._by), self._sort, self._reverse)
         number = len(found.runs)
-        text = (
-            words.count(number, "finished run") if number else "No run has finished yet; these are the results to beat"
-        )
+        nothing = "None could be read" if found.skipped else "No run has finished yet"
+        text = words.count(number, "finished run") if number else f"{nothing}; these are the results to beat"
         if found.skipped:
             text += f"; {words.count(len(found.skipped), 'result')} could not be read"
         if number:
