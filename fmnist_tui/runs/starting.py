@@ -18,6 +18,7 @@ from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory, new_run_id
+from fmnist_tui.runs.mending import with_status
 from fmnist_tui.runs.records import SCHEMA_VERSION, utc_now
 from fmnist_tui.runs.slurm import SlurmSettings
 from fmnist_tui.runs.status import NOT_QUEUED, State, Status
@@ -134,6 +135,10 @@ def prepare_resume(
     Raises RunError where it is still at work, has no checkpoint and did not fail before its first, or is
     finished and not given more epochs.
     """
+    try:
+        run = with_status(run)
+    except OSError as error:
+        raise RunError(f"{run.id}: cannot be resumed: {error.strerror}; {_room(run)}") from None
     if run.problem or run.config is None or run.status is None:
         raise RunError(f"{run.id}: cannot be resumed: {run.problem}")
     if run.state is State.QUEUED:
@@ -144,14 +149,32 @@ def prepare_resume(
     _check_epochs(run, run.config, run.status, epochs)
     if run.state is State.FINISHED and (epochs is None or epochs <= run.status.epochs) and checkpoint == "last":
         raise RunError(f"{run.id}: is finished after {run.status.epochs} epochs; to go on, give more: --epochs N")
+    _check_checkpoint(run, run.status, checkpoint)
     try:
         run.directory.control.unlink(missing_ok=True)
         launch = _write_launch(run.directory, device, data_dir, checkpoint=checkpoint, epochs=epochs, **how)
         status = run.status.model_copy(update={**_first_state(launch), **_fresh()})
         replace_bytes(run.directory.status, status.to_json().encode())
     except OSError as error:
-        remedy = f"make room, or {run.directory.path} writable, or resume a copy of it"
-        raise RunError(f"{run.id}: cannot be resumed: {error.strerror}; {remedy}") from None
+        raise RunError(f"{run.id}: cannot be resumed: {error.strerror}; {_room(run)}") from None
+
+
+def _room(run: Run) -> str:
+    return f"make room, or {run.directory.path} writable, or resume a copy of it"
+
+
+def _check_checkpoint(run: Run, status: Status, checkpoint: str) -> None:
+    """Raises RunError where a run that had checkpoints has none to go on from: it would lose what it has come to.
+
+    One that ended in its first epochs begins anew: its disk may have been full.
+    """
+    directory = run.directory
+    if checkpoint != "last" or any(directory.checkpoint(name).exists() for name in ("last", "previous")):
+        return
+    if run.result is None and status.epoch <= 2:
+        return
+    best = "--from best goes on from the best one, or " if directory.checkpoint("best").exists() else ""
+    raise RunError(f"{run.id}: has no checkpoint to go on from; {best}train it anew: fmnist-tui run repeat {run.id}")
 
 
 def _check_epochs(run: Run, config: RunConfig, status: Status, epochs: int | None) -> None:

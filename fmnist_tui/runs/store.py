@@ -83,11 +83,13 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     problem = wrong_config or wrong_status or wrong_result
     if not problem and (config is None or status is None):
         problem = f"{'config.json' if config is None else 'status.json'} is missing"
+    if config is not None and problem.startswith("status.json is "):
+        problem += "; a resume makes it anew"
     newest = max(status.schema_version if status else 0, result.schema_version if result else 0)
     if newest > SCHEMA_VERSION:
         problem = f"written by a newer fmnist-tui (schema {newest}); update this one to work with it"
     state = process.actual_state(status) if status else State.LOST
-    if state is State.LOST and result is not None and status is not None:
+    if state is State.LOST and result is not None and newest <= SCHEMA_VERSION:
         state, _ = ended_as(directory, state, None)
     return Run(directory, config, status, result, state, problem)
 

@@ -102,7 +102,7 @@ class SilentReporter(Reporter):
     def keep_until(self, step: int, evaluated_epoch: int) -> None:
         """Nothing: rank 0 does it."""
 
-    def _write_status(self) -> bool:
+    def _write_status(self, durable: bool = False) -> bool:
         self._changed = False
         return True
 

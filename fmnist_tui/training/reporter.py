@@ -113,7 +113,7 @@ class Reporter:
         self.update(eta_seconds=None, **values)
         self.sync()
         for attempt in range(20):  # a full disk may have room again in a moment; a watcher waits for this word
-            if self._write_status():
+            if self._write_status(durable=True):
                 break
             time.sleep(0.1 * (attempt + 1))
 
@@ -172,11 +172,11 @@ class Reporter:
             self._waiting.clear()
             self._note_written("metrics")
 
-    def _write_status(self) -> bool:
+    def _write_status(self, durable: bool = False) -> bool:
         with self._lock:
             self.status = self.status.model_copy(update={"heartbeat": utc_now()})
             try:
-                replace_bytes(self.run.status, self.status.to_json().encode())
+                replace_bytes(self.run.status, self.status.to_json().encode(), durable)
             except OSError as error:
                 self._note_unwritten("status", error)
                 return False

@@ -158,6 +158,19 @@ def test_a_finished_run_that_cannot_go_on_is_what_it_was(runs_dir: Path, start: 
     assert "is damaged" in events(run, "error")[-1].message
 
 
+def test_a_run_whose_status_is_gone_goes_on_from_its_checkpoint(runs_dir: Path, start: Start) -> None:
+    run = starting.create_run(runs_dir, config(), device="cpu")
+    assert start(run).wait(timeout=120) == 0
+    lines, predictions = steps_of(run), np.load(run.predictions)["last_probabilities"]
+    run.result.unlink()  # as if killed before its last words, with the power lost
+    run.status.write_bytes(b"")
+    starting.prepare_resume(store.load_run(run), device="cpu")
+    assert start(run).wait(timeout=120) == 0, run.worker_log.read_text()
+    found = store.load_run(run)
+    assert found.state is State.FINISHED and found.result is not None and found.result.starts == 2
+    assert steps_of(run) == lines and np.array_equal(np.load(run.predictions)["last_probabilities"], predictions)
+
+
 def test_missing_data_fails_with_its_own_code(runs_dir: Path, start: Start, tmp_path: Path) -> None:
     full = parse_config({**NOISY, "data": {"source": "full"}})
     run = starting.create_run(runs_dir, full, device="cpu", data_dir=tmp_path / "nowhere")

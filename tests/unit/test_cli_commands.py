@@ -111,6 +111,7 @@ def test_a_damaged_run_is_listed_and_named(runs_dir: Path, capsys: pytest.Captur
     assert main(["runs", "show", "last"]) == 0
     assert "status.json is damaged" in capsys.readouterr().out
     assert main(["runs", "watch", "last"]) == 2
+    run.config.write_text("{")
     assert main(["run", "resume", "last"]) == 2
 
 
@@ -133,7 +134,7 @@ def test_show_as_json_holds_all_records(runs_dir: Path, capsys: pytest.CaptureFi
     (shown,) = json_lines(capsys.readouterr().out)
     assert shown["result"] == json.loads(run.result.read_text())
     assert shown["config"]["optimizer"]["lr"] == 0.05
-    assert shown["launch"]["device"] == "cpu" and shown["checkpoints"] == ["best"]
+    assert shown["launch"]["device"] == "cpu" and shown["checkpoints"] == ["last", "best"]
     run.launch.unlink()
     assert main(["runs", "show", "last", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["launch"]["device"] == "auto"

@@ -1,0 +1,86 @@
+"""A status.json that can't be read costs nothing: it is made anew from the rest of the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fmnist_tui.config import RunConfig
+from fmnist_tui.report.rows import collect
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.mending import MADE_ANEW
+from fmnist_tui.runs.records import SCHEMA_VERSION
+from fmnist_tui.runs.starting import create_run, prepare_resume
+from fmnist_tui.runs.status import State
+from fmnist_tui.runs.store import load_run
+from tests.events import messages
+from tests.unit.cli_runs import finished_run
+from tests.unit.stored_runs import finish, refused, tree, write_status
+
+
+def spoil(run: RunDirectory, how: str) -> None:
+    if how == "missing":
+        run.status.unlink()
+    else:
+        content = run.status.read_bytes()
+        run.status.write_bytes({"empty": b"", "zeroed": b"\0" * len(content), "truncated": content[:40]}[how])
+
+
+HOW = ("missing", "empty", "zeroed", "truncated")
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_finished_run_keeps_its_row_and_goes_on(runs_dir: Path, how: str) -> None:
+    run = finished_run(runs_dir)
+    spoil(run, how)
+    found = load_run(run)
+    assert found.state is State.FINISHED and "status.json is" in found.problem
+    assert [row.first.id for row in collect(runs_dir).rows] == [run.id] and not collect(runs_dir).skipped
+    assert "is finished after 8 epochs; to go on, give more" in refused(prepare_resume, found)
+    again = load_run(run)
+    assert again.status is not None and again.problem == "" and again.state is State.FINISHED
+    assert (again.status.epoch, again.status.step, again.status.test_accuracy) == (8, 376, 84.25)
+    assert messages(run, "warning") == [MADE_ANEW]
+    prepare_resume(again, epochs=9)
+    assert load_run(run).state is State.STARTING
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_run_at_work_goes_on_from_its_checkpoint(runs_dir: Path, config: RunConfig, how: str) -> None:
+    run = create_run(runs_dir, config)
+    write_status(run, state=State.RUNNING, pid=2**22 + 1, pid_started=1.0, epoch=5)
+    run.checkpoint("last").write_bytes(b"a checkpoint")
+    spoil(run, how)
+    assert load_run(run).state is State.LOST and load_run(run).problem.endswith("; a resume makes it anew")
+    prepare_resume(load_run(run))
+    status = load_run(run).status
+    assert status is not None and status.state is State.STARTING and status.epochs == config.training.epochs
+
+
+def test_a_newer_program_s_status_is_left_alone(runs_dir: Path, config: RunConfig) -> None:
+    run = create_run(runs_dir, config)
+    run.status.write_text(json.dumps({"schema_version": SCHEMA_VERSION + 1, "state": "dreaming"}))
+    before = tree(runs_dir)
+    assert "written by a newer fmnist-tui" in refused(prepare_resume, load_run(run))
+    assert tree(runs_dir) == before
+
+
+def test_without_a_checkpoint_nothing_is_trained_over(runs_dir: Path, config: RunConfig) -> None:
+    done = finished_run(runs_dir)
+    done.checkpoint("last").unlink()
+    before = tree(runs_dir)
+    assert f"train it anew: fmnist-tui run repeat {done.id}" in refused(prepare_resume, load_run(done), epochs=9)
+    assert tree(runs_dir) == before
+    stopped = create_run(runs_dir, config)
+    finish(stopped, State.STOPPED)
+    stopped.checkpoint("last").unlink()
+    stopped.checkpoint("best").write_bytes(b"a checkpoint")
+    message = refused(prepare_resume, load_run(stopped))
+    assert "has no checkpoint to go on from; --from best goes on from the best one, or train it anew" in message
+    prepare_resume(load_run(stopped), checkpoint="best")
+    early = create_run(runs_dir, config)
+    finish(early, State.FAILED, epoch=2)
+    early.checkpoint("last").unlink()
+    prepare_resume(load_run(early))
