@@ -74,7 +74,7 @@ def header_lines(standing: Standing, now: datetime, width: int, glyphs: Glyphs =
     """Four lines of at most `width` cells; the first two are the ones to keep where there is no room."""
     run = standing.run
     if run is None or run.status is None:
-        state = "deleted" if standing.deleted else "loading" if run is None else "damaged"
+        state = "deleted" if standing.deleted else "loading" if run is None else str(run.state)
         name = [(f" {shorten(standing.run_id, width - len(state) - 4, glyphs.ellipsis)}", "strong")]
         return [_spread(name, [(state + " ", "" if state == "loading" else "error")], width), [], [], []]
     status = run.status
