@@ -65,6 +65,7 @@ class FmnistApp(ListeningApp):
 
     def __init__(self, runs_dir: Path, data_dir: Path | None) -> None:
         self.ascii_only = words.wants_ascii()
+        self._control_filter = terminal.ControlFilter()
         self._ascii_filter = terminal.AsciiFilter()
         super().__init__(runs_dir)
         self.data_dir = data_dir
@@ -83,7 +84,7 @@ class FmnistApp(ListeningApp):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Everything drawn, by whatever widget, passes through here."""
-        filters = super().get_line_filters()
+        filters = [*super().get_line_filters(), self._control_filter]
         return [*filters, self._ascii_filter] if self.ascii_only else filters
 
     def get_key_display(self, binding: Binding) -> str:
