@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in words for people who write configurations, not Python.
+"""What pydantic finds wrong, in words for people who write configurations, not Python; text without control codes.
 
 Used by `config` for a RunConfig and by `runs` for the records of a run; none of pydantic's own words gets out.
 """
@@ -39,6 +39,12 @@ _WORDS = {
     "tuple_type": "must be a list, for example [60, 120]",
 }
 """What to say for each of pydantic's error types that a configuration or a record can meet."""
+
+_CONTROLS = re.compile(
+    r"\x1b\[[0-9;?]*[ -/]*[@-~]"  # colours, movements of the cursor
+    r"|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)"  # a window's title, the clipboard: with all that is in it
+    r"|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
 
 _SECTION_TYPES = ("dict_type", "model_type", "model_attributes_type")
 _WRITTEN_AS_TEXT = {
@@ -108,6 +114,11 @@ def shown(value: Any) -> str:
     else:
         text = str(value)
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
+
+
+def without_controls(text: str) -> str:
+    """Text a terminal only shows: escape sequences and control characters are gone, line ends and tabs stay."""
+    return text if text.isprintable() else _CONTROLS.sub("", text)
 
 
 def cross_field(field: str, value: Any, message: str) -> PydanticCustomError:

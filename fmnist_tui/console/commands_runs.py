@@ -180,7 +180,10 @@ def logs_command(
     ] = None,
     runs_dir: o.RunsDirOption = None,
 ) -> int:
-    """Print what a run's worker wrote: its messages, warnings and tracebacks (worker.log)."""
+    """Print what a run's worker wrote: its messages, warnings and tracebacks (worker.log).
+
+    On a terminal its colours and other control sequences are left out.
+    """
     from fmnist_tui import paths
     from fmnist_tui.console.logs import print_log
     from fmnist_tui.runs.store import find_run

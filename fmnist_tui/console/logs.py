@@ -1,4 +1,6 @@
-"""`runs logs`: a worker's own output, whole or its end, and as it grows. Called by `commands_runs`."""
+"""`runs logs`: a worker's own output, whole or its end, and as it grows. Called by `commands_runs`.
+
+A file or a pipe gets it as it is; on a terminal colours and other control sequences are left out, as in the app."""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import time
 from fmnist_tui.console.output import say
 from fmnist_tui.console.watch import LOOK_SECONDS, under_way
 from fmnist_tui.runs.store import Run, load_run
+from fmnist_tui.wording import without_controls
 
 
 def print_log(run: Run, lines: int | None, follow: bool) -> None:
@@ -41,5 +44,8 @@ def last_lines(content: bytes, lines: int) -> bytes:
 
 
 def _write(content: bytes) -> None:
-    sys.stdout.write(content.decode(errors="replace"))
+    text = content.decode(errors="replace")
+    if sys.stdout.isatty():  # a carriage return stays: progress bars are drawn with it
+        text = "\r".join(map(without_controls, text.split("\r")))
+    sys.stdout.write(text)
     sys.stdout.flush()

@@ -33,11 +33,13 @@ class UsageError(ValueError):
 def console(stderr: bool = False) -> Console:
     """A console that prints text as it is: no markup, no emoji codes, no highlighting; colours only on a terminal.
 
+    Control characters in the text are left out: names, paths and errors come from files and command lines.
+
     Into a pipe or a file it writes wide tables, whose cells no program has to put together again.
     """
-    from rich.console import Console
+    from fmnist_tui.console.harmless import HarmlessConsole
 
-    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    console = HarmlessConsole(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH
     return console
@@ -54,9 +56,16 @@ def as_json(record: BaseModel | None) -> Any:
     return None if record is None else json.loads(record.model_dump_json())
 
 
+def _shown(text: str) -> str:
+    """A message without control characters: it may echo an option, a path or what a file holds."""
+    from fmnist_tui.wording import without_controls  # brings pydantic, which `--help` does without
+
+    return without_controls(text)
+
+
 def say(message: str) -> None:
     """A line for the user beside a command's output: on stderr, so that stdout holds only what was asked for."""
-    console(stderr=True).print(message, soft_wrap=True)
+    console(stderr=True).print(_shown(message), soft_wrap=True)
 
 
 def print_notes(notes: Iterable[str]) -> None:
@@ -64,14 +73,14 @@ def print_notes(notes: Iterable[str]) -> None:
     from rich.text import Text
 
     for note in notes:
-        console(stderr=True).print(Text.assemble(("note: ", "bold yellow"), note), soft_wrap=True)
+        console(stderr=True).print(Text.assemble(("note: ", "bold yellow"), _shown(note)), soft_wrap=True)
 
 
 def print_error(message: str) -> None:
     """The one plain message of a command that failed, on stderr."""
     from rich.text import Text
 
-    console(stderr=True).print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    console(stderr=True).print(Text.assemble(("error: ", "bold red"), _shown(message)), soft_wrap=True)
 
 
 def report_error(error: Exception) -> int:

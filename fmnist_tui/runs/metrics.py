@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import Count, Record, Timestamp, utc_now
+from fmnist_tui.runs.records import Count, Record, Shown, Timestamp, utc_now
 
 
 class TrainRecord(Record):
@@ -54,8 +54,8 @@ class GpuSample(Record):
     """One GPU as NVML reports it; None where the device does not tell."""
 
     index: int
-    name: str
-    uuid: str = ""
+    name: Shown
+    uuid: Shown = ""
     utilization: float | None = None
     """Share of the time a kernel ran, %."""
     memory_used: int | None = None
@@ -111,7 +111,7 @@ class EventRecord(Record):
     event: Literal["start", "choice", "checkpoint", "resume", "stop", "warning", "edit", "finish", "error", "queue"]
     step: Count = 0
     epoch: Count = 0
-    message: str = ""
+    message: Shown = ""
     """One sentence in words."""
     data: dict[str, Any] = Field(default_factory=dict)
 

@@ -61,8 +61,10 @@ def is_process(pid: int, started: float | None) -> bool:
     return now is not None and (started is None or abs(now - started) < 1.0)
 
 
-def actual_state(status: Status, alive: Callable[[int, float | None], bool] = is_process) -> State:
+def actual_state(status: Status | None, alive: Callable[[int, float | None], bool] = is_process) -> State:
     """The state every view shows: the file's, or LOST where it says alive and the process is dead.
+
+    LOST, too, without a status: where status.json is missing or damaged nobody can tell how the run ended.
 
     On this host pid and start time decide; for a worker on another host the heartbeat does. A system clock
     that was set moves the start times psutil tells of all processes, so a start time that does not fit (or is
@@ -70,6 +72,8 @@ def actual_state(status: Status, alive: Callable[[int, float | None], bool] = is
 
     Of a run in a Slurm job, Slurm is asked before it is called lost: it is queued while the job waits (again).
     """
+    if status is None:
+        return State.LOST
     if not status.state.alive:
         return status.state
     if status.job is not None and status.pid is None:

@@ -212,7 +212,7 @@ def start_now(run: RunDirectory) -> None:
     Raises RunError where it is not queued or waits for Slurm, and ValueError where it can't be told.
     """
     status = read_status(run)
-    state = actual_state(status) if status is not None else State.LOST
+    state = actual_state(status)
     if status is None or state is not State.QUEUED:
         raise RunError(f"{run.id}: is {state}; only a queued run can be told to start now")
     if status.job is not None:

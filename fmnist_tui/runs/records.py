@@ -13,6 +13,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from fmnist_tui.wording import without_controls
+
 SCHEMA_VERSION = 1
 """Raised when a change makes older readers wrong; readers refuse a newer one and say so."""
 
@@ -31,13 +33,16 @@ def seconds_since(timestamp: str, now: datetime | None = None) -> float:
 
 
 def _is_time(text: str) -> str:
-    datetime.fromisoformat(text)  # raises ValueError
-    return text
+    datetime.fromisoformat(text)  # raises ValueError; takes any character between date and time
+    return without_controls(text)
 
 
 Timestamp = Annotated[str, AfterValidator(_is_time)]
 """Text that `seconds_since` understands: a damaged file must not get as far as arithmetic."""
 
+
+Shown = Annotated[str, AfterValidator(without_controls)]
+"""Text of a record that is shown: whoever wrote the file does not get to steer a reader's terminal with it."""
 
 LARGEST_COUNT = 2**53
 """Of steps and epochs: the last whole number that a float64 holds exactly, and far above any run."""

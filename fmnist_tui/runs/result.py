@@ -6,46 +6,46 @@ from typing import Literal
 
 from pydantic import Field
 
-from fmnist_tui.runs.records import SCHEMA_VERSION, Amount, Count, Percent, Record, Seconds, SomeCount, Timestamp
+from fmnist_tui.runs.records import SCHEMA_VERSION, Amount, Count, Percent, Record, Seconds, Shown, SomeCount, Timestamp
 
 
 class Provenance(Record):
     """What a result was made with. Versions as each package tells its own."""
 
-    fmnist_tui: str
-    python: str
-    torch: str
-    torchvision: str = ""
-    numpy: str = ""
-    cuda: str | None = None
+    fmnist_tui: Shown
+    python: Shown
+    torch: Shown
+    torchvision: Shown = ""
+    numpy: Shown = ""
+    cuda: Shown | None = None
     """What torch was built for; None where it sees no GPU. So is `cudnn`."""
-    cudnn: str | None = None
-    driver: str | None = None
+    cudnn: Shown | None = None
+    driver: Shown | None = None
     """Of the NVIDIA GPUs, also where the run was on the CPU."""
-    platform: str
+    platform: Shown
     """Kernel and architecture."""
-    system: str = ""
+    system: Shown = ""
     """The operating system's name and version."""
-    cpu: str = ""
+    cpu: Shown = ""
     threads: Count | None = None
     """CPU threads torch computed with: another number adds up in another order."""
-    git_commit: str | None = None
+    git_commit: Shown | None = None
     """Of the checkout the program ran from; None where it was installed."""
     git_dirty: bool | None = None
     """Whether the program's own files in it were changed."""
-    command: list[str] = Field(default_factory=list)
+    command: list[Shown] = Field(default_factory=list)
     """The command line that started the run."""
-    data_sha256: dict[str, str] = Field(default_factory=dict)
+    data_sha256: dict[Shown, Shown] = Field(default_factory=dict)
 
 
 class Result(Record):
     """result.json: a finished run's row of the benchmark table."""
 
     schema_version: int = SCHEMA_VERSION
-    id: str
-    name: str
-    preset: str | None
-    model: str
+    id: Shown
+    name: Shown
+    preset: Shown | None
+    model: Shown
     """The model family (`model.kind`)."""
     parameters: Count
     seed: Count
@@ -74,15 +74,15 @@ class Result(Record):
     """Time the run was at work from start to end, over all starts: loading, compiling, training, evaluating, saving."""
     images_per_second: Amount
     """Training images by `train_seconds`."""
-    device: str
-    device_name: str
+    device: Shown
+    device_name: Shown
     devices: SomeCount = 1
-    precision: str
-    memory_format: str
-    compile: str
+    precision: Shown
+    memory_format: Shown
+    compile: Shown
     threads: Count | None = None
     """CPU threads at the end of the run."""
-    choices: dict[str, str] = Field(default_factory=dict)
+    choices: dict[Shown, Shown] = Field(default_factory=dict)
     """What `auto` came to at the last start, and why: by field of the configuration's training section."""
     deterministic: bool
     micro_batch: Count

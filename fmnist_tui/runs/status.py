@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fmnist_tui.runs.records import SCHEMA_VERSION, Amount, Count, Percent, Record, Seconds, Timestamp, utc_now
+from fmnist_tui.runs.records import SCHEMA_VERSION, Amount, Count, Percent, Record, Seconds, Shown, Timestamp, utc_now
 
 
 class State(StrEnum):
@@ -50,8 +50,8 @@ class ExitCode:
 class SlurmJob(Record):
     """A job of Slurm's that trains a run, or is going to."""
 
-    id: str
-    user: str = ""
+    id: Shown
+    user: Shown = ""
     """Whose job it is: others may not be told of it."""
 
 
@@ -60,12 +60,12 @@ class Status(Record):
 
     schema_version: int = SCHEMA_VERSION
     state: State
-    phase: str = ""
+    phase: Shown = ""
     """What the worker does in words: 'loading data', 'compiling', 'training', 'evaluating', 'saving'."""
     pid: int | None = Field(None, ge=1)
     pid_started: float | None = None
     """psutil's create_time of that process (seconds since the epoch): with the pid it names one process."""
-    host: str = ""
+    host: Shown = ""
     job: SlurmJob | None = None
     """The Slurm job the run is in or waits for; while it waits there is no process."""
     created: Timestamp = Field(default_factory=utc_now)
@@ -92,17 +92,17 @@ class Status(Record):
     eta_seconds: Seconds | None = None
     active_seconds: Seconds = 0.0
     """Time the run was at work, over all its starts."""
-    device: str = ""
-    device_name: str = ""
+    device: Shown = ""
+    device_name: Shown = ""
     queue_place: Count | None = None
     """While queued: 1 is the next on its device."""
-    queue_behind: str | None = None
+    queue_behind: Shown | None = None
     """While queued: the id of the run directly ahead, at work or queued itself."""
     starts_in_seconds: Seconds | None = None
     """While queued: the expected wait, counted from the heartbeat; None where a run ahead can't tell its own."""
-    beside: str | None = None
+    beside: Shown | None = None
     """The id of the run this one was started beside on the same device (`--now`, or a request to start now)."""
-    error: str | None = None
+    error: Shown | None = None
     exit_code: int | None = Field(None, ge=-255, le=255)
     """Negative: the signal that ended the worker, as seen by the app."""
     retries_used: Count = 0
@@ -117,5 +117,5 @@ class LastWord(Record):
     """last-word.json: how the processes that train a run together ended; written by the first that knows."""
 
     state: State
-    error: str | None = None
+    error: Shown | None = None
     exit_code: int

@@ -25,7 +25,7 @@ from fmnist_tui.runs.metrics import EventRecord
 from fmnist_tui.runs.records import SCHEMA_VERSION, utc_now
 from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.status import NOT_QUEUED, ExitCode, State, Status
-from fmnist_tui.wording import plain_words
+from fmnist_tui.wording import plain_words, without_controls
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -63,7 +63,8 @@ def _read(path: Path, kind: type[R]) -> tuple[R | None, str]:
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"]))
-        return None, f"{path.name} is damaged or of another version ({at + ': ' if at else ''}{plain_words(first)})"
+        wrong = f"{at + ': ' if at else ''}{plain_words(first)}"  # quotes the file: a field's name, a value
+        return None, f"{path.name} is damaged or of another version ({without_controls(wrong)})"
 
 
 def read_status(run: RunDirectory) -> Status | None:
@@ -88,21 +89,30 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     newest = max(status.schema_version if status else 0, result.schema_version if result else 0)
     if newest > SCHEMA_VERSION:
         problem = f"written by a newer fmnist-tui (schema {newest}); update this one to work with it"
-    state = process.actual_state(status) if status else State.LOST
+    state = process.actual_state(status)
     if state is State.LOST and result is not None and newest <= SCHEMA_VERSION:
         state, _ = ended_as(directory, state, None)
     return Run(directory, config, status, result, state, problem)
 
 
+def may_be_run(name: str) -> bool:
+    """Whether a directory of this name may be a run.
+
+    With a dot before it it is one half made or half deleted. No run is made with a name that is not one line of
+    printable text: every view prints the name as the run's id, and a terminal would obey the rest.
+    """
+    return not name.startswith(".") and name.isprintable()
+
+
 def run_directories(runs_dir: Path) -> list[RunDirectory]:
     """Every run in a runs directory, newest first; a missing directory holds none.
 
-    Names with a dot before them are runs half made or half deleted. Raises RunError where `runs_dir` is a file
+    Only what `may_be_run` is looked at. Raises RunError where `runs_dir` is a file
     or can't be read.
     """
     try:
         with os.scandir(runs_dir) as scan:
-            names = [e.name for e in scan if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
+            names = [e.name for e in scan if may_be_run(e.name) and e.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
     except NotADirectoryError:

@@ -8,7 +8,7 @@ lives, so a half-filled form is not lost), then a run, its log, dialogs. Escape 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
@@ -16,6 +16,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import Provider
 from textual.filter import LineFilter
 from textual.screen import Screen
 
@@ -35,6 +36,12 @@ from fmnist_tui.tui.steering import Steering
 from fmnist_tui.tui.widgets.header import TABS, Place
 
 
+def _palette() -> type[Provider]:
+    from fmnist_tui.tui.palette import LiteralCommands
+
+    return LiteralCommands
+
+
 def run_app(runs_dir: Path, data_dir: Path | None) -> None:
     """Show the app until the user leaves; runs go on without it."""
     terminal.give_size()
@@ -46,6 +53,7 @@ class FmnistApp(ListeningApp):
 
     TITLE = "fmnist-tui"
     CSS_PATH = Path(__file__).with_name("app.tcss")
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_palette}
     BINDINGS: ClassVar[list[BindingType]] = [
         *[Binding(tab.key, f"app.go('{tab.place}')", tab.title, show=False) for tab in TABS],
         Binding("question_mark", "app.help", "Keys", key_display="?"),
@@ -57,6 +65,7 @@ class FmnistApp(ListeningApp):
 
     def __init__(self, runs_dir: Path, data_dir: Path | None) -> None:
         self.ascii_only = words.wants_ascii()
+        self._control_filter = terminal.ControlFilter()
         self._ascii_filter = terminal.AsciiFilter()
         super().__init__(runs_dir)
         self.data_dir = data_dir
@@ -75,7 +84,7 @@ class FmnistApp(ListeningApp):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Everything drawn, by whatever widget, passes through here."""
-        filters = super().get_line_filters()
+        filters = [*super().get_line_filters(), self._control_filter]
         return [*filters, self._ascii_filter] if self.ascii_only else filters
 
     def get_key_display(self, binding: Binding) -> str:

@@ -182,8 +182,6 @@ def cell(column: Column, width: int, run: Run, now: datetime, glyphs: Glyphs) ->
     key = column.key
     if key == "glyph":
         return Cell(((glyphs.states[run.state], color),))
-    if key == "state" and status is None:
-        return Cell(((f"{glyphs.states[State.LOST]} damaged", "error"),))
     if key == "state":
         return Cell(((f"{glyphs.states[run.state]} {run.state}", color),))
     if key == "name":

@@ -16,8 +16,6 @@ from fmnist_tui.runs.store import Run
 
 Test = Callable[[Run], bool]
 
-DAMAGED = "damaged"
-"""The state of a run whose status can't be read."""
 _TEXTS: dict[str, Callable[[Run], str]] = {
     "preset": lambda run: (run.config.preset or "") if run.config else "",
     "group": lambda run: (run.config.group or "") if run.config else "",
@@ -25,7 +23,7 @@ _TEXTS: dict[str, Callable[[Run], str]] = {
     "name": lambda run: run.name,
     "id": lambda run: run.id,
     "device": lambda run: run.status.device if run.status else "",
-    "state": lambda run: run.state.value if run.status else DAMAGED,
+    "state": lambda run: run.state.value,
 }
 _NUMBERS: dict[str, Callable[[Run], float | None]] = {
     "acc": lambda run: run.status.test_accuracy if run.status else None,
@@ -124,7 +122,7 @@ def _parse_qualifier(name: str, value: str) -> Test | str:
 
 def _state_test(wanted: list[str]) -> Test | str:
     """States may be shortened; 'alive' stands for all that are at work."""
-    known = [*(state.value for state in State), DAMAGED]
+    known = [state.value for state in State]
     states: set[str] = set()
     for part in wanted:
         found = {state for state in known if state.startswith(part)}

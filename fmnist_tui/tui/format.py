@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from rich.cells import cell_len
+
 from fmnist_tui.runs.queue import place_in_words
 from fmnist_tui.runs.records import seconds_since
 from fmnist_tui.runs.status import State, Status
@@ -180,10 +182,15 @@ def gib(count: int | None, missing: str = "–") -> str:
 
 
 def shorten(text: str, width: int, ellipsis: str = "…") -> str:
-    """The text in at most `width` characters; what is cut off is marked."""
-    if len(text) <= width:
+    """The text in at most `width` cells of the terminal; what is cut off is marked."""
+    if cell_len(text) <= width:
         return text
-    return text[: max(0, width - 1)] + ellipsis if width > 0 else ""
+    if width <= 0:
+        return ""
+    kept = text[: width - 1]
+    while cell_len(kept) > width - 1:  # Chinese, Japanese and Korean letters take two cells
+        kept = kept[:-1]
+    return kept + ellipsis
 
 
 def bar(fraction: float, width: int, glyphs: Glyphs) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from rich.cells import cell_len
 from textual.content import Content
 
 from fmnist_tui.analysis import mistakes
@@ -56,11 +57,7 @@ def title(
     run_id: str, run: Run | None, gone: bool, reading: Reading | None, at: int | None, width: int, glyphs: words.Glyphs
 ) -> Content:
     """Two lines: which run in which state, and which evaluation of it or why there is none."""
-    head = f"Mistakes of {run.name if run else run_id}"
-    rest = f"  {run_id}  {'deleted' if gone else run.state if run else ''}"
-    parts: Parts = [(words.shorten(head, width, glyphs.ellipsis), "bold")]
-    if len(head) + len(rest) <= width:
-        parts.append((rest, "$foreground-muted"))
+    parts = _which(run_id, run, gone, width, glyphs)
     if reading is not None and at is not None and run is not None:
         parts.append((f"\n{evaluation_line(reading, at, run, width)}", ""))
     elif reading is None:
@@ -70,6 +67,18 @@ def title(
     else:
         parts.append((f"\nThere is nothing to show. {reading.problem}", "$foreground-muted"))
     return Content.assemble(*parts)
+
+
+def _which(run_id: str, run: Run | None, gone: bool, width: int, glyphs: words.Glyphs) -> Parts:
+    """Name, id and state. Where there is no room the id gives way to its end, then the name is shortened."""
+    head = f"Mistakes of {run.name if run else run_id}"
+    state = "deleted" if gone else str(run.state) if run else ""
+    said = f"  {state}" if state else ""
+    room = width - cell_len(said)
+    for more in (f"  {run_id}", f"  {run_id[-4:]}"):  # its end tells runs of one name apart
+        if cell_len(head) + cell_len(more) <= room:
+            return [(head, "bold"), (more + said, "$foreground-muted")]
+    return [(words.shorten(head, room, glyphs.ellipsis), "bold"), (said, "$foreground-muted")]
 
 
 def pair_lines(matrix: Matrix, rows: int, cursor: tuple[int, int]) -> Content:

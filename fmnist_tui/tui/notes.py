@@ -30,9 +30,14 @@ class Note:
     text: str
 
 
+_WRITTEN_SMALL = re.compile(r"\S*\w[._]\w")
+"""How a word begins that a capital would make another: 'config.json', 'training.batch_size', 'best_epoch'."""
+
+
 def sentence(text: str) -> str:
-    """A message as a sentence."""
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
+    """A message as a sentence; the name of a file or field at its beginning stays as it is written."""
+    begin = text[:1] if _WRITTEN_SMALL.match(text) else text[:1].upper()
+    return f"{begin}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 class Ghost(NamedTuple):

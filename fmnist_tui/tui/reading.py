@@ -6,7 +6,6 @@ No threads and no Textual here; each class is used by one thread.
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections import deque
 from dataclasses import replace
@@ -17,6 +16,7 @@ from fmnist_tui.runs import process, store
 from fmnist_tui.runs.files import Tail
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.store import Run
+from fmnist_tui.wording import without_controls
 
 if TYPE_CHECKING:
     from fmnist_tui.tui.metric_lines import MetricRecord
@@ -28,8 +28,6 @@ READ_BYTES = 1 << 21
 """Of metrics in one message, about 14,000 lines: 200,000 records at once would take 200 MB."""
 LOG_LINES = 5_000
 """Lines of a log that are kept."""
-
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class RunList:
@@ -57,7 +55,7 @@ class RunList:
                 times = {
                     entry.name: entry.stat(follow_symlinks=False).st_mtime_ns
                     for entry in entries
-                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+                    if store.may_be_run(entry.name) and entry.is_dir(follow_symlinks=False)
                 }
         except OSError:
             self._directory_time, times = None, {}
@@ -164,4 +162,4 @@ class LogReader:
 
 def plain(line: bytes) -> str:
     """A log line without colours and other control characters; of a redrawn line its last state."""
-    return _CONTROL.sub("", line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]).expandtabs(4)
+    return without_controls(line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]).expandtabs(4)

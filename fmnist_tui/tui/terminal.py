@@ -1,4 +1,4 @@
-"""What the app needs to know of terminals: themes, names of keys, and a filter that draws everything in ASCII."""
+"""What the app needs to know of terminals: themes, names of keys, and filters of what is drawn."""
 
 from __future__ import annotations
 
@@ -155,6 +155,25 @@ def _braille(character: str) -> str:
     if not 0x2800 <= ord(character) <= 0x28FF:
         return ""
     return " " if ord(character) == 0x2800 else "."
+
+
+_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
+
+
+class ControlFilter(LineFilter):
+    """Leaves out the control characters in what is drawn: a path or a message of the system may hold some.
+
+    They count as no cells, so the line keeps its width; of an escape sequence its letters stay.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The same segments without them."""
+        return [
+            segment
+            if segment.control or segment.text.isprintable()
+            else Segment(segment.text.translate(_CONTROLS), segment.style)
+            for segment in segments
+        ]
 
 
 class AsciiFilter(LineFilter):

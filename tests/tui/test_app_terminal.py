@@ -35,6 +35,13 @@ async def test_the_terminal_without_unicode(runs_dir: Path, maker: RunMaker, mon
                 assert line.isascii(), (keys, line)
 
 
+async def test_control_characters_in_a_message_are_not_drawn(app: FmnistApp) -> None:
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        app.notify("/tmp/a\x1b[31mb\x07\x9b2J: no such directory", title="x\x1b[0m", markup=False)
+        await until_drawn(pilot, "/tmp/a[31mb2J: no such directory", "x[0m")
+        assert all(line.isprintable() for line in drawn(app))
+
+
 async def test_without_colours(app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     maker.gallery()

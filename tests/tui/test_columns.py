@@ -69,7 +69,7 @@ def test_what_cells_say(maker: RunMaker) -> None:
     assert "r resumes" in lost["note"]
     assert _cells(made["old"])["preset"] == "wrn"
     damaged = _cells(made["damaged"])
-    assert damaged["state"] == "? damaged"
+    assert damaged["state"] == "? lost", "as `runs list` says; the note has the rest"
     assert "status.json" in damaged["note"]
 
 

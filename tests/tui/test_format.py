@@ -137,3 +137,10 @@ def test_time_left_counts_down_and_expires(maker: RunMaker) -> None:
     lost = store.load_run(maker.make("wrn", State.LOST, ago=2, epoch=3, eta_seconds=100.0))
     assert lost.state is State.LOST
     assert words.seconds_left(lost, now) is None
+
+
+def test_what_is_shortened_is_counted_in_cells() -> None:
+    assert words.shorten("訓練の記録", 10) == "訓練の記録"
+    assert words.shorten("訓練の記録", 9) == "訓練の記…"
+    assert words.shorten("訓練の記録", 8) == "訓練の…"
+    assert [words.shorten("weights", width) for width in (0, 1, 4, 7)] == ["", "…", "wei…", "weights"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from fmnist_tui.runs.status import State
+from fmnist_tui.tui.notes import sentence
 from fmnist_tui.tui.outcome import outcome
 from tests.tui.synthetic_runs import NOW, Plan, make_run, preset
 
@@ -48,3 +50,11 @@ def test_a_finished_run_is_summed_up(tmp_path: Path) -> None:
 def test_a_run_at_work_has_no_outcome(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, Plan(done=3.0), write=False)
     assert outcome(run, NOW) == []
+
+
+def test_a_file_is_called_by_its_own_name_also_at_the_beginning_of_a_sentence(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, Plan(done=3.0), write=False)
+    (note,) = outcome(replace(run, problem="config.json is damaged"), NOW)
+    assert note.text == "config.json is damaged."
+    assert sentence("training.batch_size is 1") == "training.batch_size is 1."
+    assert sentence("out of memory at step 3. Halve it") == "Out of memory at step 3. Halve it."

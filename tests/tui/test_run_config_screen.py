@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_tui.runs.status import State
 from fmnist_tui.tui.screens.run_config import RunConfigScreen
 from tests.tui.run_screen_host import SMALL, Host, live, screen_text, show, until
 from tests.tui.synthetic_runs import make_run, preset
@@ -38,3 +39,15 @@ async def test_the_configuration_of_a_preset_unchanged_or_gone(tmp_path: Path) -
         gone = replace(run, config=run.config.model_copy(update={"preset": "my-own"}))
         app.switch_screen(RunConfigScreen(gone))
         await until(pilot, lambda: "The preset my-own it started from is no longer there." in screen_text(app))
+
+
+async def test_where_the_configuration_is_damaged_what_it_ran_on_begins_on_a_line_of_its_own(tmp_path: Path) -> None:
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, _ = make_run(tmp_path, live(done=1.0), State.FINISHED)
+        assert run.result is not None
+        app.push_screen(RunConfigScreen(replace(run, config=None, problem="config.json is damaged (not JSON)")))
+        await until(pilot, lambda: "Ran with" in screen_text(app))
+        lines = [line.strip(" │") for line in screen_text(app).splitlines()]
+        at = lines.index("config.json is damaged (not JSON)")
+        assert lines[at + 1 : at + 3] == ["", "Ran with"]

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui.eta import Remaining
-from fmnist_tui.tui.format import ASCII
+from fmnist_tui.tui.format import ASCII, UNICODE
+from fmnist_tui.tui.mistakes_words import title
 from fmnist_tui.tui.widgets.run_header import Standing, header_lines
 from tests.tui.synthetic_runs import NOW, RUN_ID, Plan, data_of, make_run, preset
 
@@ -94,3 +96,14 @@ def test_the_phase_is_told(tmp_path: Path) -> None:
 def test_an_ascii_header_is_ascii(tmp_path: Path) -> None:
     standing = standing_of(tmp_path, Plan(done=3.4), left=Remaining(302.0, 320.0))
     assert "".join(plain(header_lines(standing, NOW, 80, ASCII))).isascii()
+
+
+@pytest.mark.parametrize("name", ["訓" * 64, "long-" * 12], ids=["two cells a letter", "long"])
+def test_the_state_stays_beside_a_long_name(tmp_path: Path, name: str) -> None:
+    standing = standing_of(tmp_path, Plan(config=preset().model_copy(update={"name": name}), done=3.4))
+    (who, *_) = plain(header_lines(standing, NOW, 80))
+    assert cell_len(who) == 80 and who.endswith("running on cuda:0 ")
+    assert standing.run is not None
+    for width in (40, 78):
+        said = title(RUN_ID, standing.run, False, None, None, width, UNICODE).plain.splitlines()[0]
+        assert cell_len(said) <= width and said.startswith("Mistakes of ") and said.endswith("…  running"), said

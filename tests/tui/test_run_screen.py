@@ -166,7 +166,7 @@ async def test_a_damaged_run_is_told(tmp_path: Path) -> None:
         damaged = Run(run.directory, None, None, None, State.LOST, "config.json is missing")
         await pilot.pause()
         app.shown.run_advanced(damaged, [], True)
-        await until(pilot, lambda: "Config.json is missing." in screen_text(app) and "damaged" in screen_text(app))
+        await until(pilot, lambda: "config.json is missing." in screen_text(app) and " lost " in screen_text(app))
 
 
 async def test_a_silent_run_without_new_lines_is_noticed(tmp_path: Path) -> None:

@@ -113,11 +113,11 @@ class RunConfigScreen(ModalScreen[None]):
         """The text in a scrolling box."""
         config = self._run.config
         if config is None:
-            parts: list[Part] = [(self._run.problem or "config.json is missing", "$text-error")]
+            parts: list[Part] = [(f"{self._run.problem or 'config.json is missing'}\n", "$text-error")]
         else:
             parts = config_parts(config, *preset_of(config))
         if self._run.result is not None:
-            parts = [*parts, *result_parts(self._run.result)]
+            parts = [*parts, *([("\n", "")] if config is None else []), *result_parts(self._run.result)]
         with Vertical() as box:
             box.border_title = Content(f"Configuration of {self._run.id}")
             box.border_subtitle = "arrows scroll, esc closes"

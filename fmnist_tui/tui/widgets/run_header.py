@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual.geometry import Region
 from textual.strip import Strip
@@ -73,7 +74,7 @@ def header_lines(standing: Standing, now: datetime, width: int, glyphs: Glyphs =
     """Four lines of at most `width` cells; the first two are the ones to keep where there is no room."""
     run = standing.run
     if run is None or run.status is None:
-        state = "deleted" if standing.deleted else "loading" if run is None else "damaged"
+        state = "deleted" if standing.deleted else "loading" if run is None else str(run.state)
         name = [(f" {shorten(standing.run_id, width - len(state) - 4, glyphs.ellipsis)}", "strong")]
         return [_spread(name, [(state + " ", "" if state == "loading" else "error")], width), [], [], []]
     status = run.status
@@ -87,7 +88,7 @@ def header_lines(standing: Standing, now: datetime, width: int, glyphs: Glyphs =
 
 def _spread(left: Sequence[Part], right: Sequence[Part], width: int) -> list[Part]:
     """Left parts at the left, right parts at the right end."""
-    used = sum(len(text) for text, _ in (*left, *right))
+    used = sum(cell_len(text) for text, _ in (*left, *right))
     return [*left, (" " * max(0, width - used), ""), *right]
 
 
@@ -102,7 +103,7 @@ def _identity(standing: Standing, run: Run, status: Status, now: datetime, width
     name = shorten(run.name, 24, glyphs.ellipsis)
     glyph = glyphs.states[State.LOST if standing.deleted else run.state]
     left: list[Part] = [(f" {glyph} ", style), (f"{name}  ", "strong")]
-    room = width - len(words) - 2 - sum(len(text) for text, _ in left)
+    room = width - len(words) - 2 - sum(cell_len(text) for text, _ in left)
     if room >= len(run.id):
         left.append((f" {run.id}", "label"))
     elif room >= 5:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import Button, Select, Static
 
@@ -97,8 +98,9 @@ class StartBar(Horizontal):
         self.gpus = list(gpus)
         select = self.query_one("#device", DeviceSelect)
         before = self._chosen
-        options = [("auto", "auto"), ("cpu", "cpu")]
-        options += [(f"cuda:{gpu.ordinal}  {gpu.name}", f"cuda:{gpu.ordinal}") for gpu in gpus]
+        options: list[tuple[str | Content, str]] = [("auto", "auto"), ("cpu", "cpu")]
+        # Content: the menu takes a str for markup, and a driver may put anything into a name
+        options += [(Content(f"cuda:{gpu.ordinal}  {gpu.name}"), f"cuda:{gpu.ordinal}") for gpu in gpus]
         for count in range(2, len(gpus) + 1):
             options.append((f"{'all ' if count == len(gpus) else ''}{count} GPUs share a batch", f"{SEVERAL}{count}"))
         with select.prevent(Select.Changed):
