@@ -220,6 +220,8 @@ def notes(row: Row) -> str:
     """What sets a row apart from its preset as shipped; NOTHING where nothing does."""
     run = row.first
     said = [f"seed {run.result.seed}"] if row.by == "seed" else []
+    if row.by == "settings" and len(row.seeds) < len(row.runs):  # which may well be the same run several times
+        said.append(f"{len(row.runs)} runs of {len(row.seeds)} seed" + ("s" if len(row.seeds) > 1 else ""))
     if row.settings > 1:
         return "; ".join([*said, f"{row.settings} different settings"])
     if not run.result.complete:

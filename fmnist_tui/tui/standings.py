@@ -33,6 +33,8 @@ class Line(NamedTuple):
     """The newest run of a row of ours."""
     ahead: bool | None = None
     """Whether the best accuracy is above the reference's; None where there is nothing to compare."""
+    about: str = ""
+    """What tells a row of ours from others, also where its columns have no room."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Column:
     key: str
     title: str
     width: int
-    rank: int
+    rank: float
     numeric: bool = True
 
 
@@ -53,7 +55,7 @@ COLUMNS = (
     Column("ahead", "best-ref", 8, 3),
     Column("time", "time", 11, 4),
     Column("epochs", "epochs", 6, 5),
-    Column("runs", "runs", 4, 9),
+    Column("runs", "runs", 4, 6.5),
     Column("speed", "img/s", 7, 6),
     Column("device", "device", 14, 7, False),
     Column("precision", "precision", 14, 10, False),
@@ -62,6 +64,7 @@ COLUMNS = (
     Column("at", "best epoch", 10, 11),
     Column("notes", "notes", 20, 12, False),
 )
+SEEDS_NAMED = 5
 WIDEST = {"model": 34, "device": 24, "notes": 80}
 
 
@@ -161,7 +164,18 @@ def _row(row: Row) -> Line:
         "at": tables.between(row.best_epochs),
         "notes": tables.notes(row).removeprefix(tables.NOTHING),
     }
-    return Line("row", cells, row.runs[-1].id, None if ahead is None else ahead > 0)
+    return Line("row", cells, row.runs[-1].id, None if ahead is None else ahead > 0, _about(row, cells))
+
+
+def _about(row: Row, cells: dict[str, str]) -> str:
+    """Preset, seeds, device and precision of a row, and its notes."""
+    some, more = row.seeds[:SEEDS_NAMED], len(row.seeds) - SEEDS_NAMED
+    seeds = (
+        ("seed " if len(row.seeds) == 1 else "seeds ")
+        + ", ".join(map(str, some))
+        + (f" and {more} more" if more > 0 else "")
+    )
+    return "; ".join(filter(None, [row.first.label, seeds, cells["device"], cells["precision"], cells["notes"]]))
 
 
 def _name(row: Row) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from textual.widgets import DataTable, Input
 
+from fmnist_tui.fields import with_changes
+from fmnist_tui.presets import load_preset
 from fmnist_tui.tui import standings
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.screens.run import RunScreen
@@ -92,6 +94,24 @@ async def test_what_is_shown_is_copied_and_exported(filled: FmnistApp, tmp_path:
         assert json.loads((tmp_path / "table.json").read_text())["rows"][0]["n"] == 2
         assert "test_accuracy_sd" in (tmp_path / "table.csv").read_text()
         assert "94.50 ± 0.71 (2)" in (tmp_path / "table.html").read_text()
+
+
+async def test_what_tells_rows_apart_stands_below_the_table(app: FmnistApp, maker: RunMaker) -> None:
+    """Two rows of one network, whose notes have no room among the columns."""
+    for seed, rate in ((7, 0.1), (7, 0.1), (8, 0.1), (7, 0.05)):
+        config = with_changes(load_preset("quick"), {"optimizer.lr": rate})
+        run = maker.make("quick", changes={"seed": seed, "optimizer": config.optimizer})
+        write_result(run, seed=seed, test_accuracy=70.0 + 100 * rate)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await until_drawn(pilot, "80.00")
+        assert "quick; seed" not in "\n".join(drawn(app)), "the cursor is on a row of the reference"
+        await pilot.press(*["down"] * 6)
+        await until_drawn(pilot, "quick; seeds 7, 8;", "3 runs of 2 seeds")
+        await pilot.press("down")
+        shown = await until_drawn(pilot, "quick; seed 7;", "optimizer.lr 0.1 -> 0.05")
+        assert "runs of" not in shown
+        await pilot.press("1")
 
 
 async def test_impossible_numbers_leave_their_runs_out(app: FmnistApp, maker: RunMaker) -> None:

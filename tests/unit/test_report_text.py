@@ -48,7 +48,7 @@ def test_any_text_comes_back_from_a_cell(anything: str, marks: str) -> None:
 def test_line_breaks_and_control_characters_stay_in_their_cell(runs_dir: Path) -> None:
     finish(runs_dir, preset("wrn"), device_name="GPU\n| x |\r\n\n# y\t\x1b[31mz")
     row = only_row(runs_dir)
-    assert row["Device"] == "GPU | x | # y [31mz"
+    assert row["Device"] == "GPU | x | # y z"
     assert read_html(render(runs_dir, "html"))["Full data, custom split"] == [row]
 
 

@@ -73,6 +73,7 @@ class BenchmarksScreen(FeedScreen):
         yield TopBar("benchmarks")
         yield Static("Reading the results ...", id="benchmarks-title", classes="screen-title", markup=False)
         yield RowTable()
+        yield Static(id="benchmarks-row", markup=False)
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -115,10 +116,11 @@ class BenchmarksScreen(FeedScreen):
             return
         self._lines = standings.lines(found.grouped(self._by), self._sort, self._reverse)
         number = len(found.runs)
-        nothing = "None could be read" if found.skipped else "No run has finished yet"
-        text = words.count(number, "finished run") if number else f"{nothing}; these are the results to beat"
-        if found.skipped:
-            text += f"; {words.count(len(found.skipped), 'result')} could not be read"
+        unread = f"{words.count(len(found.skipped), 'result')} could not be read" if found.skipped else ""
+        if number:
+            text = words.count(number, "finished run") + (f"; {unread}" if unread else "")
+        else:
+            text = f"{unread or 'No run has finished yet'}; these are the results to beat"
         if number:
             column = next(column.title for column in standings.COLUMNS if column.key == self._sort)
             text += f"; {_GROUPED[self._by]}; by {column}" + (", reversed" if self._reverse else "")
@@ -142,6 +144,16 @@ class BenchmarksScreen(FeedScreen):
             for line in self._lines:
                 table.add_row(*self._cells(line, chosen, gap))
             table.move_cursor(row=min(row or 1, len(self._lines) - 1))
+        self._tell_row()
+
+    @on(DataTable.RowHighlighted)
+    def _tell_row(self) -> None:
+        """Below the table what tells the row under the cursor from others like it."""
+        at = self.query_one(RowTable).cursor_row
+        about = self._lines[at].about if at < len(self._lines) else ""
+        line = self.query_one("#benchmarks-row", Static)
+        line.update(about)
+        line.display = bool(about)
 
     def _columns(self) -> list[tuple[standings.Column, int]]:
         return standings.choose(self.size.width, self._lines, self._by != "settings")
