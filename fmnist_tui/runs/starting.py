@@ -149,6 +149,10 @@ def prepare_resume(
     _check_epochs(run, run.config, run.status, epochs)
     if run.state is State.FINISHED and (epochs is None or epochs <= run.status.epochs) and checkpoint == "last":
         raise RunError(f"{run.id}: is finished after {run.status.epochs} epochs; to go on, give more: --epochs N")
+    limit = run.config.training.max_steps
+    if run.state is State.FINISHED and limit is not None and run.status.step >= limit and checkpoint == "last":
+        remedy = "a resumed run keeps the limit: start a new one without it, or with more"
+        raise RunError(f"{run.id}: is finished after training.max_steps = {limit:,}; {remedy}")
     _check_checkpoint(run, run.status, checkpoint)
     try:
         run.directory.control.unlink(missing_ok=True)

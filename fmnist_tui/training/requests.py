@@ -80,7 +80,8 @@ class Requests:
         progress = self._progress
         before = progress.epochs
         progress.epochs = max(epochs, progress.epoch if not progress.done else progress.evaluated_epoch)
-        if progress.done and progress.epochs > progress.evaluated_epoch:
+        limit = self._job.config.training.max_steps
+        if progress.done and progress.epochs > progress.evaluated_epoch and (limit is None or progress.step < limit):
             progress.done = False
         self._job.reporter.event("edit", f"epochs {before} -> {progress.epochs}", epochs=progress.epochs)
         self._logbook.tell_position()

@@ -145,6 +145,9 @@ def test_step_limit_ends_the_run_with_a_result_that_says_so(trainer: Trainer) ->
     result = result_of(run)
     assert (result.steps, result.epochs, result.complete) == (7, 2, False)
     assert [record.epoch for record in trainer.steps(run) if isinstance(record, EvalRecord)] == [1, 2]
+    run.result.unlink()  # as if killed before its last words; then told to train for longer
+    trainer.train(run, LaunchRequest(epochs=9))
+    assert (result_of(run).steps, result_of(run).epochs) == (7, 2)
 
 
 def test_eval_every_evaluates_its_multiples_and_the_last_epoch(trainer: Trainer) -> None:

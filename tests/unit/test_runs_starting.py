@@ -217,6 +217,16 @@ def test_what_cannot_go_on(
     assert tree(runs_dir) == before
 
 
+def test_a_run_at_its_step_limit_cannot_go_on(runs_dir: Path, config: RunConfig) -> None:
+    run = create_run(runs_dir, with_changes(config, {"training.max_steps": 800}))
+    finish(run, epochs=8)
+    before = tree(runs_dir)
+    assert "is finished after training.max_steps = 800; a resumed run keeps" in refused(
+        prepare_resume, load_run(run), epochs=9
+    )
+    assert tree(runs_dir) == before
+
+
 def test_a_finished_run_goes_on_to_more_epochs(runs_dir: Path, config: RunConfig) -> None:
     run = create_run(runs_dir, config)
     finish(run, epochs=8)
