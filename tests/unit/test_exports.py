@@ -96,13 +96,13 @@ def test_csv_holds_every_record_by_kind(run: RunDirectory, capsys: pytest.Captur
 
 
 def test_no_text_of_a_csv_is_a_formula_and_negative_numbers_stay(run: RunDirectory) -> None:
-    said = [EventRecord(time=TIMES[0], event="warning", message=text) for text in ("=1+2", "\rx", "a=b\r=1")]
+    said = [EventRecord(time=TIMES[0], event="warning", message=text) for text in ("=1+2", "\tx", "a=b\n=1")]
     run.metrics.write_text(
         "".join(r.to_json() + "\n" for r in [*said, train(10, -2.5, TIMES[1]), train(20, -math.inf, TIMES[1])])
     )
     assert main(["runs", "export", "last", "--to", "csv"]) == 0
     place = Path(f"{run.id}-csv")
-    assert [row["message"] for row in rows(place / "event.csv")] == ["'=1+2", "'\nx", "a=b\n=1"]
+    assert [row["message"] for row in rows(place / "event.csv")] == ["'=1+2", "'\tx", "a=b\n=1"]
     assert [row["loss"] for row in rows(place / "train.csv")] == ["-2.5", "-Infinity"]
 
 

@@ -135,7 +135,7 @@ def test_a_damaged_run_is_listed_with_its_problem(
     assert not any(word in listed[run.id].problem for word in ("Input should", "Value error"))
     assert listed[run.id].name in ("quick", run.id)
     if listed[run.id].problem.endswith("a resume makes it anew"):
-        assert "no checkpoint to go on from" in refused(prepare_resume, listed[run.id])
+        assert "is finished after 8 epochs" in refused(prepare_resume, listed[run.id])
         assert name == "status.json" and load_run(run).problem == "" and load_run(run).state is State.FINISHED
     elif problem:
         assert refused(prepare_resume, listed[run.id]) == f"{run.id}: cannot be resumed: {listed[run.id].problem}"
