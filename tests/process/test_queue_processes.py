@@ -140,7 +140,7 @@ def test_now_runs_beside_and_says_so(runs_dir: Path, start: Start, hold: Any) ->
     assert (status.state, status.beside) == (State.FINISHED, holder.run.id)
     assert f"runs beside {holder.run.id} on cpu" in messages(run, "warning")[0]
     assert not messages(run, "queue")
-    starting.prepare_resume(store.load_run(run), "cpu", epochs=4)
+    starting.prepare_resume(store.load_run(run), "cpu", checkpoint="best", epochs=4)
     assert not LaunchRequest.model_validate_json(run.launch.read_bytes()).now, "it holds for one start"
 
 
