@@ -1,6 +1,7 @@
 """`runs logs`: a worker's own output, whole or its end, and as it grows. Called by `commands_runs`.
 
-A file or a pipe gets it as it is; on a terminal colours and other control sequences are left out, as in the app."""
+A file or a pipe gets it as it is; on a terminal colours and other control sequences are left out, as in the app.
+"""
 
 from __future__ import annotations
 

@@ -225,8 +225,8 @@ def _unusable(run: store.Run) -> str:
     """Why a run that has finished, by what lies there, can't be in the table; '' for all others."""
     if run.state is not State.FINISHED and not (run.problem and run.directory.result.exists()):
         return ""
-    if run.problem and (run.status is not None or run.config is None or run.result is None):
-        return run.problem  # a status that can't be read is no loss where the result can
+    if run.problem and not (run.mendable and run.result):  # a lost status is no loss where there is the result
+        return run.problem
     if run.result is None:
         return "result.json is missing"
     if run.result.schema_version > SCHEMA_VERSION:

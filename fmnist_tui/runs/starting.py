@@ -133,7 +133,7 @@ def prepare_resume(
     """Make a run that has ended (or was lost) ready for `start_worker`, or `submit.submit`, to go on in its directory.
 
     Raises RunError where it is still at work, has no checkpoint and did not fail before its first, or is
-    finished and not given more epochs.
+    finished and not given more epochs, or at its step limit.
     """
     try:
         run = with_status(run)
@@ -147,13 +147,10 @@ def prepare_resume(
     if checkpoint != "last" and not run.directory.checkpoint(checkpoint).is_file():
         raise RunError(f"--from {checkpoint}: {run.id} has no checkpoint of this name")
     _check_epochs(run, run.config, run.status, epochs)
-    if run.state is State.FINISHED and (epochs is None or epochs <= run.status.epochs) and checkpoint == "last":
-        raise RunError(f"{run.id}: is finished after {run.status.epochs} epochs; to go on, give more: --epochs N")
-    limit = run.config.training.max_steps
-    if run.state is State.FINISHED and limit is not None and run.status.step >= limit and checkpoint == "last":
-        remedy = "a resumed run keeps the limit: start a new one without it, or with more"
-        raise RunError(f"{run.id}: is finished after training.max_steps = {limit:,}; {remedy}")
-    _check_checkpoint(run, run.status, checkpoint)
+    if checkpoint == "last":
+        if run.state is State.FINISHED:
+            _check_can_be_longer(run, run.config, run.status, epochs)
+        _check_checkpoint(run, run.status)
     try:
         run.directory.control.unlink(missing_ok=True)
         launch = _write_launch(run.directory, device, data_dir, checkpoint=checkpoint, epochs=epochs, **how)
@@ -167,13 +164,23 @@ def _room(run: Run) -> str:
     return f"make room, or {run.directory.path} writable, or resume a copy of it"
 
 
-def _check_checkpoint(run: Run, status: Status, checkpoint: str) -> None:
+def _check_can_be_longer(run: Run, config: RunConfig, status: Status, epochs: int | None) -> None:
+    """Raises RunError where a finished run has nothing left to train."""
+    if epochs is None or epochs <= status.epochs:
+        raise RunError(f"{run.id}: is finished after {status.epochs} epochs; to go on, give more: --epochs N")
+    limit = config.training.max_steps
+    if limit is not None and status.step >= limit:
+        remedy = "a resumed run keeps the limit: start a new one without it, or with more"
+        raise RunError(f"{run.id}: is finished after training.max_steps = {limit:,}; {remedy}")
+
+
+def _check_checkpoint(run: Run, status: Status) -> None:
     """Raises RunError where a run that had checkpoints has none to go on from: it would lose what it has come to.
 
     One that ended in its first epochs begins anew: its disk may have been full.
     """
     directory = run.directory
-    if checkpoint != "last" or any(directory.checkpoint(name).exists() for name in ("last", "previous")):
+    if any(directory.checkpoint(name).exists() for name in ("last", "previous")):
         return
     if run.result is None and status.epoch <= 2:
         return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from fmnist_tui.characters import unfit
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import process
 from fmnist_tui.runs.errors import RunError
@@ -40,6 +42,8 @@ class Run:
     result: Result | None
     state: State
     problem: str = ""
+    mendable: bool = False
+    """Whether the problem is a status.json that a resume makes anew (`mending`)."""
 
     @property
     def id(self) -> str:
@@ -84,15 +88,33 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     problem = wrong_config or wrong_status or wrong_result
     if not problem and (config is None or status is None):
         problem = f"{'config.json' if config is None else 'status.json'} is missing"
-    if config is not None and problem.startswith("status.json is "):
-        problem += "; a resume makes it anew"
-    newest = max(status.schema_version if status else 0, result.schema_version if result else 0)
+    of_status = status.schema_version if status else _schema_of(directory.status)
+    newest = max(of_status, result.schema_version if result else 0)
     if newest > SCHEMA_VERSION:
         problem = f"written by a newer fmnist-tui (schema {newest}); update this one to work with it"
+    mendable = problem.startswith("status.json is ")
+    if mendable:
+        problem += "; a resume makes it anew"
+    return Run(directory, config, status, result, state_of(status, result), problem, mendable)
+
+
+def _schema_of(path: Path) -> int:
+    """The schema version in a file that is no record this program knows; 0 where it has none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return 0
+    version = found.get("schema_version") if isinstance(found, dict) else None
+    return version if isinstance(version, int) else 0
+
+
+def state_of(status: Status | None, result: Result | None) -> State:
+    """The state every view shows of a run: that of its process, and finished where it is lost and has a result.
+
+    Training takes result.json away when it begins, so no step was taken since.
+    """
     state = process.actual_state(status)
-    if state is State.LOST and result is not None and newest <= SCHEMA_VERSION:
-        state, _ = ended_as(directory, state, None)
-    return Run(directory, config, status, result, state, problem)
+    return State.FINISHED if state is State.LOST and result is not None else state
 
 
 def may_be_run(name: str) -> bool:
@@ -101,7 +123,7 @@ def may_be_run(name: str) -> bool:
     With a dot before it it is one half made or half deleted. No run is made with a name that is not one line of
     printable text: every view prints the name as the run's id, and a terminal would obey the rest.
     """
-    return not name.startswith(".") and name.isprintable()
+    return not name.startswith(".") and not unfit(name)
 
 
 def run_directories(runs_dir: Path) -> list[RunDirectory]:
@@ -172,10 +194,9 @@ def refuse_at_work(run: Run) -> None:
 
 
 def ended_as(run: RunDirectory, state: State, error: str | None) -> tuple[State, str | None]:
-    """How a run ended whose worker ended so: finished, where its result is there.
+    """How a run ended whose worker ended so: finished, where its result is there, for the reason in `state_of`.
 
-    Training takes result.json away when it begins, so no step was taken since. The error then says what kept a
-    finished run from going on.
+    The error then says what kept a finished run from going on.
     """
     if state is State.FINISHED or not run.result.exists():
         return state, error

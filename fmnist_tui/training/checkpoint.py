@@ -157,7 +157,7 @@ def load_newest(run: RunDirectory, which: str = "last") -> tuple[dict[str, Any] 
     """The checkpoint to resume from, and what to tell the user about those that could not be used.
 
     Begins with `which`; for 'last', falls back to the previous one. None where the run has none at all.
-    Raises CheckpointError where there are checkpoints and none can be read.
+    Raises CheckpointError where there are checkpoints and none can be read, or the run is finished and has none.
     """
     names = ("last", "previous") if which == "last" else (which,)
     present = [run.checkpoint(name) for name in names if run.checkpoint(name).exists()]
@@ -169,8 +169,10 @@ def load_newest(run: RunDirectory, which: str = "last") -> tuple[dict[str, Any] 
             return read(path), problems
         except CheckpointError as error:
             problems.append(str(error))
+    remedy = f"train it anew: fmnist-tui run repeat {run.id}"
+    if not present and run.result.exists():  # a new start would train over what it has come to
+        raise CheckpointError(f"{run.id}: is finished, and has no checkpoint to go on from; {remedy}")
     if present:
-        remedy = f"train it anew: fmnist-tui run repeat {run.id}"
         if which == "last" and run.checkpoint("best").exists():
             remedy = f"try --from best, or {remedy}"
         raise CheckpointError("; ".join([*problems, f"no other checkpoint can be read; {remedy}"]))

@@ -63,9 +63,6 @@ class Desk:
         content, problems = checkpoint.load_newest(self.run, job.launch.checkpoint)
         for problem in problems:
             reporter.event("warning", f"{problem}; going on from the one before it")
-        if content is None and self.run.result.exists():
-            remedy = f"train it anew: fmnist-tui run repeat {self.run.id}"
-            raise checkpoint.CheckpointError(f"a finished run without a checkpoint to go on from; {remedy}")
         self._forget_result()
         if content is None:
             self._start_anew()

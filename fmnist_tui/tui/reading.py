@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_tui.runs import process, store
+from fmnist_tui.runs import store
 from fmnist_tui.runs.files import Tail
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.store import Run
@@ -76,7 +76,7 @@ class RunList:
         if before is not None and seen == (modified, True):
             if not liveness or before.status is None or not before.status.state.alive:
                 return False
-            state = process.actual_state(before.status)
+            state = store.state_of(before.status, before.result)
             if state is before.state:
                 return False
             self._runs[run_id] = replace(before, state=state)

@@ -44,7 +44,7 @@ class Column:
     key: str
     title: str
     width: int
-    rank: float
+    rank: int
     numeric: bool = True
 
 
@@ -55,16 +55,17 @@ COLUMNS = (
     Column("ahead", "best-ref", 8, 3),
     Column("time", "time", 11, 4),
     Column("epochs", "epochs", 6, 5),
-    Column("runs", "runs", 4, 6.5),
+    Column("runs", "runs", 4, 7),
     Column("speed", "img/s", 7, 6),
-    Column("device", "device", 14, 7, False),
+    Column("device", "device", 14, 8, False),
     Column("precision", "precision", 14, 10, False),
     Column("energy", "energy", 9, 10),
-    Column("parameters", "parameters", 10, 8),
+    Column("parameters", "parameters", 10, 9),
     Column("at", "best epoch", 10, 11),
     Column("notes", "notes", 20, 12, False),
 )
 SEEDS_NAMED = 5
+"""More than these are counted."""
 WIDEST = {"model": 34, "device": 24, "notes": 80}
 
 
@@ -169,12 +170,9 @@ def _row(row: Row) -> Line:
 
 def _about(row: Row, cells: dict[str, str]) -> str:
     """Preset, seeds, device and precision of a row, and its notes."""
-    some, more = row.seeds[:SEEDS_NAMED], len(row.seeds) - SEEDS_NAMED
-    seeds = (
-        ("seed " if len(row.seeds) == 1 else "seeds ")
-        + ", ".join(map(str, some))
-        + (f" and {more} more" if more > 0 else "")
-    )
+    seeds = ("seed " if len(row.seeds) == 1 else "seeds ") + ", ".join(map(str, row.seeds[:SEEDS_NAMED]))
+    if (more := len(row.seeds) - SEEDS_NAMED) > 0:
+        seeds += f" and {more} more"
     return "; ".join(filter(None, [row.first.label, seeds, cells["device"], cells["precision"], cells["notes"]]))
 
 

@@ -56,6 +56,10 @@ def test_a_damaged_last_falls_back_to_previous(runs_dir: Path, content: bytes) -
 def test_a_missing_last_falls_back_to_previous(runs_dir: Path) -> None:
     run = starting.create_run(runs_dir, tiny_config())
     assert checkpoint.load_newest(run) == (None, [])
+    run.result.write_text("{}")
+    with pytest.raises(checkpoint.CheckpointError, match="is finished, and has no checkpoint to go on from; train it"):
+        checkpoint.load_newest(run)
+    run.result.unlink()
     checkpoint.save(run, state(1))
     checkpoint.save(run, state(2))
     run.checkpoint("last").unlink()

@@ -16,7 +16,7 @@ from fmnist_tui.runs.status import State
 from fmnist_tui.tui import reading
 from fmnist_tui.tui.metric_lines import MetricRecord, TrainLines
 from fmnist_tui.tui.reading import LogReader, MetricsReader, RunList, plain
-from tests.tui.synthetic import RunMaker, status_of
+from tests.tui.synthetic import RunMaker, status_of, write_result
 
 
 @pytest.fixture
@@ -93,6 +93,20 @@ class TestRunList:
         assert runs.scan() is True
         assert runs.newest_first()[0].state is State.LOST
         assert len(loads) == 1
+
+    def test_a_finished_run_whose_new_worker_dies_is_finished(
+        self, maker: RunMaker, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its result is there: it was told to go on, and took no step."""
+        run = maker.make("wrn", State.RUNNING, epoch=3)
+        write_result(run)
+        _age(run)
+        runs = RunList(runs_dir)
+        runs.scan()
+        assert runs.newest_first()[0].state is State.RUNNING
+        monkeypatch.setattr(process, "actual_state", lambda status: State.LOST)
+        assert runs.scan() is True
+        assert runs.newest_first()[0].state is State.FINISHED
 
     def test_refresh_gives_the_same_object_while_nothing_changed(self, maker: RunMaker, runs_dir: Path) -> None:
         run = maker.make("wrn", State.RUNNING, epoch=3)

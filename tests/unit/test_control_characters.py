@@ -70,6 +70,11 @@ def test_a_directory_whose_name_is_no_line_of_text_is_no_run(runs_dir: Path, nam
     assert [directory.id for directory in store.run_directories(runs_dir)] == [run.id]
 
 
+def test_a_directory_renamed_to_what_a_name_may_hold_is_a_run(runs_dir: Path) -> None:
+    make_run(runs_dir).path.rename(runs_dir / "👨‍👩‍👧 訓練")
+    assert [directory.id for directory in store.run_directories(runs_dir)] == ["👨‍👩‍👧 訓練"]
+
+
 @pytest.mark.parametrize(
     "command",
     [["list"], ["show", "last"], ["watch", "last"], ["logs", "last"], ["logs", "last", "-n", "2"]],

@@ -11,6 +11,7 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.report.rows import collect
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.mending import MADE_ANEW
+from fmnist_tui.runs.metrics import TrainRecord
 from fmnist_tui.runs.records import SCHEMA_VERSION
 from fmnist_tui.runs.starting import create_run, prepare_resume
 from fmnist_tui.runs.status import State
@@ -18,6 +19,9 @@ from fmnist_tui.runs.store import load_run
 from tests.events import messages
 from tests.unit.cli_runs import finished_run
 from tests.unit.stored_runs import finish, refused, tree, write_status
+
+_SPEED = {"lr": 0.1, "images_per_second": 900.0}
+FIFTH_EPOCH = TrainRecord(step=470, epoch=5, loss=0.5, loss_min=0.4, loss_max=0.6, **_SPEED).to_json() + "\n"
 
 
 def spoil(run: RunDirectory, how: str) -> None:
@@ -52,11 +56,13 @@ def test_a_run_at_work_goes_on_from_its_checkpoint(runs_dir: Path, config: RunCo
     run = create_run(runs_dir, config)
     write_status(run, state=State.RUNNING, pid=2**22 + 1, pid_started=1.0, epoch=5)
     run.checkpoint("last").write_bytes(b"a checkpoint")
+    run.metrics.write_text(FIFTH_EPOCH)
     spoil(run, how)
     assert load_run(run).state is State.LOST and load_run(run).problem.endswith("; a resume makes it anew")
     prepare_resume(load_run(run))
     status = load_run(run).status
     assert status is not None and status.state is State.STARTING and status.epochs == config.training.epochs
+    assert (status.epoch, status.step) == (5, 470), "where its metric lines end"
 
 
 def test_a_newer_program_s_status_is_left_alone(runs_dir: Path, config: RunConfig) -> None:
@@ -80,6 +86,9 @@ def test_without_a_checkpoint_nothing_is_trained_over(runs_dir: Path, config: Ru
     message = refused(prepare_resume, load_run(stopped))
     assert "has no checkpoint to go on from; --from best goes on from the best one, or train it anew" in message
     prepare_resume(load_run(stopped), checkpoint="best")
+    spoil(stopped, "empty")
+    stopped.metrics.write_text(FIFTH_EPOCH)
+    assert "has no checkpoint to go on from" in refused(prepare_resume, load_run(stopped))
     early = create_run(runs_dir, config)
     finish(early, State.FAILED, epoch=2)
     early.checkpoint("last").unlink()

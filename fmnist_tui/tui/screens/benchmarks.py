@@ -118,12 +118,12 @@ class BenchmarksScreen(FeedScreen):
         number = len(found.runs)
         unread = f"{words.count(len(found.skipped), 'result')} could not be read" if found.skipped else ""
         if number:
-            text = words.count(number, "finished run") + (f"; {unread}" if unread else "")
-        else:
-            text = f"{unread or 'No run has finished yet'}; these are the results to beat"
-        if number:
             column = next(column.title for column in standings.COLUMNS if column.key == self._sort)
-            text += f"; {_GROUPED[self._by]}; by {column}" + (", reversed" if self._reverse else "")
+            sorted_by = f"by {column}{', reversed' if self._reverse else ''}"
+            said = [words.count(number, "finished run"), unread, _GROUPED[self._by], sorted_by]
+        else:
+            said = [unread or "No run has finished yet", "these are the results to beat"]
+        text = "; ".join(filter(None, said))
         self.query_one("#benchmarks-title", Static).update(text)
         self._show()
 
