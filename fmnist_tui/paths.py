@@ -32,10 +32,19 @@ def runs_dir(option: Path | None = None) -> Path:
     return _absolute(option or _from_environment("FMNIST_TUI_RUNS_DIR") or Path("runs"))
 
 
+def cache_dir() -> Path:
+    """What can be made anew: ``FMNIST_TUI_CACHE_DIR`` or the user's cache directory."""
+    return _from_environment("FMNIST_TUI_CACHE_DIR") or platformdirs.user_cache_path(APP_NAME, appauthor=False)
+
+
 def cache_data_dir() -> Path:
-    """Where a downloaded data set is kept: ``FMNIST_TUI_CACHE_DIR`` or the user's cache directory."""
-    root = _from_environment("FMNIST_TUI_CACHE_DIR") or platformdirs.user_cache_path(APP_NAME, appauthor=False)
-    return root / "fashion-mnist"
+    """Where a downloaded data set is kept."""
+    return cache_dir() / "fashion-mnist"
+
+
+def kernels_dir() -> Path:
+    """Where what is compiled for this machine is kept."""
+    return cache_dir() / "kernels"
 
 
 def data_dir_override(option: Path | None = None) -> Path | None:

@@ -37,14 +37,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="torch sees no CUDA device"))
 
 
+@pytest.fixture(scope="session")
+def kernels_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this session's kernels for the CPU are kept: the first run that wants them has them built."""
+    return tmp_path_factory.mktemp("kernels")
+
+
 @pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the user's settings: directories of their own, no FMNIST_TUI_* variables, cwd in tmp_path."""
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernels_dir: Path) -> None:
+    """Hide the user's settings: directories of their own, no FMNIST_TUI_* variables, cwd in tmp_path.
+
+    The cache directory holds nothing but the kernels, which all tests share.
+    """
     for variable in list(os.environ):
         if variable.startswith("FMNIST_TUI_"):
             monkeypatch.delenv(variable)
     for name in ("CONFIG", "CACHE", "STATE"):
         monkeypatch.setenv(f"FMNIST_TUI_{name}_DIR", str(tmp_path / name.lower()))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "kernels").symlink_to(kernels_dir)
     monkeypatch.chdir(tmp_path)
 
 

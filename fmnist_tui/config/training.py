@@ -99,6 +99,11 @@ class TrainingConfig(Section):
         "auto",
         description="Update all parameters of SGD in one operation; auto is on where torch has it for the device.",
     )
+    cpu_kernels: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Batch norm with its activation, and pooling, in fewer passes over memory (CPU, bf16); built with "
+        "the C compiler. auto is on where there is one, but where deterministic.",
+    )
     threads: Literal["auto"] | Annotated[int, Field(strict=True, ge=1, le=1024)] = Field(
         "auto",
         description="CPU threads; auto takes what other processes leave free and follows it while a run on a CPU is at "

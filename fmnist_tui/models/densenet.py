@@ -19,7 +19,7 @@ class DenseLayer(nn.Module):
 
     def __init__(self, in_channels: int, growth_rate: int, *, bottleneck: bool, drop_rate: float) -> None:
         super().__init__()
-        self.bottleneck: nn.Module | None = None
+        self.bottleneck: nn.Sequential | None = None
         channels = in_channels
         if bottleneck:
             channels = 4 * growth_rate
@@ -30,10 +30,14 @@ class DenseLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, in_channels + growth_rate, H, W)."""
-        y = x
         if self.bottleneck is not None:
-            y = dropout(self.bottleneck(y), self.drop_rate, self.training)
-        y = dropout(self.conv(self.norm(y)), self.drop_rate, self.training)
+            norm, conv = self.bottleneck
+            assert isinstance(norm, BatchNormReLU)
+            y, x = norm.beside(x)
+            y = self.norm(dropout(conv(y), self.drop_rate, self.training))
+        else:
+            y, x = self.norm.beside(x)
+        y = dropout(self.conv(y), self.drop_rate, self.training)
         return torch.cat([x, y], dim=1)
 
 

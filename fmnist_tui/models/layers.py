@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fmnist_tui.models.kernels import norm_activation, norm_activation_beside
 from fmnist_tui.models.noise import dropout
 
 
@@ -27,8 +27,11 @@ class BatchNormReLU(nn.Module):
         self.bn = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        # In place is safe and saves a copy: batch norm's backward pass needs its input, not its output.
-        return F.relu(self.bn(x), inplace=True)
+        return norm_activation(self.bn, x, "relu")
+
+    def beside(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The result and x, for a layer that also passes x on: so the gradients of both meet in one pass."""
+        return norm_activation_beside(self.bn, x, "relu")
 
 
 class PreActivationBlock(nn.Module):

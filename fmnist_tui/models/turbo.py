@@ -8,6 +8,7 @@ layer need not be learned, filters begin as the identity, and batch norm's weigh
 from __future__ import annotations
 
 import itertools
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from fmnist_tui.config import CLASSES, TurboConfig
 from fmnist_tui.data.batches import normalize
+from fmnist_tui.models.kernels import max_pool, norm_activation
 from fmnist_tui.models.layers import conv3x3
 
 PATCH = 3
@@ -96,13 +98,15 @@ class Group(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H // 2, W // 2)."""
-        x = F.gelu(self.norms[0](_halve(self.convs[0](x))))
+        norms = cast(list[nn.BatchNorm2d], list(self.norms))
+        x = norm_activation(norms[0], _halve(self.convs[0](x)), "gelu")
         entered = x
         for index in range(1, len(self.convs)):
-            x = self.norms[index](self.convs[index](x))
+            x = self.convs[index](x)
             if index == len(self.convs) - 1 and index > 1:
-                x = x + entered
-            x = F.gelu(x)
+                x = F.gelu(norms[index](x) + entered)
+            else:
+                x = norm_activation(norms[index], x, "gelu")
         return x
 
 
@@ -112,7 +116,7 @@ def _halve(x: Tensor) -> Tensor:
         # max_pool2d has no deterministic backward pass on CUDA. On a CPU it is 15 to 20 times faster than this.
         x = x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
         return x.unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).amax((3, 5))
-    return F.max_pool2d(x, 2)
+    return max_pool(x)
 
 
 class Turbo(nn.Module):

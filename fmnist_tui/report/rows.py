@@ -27,6 +27,7 @@ NOT_COMPARED = (
     "training.memory_format",
     "training.compile",
     "training.cuda_graphs",
+    "training.cpu_kernels",
     "training.deterministic",
     "training.tf32",
     "training.cudnn_benchmark",

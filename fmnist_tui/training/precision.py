@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from fmnist_tui.config import ConfigError, FieldError, TrainingConfig
+from fmnist_tui.models import kernels
 from fmnist_tui.training.memory import keep_freed_memory
 from fmnist_tui.training.optim import FUSED_DEVICES
 from fmnist_tui.training.threads import choose_threads
@@ -46,6 +47,8 @@ class Execution:
     cudnn_benchmark: bool = False
     cuda_graphs: bool = False
     """Whether training steps are recorded and replayed: see `graphs`."""
+    cpu_kernels: bool = False
+    """Whether layers run in the passes of `models.kernels`."""
     reasons: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -70,6 +73,7 @@ class Execution:
             "tf32": _on_off(self.tf32),
             "cudnn_benchmark": _on_off(self.cudnn_benchmark),
             "cuda_graphs": _on_off(self.cuda_graphs),
+            "cpu_kernels": _on_off(self.cpu_kernels),
         }
         return {key: values[key] for key in self.reasons}
 
@@ -160,6 +164,8 @@ def choose(config: TrainingConfig, device: torch.device) -> Execution:
     threads = choose_threads(config, device.type == "cpu", TORCH_THREADS)
     reasons["threads"] = threads.reason
     switches = _switches(config, device, precision, reasons)
+    if device.type == "cpu":
+        switches["cpu_kernels"], reasons["cpu_kernels"] = _cpu_kernels(config, precision, layout, mode)
     return Execution(
         device,
         precision,
@@ -195,6 +201,21 @@ def _switches(config: TrainingConfig, device: torch.device, precision: str, reas
             reasons[key] = why if setting == "auto" else "set"
     switches["cuda_graphs"] &= cuda
     return switches
+
+
+def _cpu_kernels(config: TrainingConfig, precision: str, layout: str, compile_mode: str) -> tuple[bool, str]:
+    """Whether they are used, and why. Only where nothing else forbids it are they built."""
+    if config.cpu_kernels == "off":
+        return False, "set"
+    if config.deterministic and config.cpu_kernels == "auto":
+        return False, "off where deterministic: a machine without a C compiler would go on with other bits"
+    if (precision, layout) != ("bf16", "channels_last"):
+        return False, "they are for bf16 in channels_last"
+    if compile_mode != "off":
+        return False, "off with torch.compile"
+    if (problem := kernels.problem()) is not None:
+        return False, problem
+    return True, "set" if config.cpu_kernels == "on" else "fewer passes over memory"
 
 
 def _on_off(value: bool) -> str:
@@ -246,5 +267,6 @@ def apply_global_settings(execution: Execution, deterministic: bool) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = execution.tf32
     torch.backends.cudnn.allow_tf32 = execution.tf32
+    kernels.use(execution.cpu_kernels)
     if execution.device.type == "cpu":
         keep_freed_memory()

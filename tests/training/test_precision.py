@@ -23,7 +23,7 @@ def test_auto_on_a_cpu_goes_by_what_it_can(
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: has_bf16)
     execution = choose(TrainingConfig(), CPU)
     assert (execution.precision, execution.layout) == expected and execution.compile == "off"
-    assert set(execution.reasons) == {"precision", "memory_format", "compile", "threads", "fused"}
+    assert set(execution.reasons) == {"precision", "memory_format", "compile", "threads", "fused", "cpu_kernels"}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ def test_what_is_set_is_taken() -> None:
         "memory_format": "channels_last",
         "compile": "default",
         "fused": "off",
+        "cpu_kernels": "off",
     }
     execution = choose(TrainingConfig(**settings, threads=3, tf32="on"), CPU)
     assert execution.choices == settings | {"threads": "3"}, "a GPU's switches are nothing to tell of on a CPU"

@@ -170,6 +170,7 @@ COMMON_VALUES = {
     "training.tf32": "off",
     "training.cudnn_benchmark": "on",
     "training.fused": "off",
+    "training.cpu_kernels": "off",
     "training.threads": "2",
     "training.sync_batch_norm": "true",
     "training.deterministic": "true",

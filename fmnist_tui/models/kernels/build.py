@@ -1,0 +1,159 @@
+"""The library of `fused.c`: compiled for this processor at its first use, and kept in the cache directory."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from fmnist_tui import paths
+
+SOURCE = Path(__file__).with_name("fused.c")
+COMPILERS = ("cc", "gcc", "clang")
+FLAGS = ("-O3", "-fopenmp", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-w")
+SECONDS = 120.0
+"""A compiler that takes longer is given up. It takes about 1."""
+
+POINTER, LONG, INT, DOUBLE = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_double
+SIGNATURES = {
+    "norm_forward": [*[POINTER] * 2, *[LONG] * 2, *[POINTER] * 4, *[DOUBLE] * 2, *[POINTER] * 2, *[INT] * 2],
+    "norm_evaluate": [*[POINTER] * 2, *[LONG] * 2, *[POINTER] * 4, DOUBLE, *[INT] * 2],
+    "norm_backward": [*[POINTER] * 3, LONG, POINTER, *[LONG] * 2, *[POINTER] * 3, *[INT] * 2],
+    "pool_forward": [*[POINTER] * 2, *[LONG] * 4, INT],
+    "pool_backward": [*[POINTER] * 3, *[LONG] * 4, INT],
+}
+"""Arguments of each function of `fused.c`; none returns anything."""
+
+
+class Unavailable(Exception):
+    """There is no library on this machine; the text says why, and the remedy where there is one."""
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The loaded library, its functions declared. Raises Unavailable.
+
+    torch must be imported before: its OpenMP is used, so that there is one pool of threads.
+    """
+    compiler = find_compiler()
+    name = f"fused-{_fingerprint(compiler)}.so"
+    kept = paths.kernels_dir() / name
+    if _is_ours(kept) and _is_whole(kept):
+        try:
+            return _load(kept)
+        except OSError:  # from a machine with another C library: made anew
+            pass
+    with tempfile.TemporaryDirectory(prefix="fmnist-tui-") as folder:
+        built = Path(folder, name)
+        _compile(compiler, built)
+        _keep(built, kept)
+        try:
+            return _load(built)
+        except OSError as error:
+            raise Unavailable(f"what {compiler} made can't be loaded: {error}") from None
+
+
+def find_compiler() -> str:
+    """The C compiler's path: the one CC names, else the first of the usual ones. Raises Unavailable."""
+    wanted = os.environ.get("CC")
+    for name in (wanted,) if wanted else COMPILERS:
+        if (found := shutil.which(name)) is not None:
+            return found
+    if wanted:
+        raise Unavailable(f"CC = {wanted} is not a program here; name a C compiler or unset it")
+    raise Unavailable(f"there is no C compiler ({', '.join(COMPILERS)}); install one or name it in CC")
+
+
+def _compile(compiler: str, target: Path) -> None:
+    tuned = "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
+    objects = target.with_suffix(".o")
+    _run(compiler, *FLAGS, tuned, "-c", str(SOURCE), "-o", str(objects))
+    # Without -fopenmp, which would bring an OpenMP of the compiler's: two pools of threads would fight for the cores.
+    _run(compiler, "-shared", str(objects), "-o", str(target), "-lm")
+
+
+def _run(compiler: str, *arguments: str) -> None:
+    try:
+        done = subprocess.run(
+            [compiler, *arguments], capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable(f"{compiler} failed: {error}") from None
+    if done.returncode != 0:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
+        raise Unavailable(f"{compiler} failed: {said[0][:200]}")
+
+
+def _fingerprint(compiler: str) -> str:
+    """Of all that decides what the library is: source, flags, compiler, processor (a home may be many machines')."""
+    digest = hashlib.sha256(SOURCE.read_bytes())
+    status = Path(compiler).stat()
+    parts = (
+        *FLAGS,
+        str(Path(compiler).resolve()),
+        status.st_size,
+        status.st_mtime_ns,
+        platform.machine(),
+        _processor(),
+    )
+    for part in parts:
+        digest.update(f"{part}\0".encode())
+    return digest.hexdigest()[:20]
+
+
+def _processor() -> str:
+    """The processor's name and instructions, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    first = lines[: lines.index("")] if "" in lines else lines
+    return "\n".join(line for line in first if line.startswith(("model name", "flags", "CPU part", "Features")))
+
+
+def _keep(built: Path, kept: Path) -> None:
+    """Put the library where the next process finds it, whole or not at all; without a place it is only used."""
+    try:
+        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        content = built.read_bytes()
+        with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as beside:
+            beside.write(content + hashlib.sha256(content).digest())  # loaders look at nothing behind the last section
+        Path(beside.name).replace(kept)
+    except OSError:
+        pass
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether nobody else could have put the file there: what is loaded runs."""
+    try:
+        found = (file.stat(), file.parent.stat())
+    except OSError:
+        return False
+    return all(status.st_uid == os.getuid() and not status.st_mode & 0o022 for status in found)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether the file ends with its digest: loading one that a power cut shortened would kill the process."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(content[:-32]).digest() == content[-32:]
+
+
+def _load(file: Path) -> ctypes.CDLL:
+    """Raises OSError where it can't be loaded, or lacks a function."""
+    loaded = ctypes.CDLL(str(file))
+    for name, arguments in SIGNATURES.items():
+        try:
+            function = getattr(loaded, name)
+        except AttributeError as error:
+            raise OSError(str(error)) from None
+        function.argtypes, function.restype = arguments, None
+    return loaded

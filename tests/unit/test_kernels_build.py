@@ -1,0 +1,214 @@
+"""The library of `models.kernels`: built once, kept where nobody else can write, and in words why there is none."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from fmnist_tui import paths
+from fmnist_tui.config import TrainingConfig
+from fmnist_tui.models import kernels
+from fmnist_tui.models.kernels import build
+from fmnist_tui.training import precision
+from fmnist_tui.training.precision import apply_global_settings, choose
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """A process that has not looked for the library yet."""
+    build.library.cache_clear()
+    kernels.problem.cache_clear()
+    yield
+    build.library.cache_clear()
+    kernels.problem.cache_clear()
+
+
+@pytest.fixture
+def compiler() -> str:
+    """A C compiler, where the kernels can be built at all."""
+    if (problem := kernels.problem()) is not None:
+        pytest.skip(f"no kernels here: {problem}")
+    build.library.cache_clear()
+    return build.find_compiler()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str) -> Path:
+    """An empty cache directory, from now on."""
+    monkeypatch.setenv("FMNIST_TUI_CACHE_DIR", str(tmp_path / "empty"))
+    return tmp_path / "empty"
+
+
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str) -> Path:
+    """Make CC a compiler that adds a line to the returned file each time it is called."""
+    calls = tmp_path / "calls"
+    calls.touch()
+    wrapper = program(tmp_path / "bin" / "counting-cc", f'echo "$@" >> {calls}\nexec {compiler} "$@"')
+    monkeypatch.setenv("CC", str(wrapper))
+    return calls
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_library_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str) -> None:
+    calls = counting(tmp_path, monkeypatch, compiler)
+    build.library()
+    built = calls.read_text()
+    assert len(built.splitlines()) == 2, "compiled, and linked"
+    (kept,) = paths.kernels_dir().glob("fused-*.so")
+    assert [file.name for file in paths.kernels_dir().iterdir()] == [kept.name], "nothing is left beside it"
+    assert stat.S_IMODE(paths.kernels_dir().stat().st_mode) == 0o700
+    build.library.cache_clear()
+    build.library()
+    assert calls.read_text() == built
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("damage", ["cut short", "another's", "writable by all", "in a directory of all"])
+def test_what_is_not_whole_or_not_safe_is_built_anew(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
+) -> None:
+    """What is loaded runs: nothing that somebody else could have put there."""
+    calls = counting(tmp_path, monkeypatch, compiler)
+    build.library()
+    (kept,) = paths.kernels_dir().glob("fused-*.so")
+    whole = kept.read_bytes()
+    if damage == "cut short":
+        kept.unlink()  # not truncated in place: this process has it mapped
+        kept.write_bytes(whole[:1000])
+        kept.chmod(0o600)
+    elif damage == "another's":
+        user = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: user + 1)
+    elif damage == "writable by all":
+        kept.chmod(0o666)
+    else:
+        kept.parent.chmod(0o777)
+    build.library.cache_clear()
+    build.library()
+    assert len(calls.read_text().splitlines()) == 4
+    assert kept.read_bytes() == whole
+
+
+def test_without_a_place_to_keep_it_the_library_works(compiler: str, cache: Path) -> None:
+    cache.touch()  # a file, where the directory should be
+    kernels.problem.cache_clear()
+    assert kernels.problem() is None and build.library() is not None
+
+
+@pytest.mark.usefixtures("cache")
+def test_another_processor_or_compiler_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
+) -> None:
+    """Homes are shared between machines, and what is built for one may not run on another."""
+    build.library()
+    monkeypatch.setattr(build, "_processor", lambda: "another")
+    build.library.cache_clear()
+    build.library()
+    counting(tmp_path, monkeypatch, compiler)
+    build.library.cache_clear()
+    build.library()
+    assert len(list(paths.kernels_dir().glob("fused-*.so"))) == 3
+
+
+def test_without_a_compiler_the_reason_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert kernels.problem() == "there is no C compiler (cc, gcc, clang); install one or name it in CC"
+    kernels.problem.cache_clear()
+    monkeypatch.setenv("CC", "no-such-compiler")
+    problem = kernels.problem()
+    assert problem == "CC = no-such-compiler is not a program here; name a C compiler or unset it"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("echo 'error: no OpenMP here' >&2; exit 1", "failed: error: no OpenMP here"),
+        ("exit 3", "failed: it says nothing"),
+        ("exit 0", "can't be loaded"),
+    ],
+)
+def test_a_compiler_that_fails_is_a_reason_not_an_error(
+    text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", str(program(tmp_path / "bin" / "bad-cc", text)))
+    problem = kernels.problem()
+    assert problem is not None and words in problem and "bad-cc" in problem
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_library_that_computes_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
+) -> None:
+    wrong = tmp_path / "wrong.c"
+    source = build.SOURCE.read_text()
+    assert source.count("z < 0.0f ? 0.0f : z;") == 1
+    wrong.write_text(source.replace("z < 0.0f ? 0.0f : z;", "z < 0.5f ? 0.0f : z;"))
+    monkeypatch.setattr(build, "SOURCE", wrong)
+    kernels.problem.cache_clear()
+    problem = kernels.problem()
+    assert problem is not None and problem.startswith("batch norm with relu and pooling differ from torch's by ")
+    assert not kernels.in_use()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "on: fewer passes over memory"),
+        ({"cpu_kernels": "on"}, "on: set"),
+        ({"cpu_kernels": "off"}, "off: set"),
+        ({"deterministic": True}, "off: off where deterministic"),
+        ({"deterministic": True, "cpu_kernels": "on"}, "on: set"),
+        ({"precision": "fp32"}, "off: they are for bf16 in channels_last"),
+        ({"memory_format": "contiguous", "cpu_kernels": "on"}, "off: they are for bf16 in channels_last"),
+        ({"compile": "default", "cpu_kernels": "on"}, "off: off with torch.compile"),
+    ],
+)
+def test_what_auto_chooses(
+    settings: dict[str, object], expected: str, monkeypatch: pytest.MonkeyPatch, compiler: str
+) -> None:
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
+    execution = choose(TrainingConfig.model_validate({"threads": 1, **settings}), CPU)
+    assert execution.choices_in_words["cpu_kernels"].startswith(expected)
+    assert execution.cpu_kernels is expected.startswith("on")
+
+
+def test_the_reason_without_a_compiler_is_the_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    execution = choose(TrainingConfig(threads=1), CPU)
+    assert not execution.cpu_kernels and "no-such-compiler" in execution.reasons["cpu_kernels"]
+
+
+def test_a_gpu_knows_nothing_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(build, "library", None)
+    execution = choose(TrainingConfig(cpu_kernels="on"), torch.device("cuda", 0))
+    monkeypatch.undo()
+    assert "cpu_kernels" not in execution.choices and not execution.cpu_kernels
+
+
+def test_the_settings_of_a_run_switch_them(monkeypatch: pytest.MonkeyPatch, compiler: str) -> None:
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
+    threads = torch.get_num_threads()
+    try:
+        for setting in ("on", "off"):
+            execution = choose(TrainingConfig.model_validate({"threads": threads, "cpu_kernels": setting}), CPU)
+            apply_global_settings(execution, False)
+            assert kernels.in_use() is (setting == "on")
+    finally:
+        kernels.use(False)
