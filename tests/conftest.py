@@ -38,24 +38,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def kernels_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where this session's kernels for the CPU are kept: the first run that wants them has them built."""
-    return tmp_path_factory.mktemp("kernels")
+def common_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache directory of this session's tests: the first run that wants kernels for the CPU has them built."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernels_dir: Path) -> None:
-    """Hide the user's settings: directories of their own, no FMNIST_TUI_* variables, cwd in tmp_path.
-
-    The cache directory holds nothing but the kernels, which all tests share.
-    """
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, common_cache: Path) -> None:
+    """Hide the user's settings: directories of their own, no FMNIST_TUI_* variables, cwd in tmp_path."""
     for variable in list(os.environ):
         if variable.startswith("FMNIST_TUI_"):
             monkeypatch.delenv(variable)
-    for name in ("CONFIG", "CACHE", "STATE"):
+    for name in ("CONFIG", "STATE"):
         monkeypatch.setenv(f"FMNIST_TUI_{name}_DIR", str(tmp_path / name.lower()))
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "kernels").symlink_to(kernels_dir)
+    monkeypatch.setenv("FMNIST_TUI_CACHE_DIR", str(common_cache))
     monkeypatch.chdir(tmp_path)
 
 

@@ -43,7 +43,9 @@ def test_data_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("FMNIST_TUI_DATA_DIR", "data")
     assert paths.data_dir_override() == tmp_path / "data"
     assert paths.data_dir_override(Path("/option")) == Path("/option")
+    monkeypatch.setenv("FMNIST_TUI_CACHE_DIR", "cache")
     assert paths.cache_data_dir() == tmp_path / "cache" / "fashion-mnist"
+    assert paths.kernels_dir() == tmp_path / "cache" / "kernels"
     monkeypatch.delenv("FMNIST_TUI_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert paths.cache_data_dir().parts[-2:] == ("fmnist-tui", "fashion-mnist")
