@@ -25,36 +25,12 @@ def with_status(run: Run) -> Run:
     if not run.mendable:
         return run
     refuse_at_work(run)
-    status = _from_result(run) if run.result else _from_metrics(run)
+    status = run.status or _from_metrics(run)
     replace_bytes(run.directory.status, status.to_json().encode(), durable=True)
     event = EventRecord(event="warning", step=status.step, epoch=status.epoch, message=MADE_ANEW)
     with contextlib.closing(LineWriter(run.directory.metrics)) as lines:
         lines.write(event.to_json() + "\n")
     return load_run(run.directory)
-
-
-def _from_result(run: Run) -> Status:
-    """The status with which a run's worker has finished."""
-    assert run.config is not None and run.result is not None
-    result = run.result
-    return Status(
-        state=State.FINISHED,
-        started=result.started,
-        ended=result.finished,
-        epoch=result.epochs,
-        epochs=result.epochs,
-        step=result.steps,
-        steps=result.steps,
-        test_accuracy=result.test_accuracy,
-        best_accuracy=result.best_accuracy,
-        best_epoch=result.best_epoch,
-        stop_at_accuracy=run.config.training.stop_at_accuracy,
-        images_per_second=result.images_per_second,
-        active_seconds=result.total_seconds,
-        device=result.device,
-        device_name=result.device_name,
-        exit_code=0,
-    )
 
 
 def _from_metrics(run: Run) -> Status:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from fmnist_tui.runs.records import SCHEMA_VERSION, Amount, Count, Percent, Record, Seconds, Shown, SomeCount, Timestamp
+from fmnist_tui.runs.status import State, Status
 
 
 class Provenance(Record):
@@ -96,3 +97,24 @@ class Result(Record):
     started: Timestamp
     finished: Timestamp
     provenance: Provenance
+
+    def last_status(self, stop_at_accuracy: float | None) -> Status:
+        """The status the worker left when it finished, but for process and heartbeats."""
+        return Status(
+            state=State.FINISHED,
+            started=self.started,
+            ended=self.finished,
+            epoch=self.epochs,
+            epochs=self.epochs,
+            step=self.steps,
+            steps=self.steps,
+            test_accuracy=self.test_accuracy,
+            best_accuracy=self.best_accuracy,
+            best_epoch=self.best_epoch,
+            stop_at_accuracy=stop_at_accuracy,
+            images_per_second=self.images_per_second,
+            active_seconds=self.total_seconds,
+            device=self.device,
+            device_name=self.device_name,
+            exit_code=0,
+        )

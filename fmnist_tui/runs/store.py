@@ -34,7 +34,10 @@ R = TypeVar("R", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it stands on disk. What could not be read is None and said in `problem`."""
+    """A run as it stands on disk. What could not be read is None and said in `problem`.
+
+    But a finished run's status: what it was is told from the result.
+    """
 
     directory: RunDirectory
     config: RunConfig | None
@@ -95,6 +98,8 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     mendable = problem.startswith("status.json is ")
     if mendable:
         problem += "; a resume makes it anew"
+        if config is not None and result is not None:
+            status = result.last_status(config.training.stop_at_accuracy)
     return Run(directory, config, status, result, state_of(status, result), problem, mendable)
 
 

@@ -41,6 +41,8 @@ def test_a_finished_run_keeps_its_row_and_goes_on(runs_dir: Path, how: str) -> N
     spoil(run, how)
     found = load_run(run)
     assert found.state is State.FINISHED and "status.json is" in found.problem
+    assert found.status is not None, "told from the result until then, for lists"
+    assert (found.status.epoch, found.status.test_accuracy, found.status.state) == (8, 84.25, State.FINISHED)
     assert [row.first.id for row in collect(runs_dir).rows] == [run.id] and not collect(runs_dir).skipped
     assert "is finished after 8 epochs; to go on, give more" in refused(prepare_resume, found)
     again = load_run(run)
