@@ -122,7 +122,7 @@ def where(record: BenchRecord) -> str:
     gpu = "".join(f", {name} {version}" for name, version in (("CUDA", made.cuda), ("driver", made.driver)) if version)
     versions = f"torch {made.torch}, torchvision {made.torchvision}{gpu}, Python {made.python}"
     compiled = "eager" if record.compile == "off" else f"compiled ({record.compile})"
-    kernels = ", cpu_kernels" if record.choices.get("cpu_kernels") == "on" else ""
+    kernels = " with cpu_kernels" if record.choices.get("cpu_kernels") == "on" else ""
     how = f"{record.precision}, {record.memory_format}, {compiled}{kernels}"
     return f"{record.device_name}; {versions}; fmnist-tui {made.fmnist_tui}; {how}."
 
