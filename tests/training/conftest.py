@@ -11,6 +11,7 @@ import torch
 
 from fmnist_tui.data import source
 from fmnist_tui.data.source import Images
+from fmnist_tui.models import kernels
 from tests.training.tiny import Trainer
 
 
@@ -36,6 +37,7 @@ def torch_as_before(monkeypatch: pytest.MonkeyPatch) -> Any:
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
+    kernels.use(False)
 
 
 @pytest.fixture

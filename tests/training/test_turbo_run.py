@@ -41,13 +41,13 @@ def turbo_config(**training: Any) -> Any:
     return tiny_config(**TURBO, training={"label_smoothing": 0.2, "tta": "flip", **training})
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("precision", "cpu_kernels"), [("fp32", "auto"), ("bf16", "auto"), ("bf16", "on")])
 @pytest.mark.parametrize("stop_step", [1, 7, 10, 12])
 def test_stopped_and_resumed_equals_uninterrupted(
-    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, stop_step: int, precision: str
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, stop_step: int, precision: str, cpu_kernels: str
 ) -> None:
     """Bit for bit, stopped in an epoch of low resolution, at its end, and in one of full resolution."""
-    config = turbo_config(precision=precision)
+    config = turbo_config(precision=precision, memory_format="channels_last", cpu_kernels=cpu_kernels)
     whole, parted = trainer.create(config), trainer.create(config)
     trainer.train(whole)
     with monkeypatch.context() as patch:
