@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -109,6 +110,16 @@ def test_without_a_place_to_keep_it_the_library_works(compiler: str, cache: Path
     cache.touch()  # a file, where the directory should be
     kernels.problem.cache_clear()
     assert kernels.problem() is None and build.library() is not None
+
+
+@pytest.mark.usefixtures("cache")
+def test_where_it_can_not_be_kept_nothing_is_left(monkeypatch: pytest.MonkeyPatch, compiler: str) -> None:
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert build.library() is not None
+    assert list(paths.kernels_dir().iterdir()) == []
 
 
 @pytest.mark.usefixtures("cache")

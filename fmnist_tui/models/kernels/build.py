@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -52,11 +53,12 @@ def library() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(prefix="fmnist-tui-") as folder:
         built = Path(folder, name)
         _compile(compiler, built)
-        _keep(built, kept)
         try:
-            return _load(built)
+            loaded = _load(built)
         except OSError as error:
             raise Unavailable(f"what {compiler} made can't be loaded: {error}") from None
+        _keep(built.read_bytes(), kept)
+        return loaded
 
 
 def find_compiler() -> str:
@@ -117,16 +119,19 @@ def _processor() -> str:
     return "\n".join(line for line in first if line.startswith(("model name", "flags", "CPU part", "Features")))
 
 
-def _keep(built: Path, kept: Path) -> None:
+def _keep(content: bytes, kept: Path) -> None:
     """Put the library where the next process finds it, whole or not at all; without a place it is only used."""
-    try:
+    digest = hashlib.sha256(content).digest()  # a loader looks at nothing behind the last section
+    with contextlib.suppress(OSError):
         kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        content = built.read_bytes()
-        with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as beside:
-            beside.write(content + hashlib.sha256(content).digest())  # loaders look at nothing behind the last section
-        Path(beside.name).replace(kept)
-    except OSError:
-        pass
+        descriptor, beside = tempfile.mkstemp(dir=kept.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content + digest)
+            Path(beside).replace(kept)
+        except OSError:
+            Path(beside).unlink()
+            raise
 
 
 def _is_ours(file: Path) -> bool:
