@@ -12,7 +12,19 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.records import Count, Record, Shown, Timestamp, utc_now
+from fmnist_tui.runs.records import (
+    Amount,
+    Count,
+    Loss,
+    Percent,
+    Reading,
+    Record,
+    Seconds,
+    Shown,
+    Timestamp,
+    WholeReading,
+    utc_now,
+)
 
 
 class TrainRecord(Record):
@@ -22,13 +34,13 @@ class TrainRecord(Record):
     time: Timestamp = Field(default_factory=utc_now)
     step: Count
     epoch: Count
-    loss: float
+    loss: Loss
     """Mean over the steps of this line."""
-    loss_min: float
-    loss_max: float
-    lr: float
+    loss_min: Loss
+    loss_max: Loss
+    lr: Reading
     """Learning rate of the last of them."""
-    images_per_second: float
+    images_per_second: Amount
 
 
 class EvalRecord(Record):
@@ -38,59 +50,59 @@ class EvalRecord(Record):
     time: Timestamp = Field(default_factory=utc_now)
     epoch: Count
     step: Count
-    test_loss: float
-    test_accuracy: float
-    train_loss: float
+    test_loss: Loss
+    test_accuracy: Percent
+    train_loss: Loss
     """Mean over the epoch's training batches, as they were trained on (augmented)."""
-    train_accuracy: float
+    train_accuracy: Percent
     """Over the same batches."""
-    tta_accuracy: float | None = None
+    tta_accuracy: Percent | None = None
     """Of the test set with test-time averaging (`training.tta`); None without."""
-    seconds: float
+    seconds: Seconds
     """Time the evaluation took."""
 
 
 class GpuSample(Record):
     """One GPU as NVML reports it; None where the device does not tell."""
 
-    index: int
+    index: WholeReading
     name: Shown
     uuid: Shown = ""
-    utilization: float | None = None
+    utilization: Reading | None = None
     """Share of the time a kernel ran, %."""
-    memory_used: int | None = None
+    memory_used: WholeReading | None = None
     """Bytes."""
-    memory_total: int | None = None
-    power: float | None = None
+    memory_total: WholeReading | None = None
+    power: Reading | None = None
     """Watt."""
-    power_limit: float | None = None
-    temperature: float | None = None
+    power_limit: Reading | None = None
+    temperature: Reading | None = None
     """Degrees Celsius."""
-    sm_clock: float | None = None
+    sm_clock: Reading | None = None
     """MHz."""
-    memory_clock: float | None = None
-    energy: float | None = None
+    memory_clock: Reading | None = None
+    energy: Reading | None = None
     """Joule since the driver was loaded."""
-    pids: list[int] = Field(default_factory=list)
+    pids: list[WholeReading] = Field(default_factory=list)
     """Processes with memory on it."""
 
 
 class HostSample(Record):
     """The machine as psutil reports it."""
 
-    cpu_percent: float | None = None
+    cpu_percent: Reading | None = None
     """Over all cores, 0 to 100."""
-    load: float | None = None
+    load: Reading | None = None
     """One-minute load average."""
-    cores: int | None = None
-    ram_used: int | None = None
+    cores: WholeReading | None = None
+    ram_used: WholeReading | None = None
     """Bytes."""
-    ram_total: int | None = None
-    disk_free: int | None = None
+    ram_total: WholeReading | None = None
+    disk_free: WholeReading | None = None
     """Bytes free where the runs lie."""
-    process_cpu_percent: float | None = None
+    process_cpu_percent: Reading | None = None
     """Of the worker; 100 is one core."""
-    process_rss: int | None = None
+    process_rss: WholeReading | None = None
     """Resident bytes of the worker."""
 
 

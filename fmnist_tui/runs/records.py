@@ -8,6 +8,7 @@ seconds, timestamps are UTC in ISO 8601; a loss that is not finite is written as
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -54,8 +55,26 @@ LONGEST_SECONDS = 1e11
 """3,000 years: far above any run, and a date that far ahead is still before the year 9999, datetime's last."""
 Seconds = Annotated[float, Field(ge=0.0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
-Amount = Annotated[float, Field(ge=0.0, le=1e15, allow_inf_nan=False)]
+LARGEST_AMOUNT = 1e15
+Amount = Annotated[float, Field(ge=0.0, le=LARGEST_AMOUNT, allow_inf_nan=False)]
 """Images a second, joule: of no device there is as many, and their sums and squares don't overflow."""
+Reading = Annotated[float, Field(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT, allow_inf_nan=False)]
+"""What an instrument or a schedule says, in its unit."""
+WholeReading = Annotated[int, Field(ge=-(10**30), le=10**30)]
+"""The same in whole numbers; a file system may have more bytes than a Count counts."""
+
+LARGEST_LOSS = 3.5e38
+"""Above every finite float32, in which losses are computed."""
+
+
+def _is_loss(value: float) -> float:
+    if math.isfinite(value) and abs(value) > LARGEST_LOSS:
+        raise ValueError("no float32")
+    return value
+
+
+Loss = Annotated[float, AfterValidator(_is_loss)]
+"""Also infinite, or not a number: that of a run that diverges."""
 
 
 class Record(BaseModel):

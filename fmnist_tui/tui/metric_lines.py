@@ -29,7 +29,7 @@ from fmnist_tui.runs.metrics import (
     TrainRecord,
     parse_metric,
 )
-from fmnist_tui.runs.records import LARGEST_COUNT
+from fmnist_tui.runs.records import LARGEST_AMOUNT, LARGEST_COUNT, LARGEST_LOSS
 
 PARSED_TOGETHER = 1_000
 """Lines handed to the parser in one call, which holds the interpreter for about a millisecond; the event loop runs
@@ -128,8 +128,20 @@ def _train_columns(lines: Sequence[bytes]) -> tuple[Floats, Sequence[str]] | Non
         columns = np.array([_numbers(name, column) for name, column in zip(COLUMNS, values, strict=True)], float)
     except (ValueError, KeyError, TypeError, OverflowError):  # not JSON, a field missing, another type, too large
         return None
-    sane = columns[:2].min() >= 0 and columns[:2].max() < LARGEST_COUNT
-    return (columns, times) if kinds.count("train") == len(lines) and sane else None
+    return (columns, times) if kinds.count("train") == len(lines) and _may_be(columns) else None
+
+
+def _may_be(columns: Floats) -> bool:
+    """Whether the numbers are within the bounds of a TrainRecord, as far as these are not checked as types."""
+    counts, losses, rate, speed = columns[:2], np.abs(columns[2:5]), np.abs(columns[5]), columns[6]
+    return bool(
+        counts.min() >= 0
+        and counts.max() < LARGEST_COUNT
+        and not np.any((losses > LARGEST_LOSS) & np.isfinite(losses))
+        and rate.max() <= LARGEST_AMOUNT  # false where one is not a number
+        and speed.max() <= LARGEST_AMOUNT
+        and speed.min() >= 0
+    )
 
 
 def _numbers(name: str, column: Sequence[object]) -> Sequence[object]:

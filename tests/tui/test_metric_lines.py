@@ -26,10 +26,12 @@ from fmnist_tui.tui.metric_lines import COLUMNS, TrainLines, parse_lines
 
 TIME = "2026-11-24T10:00:00.000Z"
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
+LOSSES = st.one_of(st.floats(width=32), st.sampled_from([3.5e38, -3.5e38]))
+RATES, SPEEDS, SHARES = st.floats(-1e15, 1e15), st.floats(0.0, 1e15), st.floats(0.0, 100.0)
 COUNTS = st.integers(0, 10_000)
 TRAIN = st.builds(
-    TrainRecord, time=st.just(TIME), step=COUNTS, epoch=COUNTS, loss=NUMBERS, loss_min=NUMBERS, loss_max=NUMBERS,
-    lr=NUMBERS, images_per_second=NUMBERS,
+    TrainRecord, time=st.just(TIME), step=COUNTS, epoch=COUNTS, loss=LOSSES, loss_min=LOSSES, loss_max=LOSSES,
+    lr=RATES, images_per_second=SPEEDS,
 )  # fmt: skip
 OTHERS = st.one_of(
     st.builds(
@@ -37,11 +39,11 @@ OTHERS = st.one_of(
         time=st.just(TIME),
         epoch=COUNTS,
         step=COUNTS,
-        test_loss=NUMBERS,
-        test_accuracy=NUMBERS,
-        train_loss=NUMBERS,
-        train_accuracy=NUMBERS,
-        seconds=NUMBERS,
+        test_loss=LOSSES,
+        test_accuracy=SHARES,
+        train_loss=LOSSES,
+        train_accuracy=SHARES,
+        seconds=st.floats(0.0, 1e11),
     ),
     st.just(SystemRecord(time=TIME, gpus=[GpuSample(index=0, name="{}")], host=HostSample(cpu_percent=1.0))),
     st.builds(EventRecord, time=st.just(TIME), event=st.just("warning"), message=st.text(max_size=5)),
@@ -52,6 +54,7 @@ VALUES = st.one_of(
     st.integers(-(2**70), 2**70),
     NUMBERS,
     st.sampled_from([10**400, 2.0, "7", "NaN", "Infinity", "-Infinity", "nan", "inf", "1.5", "", "train", TIME, "x"]),
+    st.sampled_from([3.5e38, 3.51e38, -3.51e38, 1e15, 1.1e15, -1.1e15, -1e-9, 1e308]),
     st.sampled_from([LARGEST_COUNT - 1, LARGEST_COUNT, LARGEST_COUNT + 1, [], {}, {"kind": "train"}, [1]]),
 )
 
