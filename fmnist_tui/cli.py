@@ -110,6 +110,11 @@ def _hide_flag_types(command: Any, names: list[str]) -> None:
 def _open_app(runs_dir: Path, data_dir: Path | None) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise output.UsageError("the app needs a terminal; without one use the commands: fmnist-tui --help")
+    if (term := os.environ.get("TERM", "")).lower() in ("dumb", "unknown"):
+        raise output.UsageError(
+            f"TERM = {term}: such a terminal can't show the app; name yours, for example TERM=xterm-256color, "
+            "or use the commands: fmnist-tui --help"
+        )
     from fmnist_tui.tui.app import run_app
 
     run_app(runs_dir, data_dir)

@@ -142,7 +142,7 @@ def save_preset(config: RunConfig, name: str, overwrite: bool = False) -> Path:
     file can't be written; an older preset of the name is then as it was.
     """
     if not PRESET_NAME.fullmatch(name):
-        message = "a preset's name is 1 to 64 letters, digits, '-' and '_', not starting with '-' or '_'"
+        message = "a preset's name is 1 to 64 of a to z, A to Z, digits, '-' and '_', not starting with '-' or '_'"
         raise ConfigError([FieldError("preset", name, message)])
     path = paths.user_presets_dir() / f"{name}.toml"
     found = find_presets().get(name)

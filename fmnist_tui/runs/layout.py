@@ -87,6 +87,10 @@ class RunDirectory:
         assert which in CHECKPOINTS, which
         return self.checkpoints / f"{which}.pt"
 
+    def has_checkpoint(self) -> bool:
+        """Whether there is one to go on from: the last, or the one before."""
+        return any(self.checkpoint(which).exists() for which in ("last", "previous"))
+
     @property
     def predictions(self) -> Path:
         """Predicted class and probabilities of every test image, at the best and the last evaluation.

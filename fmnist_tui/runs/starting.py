@@ -180,7 +180,7 @@ def _check_checkpoint(run: Run, status: Status) -> None:
     One that ended in its first epochs begins anew: its disk may have been full.
     """
     directory = run.directory
-    if any(directory.checkpoint(name).exists() for name in ("last", "previous")):
+    if directory.has_checkpoint():
         return
     if run.result is None and status.epoch <= 2:
         return

@@ -6,6 +6,7 @@ A pure parser and a predicate; called by the Runs screen as one types.
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -96,6 +97,8 @@ def _parse_comparison(name: str, sign: str, value: str) -> Test | str:
     try:
         limit = float(value.rstrip("%"))
     except ValueError:
+        limit = math.nan
+    if not math.isfinite(limit):
         return f"{name}{sign}{value}: {value} is not a number"
     number, compare = _NUMBERS[name], _COMPARE[sign]
 

@@ -24,6 +24,8 @@ from fmnist_tui.tui.widgets.matrix import spark
 Parts = list[tuple[str, str]]
 SPARK = 16
 """Most cells of a history in the panel."""
+LABEL = 10
+"""Cells of what a history is of."""
 
 
 def tags(reading: Reading, epoch: int) -> str:
@@ -93,8 +95,8 @@ def pair_lines(matrix: Matrix, rows: int, cursor: tuple[int, int]) -> Content:
     return Content.assemble(*parts)
 
 
-def cell_lines(reading: Reading, at: int, cursor: tuple[int, int], glyphs: words.Glyphs) -> Content:
-    """The cell under the cursor, its history, and the scores of its true class with theirs."""
+def cell_lines(reading: Reading, at: int, cursor: tuple[int, int], width: int, glyphs: words.Glyphs) -> Content:
+    """The cell under the cursor, its history, and the scores of its true class with theirs, in lines of `width`."""
     true, predicted = cursor
     stack = np.stack(reading.matrices[: at + 1])
     matrix, scores = stack[-1], class_scores(stack)
@@ -104,20 +106,21 @@ def cell_lines(reading: Reading, at: int, cursor: tuple[int, int], glyphs: words
     name = CLASSES[true]
     head = f"{name} recognised" if true == predicted else f"{name} taken for {CLASSES[predicted]}"
     parts: Parts = [(head, "bold"), (f"\n{count:,} of {total:,} images of {name}\n", "")]
-    parts += _history("share", shares.tolist(), glyphs)
+    parts += _history("share", shares.tolist(), width, glyphs)
     parts.append((f"{name}\n", "bold"))
     for label, values in (("precision", scores.precision), ("recall", scores.recall), ("F1", scores.f1)):
-        parts += _history(label, values[:, true].tolist(), glyphs)
+        parts += _history(label, values[:, true].tolist(), width, glyphs)
     return Content.assemble(*parts)
 
 
-def _history(label: str, values: list[float], glyphs: words.Glyphs) -> Parts:
-    """A line: label, curve over the evaluations, and the first and the present value."""
+def _history(label: str, values: list[float], width: int, glyphs: words.Glyphs) -> Parts:
+    """A line: label, curve over the evaluations, and the first and the present value; the curve gives way to these."""
     first, now = (glyphs.missing if math.isnan(value) else f"{value:.1f}" for value in (values[0], values[-1]))
-    line = spark(values, SPARK, glyphs) if len(values) > 1 else ""
     figures = f"{first} to {now} %" if len(values) > 1 else f"{now} %"
+    room = min(SPARK, width - LABEL - 1 - len(figures))
+    line = spark(values, room, glyphs) if len(values) > 1 and room > 0 else ""
     return [
-        (f"{label:<10}", "$foreground-muted"),
+        (f"{label:<{LABEL}}", "$foreground-muted"),
         (f"{line} " if line else "", "$primary"),
         (f"{figures}\n", ""),
     ]

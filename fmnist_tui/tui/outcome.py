@@ -27,6 +27,8 @@ def outcome(run: Run, now: datetime) -> list[Note]:
         when = f"it starts when what runs before it{device} has ended"
         return [Note("info", epoch, f"Queued: {when}; s can start it now.")]
     go_on = "Press r to resume from the last checkpoint" if epoch else "Press r to start it again"
+    if epoch and state is not State.STOPPED and status is not None and status.test_accuracy is None:
+        go_on += ", if there is one"
     remedy = Note("error", epoch, f"{go_on}, l for the log, d to delete it.")
     if state is State.STOPPED:
         return [Note("info", epoch, f"Stopped in epoch {epoch}. {go_on}, d to delete it.")]

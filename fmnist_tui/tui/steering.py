@@ -134,7 +134,9 @@ class Steering:
         title = f"{run.name} was not stopped"
         if how == "kill":
             killed = await self._try(title, launching.kill, run.directory)
-            self._done(f"{run.name} {'was killed' if killed else 'stopped'}. r resumes it from its last checkpoint.")
+            kept = await asyncio.to_thread(run.directory.has_checkpoint)
+            then = "r resumes it from its last checkpoint" if kept else "It had no checkpoint yet"
+            self._done(f"{run.name} {'was killed' if killed else 'stopped'}. {then}.")
         elif how == "start":
             await self._try(f"{run.name} was not started", launching.start_now, run.directory)
             self._done(f"{run.name} was told to start now.")

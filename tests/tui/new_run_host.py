@@ -68,5 +68,10 @@ def difference(screen: NewRunScreen) -> str:
     return str(screen.query_one("#difference").render())
 
 
+def notices(app: Host) -> list[str]:
+    """What was said in notifications, the newest last."""
+    return [notice.message for notice in app._notifications]
+
+
 def reason(screen: NewRunScreen) -> str:
     return str(screen.query_one("#reason").render())

@@ -48,14 +48,21 @@ async def test_stop_can_be_cancelled_and_chosen_with_the_arrows(app: FmnistApp, 
         await until(pilot, lambda: [r.request for r in asked(run)] == ["stop_after_epoch"])
 
 
-async def test_kill(app: FmnistApp, maker: RunMaker) -> None:
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [(True, "wrn was killed. r resumes it from its last"), (False, "wrn was killed. It had no checkpoint yet.")],
+)
+async def test_kill(app: FmnistApp, maker: RunMaker, saved: bool, said: str) -> None:
     worker = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     created = psutil.Process(worker.pid).create_time()
-    maker.make("wrn", State.RUNNING, epoch=3, pid=worker.pid, pid_started=created)
+    run = maker.make("wrn", State.RUNNING, epoch=3, pid=worker.pid, pid_started=created)
+    if saved:
+        run.checkpoints.mkdir(exist_ok=True)
+        run.checkpoint("last").touch()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_drawn(pilot, "● running")
         await pilot.press("s", "k")
-        await until_drawn(pilot, "✗ failed", "wrn was killed")
+        await until_drawn(pilot, "✗ failed", said)
         assert worker.wait(10) == -9
 
 

@@ -42,6 +42,23 @@ def test_room_goes_to_what_needs_it() -> None:
     assert "energy" in widths(200, energy="1.2 MJ")
 
 
+async def test_enter_is_offered_where_there_is_a_run_to_open(filled: FmnistApp) -> None:
+    async with filled.run_test(size=(120, 40)) as pilot:
+        await pilot.press("3")
+        await until_drawn(pilot, "3 finished runs")
+        table = filled.screen.query_one(DataTable)
+        await pilot.press("home", "down")
+        await until(pilot, lambda: "enter Open" in drawn(filled)[-1])
+        ours = [row for row in range(table.row_count) if "NVIDIA" in " ".join(map(str, table.get_row_at(row)))]
+        await pilot.press("end")
+        await until(pilot, lambda: "Open" not in drawn(filled)[-1])
+        assert table.cursor_row not in ours
+        await pilot.press("enter", "home", "down")
+        await until(pilot, lambda: "enter Open" in drawn(filled)[-1])
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(filled.screen, RunScreen))
+
+
 async def test_sorting_by_key_and_by_a_click(filled: FmnistApp) -> None:
     async with filled.run_test(size=(120, 40)) as pilot:
         await pilot.press("3")

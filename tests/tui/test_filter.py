@@ -55,6 +55,8 @@ def test_what_passes(text: str, found: str, runs: dict[str, Run]) -> None:
         ("accuracy>94", "no such qualifier; did you mean acc>"),
         ("acc>", "a number is missing"),
         ("acc>high", "high is not a number"),
+        ("acc>nan", "nan is not a number"),
+        ("acc<1e999", "1e999 is not a number"),
         ("acc:94", "is a number; write acc>94"),
         ("preset>3", "preset is a text; write preset:3"),
         ("state:walking", "the states are queued, starting"),

@@ -13,7 +13,7 @@ from fmnist_tui.tui.screens.save_preset import SavePresetDialog
 from fmnist_tui.tui.widgets.form import ConfigForm
 from fmnist_tui.tui.widgets.panes import Panes, PaneTabs
 from fmnist_tui.tui.widgets.preset_list import PresetList
-from tests.tui.new_run_host import difference, edit, new_run, reason, type_into
+from tests.tui.new_run_host import difference, edit, new_run, notices, reason, type_into
 from tests.tui.synthetic import drawn
 from tests.tui.typing_helpers import until, until_drawn
 
@@ -120,6 +120,19 @@ async def test_the_schedule_moves_with_the_epochs() -> None:
         await pilot.press("f8")
         assert screen.query_one(ConfigForm).row("schedule.milestones").raw == "7, 13, 17"
         await until(pilot, lambda: not notes.display)
+
+
+async def test_where_nothing_is_to_be_scaled_the_key_says_so() -> None:
+    async with new_run(load_preset("wrn"), size=(80, 24)) as (app, screen, pilot):
+        await pilot.press("f8")
+        await until(pilot, lambda: notices(app) == ["Nothing to scale: training.epochs = 200, as the preset's."])
+        await edit(pilot, screen, "training.epochs", *"20")
+        await pilot.press("f8", "f8")
+        said = "Nothing to scale: training.epochs = 20, the schedule fits it already."
+        await until(pilot, lambda: said in notices(app))
+        await edit(pilot, screen, "training.epochs", "x")
+        await pilot.press("f8")
+        await until(pilot, lambda: "training.epochs: must be a whole number" in notices(app))
 
 
 # What is wrong.

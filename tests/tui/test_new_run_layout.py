@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from textual.widgets._select import SelectOverlay
 
 from fmnist_tui.presets import load_preset
+from fmnist_tui.tui.widgets.choice_row import ChoiceMenu
 from fmnist_tui.tui.widgets.form import ConfigForm
 from fmnist_tui.tui.widgets.panes import Panes
 from tests.tui.new_run_host import edit, new_run
@@ -66,3 +68,29 @@ async def test_in_ascii_everything_of_the_screens_own_is_ascii() -> None:
         await until_drawn(pilot, "200 -> 20", "Augmentation")
         other = {character for line in drawn(app) for character in line if not character.isascii()}
         assert other <= set("▏▁▂▃▄▅▆▇█…"), "only what Textual draws: scroll bars, the line between panes, cut lines"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 10)])
+async def test_the_list_of_devices_opens_above_its_line(size: tuple[int, int]) -> None:
+    async with new_run(size=size) as (app, screen, pilot):
+        select = screen.query_one("#device")
+        select.focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.focused, SelectOverlay) and app.focused.region.height > 0)
+        assert app.focused is not None
+        region = app.focused.region
+        assert region.bottom == select.region.y, "neither Start nor the keys are covered"
+        assert screen.region.contains_region(region)
+
+
+async def test_the_choices_of_a_field_near_the_bottom_open_above_it() -> None:
+    async with new_run(load_preset("wrn"), size=(40, 10)) as (app, screen, pilot):
+        form = screen.query_one(ConfigForm)
+        form.focus_field("data.split")
+        await until(pilot, lambda: form.focused_key == "data.split" and form.row("data.split").region.y > 4)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.focused, ChoiceMenu) and app.focused.region.height > 0)
+        assert app.focused is not None
+        assert not app.focused.region.overlaps(form.row("data.split").region), "the field itself stays in view"
+        assert app.focused.region.right <= 40
+        assert not app.focused.region.overlaps(screen.query_one("KeyBar").region)

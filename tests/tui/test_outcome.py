@@ -24,6 +24,7 @@ from tests.tui.synthetic_runs import NOW, Plan, make_run, preset
             {"error": "loss is NaN at step 300\ntrace"},
             ["Failed in epoch 3: loss is NaN at step 300", "l"],
         ),
+        (State.FAILED, {"epoch": 1, "test_accuracy": None}, ["r to resume from the last checkpoint, if there is one"]),
         (State.FAILED, {"error": None, "epoch": 0}, ["the log says why", "r to start it again"]),
         (State.LOST, {}, ["process is gone", "last heard of", "r to resume", "d to delete"]),
         (State.QUEUED, {}, ["Queued"]),

@@ -383,3 +383,15 @@ def test_an_error_of_our_own_is_one_message_too(
     assert "KeyError: 'surprise'" in error and "--debug" in error and "Traceback" not in error
     assert main(["runs", "list", "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+def test_the_app_is_not_opened_in_a_terminal_that_cannot_place_text(
+    term: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("fmnist_tui.tui.app.run_app", lambda *_: pytest.fail("the app was opened"))
+    assert main([]) == 2
+    assert f"TERM = {term}: such a terminal can't show the app; name yours" in capsys.readouterr().err

@@ -86,7 +86,7 @@ def test_names_are_not_paths(name: str, local: Path) -> None:
     assert "no preset of this name" in message
     assert "\n" not in message
     assert shipped_preset(name) is None
-    assert "letters, digits" in refused(save_preset, load_preset("wrn"), name)
+    assert "of a to z, A to Z, digits" in refused(save_preset, load_preset("wrn"), name)
     assert not paths.user_presets_dir().exists()
 
 

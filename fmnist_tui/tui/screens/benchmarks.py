@@ -10,6 +10,7 @@ from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.reactive import reactive
 from textual.widgets import DataTable, Static
 
 from fmnist_tui import report
@@ -36,6 +37,16 @@ _GROUPED: dict[Grouping, str] = {
     "seed": "a row a preset and seed",
     "device": "a row a preset and device",
 }
+
+
+class ResultsTable(RowTable):
+    """Enter is offered on rows of ours, which open; a reference has no run, nor has a section's title."""
+
+    opens: reactive[bool] = reactive(False, bindings=True)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether there is a run to open."""
+        return True if action != "select_cursor" or self.opens else None
 
 
 class BenchmarksScreen(FeedScreen):
@@ -72,7 +83,7 @@ class BenchmarksScreen(FeedScreen):
         """Bar, a line that counts, the table, keys."""
         yield TopBar("benchmarks")
         yield Static("Reading the results ...", id="benchmarks-title", classes="screen-title", markup=False)
-        yield RowTable()
+        yield ResultsTable()
         yield Static(id="benchmarks-row", markup=False)
         yield KeyBar()
 
@@ -150,7 +161,9 @@ class BenchmarksScreen(FeedScreen):
     def _tell_row(self) -> None:
         """Below the table what tells the row under the cursor from others like it."""
         at = self.query_one(RowTable).cursor_row
-        about = self._lines[at].about if at < len(self._lines) else ""
+        here = self._lines[at] if at < len(self._lines) else None
+        self.query_one(ResultsTable).opens = bool(here and here.run_id)
+        about = here.about if here else ""
         line = self.query_one("#benchmarks-row", Static)
         line.update(about)
         line.display = bool(about)

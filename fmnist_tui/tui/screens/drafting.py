@@ -99,7 +99,16 @@ class DraftingScreen(FeedScreen):
         except ConfigError as error:
             self.notify(str(error.errors[0]), severity="error", markup=False)
             return
-        for key, raw in moved.items():
+        if self.draft.config is None:
+            self.refuse("Only valid settings can be scaled")
+            return
+        changes = {key: raw for key, raw in moved.items() if raw != self.draft.raw(key)}
+        if not changes:
+            epochs, planned = self.draft.config.training.epochs, self.draft.base.training.epochs
+            why = "as the preset's" if epochs == planned else "the schedule fits it already"
+            self.notify(f"Nothing to scale: training.epochs = {epochs}, {why}.", markup=False)
+            return
+        for key, raw in changes.items():
             self.draft.edit(key, raw)
         self._draft_replaced()
 

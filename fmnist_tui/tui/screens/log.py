@@ -6,13 +6,14 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Log, Static
+from textual.widgets import Static
 
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.reading import LOG_LINES
 from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
+from fmnist_tui.tui.widgets.wrapped_log import WrappedLog
 
 
 class LogScreen(FeedScreen):
@@ -35,7 +36,7 @@ class LogScreen(FeedScreen):
         """The lines, and a line that says where they come from."""
         yield TopBar("runs")
         yield Static(id="log-title", classes="screen-title", markup=False)
-        yield Log(max_lines=LOG_LINES, auto_scroll=True)
+        yield WrappedLog(LOG_LINES)
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -54,19 +55,19 @@ class LogScreen(FeedScreen):
 
     def log_advanced(self, lines: list[str], restarted: bool) -> None:
         """Show new lines."""
-        log = self.query_one(Log)
+        log = self.query_one(WrappedLog)
         if restarted:
-            log.clear()
-        log.write_lines(lines)
-        self._written = bool(log.lines)
+            log.empty()
+        log.add(lines)
+        self._written = not log.is_empty
         self._say()
 
     def action_follow(self) -> None:
         """To the end."""
-        log = self.query_one(Log)
+        log = self.query_one(WrappedLog)
         log.auto_scroll = True
         log.scroll_end(animate=False)
 
     def action_top(self) -> None:
         """To the beginning."""
-        self.query_one(Log).scroll_home(animate=False)
+        self.query_one(WrappedLog).scroll_home(animate=False)

@@ -179,7 +179,9 @@ class MistakesScreen(MistakesReading):
         matrix_view.show(reading.matrices[at], class_scores(np.stack(reading.matrices[: at + 1])).f1)
         rows = self._room.pair_lines
         self.query_one("#pairs", Static).update(say.pair_lines(reading.matrices[at], rows, self.cursor))
-        self.query_one("#cell", Static).update(say.cell_lines(reading, at, self.cursor, self._glyphs))
+        cell = self.query_one("#cell", Static)
+        width = cell.content_size.width or self.size.width // 2 - 1
+        cell.update(say.cell_lines(reading, at, self.cursor, width, self._glyphs))
 
     # --- keys and mouse
 

@@ -16,7 +16,7 @@ from fmnist_tui import paths
 from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.presets import PRESET_NAME, find_presets, save_preset
 
-RULE = "1 to 64 letters, digits, '-' and '_', not starting with '-' or '_'"
+RULE = "1 to 64 of a to z, A to Z, digits, '-' and '_', not starting with '-' or '_'"
 
 
 class SavePresetDialog(ModalScreen[str | None]):

@@ -20,8 +20,8 @@ class ChoiceMenu(OptionList):
 
     DEFAULT_CSS = """
     ChoiceMenu {
-        overlay: screen; constrain: none inside; offset: 22 1; width: 19; height: auto; max-height: 8;
-        background: $panel;
+        overlay: screen; constrain: inside inflect; offset: 22 1; margin-bottom: 1; width: 19; height: auto;
+        max-height: 8; background: $panel;
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close", show=False)]

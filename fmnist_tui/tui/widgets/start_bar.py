@@ -48,7 +48,7 @@ class StartBar(Horizontal):
     StartBar DeviceSelect { width: 14; background: $panel; padding: 0 1; margin: 0 2 0 1; }
     StartBar.-roomy DeviceSelect { width: 29; }
     StartBar DeviceSelect SelectCurrent { background: transparent; padding: 0; }
-    StartBar DeviceSelect > SelectOverlay { width: 36; }
+    StartBar DeviceSelect > SelectOverlay { width: 36; margin-bottom: 1; constrain: inside inflect; }
     StartBar DeviceSelect:focus { background: $primary-muted; }
     StartBar Button { min-width: 11; }
     StartBar.-ascii .arrow { display: none !important; }
