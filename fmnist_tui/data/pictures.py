@@ -116,7 +116,7 @@ def _open(path: Path) -> tuple[Image, list[str]]:
         raise PictureError(f"{path}: is no picture of a format that can be read") from None
     except OSError as error:  # Pillow's own for what is cut short
         raise PictureError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, SyntaxError, EOFError, MemoryError) as error:  # Pillow's, by format
+    except (ValueError, SyntaxError, EOFError, MemoryError, RuntimeError, TypeError) as error:  # Pillow's, by format
         if isinstance(error, PictureError):
             raise
         raise PictureError(f"{path}: is damaged: {error}") from None
