@@ -66,6 +66,12 @@ def test_every_mode_becomes_the_same_grey(tmp_path: Path, mode: str) -> None:
         assert difference(picture.pixels) < 1.5
 
 
+def test_grey_values_from_0_to_1_are_not_stretched(tmp_path: Path) -> None:
+    pale = (BOOT // 2 + 60).astype(np.uint8)
+    Image.fromarray(pale.astype(np.float32) / 255).save(tmp_path / "pale.tiff")
+    assert (read_picture(tmp_path / "pale.tiff", "no").pixels == pale).all()
+
+
 def test_a_product_picture_on_white_becomes_what_the_data_set_holds(tmp_path: Path) -> None:
     photo = Image.new("RGB", (640, 480), "white")
     photo.paste(Image.fromarray(255 - np.asarray(large())).convert("RGB"), (200, 90))
