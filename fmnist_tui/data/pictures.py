@@ -116,7 +116,7 @@ def _open(path: Path) -> tuple[Image, list[str]]:
         raise PictureError(f"{path}: is no picture of a format that can be read") from None
     except OSError as error:  # Pillow's own for what is cut short
         raise PictureError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, SyntaxError, EOFError, MemoryError) as error:  # Pillow's, by format
+    except (ValueError, SyntaxError, EOFError, MemoryError, RuntimeError, TypeError) as error:  # Pillow's, by format
         if isinstance(error, PictureError):
             raise
         raise PictureError(f"{path}: is damaged: {error}") from None
@@ -144,13 +144,11 @@ def _grey(image: Image) -> tuple[NDArray[np.uint8], bool]:
 
 
 def _eight_bits(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """16-bit values by their range 0..65535, those beyond it by their own."""
+    """By the first of the ranges 0..1, 0..255 and 0..65535 that holds all values; those beyond by their own."""
     values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
-    if low >= 0.0 and 255.0 < high <= 65535.0:
-        low, high = 0.0, 65535.0
-    elif low >= 0.0 and 1.0 < high <= 255.0:
-        low, high = 0.0, 255.0
+    if low >= 0.0 and high <= 65535.0:
+        low, high = 0.0, next(most for most in (1.0, 255.0, 65535.0) if high <= most)
     return np.round(255.0 * (values - low) / max(high - low, 1e-12)).astype(np.uint8)
 
 

@@ -101,7 +101,7 @@ def _facts(run: Run) -> str:
                 f"{percent(result.best_accuracy)} % in epoch {result.best_epoch}",
             ),
             ("training", f"{duration(result.train_seconds)}, {speed(result.images_per_second)} images/s"),
-            ("device", f"{result.device_name} ({result.precision})"),
+            ("device", f"{result.devices_named} ({result.precision})"),
             ("parameters", f"{result.parameters:,}"),
             ("data", f"{result.data_source}, {result.split} split: {result.train_images:,} / {result.test_images:,}"),
         ]

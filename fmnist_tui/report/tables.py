@@ -199,8 +199,7 @@ def model_name(row: Row) -> str:
 
 def device(run: FinishedRun) -> str:
     """'NVIDIA H200', '2 x NVIDIA H200'."""
-    name = run.result.device_name or run.result.device
-    return name if run.result.devices == 1 else f"{run.result.devices} x {name}"
+    return run.result.devices_named
 
 
 def precision(run: FinishedRun) -> str:

@@ -98,6 +98,12 @@ class Result(Record):
     finished: Timestamp
     provenance: Provenance
 
+    @property
+    def devices_named(self) -> str:
+        """'NVIDIA H200', '2 x NVIDIA H200'."""
+        name = self.device_name or self.device
+        return name if self.devices == 1 else f"{self.devices} x {name}"
+
     def last_status(self, stop_at_accuracy: float | None) -> Status:
         """The status the worker left when it finished, but for process and heartbeats."""
         return Status(
@@ -115,6 +121,6 @@ class Result(Record):
             images_per_second=self.images_per_second,
             active_seconds=self.total_seconds,
             device=self.device,
-            device_name=self.device_name,
+            device_name=self.devices_named,
             exit_code=0,
         )

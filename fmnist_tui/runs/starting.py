@@ -166,12 +166,15 @@ def _room(run: Run) -> str:
 
 def _check_can_be_longer(run: Run, config: RunConfig, status: Status, epochs: int | None) -> None:
     """Raises RunError where a finished run has nothing left to train."""
-    if epochs is None or epochs <= status.epochs:
-        raise RunError(f"{run.id}: is finished after {status.epochs} epochs; to go on, give more: --epochs N")
     limit = config.training.max_steps
     if limit is not None and status.step >= limit:
         remedy = "a resumed run keeps the limit: start a new one without it, or with more"
         raise RunError(f"{run.id}: is finished after training.max_steps = {limit:,}; {remedy}")
+    if epochs is None or epochs <= status.epochs:
+        early = status.epoch < status.epochs
+        ended = f"epoch {status.epoch} of {status.epochs}" if early else f"{status.epochs} epochs"
+        more = f"more than {status.epochs}" if early else "more"
+        raise RunError(f"{run.id}: is finished after {ended}; to go on, give {more}: --epochs N")
 
 
 def _check_checkpoint(run: Run, status: Status) -> None:

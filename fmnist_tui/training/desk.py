@@ -227,7 +227,8 @@ class Desk:
         self.evaluations.predictions.save(self.run)
         replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
         self.requests.control.forget()
-        self.reporter.event("finish", f"test accuracy {result.test_accuracy:.2f} % after {result.epochs} epochs")
+        after = f"{result.epochs} {'epoch' if result.epochs == 1 else 'epochs'}"
+        self.reporter.event("finish", f"test accuracy {result.test_accuracy:.2f} % after {after}")
 
 
 def _at_least(progress: Progress, target: float) -> bool:

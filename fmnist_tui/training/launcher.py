@@ -32,6 +32,7 @@ from fmnist_tui.runs.status import ExitCode, LastWord, State
 from fmnist_tui.training.control import ControlReader, StopSignal
 from fmnist_tui.training.ranks import DEVICES, LAUNCHER, LOST_TOUCH, PASSED_ON, STORE, last_word
 from fmnist_tui.training.reporter import Reporter
+from fmnist_tui.training.threads import SHARE
 
 LOOK_SECONDS = 0.1
 RENDEZVOUS_SECONDS = 86_400
@@ -149,7 +150,7 @@ def environment(launch: LaunchRequest, devices: Sequence[str], scratch: str) -> 
             variables[f"{library}_SOCKET_IFNAME"] = interface
     if devices[0] == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         cores = len(psutil.Process().cpu_affinity()) if sys.platform == "linux" else os.cpu_count() or 1
-        variables["OMP_NUM_THREADS"] = str(max(1, cores // len(devices)))
+        variables["OMP_NUM_THREADS"] = variables[SHARE] = str(max(1, cores // len(devices)))
     return variables
 
 

@@ -26,6 +26,8 @@ WINDOW_STEPS = 2
 FIRST_PATIENCE, LAST_PATIENCE = 30.0, 600.0
 """Seconds without a further trial after one that brought nothing; doubled each time."""
 CGROUP = Path("/sys/fs/cgroup")
+SHARE = "FMNIST_TUI_THREADS"
+"""Set by our launcher for its ranks on a CPU: each one's share of the cores."""
 
 
 def usable_cores() -> float:
@@ -116,7 +118,9 @@ def choose_threads(config: TrainingConfig, on_cpu: bool, most: int, look: Callab
     if config.threads != "auto":
         return Threads(config.threads, "set")
     if (given := os.environ.get("OMP_NUM_THREADS", "")).isdigit():
-        return Threads(max(1, int(given)), "OMP_NUM_THREADS is set")
+        ours = os.environ.get(SHARE) == given
+        reason = "each process's share of the cores" if ours else "OMP_NUM_THREADS is set"
+        return Threads(max(1, int(given)), reason)
     if not on_cpu:
         return Threads(limit, "the device does the work")
     if config.deterministic:

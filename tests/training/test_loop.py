@@ -144,6 +144,7 @@ def test_step_limit_ends_the_run_with_a_result_that_says_so(trainer: Trainer) ->
     trainer.train(run)
     result = result_of(run)
     assert (result.steps, result.epochs, result.complete) == (7, 2, False)
+    assert events(run, "finish")[-1].epoch == 2, "as the status says"
     assert [record.epoch for record in trainer.steps(run) if isinstance(record, EvalRecord)] == [1, 2]
     run.result.unlink()  # as if killed before its last words; then told to train for longer
     trainer.train(run, LaunchRequest(epochs=9))
@@ -196,7 +197,9 @@ def test_stop_at_accuracy_finishes_early(trainer: Trainer) -> None:
     trainer.train(run)
     result = result_of(run)
     assert result.epochs == 1 and result.test_accuracy >= 1.0
+    assert events(run, "finish")[-1].epoch == 1, "as the status says"
     assert "reached 1 %" in events(run, "finish")[0].message
+    assert events(run, "finish")[1].message.endswith(" % after 1 epoch")
 
 
 def test_the_accuracy_to_stop_at_is_told_changed_and_taken_back(

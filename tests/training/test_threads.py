@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EventRecord, parse_metric
 from fmnist_tui.runs.result import Result
-from fmnist_tui.training import threads
+from fmnist_tui.training import launcher, threads
 from fmnist_tui.training.threads import Load, ThreadKeeper, choose_threads, fitting
 from tests.training.tiny import Trainer, tiny_config
 
@@ -66,6 +67,15 @@ def test_what_the_user_gives_openmp_holds(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert choose_threads(TrainingConfig(), True, 4)[:2] == (2, "OMP_NUM_THREADS is set")
     assert choose_threads(TrainingConfig(threads=3), True, 4).number == 3
+
+
+@pytest.mark.usefixtures("four_cores")
+def test_ranks_on_a_cpu_have_their_share_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: range(4), raising=False)
+    ours = launcher.environment(LaunchRequest(device="cpu", gpus=2), ["cpu", "cpu"], str(tmp_path))
+    for name, value in ours.items():
+        monkeypatch.setenv(name, value)
+    assert choose_threads(TrainingConfig(), True, 4)[:2] == (2, "each process's share of the cores")
 
 
 def test_a_containers_quota_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ def compiler() -> str:
     except build.Unavailable as error:
         pytest.skip(f"no kernels here: {error}")
     build.library.cache_clear()
-    return build.find_compiler()
+    return shlex.join(build.find_compiler())
 
 
 @pytest.fixture
@@ -135,6 +136,22 @@ def test_another_processor_or_compiler_has_its_own(
     build.library.cache_clear()
     build.library()
     assert len(list(paths.kernels_dir().glob("fused-*.so"))) == 3
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_compiler_may_be_a_command_or_a_path_with_spaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
+) -> None:
+    wrapper = program(tmp_path / "my tools" / "cc", f'echo "$@" >> "{tmp_path}/calls"\nexec {compiler} "$@"')
+    for command in (str(wrapper), f"'{wrapper}' -DMINE"):
+        monkeypatch.setenv("CC", command)
+        build.library.cache_clear()
+        build.library()
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [call.startswith("-DMINE ") for call in calls] == [False, False, True, True]
+    monkeypatch.setenv("CC", "'gcc")
+    with pytest.raises(build.Unavailable, match="CC = 'gcc is not a program here"):
+        build.find_compiler()
 
 
 def test_without_a_compiler_the_reason_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,12 @@ def test_every_mode_becomes_the_same_grey(tmp_path: Path, mode: str) -> None:
         assert difference(picture.pixels) < 1.5
 
 
+def test_grey_values_from_0_to_1_are_not_stretched(tmp_path: Path) -> None:
+    pale = (BOOT // 2 + 60).astype(np.uint8)
+    Image.fromarray(pale.astype(np.float32) / 255).save(tmp_path / "pale.tiff")
+    assert (read_picture(tmp_path / "pale.tiff", "no").pixels == pale).all()
+
+
 def test_a_product_picture_on_white_becomes_what_the_data_set_holds(tmp_path: Path) -> None:
     photo = Image.new("RGB", (640, 480), "white")
     photo.paste(Image.fromarray(255 - np.asarray(large())).convert("RGB"), (200, 90))
@@ -171,6 +177,23 @@ def test_what_is_no_picture_is_refused_by_name(tmp_path: Path, content: bytes, s
     with pytest.raises(PictureError) as caught:
         read_picture(path)
     assert said in str(caught.value) and str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("ending", "found", "damage"),
+    [
+        ("tiff", struct.pack("<HHL", 256, 4, 1), struct.pack("<HHL", 300, 4, 1)),  # no width: Pillow's TypeError
+        ("blp", b"BLP2\x01\x00\x00\x00\x01", b"BLP2\x01\x00\x00\x00\x00"),  # no encoding: NotImplementedError
+    ],
+)
+def test_damage_of_every_kind_names_the_file(tmp_path: Path, ending: str, found: bytes, damage: bytes) -> None:
+    path = tmp_path / f"bad.{ending}"
+    several: Any = {"save_all": True, "append_images": [large()]} if ending == "tiff" else {}
+    Image.fromarray(BOOT).convert("P").save(path, **several)
+    before, found, after = path.read_bytes().rpartition(found)
+    path.write_bytes(before + damage + after)
+    with pytest.raises(PictureError, match=r"bad\.\w+: is damaged: "):
+        read_picture(path)
 
 
 def test_files_that_are_huge_or_no_files_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,9 @@ from fmnist_tui.report.run_page import png
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
 from fmnist_tui.runs.records import Record
+from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.status import State
+from fmnist_tui.tui.screens.run_config import result_parts
 from tests.predictions_maker import save_twice
 from tests.unit.cli_runs import finished_run, make_run
 
@@ -123,6 +125,16 @@ def test_everything_of_a_run_is_on_the_page(run: RunDirectory, runs_dir: Path) -
     taken = int(((TEST.labels == 6) & (with_predictions(run) == 2)).sum())
     assert f"Shirt taken for Pullover: {taken} of {shirt} ({100 * taken / shirt:.1f} %)" in titles
     assert "200 of 2,000 test images are wrong; the 24 it is surest of" in page.words
+
+
+def test_several_devices_are_counted(run: RunDirectory, runs_dir: Path) -> None:
+    written = Result.model_validate_json(run.result.read_bytes())
+    several = written.model_copy(update={"devices": 2})
+    run.result.write_text(several.to_json())
+    named = f"2 x {written.device_name}"
+    assert f"device{named} ({written.precision})" in Page(render(runs_dir, "html")).words
+    assert any(f"{named} ({written.device})" in words for words, _ in result_parts(several))
+    assert several.last_status(None).device_name == named, "as the worker has it in status.json"
 
 
 def test_the_mistakes_are_the_images_themselves_most_confident_first(run: RunDirectory, runs_dir: Path) -> None:

@@ -204,6 +204,7 @@ def test_a_lost_run_can_go_on(runs_dir: Path, config: RunConfig) -> None:
         ({"state": State.STOPPED}, {"epochs": 2}, "schedule.warmup_epochs = 2.0: must be below training.epochs = 2"),
         ({"state": State.FINISHED, "epochs": 8, "epoch": 8}, {}, "is finished after 8 epochs; to go on, give more"),
         ({"state": State.FINISHED, "epochs": 8, "epoch": 8}, {"epochs": 8}, "is finished after 8 epochs"),
+        ({"state": State.FINISHED, "epochs": 8, "epoch": 3}, {}, "after epoch 3 of 8; to go on, give more than 8"),
     ],
 )
 def test_what_cannot_go_on(
@@ -221,9 +222,10 @@ def test_a_run_at_its_step_limit_cannot_go_on(runs_dir: Path, config: RunConfig)
     run = create_run(runs_dir, with_changes(config, {"training.max_steps": 800}))
     finish(run, epochs=8)
     before = tree(runs_dir)
-    assert "is finished after training.max_steps = 800; a resumed run keeps" in refused(
-        prepare_resume, load_run(run), epochs=9
-    )
+    for epochs in (9, None):
+        assert "is finished after training.max_steps = 800; a resumed run keeps" in refused(
+            prepare_resume, load_run(run), epochs=epochs
+        )
     assert tree(runs_dir) == before
 
 

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -56,23 +57,33 @@ def library() -> ctypes.CDLL:
         try:
             loaded = _load(built)
         except OSError as error:
-            raise Unavailable(f"what {compiler} made can't be loaded: {error}") from None
+            raise Unavailable(f"what {compiler[0]} made can't be loaded: {error}") from None
         _keep(built.read_bytes(), kept)
         return loaded
 
 
-def find_compiler() -> str:
-    """The C compiler's path: the one CC names, else the first of the usual ones. Raises Unavailable."""
+def find_compiler() -> list[str]:
+    """The C compiler's path and the arguments it is to have: as CC says, else the first of the usual ones.
+
+    CC may be a path with spaces in it, or a command as make takes it ('ccache gcc'). Raises Unavailable.
+    """
     wanted = os.environ.get("CC")
-    for name in (wanted,) if wanted else COMPILERS:
-        if (found := shutil.which(name)) is not None:
-            return found
+    for command in ([wanted], _words(wanted)) if wanted else ([name] for name in COMPILERS):
+        if command and (found := shutil.which(command[0])) is not None:
+            return [found, *command[1:]]
     if wanted:
         raise Unavailable(f"CC = {wanted} is not a program here; name a C compiler or unset it")
     raise Unavailable(f"there is no C compiler ({', '.join(COMPILERS)}); install one or name it in CC")
 
 
-def _compile(compiler: str, target: Path) -> None:
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:  # a quote that is not closed
+        return []
+
+
+def _compile(compiler: list[str], target: Path) -> None:
     tuned = "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
     objects = target.with_suffix(".o")
     _run(compiler, *FLAGS, tuned, "-c", str(SOURCE), "-o", str(objects))
@@ -80,25 +91,26 @@ def _compile(compiler: str, target: Path) -> None:
     _run(compiler, "-shared", str(objects), "-o", str(target), "-lm")
 
 
-def _run(compiler: str, *arguments: str) -> None:
+def _run(compiler: list[str], *arguments: str) -> None:
     try:
         done = subprocess.run(
-            [compiler, *arguments], capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL
+            [*compiler, *arguments], capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise Unavailable(f"{compiler} failed: {error}") from None
+        raise Unavailable(f"{compiler[0]} failed: {error}") from None
     if done.returncode != 0:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-        raise Unavailable(f"{compiler} failed: {said[0][:200]}")
+        raise Unavailable(f"{compiler[0]} failed: {said[0][:200]}")
 
 
-def _fingerprint(compiler: str) -> str:
+def _fingerprint(compiler: list[str]) -> str:
     """Of all that decides what the library is: source, flags, compiler, processor (a home may be many machines')."""
     digest = hashlib.sha256(SOURCE.read_bytes())
-    status = Path(compiler).stat()
+    status = Path(compiler[0]).stat()
     parts = (
         *FLAGS,
-        str(Path(compiler).resolve()),
+        str(Path(compiler[0]).resolve()),
+        *compiler[1:],
         status.st_size,
         status.st_mtime_ns,
         platform.machine(),

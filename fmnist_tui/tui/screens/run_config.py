@@ -68,7 +68,7 @@ def result_parts(result: Result) -> list[Part]:
     made = result.provenance
     facts = {
         "parameters": f"{result.parameters:,}",
-        "device": f"{result.device_name} ({result.device})",
+        "device": f"{result.devices_named} ({result.device})",
         "precision": result.precision,
         "memory format": result.memory_format,
         "compile": result.compile,
