@@ -296,5 +296,5 @@ def _train(
     if sweep or seeds is not None:
         from fmnist_tui.console.sweep import start_sweep, sweep_configs
 
-        return start_sweep(sweep_configs(config, sweep, seeds, settings), notes, start)
+        return start_sweep(sweep_configs(config, sweep, seeds, settings, changes), notes, start)
     return start_new(config, notes, start)

@@ -11,12 +11,12 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.console.configure import parse_settings
+from fmnist_tui.console.configure import OPTION_OF, parse_settings
 from fmnist_tui.console.launch import Start, get_data, submit_new
 from fmnist_tui.console.output import UsageError, console, print_json, print_notes, say
 from fmnist_tui.console.summary import print_summary
@@ -36,14 +36,19 @@ _OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
 
 
 def sweep_configs(
-    config: RunConfig, sweeps: Sequence[str], seeds: int | None, settings: Sequence[str] = ()
+    config: RunConfig,
+    sweeps: Sequence[str],
+    seeds: int | None,
+    settings: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> list[RunConfig]:
     """The configuration with each combination of values, the seeds of one combination side by side.
 
-    Each has the group, and the swept values (not the seed) in its name. Raises UsageError or ConfigError, naming the
-    option.
+    `settings` and `options` are what `configure` was given. Each has the group, and the swept values (not the seed) in
+    its name. Raises UsageError or ConfigError, naming the option.
     """
-    values = _values(sweeps, parse_settings(settings))
+    given = {key: OPTION_OF[key] for key, value in (options or {}).items() if value is not None}
+    values = _values(sweeps, given | dict.fromkeys(parse_settings(settings), "--set"))
     if seeds is not None and seeds < 1:
         raise UsageError(f"--seeds {seeds}: must be 1 or more")
     if "seed" in values and seeds is not None:
@@ -66,19 +71,20 @@ def sweep_configs(
     return configs
 
 
-def _values(sweeps: Sequence[str], settings: dict[str, Any]) -> dict[str, list[Any]]:
-    """Each swept field's values."""
+def _values(sweeps: Sequence[str], given: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Each swept field's values; `given` are the fields that other options name, with these."""
     found: dict[str, list[Any]] = {}
     for sweep in sweeps:
         key, equals, text = sweep.partition("=")
         key = key.strip()
         if not equals or not key or not text.strip():
             raise UsageError(f"--sweep {sweep!r}: must be KEY=V1,V2,..., for example --sweep optimizer.lr=0.05,0.1")
-        if key in found or key in settings:
-            other = "--sweep" if key in found else "--set"
-            raise UsageError(f"--sweep {key}: {other} names this field too; give it once")
         if key in ("name", "group"):
             raise UsageError(f"--sweep {key}: the runs of a sweep have one group, and names by what differs")
+        if key in found or key in given:
+            raise UsageError(f"--sweep {key}: {given.get(key, '--sweep')} names this field too; give it once")
+        if key.startswith("slurm."):
+            raise UsageError(f"--sweep {key}: all runs ask Slurm for the same; give it once, with --set {key}=VALUE")
         found[key] = [parse_value(part, key) for part in _OUTSIDE_BRACKETS.split(text)]
         if len({repr(value) for value in found[key]}) < len(found[key]):
             raise UsageError(f"--sweep {sweep}: names a value twice; for several runs of each add --seeds N")

@@ -56,6 +56,8 @@ def test_a_list_in_brackets_is_one_value(quick: RunConfig) -> None:
         (["optimizer.lr=0.1", "optimizer.lr=0.2"], None, "--sweep names this field too"),
         (["training.epochs=1,2"], None, "--set names this field too"),
         (["seed=1,2"], 2, "--sweep names seeds of its own"),
+        (["data.split=custom,standard"], None, "--sweep data.split: --split names this field too"),
+        (["slurm.time=5,10"], None, "with --set slurm.time=VALUE"),
         (["name=a,b"], None, "names by what differs"),
         ([], 0, "--seeds 0: must be 1 or more"),
         (["optimizer.lr=0.1,0.2"], MOST_RUNS, f"{2 * MOST_RUNS} runs; {MOST_RUNS} is the most"),
@@ -63,7 +65,7 @@ def test_a_list_in_brackets_is_one_value(quick: RunConfig) -> None:
 )
 def test_what_is_refused(quick: RunConfig, sweeps: list[str], seeds: int | None, words: str) -> None:
     with pytest.raises(UsageError, match="--") as caught:
-        sweep_configs(quick, sweeps, seeds, ["training.epochs=2"])
+        sweep_configs(quick, sweeps, seeds, ["training.epochs=2"], {"data.split": "custom", "seed": None})
     assert words in str(caught.value)
 
 
