@@ -31,6 +31,9 @@ class Tuning:
         self._begin_with_threads(resumed)
         for key, value in self.execution.choices.items():
             self._reporter.event("choice", f"{key} {value}: {self.execution.reasons[key]}", key=key, value=value)
+        if self._training.cpu_kernels == "on" and self.execution.choices.get("cpu_kernels") == "off":
+            why = self.execution.reasons["cpu_kernels"]
+            self._reporter.event("warning", f"training.cpu_kernels = on is not used: {why}", key="cpu_kernels")
 
     def _begin_with_threads(self, resumed: bool) -> None:
         """The execution's number of CPU threads, but the checkpoint's where a deterministic run goes on."""

@@ -11,7 +11,8 @@ import torch
 from fmnist_tui.config import ConfigError, TrainingConfig
 from fmnist_tui.training import precision
 from fmnist_tui.training.precision import apply_global_settings, choose, resolve_device
-from tests.training.tiny import tiny_config
+from tests.events import messages
+from tests.training.tiny import Trainer, tiny_config
 
 CPU = torch.device("cpu")
 
@@ -110,3 +111,9 @@ def test_bf16_trains_like_fp32() -> None:
         losses[name] = [float(step(batch, labels, 0.05, 1, index)[0]) for index in range(3)]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.03)
     assert losses["bf16"] != losses["fp32"]
+
+
+def test_kernels_that_were_set_and_can_not_be_had_cost_a_warning(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config(training={"epochs": 1, "cpu_kernels": "on"}))
+    trainer.train(run)
+    assert messages(run, "warning") == ["training.cpu_kernels = on is not used: they are for bf16 in channels_last"]
