@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnist_tui.runs import store
 from fmnist_tui.runs.store import Run
+from fmnist_tui.tui import filter as language
 from fmnist_tui.tui.filter import parse_filter
+from fmnist_tui.tui.screens.runs import RunsScreen
 from tests.tui.synthetic import RunMaker
 
 
@@ -75,3 +79,8 @@ def test_what_is_wrong_is_said_and_left_out(text: str, said: str, runs: dict[str
 def test_no_text_breaks_it(text: str) -> None:
     parsed = parse_filter(text)
     assert len(parsed.tests) + len(parsed.problems) == len(text.split())
+
+
+def test_the_runs_screens_help_names_every_qualifier() -> None:
+    for name in (*language._TEXTS, *language._NUMBERS):
+        assert name in re.findall(r"[a-z]+", RunsScreen.HELP)

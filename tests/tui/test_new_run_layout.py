@@ -6,6 +6,7 @@ import pytest
 from textual.widgets._select import SelectOverlay
 
 from fmnist_tui.presets import load_preset
+from fmnist_tui.tui.screens.save_preset import SavePresetDialog
 from fmnist_tui.tui.widgets.choice_row import ChoiceMenu
 from fmnist_tui.tui.widgets.form import ConfigForm
 from fmnist_tui.tui.widgets.panes import Panes
@@ -94,3 +95,17 @@ async def test_the_choices_of_a_field_near_the_bottom_open_above_it() -> None:
         assert not app.focused.region.overlaps(form.row("data.split").region), "the field itself stays in view"
         assert app.focused.region.right <= 40
         assert not app.focused.region.overlaps(screen.query_one("KeyBar").region)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20), (60, 14), (40, 10)])
+async def test_the_dialog_that_saves_a_preset_is_seen_whole(size: tuple[int, int]) -> None:
+    async with new_run(load_preset("quick"), size=size) as (app, _, pilot):
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(app.screen, SavePresetDialog) and bool(app.screen.query("#save")))
+        dialog = app.screen
+        for name in ("name", "description", "said", "cancel", "save"):
+            part = dialog.query_one(f"#{name}")
+            await until(pilot, lambda part=part: part.region.height > 0)  # type: ignore[misc]
+            assert dialog.region.contains_region(part.region), f"{name} is out of view"
+        await pilot.press("ctrl+a", "ctrl+k", "space", "enter")
+        await until_drawn(pilot, "A preset's name is", "Save")

@@ -59,7 +59,9 @@ class RunsScreen(FeedScreen):
 
     HELP = (
         "Every run of the runs directory: those at work first, then the queued, then by when they were last at work. "
-        "Mark two or more with space, then p shows them side by side."
+        "Mark two or more with space, then p shows them side by side. A filter's words must all be there; one may be "
+        "a text: preset:, group:, model:, name:, id:, device:, state: (with commas between several), or a number: acc, "
+        "best, loss, epoch, epochs, seed with <, <=, >, >= or =; a - before it takes those runs away."
     )
     AUTO_FOCUS = "RunsTable"
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -17,6 +17,9 @@ from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.presets import PRESET_NAME, find_presets, save_preset
 
 RULE = "1 to 64 of a to z, A to Z, digits, '-' and '_', not starting with '-' or '_'"
+
+LOW = 16
+"""On terminals lower than this the dialog has no room for empty lines."""
 
 
 class SavePresetDialog(ModalScreen[str | None]):
@@ -31,6 +34,10 @@ class SavePresetDialog(ModalScreen[str | None]):
     SavePresetDialog > Vertical {
         width: 64; max-width: 95%; height: auto; padding: 1 2; background: $surface; border: round $primary;
     }
+    SavePresetDialog > Vertical { max-height: 100%; overflow-y: auto; scrollbar-size-vertical: 1; }
+    SavePresetDialog.-low > Vertical { max-width: 100%; padding: 0 1; }
+    SavePresetDialog.-low #title { display: none; }
+    SavePresetDialog.-low #said { margin: 0; }
     SavePresetDialog Static { height: auto; }
     SavePresetDialog #title { text-style: bold; margin-bottom: 1; }
     SavePresetDialog .label { color: $text-muted; }
@@ -65,6 +72,10 @@ class SavePresetDialog(ModalScreen[str | None]):
     def on_mount(self) -> None:
         """Look at the proposed name."""
         self._look()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """On low terminals without empty lines and title."""
+        self.set_class(event.size.height < LOW, "-low")
 
     @property
     def preset_name(self) -> str:
