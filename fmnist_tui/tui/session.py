@@ -6,6 +6,7 @@ Called by the app when it opens.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -22,20 +23,22 @@ def leave_on_signals(app: App[Any]) -> None:
     """End the app on SIGTERM, and on the SIGHUP of a terminal that went away.
 
     Runs have sessions of their own and get neither. Only a process's main thread may listen; an app in another
-    is left alone.
+    is left alone. Not the event loop's own handlers: they wait for the loop, which waits for ever where Textual's
+    thread that writes has died of a terminal that was gone first.
     """
     if threading.current_thread() is threading.main_thread():
         loop = asyncio.get_running_loop()
+
+        def leave(number: int, _: object) -> None:
+            code = 128 + number
+            watchdog = threading.Timer(LEAVE_SECONDS, os._exit, (code,))
+            watchdog.daemon = True
+            watchdog.start()
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                loop.call_soon_threadsafe(lambda: app.exit(return_code=code))
+
         for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, _leave, app, number)
-
-
-def _leave(app: App[Any], number: int) -> None:
-    code = 128 + number
-    watchdog = threading.Timer(LEAVE_SECONDS, os._exit, (code,))
-    watchdog.daemon = True
-    watchdog.start()
-    app.exit(return_code=code)
+            signal.signal(number, leave)
 
 
 def calm_the_collector() -> None:

@@ -108,6 +108,30 @@ def test_signals_end_the_app_and_no_run(number: signal.Signals, runs_dir: Path, 
         app.wait()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_an_app_that_waits_for_a_dead_writer(number: signal.Signals) -> None:
+    """Textual's queue of what is to be written fills where its thread died first: nothing runs on the loop any more."""
+    code = """
+import asyncio, queue
+from fmnist_tui.tui import session
+async def main():
+    session.leave_on_signals(None)
+    full = queue.Queue(1)
+    full.put("")
+    print("waiting", flush=True)
+    full.put("")
+asyncio.run(main())
+"""
+    app = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert app.stdout is not None and app.stdout.readline() == "waiting\n"
+        app.send_signal(number)
+        assert app.wait(timeout=30) == 128 + number
+    finally:
+        app.kill()
+        app.wait()
+
+
 def test_what_is_no_terminal_is_given_no_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with (tmp_path / "file").open("w") as file:
         monkeypatch.setattr(sys, "stdout", file)
