@@ -124,6 +124,16 @@ def test_where_it_can_not_be_kept_nothing_is_left(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("cache")
+def test_without_room_for_temporary_files_there_is_a_reason(monkeypatch: pytest.MonkeyPatch, compiler: str) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(build.tempfile, "TemporaryDirectory", full)
+    kernels.problem.cache_clear()
+    assert kernels.problem() == "it can't be built: [Errno 28] No space left on device"
+
+
+@pytest.mark.usefixtures("cache")
 def test_another_processor_or_compiler_has_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
 ) -> None:

@@ -44,6 +44,13 @@ def library() -> ctypes.CDLL:
     torch must be imported before: its OpenMP is used, so that there is one pool of threads.
     """
     compiler = find_compiler()
+    try:
+        return _kept_or_built(compiler)
+    except OSError as error:  # no room for temporary files, a compiler that has just gone
+        raise Unavailable(f"it can't be built: {error}") from None
+
+
+def _kept_or_built(compiler: list[str]) -> ctypes.CDLL:
     name = f"fused-{_fingerprint(compiler)}.so"
     kept = paths.kernels_dir() / name
     if _is_ours(kept) and _is_whole(kept):
