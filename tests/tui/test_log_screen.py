@@ -8,7 +8,7 @@ import pytest
 
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui.app import FmnistApp
-from fmnist_tui.tui.widgets.wrapped_log import WrappedLog
+from fmnist_tui.tui.widgets.wrapped_log import WrappedLog, wrapped
 from tests.tui.synthetic import RunMaker, drawn
 from tests.tui.typing_helpers import until, until_drawn
 
@@ -67,3 +67,18 @@ async def test_only_so_many_lines_are_kept(app: FmnistApp, tmp_path: Path) -> No
         log.add(["a", "b"])
         log.add(["c", "d"])
         assert [line.strip() for line in log.lines] == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("short", ["short"]),
+        ("bf16: this CPU has bf16 instructions", ["bf16: this CPU has", "bf16 instructions"]),
+        ("    indented stays so, once", ["    indented stays", "so, once"]),
+        ("x" * 45, ["x" * 20, "x" * 20, "x" * 5]),
+        (" " * 30, [""]),
+        ("宽" * 12, ["宽" * 10, "宽" * 2]),
+    ],
+)
+def test_lines_are_parted_between_words(text: str, lines: list[str]) -> None:
+    assert wrapped(text, 20) == lines

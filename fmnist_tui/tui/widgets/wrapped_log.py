@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import deque
 from collections.abc import Iterable
 
@@ -76,5 +77,13 @@ class WrappedLog(Log):
     def _parts(self, lines: Iterable[str]) -> Iterable[str]:
         width = max(1, self._wrapped_at)
         for line in lines:
-            text = line.expandtabs(TAB)
-            yield from (part + "\n" for part in (chop_cells(text, width) if cell_len(text) > width else [text]))
+            yield from (part + "\n" for part in wrapped(line.expandtabs(TAB), width))
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A line as lines of at most `width` cells, parted between words; where characters may be wide, anywhere."""
+    if cell_len(text) <= width:
+        return [text]
+    if text.isascii():
+        return textwrap.wrap(text, width, replace_whitespace=False, break_on_hyphens=False) or [""]
+    return chop_cells(text, width)
