@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import torch
 
+from fmnist_tui.config import ConfigError
 from fmnist_tui.data import source
 from fmnist_tui.fields import with_changes
 from fmnist_tui.models import kernels
@@ -46,17 +47,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset")
     parser.add_argument("--batch", type=int, help="images; the preset's where none is given")
-    parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--pairs", type=int, default=20, help="2 or more")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
+    if options.pairs < 2:
+        parser.error(f"--pairs {options.pairs}: quartiles need 2 or more")
     changes = {"training.threads": options.threads, "data.source": "sample"}
-    config = with_changes(load_preset(options.preset), changes)
+    try:
+        config = with_changes(load_preset(options.preset), changes)
+        if options.batch is not None:
+            config = with_changes(config, {"training.batch_size": options.batch})
+    except ConfigError as error:
+        parser.error(str(error))
     execution = choose(config.training, torch.device("cpu"))
     if not execution.cpu_kernels:
         print(f"no kernels here: {execution.reasons['cpu_kernels']}", file=sys.stderr)
         return 2
     rig = Rig(config, execution, source.load_sample(), EVAL_IMAGES)
-    rig.batch_size = options.batch or rig.batch_size
     print(f"{options.preset}, torch {torch.__version__}, {execution.threads} threads", flush=True)
     sizes = dict[int, int]()
     for epoch in (config.training.epochs, 1):

@@ -81,32 +81,30 @@ class TestRunList:
         assert [run.id for run in runs.newest_first()] == [second.id]
         assert runs.refresh(first.id) is None
 
+    @pytest.mark.parametrize(
+        ("goes_on", "state"), [(False, State.LOST), (True, State.FINISHED)], ids=["lost", "finished before"]
+    )
     def test_a_dead_worker_is_seen_without_a_change_on_disk(
-        self, maker: RunMaker, runs_dir: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
+        self,
+        maker: RunMaker,
+        runs_dir: Path,
+        loads: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        goes_on: bool,
+        state: State,
     ) -> None:
+        """A run with a result was told to go on, and took no step: it is finished."""
         run = maker.make("wrn", State.RUNNING, epoch=3)
+        if goes_on:
+            write_result(run)
         _age(run)
         runs = RunList(runs_dir)
         runs.scan()
         assert runs.newest_first()[0].state is State.RUNNING
         monkeypatch.setattr(process, "actual_state", lambda status: State.LOST)
         assert runs.scan() is True
-        assert runs.newest_first()[0].state is State.LOST
+        assert runs.newest_first()[0].state is state
         assert len(loads) == 1
-
-    def test_a_finished_run_whose_new_worker_dies_is_finished(
-        self, maker: RunMaker, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Its result is there: it was told to go on, and took no step."""
-        run = maker.make("wrn", State.RUNNING, epoch=3)
-        write_result(run)
-        _age(run)
-        runs = RunList(runs_dir)
-        runs.scan()
-        assert runs.newest_first()[0].state is State.RUNNING
-        monkeypatch.setattr(process, "actual_state", lambda status: State.LOST)
-        assert runs.scan() is True
-        assert runs.newest_first()[0].state is State.FINISHED
 
     def test_refresh_gives_the_same_object_while_nothing_changed(self, maker: RunMaker, runs_dir: Path) -> None:
         run = maker.make("wrn", State.RUNNING, epoch=3)

@@ -127,6 +127,16 @@ INLINE void scale_activate_part(const bf16 *x, bf16 *y, long channels, Part part
         scale_activate(x + row * channels, y + row * channels, channels, scale, shift, kind);
 }
 
+/* Two sums of pixels that were taken together, to those of their channels. */
+static void add_up(double *restrict sums, const float *restrict first, const float *restrict second, long channels,
+                   long together) {
+    for (long i = 0; i < together; i++)
+        for (long c = 0; c < channels; c++) {
+            sums[c] += first[i * channels + c];
+            sums[channels + c] += second[i * channels + c];
+        }
+}
+
 /* Sums of x - origin and of its square, channel by channel, for a worker's part. */
 static void moments(const bf16 *restrict x, long channels, Part part, const float *restrict origin,
                     double *restrict sums) {
@@ -156,11 +166,7 @@ static void moments(const bf16 *restrict x, long channels, Part part, const floa
                 square[i] += a * a;
             }
         }
-        for (long i = 0; i < part.together; i++)
-            for (long c = 0; c < channels; c++) {
-                sums[c] += sum[i * channels + c];
-                sums[channels + c] += square[i * channels + c];
-            }
+        add_up(sums, sum, square, channels, part.together);
     }
     for (long row = part.rest; row < part.rows; row++)
         for (long c = 0; c < channels; c++) {
@@ -261,11 +267,7 @@ INLINE void gradient_sums(const bf16 *restrict x, const bf16 *restrict grad, lon
                 product[i] += c * (a - mean[i]);
             }
         }
-        for (long i = 0; i < part.together; i++)
-            for (long c = 0; c < channels; c++) {
-                sums[c] += sum[i * channels + c];
-                sums[channels + c] += product[i * channels + c];
-            }
+        add_up(sums, sum, product, channels, part.together);
     }
     for (long row = part.rest; row < part.rows; row++)
         for (long c = 0; c < channels; c++) {

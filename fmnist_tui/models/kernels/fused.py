@@ -1,7 +1,8 @@
 """Batch norm with its activation, and 2x2 max pooling, as one operation each, with gradients, by `fused.c`.
 
 A step of densenet is bound by memory: torch's batch norm reads its input twice and writes a result that ReLU reads and
-writes again, and backwards ReLU, batch norm and the sum of gradients make nine passes. Here it is three, and five.
+writes again, five passes over it; backwards ReLU, batch norm and the sum of two gradients make eleven. Here they are
+three, and six.
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ def problem() -> str | None:
 
 
 def norm_activation(bn: nn.BatchNorm2d, x: Tensor, activation: Activation) -> Tensor:
-    """activation(bn(x)) for x (B, C, H, W)."""
+    """activation(bn(x)) for x (B, C, H, W), of x's dtype; in training bn's running statistics move.
+
+    Raises ValueError, as torch does, where a channel has one value to take statistics of.
+    """
     if _fits(x) and _is_plain(bn, x):
         if bn.training:
             return _trained(bn, x, activation)[0]
@@ -71,7 +75,10 @@ def norm_activation_beside(bn: nn.BatchNorm2d, x: Tensor, activation: Activation
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """The largest of every 2x2 of x (B, C, H, W); an odd last row or column is left out."""
+    """(B, C, H // 2, W // 2): the largest of every 2x2 of x (B, C, H, W), an odd last row or column left out.
+
+    Raises RuntimeError, as torch does, where H or W is 1.
+    """
     if _fits(x) and x.shape[2] > 1 and x.shape[3] > 1:
         pooled: Tensor = MaxPool.apply(x)
         return pooled
