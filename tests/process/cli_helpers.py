@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import Status
@@ -71,11 +70,6 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Wait for a started command: exit code, stdout, stderr."""
     stdout, stderr = process.communicate(timeout=SECONDS)
     return process.returncode, stdout, stderr
-
-
-def json_lines(text: str) -> list[dict[str, Any]]:
-    """Every line as a JSON object; fails where one is not."""
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def wait_for(what: str, condition: Callable[[], Found | None]) -> Found:

@@ -12,6 +12,7 @@ import pytest
 
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import starting, store
+from tests.printed import json_lines
 from tests.process import cli_helpers as h
 
 HEAVY = """
@@ -69,7 +70,7 @@ def test_bench_leaves_torch_to_the_process_that_measures() -> None:
     options = ("--data", "sample", "--seconds", "8", "--compare", "--json")
     done = imports(HEAVY, "bench", "quick", *options, *h.TINY)
     assert done.returncode == 0, done.stderr
-    (record,) = h.json_lines(done.stdout)
+    (record,) = json_lines(done.stdout)
     assert record["preset"] == "quick" and record["images_per_second"] > 0 and record["ceiling_share"] > 0
     assert len(record["comparison"]["training"]) == 3 and record["comparison"]["ratio"]["median"] > 0
     assert record["provenance"]["command"][1:3] == ["bench", "quick"]

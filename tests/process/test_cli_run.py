@@ -14,6 +14,7 @@ import pytest
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.status import State
+from tests.printed import json_lines
 from tests.process import cli_helpers as h
 
 
@@ -61,9 +62,9 @@ def test_json_is_one_object_a_line_from_the_run_to_the_result(runs_dir: Path) ->
     )
     assert done.returncode == 0, done.stderr
     directory = h.only_run(runs_dir)
-    lines = h.json_lines(done.stdout)
+    lines = json_lines(done.stdout)
     assert lines[0] == {"kind": "run", "id": directory.id, "directory": str(directory.path)}
-    assert lines[1:-2] == h.json_lines(directory.metrics.read_text())
+    assert lines[1:-2] == json_lines(directory.metrics.read_text())
     assert {"train", "eval", "event"} <= {line["kind"] for line in lines[1:-2]}
     assert (lines[-2]["kind"], lines[-2]["state"], lines[-2]["exit_code"]) == ("status", "finished", 0)
     assert lines[-1] == {"kind": "result", **json.loads(directory.result.read_text())}
@@ -84,7 +85,7 @@ def test_ctrl_c_stops_with_a_checkpoint_and_resume_finishes(runs_dir: Path) -> N
 
     done = h.run("run", "resume", directory.id, f"--epochs={stopped.epoch}", "--json")
     assert done.returncode == 0, done.stderr
-    lines = h.json_lines(done.stdout)
+    lines = json_lines(done.stdout)
     assert any(line["kind"] == "event" and line["event"] == "resume" for line in lines)
     assert all(line["step"] > stopped.step for line in lines if line["kind"] == "train"), "earlier lines again"
     result = Result.model_validate_json(directory.result.read_bytes())
@@ -101,7 +102,7 @@ def test_sigterm_stops_as_ctrl_c_does(runs_dir: Path) -> None:
     watcher.terminate()
     code, stdout, _ = h.finish(watcher)
     assert code == 130
-    assert h.json_lines(stdout)[-1]["state"] == "stopped"
+    assert json_lines(stdout)[-1]["state"] == "stopped"
     assert directory.checkpoint("last").is_file()
 
 
@@ -156,7 +157,7 @@ def test_detached_then_watched_stopped_and_deleted(runs_dir: Path) -> None:
     directory = h.only_run(runs_dir)
     assert run_id == directory.id, "the id and nothing else on stdout"
 
-    (listed,) = h.json_lines(h.run("runs", "list", "--json", *where).stdout)
+    (listed,) = json_lines(h.run("runs", "list", "--json", *where).stdout)
     assert listed["id"] == run_id and listed["state"] in ("starting", "running")
     refused = h.run("runs", "delete", run_id, "--yes", *where)
     assert refused.returncode == 2 and "at work" in refused.stderr and directory.path.exists()
@@ -174,7 +175,7 @@ def test_detached_then_watched_stopped_and_deleted(runs_dir: Path) -> None:
     assert stopped.returncode == 0 and "stopped in epoch" in stopped.stderr
     code, stdout, _ = h.finish(watcher)
     assert code == 130
-    assert [line["kind"] for line in h.json_lines(stdout)][0 :: len(stdout.splitlines()) - 1] == ["run", "status"]
+    assert [line["kind"] for line in json_lines(stdout)][0 :: len(stdout.splitlines()) - 1] == ["run", "status"]
 
     again = h.run("runs", "stop", run_id, *where)
     assert again.returncode == 0 and "nothing to stop" in again.stderr

@@ -10,7 +10,8 @@ import pytest
 from fmnist_tui.runs import process
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import list_runs
-from tests.process.cli_helpers import TINY, finish, json_lines, run, start, wait_for
+from tests.printed import json_lines
+from tests.process.cli_helpers import TINY, finish, run, start, wait_for
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,8 @@ NOISY: dict[str, Any] = {
     "training": {"epochs": 3, "batch_size": 500, "deterministic": True},
 }
 """Everything random at once: the shuffle, crops, flips, Cutout and Shake-Shake's branch weights."""
-
+MANY = 10_000
+"""Epochs of a run that is not to end by itself."""
 
 Worker = subprocess.Popen[bytes] | ForkedWorker
 Start = Callable[[RunDirectory], Worker]
