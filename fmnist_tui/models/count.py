@@ -207,7 +207,8 @@ def _shake_shake(config: ShakeShakeConfig) -> Iterator[Cost]:
             yield _kept(channels, size)  # the result of the ReLU both branches begin with
             if channels != width:
                 size = _halved(size)
-                yield _conv(channels, width, 1, size) + _batch_norm(width, size)  # the shortcut's two halves
+                yield _kept(2 * channels, size)  # the pixels that the shortcut's two halves see
+                yield _conv(channels, width, 1, size) + _batch_norm(width, size)
             for _ in range(2):
                 yield _conv(channels, width, 3, size) + _batch_norm_relu(width, size)
                 yield _conv(width, width, 3, size) + _batch_norm(width, size)

@@ -11,29 +11,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from fmnist_tui.config import CLASSES, ShakeShakeConfig
 from fmnist_tui.models.init import initialise
+from fmnist_tui.models.kernels import norm_mixture
 from fmnist_tui.models.layers import BatchNormReLU, Classifier, conv1x1, conv3x3
 from fmnist_tui.models.noise import rand_per_image
-
-
-class Mix(torch.autograd.Function):
-    """a * branch1 + (1 - a) * branch2, with the gradient of b * branch1 + (1 - b) * branch2.
-
-    `branch1`, `branch2`: (B, C, H, W) of one dtype; `a`, `b`: of that dtype, (B or 1, 1, 1, 1).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, branch1: Tensor, branch2: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        ctx.save_for_backward(b)
-        return torch.lerp(branch2, branch1, a)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        (grad,) = grad_outputs
-        (b,) = ctx.saved_tensors
-        return b * grad, (1 - b) * grad, None, None
 
 
 def draw_branch_weights(x: Tensor, level: str) -> tuple[Tensor, Tensor]:
@@ -56,7 +40,7 @@ class ShakeBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, config: ShakeShakeConfig) -> None:
         super().__init__()
-        # The ReLU that opens both branches and the shortcut is computed once, in forward.
+        # The ReLU that opens both branches and the shortcut is computed once, by the block before.
         self.branch1 = self._branch(in_channels, out_channels, stride)
         self.branch2 = self._branch(in_channels, out_channels, stride)
         self.shortcut: nn.Module | None = None
@@ -75,22 +59,31 @@ class ShakeBlock(nn.Module):
             nn.BatchNorm2d(out_channels),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
-        activated = F.relu(x)  # not in place: the identity shortcut adds the raw x
+    def forward(self, x: Tensor, activated: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, in_channels, H, W) and ReLU(x) to y (B, out_channels, H / stride, W / stride) and ReLU(y)."""
         shortcut: Tensor = x if self.shortcut is None else self.shortcut(activated)
-        return shortcut + self._mix(self.branch1(activated), self.branch2(activated))
+        (first, norm1), (second, norm2) = (_but_norm(branch, activated) for branch in (self.branch1, self.branch2))
+        return norm_mixture((norm1, norm2), (first, second), self._weights(first), shortcut)
 
-    def _mix(self, branch1: Tensor, branch2: Tensor) -> Tensor:
+    def _weights(self, branch: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The weights a and b of `Mix`; None where both branches count one half."""
         if not self.training or not (self.shake_forward or self.shake_backward):
-            return 0.5 * (branch1 + branch2)
-        a, b = draw_branch_weights(branch1, self.shake_level)
+            return None
+        a, b = draw_branch_weights(branch, self.shake_level)
         if not self.shake_forward:
             a = torch.full_like(a, 0.5)
         if not self.shake_backward:
             b = a
-        mixture: Tensor = Mix.apply(branch1, branch2, a, b)
-        return mixture
+        return a, b
+
+
+def _but_norm(branch: nn.Sequential, x: Tensor) -> tuple[Tensor, nn.BatchNorm2d]:
+    """What enters a branch's last layer, and that layer."""
+    *layers, norm = branch
+    assert isinstance(norm, nn.BatchNorm2d)
+    for layer in layers:
+        x = layer(x)
+    return x, norm
 
 
 class Shortcut(nn.Module):
@@ -108,10 +101,36 @@ class Shortcut(nn.Module):
 
     def forward(self, activated: Tensor) -> Tensor:
         """(B, in_channels, H, W) after ReLU, H and W even, to (B, out_channels, H / 2, W / 2)."""
-        even = self.conv_even(activated[:, :, ::2, ::2])
-        odd = self.conv_odd(activated[:, :, 1::2, 1::2])
-        y: Tensor = self.norm(torch.cat([even, odd], dim=1))
+        even, odd = EvenAndOdd.apply(activated)
+        y: Tensor = self.norm(torch.cat([self.conv_even(even), self.conv_odd(odd)], dim=1))
         return y
+
+
+class EvenAndOdd(torch.autograd.Function):
+    """The pixels of x (B, C, H, W) at even rows and columns, and those at odd ones: (B, C, H / 2, W / 2) each.
+
+    A slice's own gradient is made of zeros in the default memory format, once for each dimension, and adding it to
+    one in channels_last copies again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.shape, ctx.layout = x.shape, _layout(x)
+        even, odd = x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]
+        return even.contiguous(memory_format=ctx.layout), odd.contiguous(memory_format=ctx.layout)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        even, odd = grad_outputs
+        grad = torch.empty(ctx.shape, dtype=even.dtype, device=even.device, memory_format=ctx.layout).zero_()
+        grad[:, :, ::2, ::2] = even
+        grad[:, :, 1::2, 1::2] = odd
+        return grad
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
 
 
 class ShakeShake(nn.Module):
@@ -135,5 +154,9 @@ class ShakeShake(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 1, 28, 28) float images to (B, 10) logits."""
-        logits: Tensor = self.classifier(F.relu(self.blocks(self.stem(images))))
+        x: Tensor = self.stem(images)
+        activated = F.relu(x)  # not in place: an identity shortcut adds the raw x
+        for block in self.blocks:
+            x, activated = block(x, activated)
+        logits: Tensor = self.classifier(activated)
         return logits

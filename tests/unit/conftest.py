@@ -102,3 +102,25 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
         return calls
 
     return write
+
+
+@pytest.fixture
+def kernels_used() -> Iterator[None]:
+    """The kernels of `models.kernels` in use, whatever the test leaves behind."""
+    import torch
+
+    from fmnist_tui.models import kernels
+    from fmnist_tui.models.kernels import build
+
+    try:
+        build.library()
+    except build.Unavailable as error:
+        pytest.skip(f"no kernels here: {error}")
+    assert kernels.problem() is None
+    threads = torch.get_num_threads()
+    kernels.use(True)
+    try:
+        yield
+    finally:
+        kernels.use(False)
+        torch.set_num_threads(threads)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_tui.config import DenseNetConfig, TurboConfig
+from fmnist_tui.config import (
+    DenseNetConfig,
+    DualPathNetConfig,
+    ModelConfig,
+    ShakeShakeConfig,
+    TurboConfig,
+    WideResNetConfig,
+)
 from fmnist_tui.models import build_model, kernels
-from fmnist_tui.models.kernels import build
-from fmnist_tui.models.kernels.fused import Activation
+from fmnist_tui.models.kernels import norm as norm_file
+from fmnist_tui.models.kernels.norm import Activation
+from tests.unit.kernel_inputs import CHANNELS_LAST, close, images, norm
 
-CHANNELS_LAST = torch.channels_last
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
 SHAPES = [
     (4, 24, 7, 7),
@@ -28,48 +35,7 @@ SHAPES = [
 ]
 
 
-@pytest.fixture
-def used() -> Iterator[None]:
-    """The kernels in use, whatever the test leaves behind."""
-    try:
-        build.library()
-    except build.Unavailable as error:
-        pytest.skip(f"no kernels here: {error}")
-    assert kernels.problem() is None
-    threads = torch.get_num_threads()
-    kernels.use(True)
-    try:
-        yield
-    finally:
-        kernels.use(False)
-        torch.set_num_threads(threads)
-
-
-def images(*shape: int, seed: int = 0, spread: float = 2.0) -> Tensor:
-    """bf16 in channels_last, every channel with a mean of its own, some of them far from 0."""
-    generator = torch.Generator().manual_seed(seed)
-    means = 4 * torch.randn((1, shape[1], 1, 1), generator=generator)
-    values = spread * torch.randn(shape, generator=generator) + means
-    return values.to(torch.bfloat16).contiguous(memory_format=CHANNELS_LAST)
-
-
-def norm(channels: int) -> nn.BatchNorm2d:
-    bn = nn.BatchNorm2d(channels, momentum=0.3)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        bn.weight.copy_(torch.randn(channels, generator=generator))
-        bn.bias.copy_(torch.randn(channels, generator=generator))
-    return bn
-
-
-def close(found: Tensor, exact: Tensor, tolerance: float = 2**-8) -> None:
-    """Within `tolerance` of the largest: bf16 rounds by up to 2**-9 of each value."""
-    assert found.shape == exact.shape
-    difference = (found.double() - exact.double()).abs().max()
-    assert difference <= tolerance * exact.double().abs().max().clamp_min(1e-6), float(difference)
-
-
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("kernels_used")
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 @pytest.mark.parametrize("shape", SHAPES)
@@ -96,7 +62,7 @@ def test_training_is_torchs_in_float64(shape: tuple[int, ...], activation: Activ
         close(buffer, moved, 2e-5)
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("kernels_used")
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 @pytest.mark.parametrize("shape", SHAPES)
 def test_evaluation_uses_the_running_statistics(shape: tuple[int, ...], activation: Activation) -> None:
@@ -109,12 +75,12 @@ def test_evaluation_uses_the_running_statistics(shape: tuple[int, ...], activati
         found = kernels.norm_activation(bn, x, activation)
         kernels.use(False)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(kernels.fused, "_evaluated", None)
+            patch.setattr(norm_file, "_evaluated", None)
             exact = kernels.norm_activation(bn.double(), x.double(), activation)
     close(found, exact)
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("kernels_used")
 @pytest.mark.parametrize("channels", [24, 36, 64])
 @pytest.mark.parametrize("apart", ["slice", "whole", "transposed", "none"])
 def test_a_gradient_from_beside_is_added(channels: int, apart: str) -> None:
@@ -144,7 +110,7 @@ def test_a_gradient_from_beside_is_added(channels: int, apart: str) -> None:
     close(results[0], results[1])
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("kernels_used")
 def test_only_the_input_passed_on_is_used() -> None:
     bn, x = norm(24), images(2, 24, 4, 4).requires_grad_()
     _, beside = kernels.norm_activation_beside(bn, x, "relu")
@@ -153,7 +119,7 @@ def test_only_the_input_passed_on_is_used() -> None:
     assert bn.weight.grad is None
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("kernels_used")
 @pytest.mark.parametrize("shape", [(3, 24, 6, 8), (2, 13, 5, 7), (1, 1, 2, 2), (5, 192, 7, 7), (2, 40, 3, 4)])
 def test_pooling_is_torchs_to_the_bit(shape: tuple[int, ...]) -> None:
     x = images(*shape)
@@ -172,13 +138,13 @@ def test_pooling_is_torchs_to_the_bit(shape: tuple[int, ...]) -> None:
     assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("kernels_used")
 def test_an_image_too_low_to_pool_is_torchs_to_refuse() -> None:
     with pytest.raises(RuntimeError, match="too small"):
         kernels.max_pool(images(2, 24, 1, 8))
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("kernels_used")
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 def test_not_a_number_spreads_as_in_torch(activation: Activation) -> None:
     """A run that diverges must be seen to."""
@@ -190,7 +156,7 @@ def test_not_a_number_spreads_as_in_torch(activation: Activation) -> None:
     assert bn.running_mean is not None and bool(bn.running_mean[3].isnan())
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("kernels_used")
 def test_gelu_far_out() -> None:
     """Its exponential has a range: below it is 0, above it the identity."""
     bn = nn.BatchNorm2d(32).eval()
@@ -202,7 +168,7 @@ def test_gelu_far_out() -> None:
     assert torch.allclose(found, exact, rtol=2**-7, atol=2e-6)
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("kernels_used")
 def test_the_same_threads_give_the_same_bits() -> None:
     torch.set_num_threads(2)
     results = []
@@ -214,7 +180,7 @@ def test_the_same_threads_give_the_same_bits() -> None:
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("kernels_used")
 @pytest.mark.parametrize(
     "what", ["fp32", "contiguous", "other batch norm", "no momentum", "off", "evaluation with grad"]
 )
@@ -222,8 +188,8 @@ def test_what_does_not_fit_is_torchs(what: str, monkeypatch: pytest.MonkeyPatch)
     def never(*_: object) -> Tensor:
         raise AssertionError("by the kernels")
 
-    monkeypatch.setattr(kernels.fused, "_trained", never)
-    monkeypatch.setattr(kernels.fused, "_evaluated", never)
+    monkeypatch.setattr(norm_file, "_trained", never)
+    monkeypatch.setattr(norm_file, "_evaluated", never)
     bn, x = norm(24), images(4, 24, 6, 6)
     if what == "fp32":
         x = x.float()
@@ -249,13 +215,13 @@ def test_what_does_not_fit_is_torchs(what: str, monkeypatch: pytest.MonkeyPatch)
     assert torch.equal(found, expected) and beside is x
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("kernels_used")
 def test_statistics_of_one_value_are_torchs_to_refuse() -> None:
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         kernels.norm_activation(norm(24), images(1, 24, 1, 1), "relu")
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("kernels_used")
 @pytest.mark.parametrize(
     "config",
     [
@@ -263,9 +229,13 @@ def test_statistics_of_one_value_are_torchs_to_refuse() -> None:
         DenseNetConfig(depth=10, growth_rate=8, bottleneck=False, reduction=1.0, drop_rate=0.1),
         TurboConfig(widths=(20, 24)),
         TurboConfig(widths=(20, 24), group_convs=3),
+        WideResNetConfig(depth=10, widen_factor=2),
+        DualPathNetConfig(blocks=(2, 2, 1), filters=(16, 24, 32), growth_rate=(4, 4, 8)),
+        ShakeShakeConfig(depth=14, base_channels=12),
+        ShakeShakeConfig(depth=8, base_channels=20, shake_level="batch", shake_backward=False),
     ],
 )
-def test_a_network_is_as_near_to_fp32_as_torchs(config: DenseNetConfig | TurboConfig) -> None:
+def test_a_network_is_as_near_to_fp32_as_torchs(config: ModelConfig) -> None:
     """Loss and all gradients of a step, in bf16 with the kernels and without, by their distance from fp32."""
     x = torch.randn((16, 1, 28, 28), generator=torch.Generator().manual_seed(0))
     labels = torch.arange(16) % 10
@@ -274,7 +244,7 @@ def test_a_network_is_as_near_to_fp32_as_torchs(config: DenseNetConfig | TurboCo
         torch.manual_seed(0)
         model = build_model(config).to(memory_format=CHANNELS_LAST)
         kernels.use(how == "kernels")
-        torch.manual_seed(1)  # dropout
+        torch.manual_seed(1)  # dropout, Shake-Shake's weights
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=how != "exact"):
             logits = model(x if how == "exact" else x.to(torch.bfloat16, memory_format=CHANNELS_LAST))
         loss = F.cross_entropy(logits.float(), labels)

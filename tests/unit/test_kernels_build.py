@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,17 +192,26 @@ def test_a_compiler_that_fails_is_a_reason_not_an_error(
 
 
 @pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "said"),
+    [
+        ("activation.h", "z < 0.0f ? 0.0f : z;", "z < 0.5f ? 0.0f : z;", "batch norm with relu and pooling differ"),
+        ("pool.c", "? g[c] : 0", "? 0 : g[c]", "batch norm with relu and pooling differ"),
+        ("mixture.c", "rest = 1.0f - part;", "rest = part;", "the mixture of two branches differs"),
+    ],
+)
 def test_a_library_that_computes_something_else_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
+    file: str, right: str, wrong: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
 ) -> None:
-    wrong = tmp_path / "wrong.c"
-    source = build.SOURCE.read_text()
-    assert source.count("z < 0.0f ? 0.0f : z;") == 1
-    wrong.write_text(source.replace("z < 0.0f ? 0.0f : z;", "z < 0.5f ? 0.0f : z;"))
-    monkeypatch.setattr(build, "SOURCE", wrong)
+    sources = tmp_path / "sources"
+    shutil.copytree(build.SOURCE.parent, sources, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    text = (sources / file).read_text()
+    assert right in text
+    (sources / file).write_text(text.replace(right, wrong))
+    monkeypatch.setattr(build, "SOURCE", sources / build.SOURCE.name)
     kernels.problem.cache_clear()
     problem = kernels.problem()
-    assert problem is not None and problem.startswith("batch norm with relu and pooling differ from torch's by ")
+    assert problem is not None and problem.startswith(f"{said} from torch's by ")
     assert not kernels.in_use()
 
 

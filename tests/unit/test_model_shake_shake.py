@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from fmnist_tui.config import ShakeShakeConfig
 from fmnist_tui.models import build_model, shake_shake
-from fmnist_tui.models.shake_shake import Mix, ShakeBlock, draw_branch_weights
+from fmnist_tui.models.kernels import norm_mixture
+from fmnist_tui.models.kernels.mixture import Mix
+from fmnist_tui.models.shake_shake import EvenAndOdd, ShakeBlock, draw_branch_weights
 
 CHANNELS = 4
 
@@ -35,7 +37,9 @@ def mixed(made: ShakeBlock, images: int = 6) -> tuple[Tensor, Tensor, Tensor, Te
     branch1, branch2 = torch.randn(2, images, CHANNELS, 3, 3).unbind()
     branch1.requires_grad_()
     branch2.requires_grad_()
-    mixture = made._mix(branch1, branch2)
+    identity = nn.BatchNorm2d(CHANNELS, eps=0).eval(), nn.BatchNorm2d(CHANNELS, eps=0).eval()
+    weights = made._weights(branch1)
+    mixture, _ = norm_mixture(identity, (branch1, branch2), weights, torch.zeros_like(branch1))
     grad1, grad2 = torch.autograd.grad(mixture.sum(), (branch1, branch2))
     return branch1.detach(), branch2.detach(), mixture.detach(), grad1, grad2
 
@@ -134,7 +138,8 @@ def test_identity_shortcut_passes_negative_values_on() -> None:
         nn.init.zeros_(norm.weight)  # both branches give 0
     x = torch.randn(2, CHANNELS, 6, 6)
     before = x.clone()
-    assert torch.equal(made(x), before)
+    passed, activated = made(x, x.relu())
+    assert torch.equal(passed, before) and torch.equal(activated, before.relu())
     assert torch.equal(x, before)
 
 
@@ -152,3 +157,14 @@ def test_forward_draws_everything_so_that_a_seed_determines_the_gradient() -> No
         gradients.append(torch.autograd.grad(loss, list(model.parameters())))
         assert torch.equal(torch.get_rng_state(), state)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_the_shortcuts_pixels_and_their_gradient(layout: torch.memory_format) -> None:
+    x = torch.randn(2, 3, 6, 4, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    found = EvenAndOdd.apply(x)
+    sliced = x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]
+    directions = torch.randn(2, 2, 3, 3, 2, dtype=torch.float64).unbind()
+    grads = [torch.autograd.grad(pixels, x, directions)[0] for pixels in (found, sliced)]
+    assert all(torch.equal(one, other) for one, other in zip(found, sliced, strict=True))
+    assert torch.equal(*grads) and grads[0].is_contiguous(memory_format=layout)

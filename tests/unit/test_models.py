@@ -214,9 +214,9 @@ def test_bfloat16_autocast_trains_every_parameter(config: ModelConfig) -> None:
 def test_channels_last_survives_every_layer(config: ModelConfig) -> None:
     """One layer that falls back to the other layout would copy every feature map after it."""
 
-    def check(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        if output.ndim == 4:
-            assert output.is_contiguous(memory_format=torch.channels_last), module
+    def check(module: nn.Module, _inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
+        for result in output if isinstance(output, tuple) else (output,):
+            assert result.ndim != 4 or result.is_contiguous(memory_format=torch.channels_last), module
 
     torch.manual_seed(0)
     model = build_model(config).eval()

@@ -27,10 +27,13 @@ SIGNATURES = {
     "norm_forward": [*[POINTER] * 2, *[LONG] * 2, *[POINTER] * 4, *[DOUBLE] * 2, *[POINTER] * 2, *[INT] * 2],
     "norm_evaluate": [*[POINTER] * 2, *[LONG] * 2, *[POINTER] * 4, DOUBLE, *[INT] * 2],
     "norm_backward": [*[POINTER] * 3, LONG, POINTER, *[LONG] * 2, *[POINTER] * 3, *[INT] * 2],
+    "norm_statistics": [POINTER, *[LONG] * 2, *[POINTER] * 4, *[DOUBLE] * 2, *[POINTER] * 2, INT],
     "pool_forward": [*[POINTER] * 2, *[LONG] * 4, INT],
     "pool_backward": [*[POINTER] * 3, *[LONG] * 4, INT],
+    "mixture_forward": [*[POINTER] * 5, *[LONG] * 3, *[POINTER] * 3, INT],
+    "mixture_backward": [*[POINTER] * 8, *[LONG] * 3, *[POINTER] * 5, INT],
 }
-"""Arguments of each function of `fused.c`; none returns anything."""
+"""Arguments of each function of the library; none returns anything."""
 
 
 class Unavailable(Exception):
@@ -111,8 +114,10 @@ def _run(compiler: list[str], *arguments: str) -> None:
 
 
 def _fingerprint(compiler: list[str]) -> str:
-    """Of all that decides what the library is: source, flags, compiler, processor (a home may be many machines')."""
-    digest = hashlib.sha256(SOURCE.read_bytes())
+    """Of all that decides what the library is: sources, flags, compiler, processor (a home may be many machines')."""
+    digest = hashlib.sha256()
+    for source in sorted(SOURCE.parent.glob("*.[ch]")):
+        digest.update(source.read_bytes())
     status = Path(compiler[0]).stat()
     parts = (
         *FLAGS,
