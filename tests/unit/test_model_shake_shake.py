@@ -37,7 +37,7 @@ def mixed(made: ShakeBlock, images: int = 6) -> tuple[Tensor, Tensor, Tensor, Te
     branch1, branch2 = torch.randn(2, images, CHANNELS, 3, 3).unbind()
     branch1.requires_grad_()
     branch2.requires_grad_()
-    identity = nn.BatchNorm2d(CHANNELS, eps=0).eval(), nn.BatchNorm2d(CHANNELS, eps=0).eval()
+    identity = nn.BatchNorm2d(CHANNELS, eps=1e-30).eval(), nn.BatchNorm2d(CHANNELS, eps=1e-30).eval()
     weights = made._weights(branch1)
     mixture, _ = norm_mixture(identity, (branch1, branch2), weights, torch.zeros_like(branch1))
     grad1, grad2 = torch.autograd.grad(mixture.sum(), (branch1, branch2))
