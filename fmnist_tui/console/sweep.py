@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from fmnist_tui.config import RunConfig
@@ -21,6 +22,7 @@ from fmnist_tui.console.launch import Start, get_data, submit_new
 from fmnist_tui.console.output import UsageError, console, print_json, print_notes, say
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
+from fmnist_tui.data.files import DataError
 from fmnist_tui.fields import parse_value, with_changes
 from fmnist_tui.report.sweeps import group_text
 from fmnist_tui.runs import process, queue, starting, stopping, store
@@ -117,7 +119,7 @@ def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start
         check_slurm()
     if start.runs_dir.exists():
         starting.check_runs_dir(start.runs_dir)
-    get_data(configs[0].data, start.data_dir)
+    _check_data(configs, start.data_dir)
     group = configs[0].group
     with Interrupts() as interrupts:
         made = [
@@ -133,6 +135,16 @@ def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start
     if not start.json:
         console().print(group_text(start.runs_dir, group or ""), soft_wrap=True, end="")
     return next((code for code in codes if code != ExitCode.DONE), ExitCode.DONE)
+
+
+def _check_data(configs: Sequence[RunConfig], data_dir: Path | None) -> None:
+    """Have the images of every run of the sweep, before any is made. Raises DataError that names the run."""
+    for data, config in {config.data: config for config in reversed(configs)}.items():
+        try:
+            get_data(data, data_dir)
+        except DataError as error:
+            problem = f"The run '{config.name}', data.source = {data.source}: {error.problem}"
+            raise DataError(problem, error.tried, f"{error.remedy} No run was started.") from None
 
 
 def _submit(made: Sequence[RunDirectory], as_json: bool) -> list[None]:

@@ -10,6 +10,7 @@ from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.console.launch import Start
 from fmnist_tui.console.output import UsageError
 from fmnist_tui.console.sweep import MOST_RUNS, start_sweep, sweep_configs
+from fmnist_tui.data.files import DataError
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset
 from fmnist_tui.report import render
@@ -80,6 +81,19 @@ def test_now_is_refused(quick: RunConfig, runs_dir: Path) -> None:
     start = Start(runs_dir, None, "cpu", 1, now=True, retries=0, detach=True, json=False)
     with pytest.raises(UsageError, match="--now"):
         start_sweep(sweep_configs(quick, [], 2), [], start)
+    assert not runs_dir.exists()
+
+
+@pytest.mark.parametrize("values", ["sample,full", "full,sample"])
+def test_the_data_of_every_run_is_checked_before_any_is_made(
+    quick: RunConfig, runs_dir: Path, tmp_path: Path, values: str
+) -> None:
+    start = Start(runs_dir, tmp_path, "cpu", detach=True)
+    with pytest.raises(DataError) as caught:
+        start_sweep(sweep_configs(quick, [f"data.source={values}"], 2), [], start)
+    words = str(caught.value)
+    assert words.startswith("The run 'quick source=full', data.source = full: ")
+    assert str(tmp_path) in words and "--data-dir" in words and words.endswith("No run was started.")
     assert not runs_dir.exists()
 
 
