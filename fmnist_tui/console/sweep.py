@@ -23,12 +23,13 @@ from fmnist_tui.console.output import UsageError, console, print_json, print_not
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
 from fmnist_tui.data.files import DataError
-from fmnist_tui.fields import parse_value, with_changes
+from fmnist_tui.fields import flatten, parse_value, with_changes
 from fmnist_tui.report.sweeps import group_text
 from fmnist_tui.runs import process, queue, starting, stopping, store
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import ExitCode, State
+from fmnist_tui.wording import shown
 
 MOST_RUNS = 50
 """Each run that waits is a process of about 40 MB."""
@@ -63,8 +64,12 @@ def sweep_configs(
         )
     group = config.group or f"{config.name[:40]}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     configs = []
+    made: dict[str, dict[str, Any]] = {}
     for combination in itertools.product(*values.values()):
         changes = dict(zip(values, combination, strict=True))
+        same = made.setdefault(repr(flatten(with_changes(config, changes))), changes)
+        if same is not changes:
+            raise UsageError(_same_run(same, changes))
         said = " ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in changes.items() if key != "seed")
         name = f"{config.name} {said}".strip()[:64].strip()
         for offset in range(seeds or 1):
@@ -91,6 +96,13 @@ def _values(sweeps: Sequence[str], given: Mapping[str, str]) -> dict[str, list[A
         if len({repr(value) for value in found[key]}) < len(found[key]):
             raise UsageError(f"--sweep {sweep}: names a value twice; for several runs of each add --seeds N")
     return found
+
+
+def _same_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """That two combinations make one run: 1 and 1.0 are the same learning rate."""
+    differ = {key: f"{shown(one[key])} and {shown(other[key])}" for key in one if repr(one[key]) != repr(other[key])}
+    said = "; ".join(f"--sweep {key}: {values}" for key, values in differ.items())
+    return f"{said} make the same run; give one of them, and for several runs of each add --seeds N"
 
 
 def _product(lengths: Any) -> int:

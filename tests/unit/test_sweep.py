@@ -54,6 +54,8 @@ def test_a_list_in_brackets_is_one_value(quick: RunConfig) -> None:
         (["optimizer.lr"], None, "must be KEY=V1,V2"),
         (["optimizer.lr="], None, "must be KEY=V1,V2"),
         (["optimizer.lr=0.1,0.1"], None, "names a value twice"),
+        (["optimizer.lr=1,0.5,1.0"], 2, "--sweep optimizer.lr: 1 and 1.0 make the same run; give one of them"),
+        (["description=a,b"], None, "'a' and 'b' make the same run"),
         (["optimizer.lr=0.1", "optimizer.lr=0.2"], None, "--sweep names this field too"),
         (["training.epochs=1,2"], None, "--set names this field too"),
         (["seed=1,2"], 2, "--sweep names seeds of its own"),
