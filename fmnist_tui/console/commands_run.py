@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fmnist_tui.console import options as o
 from fmnist_tui.console import run_options as r
 from fmnist_tui.console.kept import KeepsConfiguration
+from fmnist_tui.console.where import Where, as_before, start_options
 
 if TYPE_CHECKING:
     from fmnist_tui.config import RunConfig
     from fmnist_tui.console.launch import Start
-    from fmnist_tui.runs.launch import LaunchRequest
-    from fmnist_tui.runs.slurm import SlurmSettings
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -64,7 +63,7 @@ def run_preset(
     changes = _changes(epochs, seed, run_name, data, split) | {"group": group}
     own, slurm = split_settings(settings or [])
     where = Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, slurm)
-    start = _start(where, now, retries, detach, json)
+    start = start_options(where, now, retries, detach, json)
     return _train(load_preset(name), own, changes, scale_schedule, start, sweep or [], seeds)
 
 
@@ -103,7 +102,7 @@ def run_config(
     changes = _changes(epochs, seed, run_name, data, split) | {"group": group}
     own, slurm = split_settings(settings or [])
     where = Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, slurm)
-    start = _start(where, now, retries, detach, json)
+    start = start_options(where, now, retries, detach, json)
     return _train(load_file(file), own, changes, scale_schedule, start, sweep or [], seeds)
 
 
@@ -121,6 +120,7 @@ def run_resume(
             rich_help_panel=o.CHANGES,
         ),
     ] = None,
+    stop_at_accuracy: r.StopAtAccuracyOption = None,
     checkpoint: r.FromOption = "last",
     device: r.ResumeDeviceOption = None,
     gpus: r.ResumeGpusOption = None,
@@ -148,8 +148,8 @@ def run_resume(
     before = last_launch(found.directory)
     if data_dir is None and before.data_dir is not None:
         data_dir = Path(before.data_dir)
-    where = _as_before(before, Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, settings or []))
-    return resume(found, _start(where, now, retries, detach, json), checkpoint, epochs)
+    where = as_before(before, Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, settings or []))
+    return resume(found, start_options(where, now, retries, detach, json), checkpoint, epochs, stop_at_accuracy)
 
 
 @app.command("repeat", cls=KeepsConfiguration, epilog=EXIT_CODES)
@@ -181,8 +181,8 @@ def run_repeat(
     before = last_launch(found.directory)
     if data_dir is None and before.data_dir is not None:
         data_dir = Path(before.data_dir)
-    where = _as_before(before, Where(device, gpus, None, None, runs_dir, data_dir, launcher, settings or []))
-    return repeat(found, _start(where, now, retries, detach, json))
+    where = as_before(before, Where(device, gpus, None, None, runs_dir, data_dir, launcher, settings or []))
+    return repeat(found, start_options(where, now, retries, detach, json))
 
 
 @app.command("join")
@@ -209,75 +209,6 @@ def _changes(
         "data.source": data,
         "data.split": split,
     }
-
-
-class Where(NamedTuple):
-    """The options on where a run is trained, as they were given."""
-
-    device: str | None
-    gpus: str | None
-    nodes: int | None
-    rendezvous: str | None
-    runs_dir: Path | None
-    data_dir: Path | None
-    launcher: str | None
-    slurm: list[str]
-    """`--set slurm.KEY=VALUE` options."""
-    slurm_before: SlurmSettings | None = None
-
-
-def _as_before(before: LaunchRequest, where: Where) -> Where:
-    """The options of a run that goes on, with what it was last started with where they are left out."""
-    from fmnist_tui.console.configure import check_only_slurm
-    from fmnist_tui.runs.slurm import split_settings
-
-    own, slurm = split_settings(where.slurm)
-    check_only_slurm(own)
-    launcher = where.launcher or before.launcher
-    nodes = where.nodes
-    if nodes is None:  # machines of one's own have to be named again, with where they meet
-        nodes = before.nodes if launcher == before.launcher == "slurm" else 1
-    return where._replace(
-        device=where.device or before.device,
-        gpus=where.gpus or str(before.gpus),
-        nodes=nodes,
-        launcher=launcher,
-        slurm=slurm,
-        slurm_before=before.slurm,
-    )
-
-
-def _start(where: Where, now: bool, retries: int, detach: bool, json: bool) -> Start:
-    """The options on where and how. Raises UsageError for a device that is not there, ConfigError for slurm.KEY."""
-    from fmnist_tui import paths
-    from fmnist_tui.console import configure
-    from fmnist_tui.console.launch import Start
-    from fmnist_tui.runs.slurm import slurm_settings
-
-    device, gpus, nodes = where.device or "auto", where.gpus or "1", 1 if where.nodes is None else where.nodes
-    configure.check_slurm_settings(where.slurm, where.launcher or "local")
-    slurm = None
-    if where.launcher == "slurm":
-        count = configure.check_job(gpus, device, where.rendezvous, now, nodes)
-        device = "cuda" if device == "auto" else device  # a node whose driver is broken must not train on its CPU
-        slurm = slurm_settings(where.slurm, where.slurm_before)
-    else:
-        configure.check_device(device)
-        configure.check_rendezvous(nodes, where.rendezvous)
-        count = configure.check_gpus(gpus, device)
-    return Start(
-        runs_dir=paths.runs_dir(where.runs_dir),
-        data_dir=paths.data_dir_override(where.data_dir),
-        device=device,
-        gpus=count,
-        nodes=nodes,
-        rendezvous=where.rendezvous,
-        now=now,
-        retries=retries,
-        detach=detach,
-        json=json,
-        slurm=slurm,
-    )
 
 
 def _train(

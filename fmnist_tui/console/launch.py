@@ -95,12 +95,18 @@ def submit_new(directory: RunDirectory) -> None:
 
 
 def resume(
-    run: Run, start: Start, checkpoint: Literal["last", "previous", "best"] = "last", epochs: int | None = None
+    run: Run,
+    start: Start,
+    checkpoint: Literal["last", "previous", "best"] = "last",
+    epochs: int | None = None,
+    stop_at_accuracy: float | None = None,
 ) -> int:
     """Start a worker that goes on in a run's own directory; returns the exit code. Raises RunError or DataError."""
     if run.config is not None:
         get_data(run.config.data, start.data_dir)
     finished = run.result if run.state is State.FINISHED else None
+    limit = starting.limit_note(run.status) if finished and run.status and stop_at_accuracy is None else ""
+    changes: dict[str, Any] = {"checkpoint": checkpoint, "epochs": epochs, "stop_at_accuracy": stop_at_accuracy}
     with Interrupts() as interrupts:
         since = utc_now()
         note_loss(run)
@@ -108,12 +114,14 @@ def resume(
             from fmnist_tui.runs.submit import resubmit
 
             how = {key: value for key, value in start.how.items() if key != "launcher"}
-            resubmit(run, start.device, start.data_dir, checkpoint=checkpoint, epochs=epochs, **how)
+            resubmit(run, start.device, start.data_dir, **changes, **how)
         else:
-            starting.prepare_resume(run, start.device, start.data_dir, checkpoint, epochs, now=start.now, **start.how)
+            starting.prepare_resume(run, start.device, start.data_dir, now=start.now, **changes, **start.how)
         if finished is not None:
             row = f"{finished.test_accuracy:.2f} %, epoch {finished.epochs}"
             print_notes([f"its row of the table ({row}) goes away when training begins, until it is finished again"])
+        if limit:
+            print_notes([limit])
         return _run(run.directory, start, interrupts, since)
 
 

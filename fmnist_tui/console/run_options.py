@@ -20,6 +20,19 @@ def retries_number(text: str) -> int:
     return number
 
 
+def accuracy_limit(text: str) -> float:
+    """An option's value as a test accuracy in percent; 0 for 'none'."""
+    if text.strip().lower() == "none":
+        return 0.0
+    try:
+        accuracy = float(text)
+    except ValueError:
+        accuracy = 0.0
+    if not 0.0 < accuracy <= 100.0:
+        raise typer.BadParameter(f"{text!r} is not a percentage above 0, up to 100, or none")
+    return accuracy
+
+
 EpochsOption = Annotated[
     int | None,
     typer.Option(
@@ -66,6 +79,17 @@ NameOption = Annotated[
         "--name",
         metavar="TEXT",
         help="Call the run so; it becomes part of its id.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
+]
+StopAtAccuracyOption = Annotated[
+    float | None,
+    typer.Option(
+        "--stop-at-accuracy",
+        metavar="PERCENT|none",
+        parser=accuracy_limit,
+        help="Finish once a test accuracy reaches this, none: at any; else as before (training.stop_at_accuracy).",
         show_default=False,
         rich_help_panel=CHANGES,
     ),

@@ -23,6 +23,8 @@ class LaunchRequest(Record):
     """Where a resumed run goes on from."""
     epochs: int | None = None
     """Epochs in all, where a resume changes them."""
+    stop_at_accuracy: float | None = Field(None, ge=0.0, le=100.0)
+    """The test accuracy to finish at, where a resume changes it; 0 takes the limit back."""
     gpus: int = Field(1, ge=1, le=1024)
     """GPUs of each machine to train on; processes where the device is the CPU."""
     nodes: int = Field(1, ge=1, le=1024)

@@ -128,12 +128,13 @@ def prepare_resume(
     data_dir: Path | None = None,
     checkpoint: Literal["last", "previous", "best"] = "last",
     epochs: int | None = None,
+    stop_at_accuracy: float | None = None,
     **how: Unpack[How],
 ) -> None:
     """Make a run that has ended (or was lost) ready for `start_worker`, or `submit.submit`, to go on in its directory.
 
-    Raises RunError where it is still at work, has no checkpoint and did not fail before its first, or is
-    finished and not given more epochs, or at its step limit.
+    `epochs` and `stop_at_accuracy` (0: none) change how long it trains. Raises RunError where it is still at work, has
+    no checkpoint and did not fail before its first, or is finished and they leave it nothing to train.
     """
     try:
         run = with_status(run)
@@ -149,11 +150,12 @@ def prepare_resume(
     _check_epochs(run, run.config, run.status, epochs)
     if checkpoint == "last":
         if run.state is State.FINISHED:
-            _check_can_be_longer(run, run.config, run.status, epochs)
+            _check_can_be_longer(run, run.config, run.status, epochs, stop_at_accuracy)
         _check_checkpoint(run, run.status)
     try:
         run.directory.control.unlink(missing_ok=True)
-        launch = _write_launch(run.directory, device, data_dir, checkpoint=checkpoint, epochs=epochs, **how)
+        changes = {"epochs": epochs, "stop_at_accuracy": stop_at_accuracy}
+        launch = _write_launch(run.directory, device, data_dir, checkpoint=checkpoint, **changes, **how)
         status = run.status.model_copy(update={**_first_state(launch), **_fresh()})
         replace_bytes(run.directory.status, status.to_json().encode())
     except OSError as error:
@@ -164,16 +166,50 @@ def _room(run: Run) -> str:
     return f"make room, or {run.directory.path} writable, or resume a copy of it"
 
 
-def _check_can_be_longer(run: Run, config: RunConfig, status: Status, epochs: int | None) -> None:
+def limit_note(status: Status) -> str:
+    """What a resume that leaves the accuracy to stop at as it is has to say of it; '' where there is none.
+
+    The limit is of the run, not of the start: a run it ended once ends by it again.
+    """
+    if status.stop_at_accuracy is None:
+        return ""
+    holds = f"training.stop_at_accuracy = {status.stop_at_accuracy:g} still holds"
+    if _reached(status, status.stop_at_accuracy):
+        holds += f", and {status.test_accuracy:.2f} % has reached it: the next evaluation that does so ends the run"
+    return f"{holds}; --stop-at-accuracy none takes it back"
+
+
+def _reached(status: Status, accuracy: float) -> bool:
+    return bool(accuracy) and status.test_accuracy is not None and status.test_accuracy >= accuracy
+
+
+def _check_can_be_longer(
+    run: Run, config: RunConfig, status: Status, epochs: int | None, stop_at_accuracy: float | None
+) -> None:
     """Raises RunError where a finished run has nothing left to train."""
     limit = config.training.max_steps
     if limit is not None and status.step >= limit:
         remedy = "a resumed run keeps the limit: start a new one without it, or with more"
         raise RunError(f"{run.id}: is finished after training.max_steps = {limit:,}; {remedy}")
+    early = status.epoch < status.epochs
+    if early and stop_at_accuracy is not None:
+        if _reached(status, stop_at_accuracy):
+            raise RunError(
+                f"--stop-at-accuracy {stop_at_accuracy:g}: {run.id} has reached {status.test_accuracy:.2f} % already; "
+                "give more, or none"
+            )
+        if epochs is None or epochs > status.epoch:
+            return
     if epochs is None or epochs <= status.epochs:
-        early = status.epoch < status.epochs
         ended = f"epoch {status.epoch} of {status.epochs}" if early else f"{status.epochs} epochs"
-        more = f"more than {status.epochs}" if early else "more"
+        target = status.stop_at_accuracy
+        if early and target is not None and stop_at_accuracy is None and _reached(status, target):
+            at = f"{status.test_accuracy:.2f} % reached training.stop_at_accuracy = {target:g}"
+            raise RunError(
+                f"{run.id}: is finished after {ended}: {at}; to go on, take it back: --stop-at-accuracy none"
+            )
+        least = status.epochs if stop_at_accuracy is None else status.epoch
+        more = f"more than {least}" if early else "more"
         raise RunError(f"{run.id}: is finished after {ended}; to go on, give {more}: --epochs N")
 
 

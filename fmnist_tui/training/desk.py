@@ -69,6 +69,8 @@ class Desk:
         else:
             self._go_on(content)
         progress.starts += 1
+        if job.launch.stop_at_accuracy is not None:
+            self.requests.edit_limit(job.launch.stop_at_accuracy)
         if job.launch.epochs is not None and job.launch.epochs != progress.epochs:
             self.requests.edit_epochs(job.launch.epochs)
         self.tuning.begin(resumed=content is not None)
@@ -197,7 +199,7 @@ class Desk:
         progress = self.progress
         is_best = progress.best_epoch == progress.epoch
         target = progress.stop_at_accuracy
-        reached = target is not None and progress.evaluated_epoch == progress.epoch and _at_least(progress, target)
+        reached = target is not None and progress.evaluated_epoch == progress.epoch and progress.reached(target)
         progress.done = progress.epoch >= progress.epochs or self.at_step_limit or reached
         if reached and progress.epoch < progress.epochs:
             self.reporter.event("finish", f"test accuracy reached {target:g} % in epoch {progress.epoch}")
@@ -229,7 +231,3 @@ class Desk:
         self.requests.control.forget()
         after = f"{result.epochs} {'epoch' if result.epochs == 1 else 'epochs'}"
         self.reporter.event("finish", f"test accuracy {result.test_accuracy:.2f} % after {after}")
-
-
-def _at_least(progress: Progress, target: float) -> bool:
-    return progress.test_accuracy is not None and progress.test_accuracy >= target

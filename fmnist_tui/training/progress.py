@@ -58,6 +58,10 @@ class Progress:
         """Steps of the whole run."""
         return self.epochs * self.steps_per_epoch
 
+    def reached(self, accuracy: float) -> bool:
+        """Whether the newest evaluation came to this test accuracy."""
+        return self.test_accuracy is not None and self.test_accuracy >= accuracy
+
     def start_epoch(self, device: torch.device) -> None:
         """Forget the sums of the epoch before."""
         self.batch, self.epoch_images = 0, 0

@@ -62,15 +62,18 @@ class Requests:
             if request.epochs is not None:
                 self.edit_epochs(request.epochs)
             if request.stop_at_accuracy is not None:
-                self._edit_limit(request.stop_at_accuracy)
+                self.edit_limit(request.stop_at_accuracy)
 
     def _ask_to_stop(self, when: Literal["now", "epoch"], by: str) -> None:
         self.stop, self.stopped_by = when, by
         self._job.reporter.update(now=True, state=State.STOPPING)
 
-    def _edit_limit(self, accuracy: float) -> None:
+    def edit_limit(self, accuracy: float) -> None:
         """Change at which test accuracy the run ends before its last epoch; 0 takes the limit back."""
-        self._progress.stop_at_accuracy = accuracy or None
+        progress = self._progress
+        progress.stop_at_accuracy = accuracy or None
+        if not (accuracy and progress.reached(accuracy)):
+            self._go_on_where_epochs_are_left()
         what = f"stops at {accuracy:g} % test accuracy" if accuracy else "goes on to its last epoch, at any accuracy"
         self._job.reporter.event("edit", what, stop_at_accuracy=accuracy)
         self._logbook.tell_position()
@@ -80,8 +83,11 @@ class Requests:
         progress = self._progress
         before = progress.epochs
         progress.epochs = max(epochs, progress.epoch if not progress.done else progress.evaluated_epoch)
-        limit = self._job.config.training.max_steps
-        if progress.done and progress.epochs > progress.evaluated_epoch and (limit is None or progress.step < limit):
-            progress.done = False
+        self._go_on_where_epochs_are_left()
         self._job.reporter.event("edit", f"epochs {before} -> {progress.epochs}", epochs=progress.epochs)
         self._logbook.tell_position()
+
+    def _go_on_where_epochs_are_left(self) -> None:
+        progress, limit = self._progress, self._job.config.training.max_steps
+        if progress.done and progress.epochs > progress.evaluated_epoch and (limit is None or progress.step < limit):
+            progress.done = False

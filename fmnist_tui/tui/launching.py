@@ -76,10 +76,16 @@ def start(
     return run
 
 
-def resume(directory: RunDirectory, data_dir: Path | None, children: Children, epochs: int | None = None) -> None:
+def resume(
+    directory: RunDirectory,
+    data_dir: Path | None,
+    children: Children,
+    epochs: int | None = None,
+    stop_at_accuracy: float | None = None,
+) -> None:
     """Start a run's worker again from its last checkpoint, on the device and data it was started with, in its turn.
 
-    Raises DataError, RunError.
+    The last two change how long it trains; None leaves that as it is. Raises DataError, RunError.
     """
     run = _load(directory)
     launch = last_launch(directory)
@@ -93,7 +99,8 @@ def resume(directory: RunDirectory, data_dir: Path | None, children: Children, e
     if run.config is not None:
         _check_data(run.config, data)
     note_loss(run)
-    how: dict[str, Any] = {"epochs": epochs, "retries": launch.retries, "gpus": launch.gpus}
+    changes = {"epochs": epochs, "stop_at_accuracy": stop_at_accuracy}
+    how: dict[str, Any] = {**changes, "retries": launch.retries, "gpus": launch.gpus}
     if launch.launcher == "slurm":
         from fmnist_tui.runs import submit
 

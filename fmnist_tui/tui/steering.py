@@ -114,16 +114,16 @@ class Steering:
         await self.app.show_run(run.id, instead_of=NewRunScreen)
 
     async def _resume(self, run: Run) -> None:
-        from fmnist_tui.tui.screens.dialogs import EditDialog
+        from fmnist_tui.tui.screens.dialogs import Edit, EditDialog
 
-        epochs = None
+        edit = Edit(None, None)
         if run.state is State.FINISHED:
-            edit = await self.app.push_screen_wait(EditDialog(run, "resume"))
-            if edit is None:
+            asked = await self.app.push_screen_wait(EditDialog(run, "resume"))
+            if asked is None:
                 return
-            epochs = edit.epochs
+            edit = asked
         places = (self.app.data_dir, self.app.feed.children)
-        await self._try(f"{run.name} was not resumed", launching.resume, run.directory, *places, epochs)
+        await self._try(f"{run.name} was not resumed", launching.resume, run.directory, *places, *edit)
         self._done(f"{run.name} goes on.")
 
     async def _stop(self, run: Run) -> None:

@@ -14,7 +14,6 @@ from fmnist_tui.models.count import parameter_count
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
 from fmnist_tui.runs.requests import RequestKind, send_request
-from fmnist_tui.runs.store import read_status
 from fmnist_tui.training import logbook
 from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.job import Stopped
@@ -190,42 +189,6 @@ def test_requests_while_training(trainer: Trainer, monkeypatch: pytest.MonkeyPat
     assert not run.control.exists()
     trainer.train(run)
     assert result_of(run).epochs == 4
-
-
-def test_stop_at_accuracy_finishes_early(trainer: Trainer) -> None:
-    run = trainer.create(tiny_config(training={"stop_at_accuracy": 1.0}))
-    trainer.train(run)
-    result = result_of(run)
-    assert result.epochs == 1 and result.test_accuracy >= 1.0
-    assert events(run, "finish")[-1].epoch == 1, "as the status says"
-    assert "reached 1 %" in events(run, "finish")[0].message
-    assert events(run, "finish")[1].message.endswith(" % after 1 epoch")
-
-
-def test_the_accuracy_to_stop_at_is_told_changed_and_taken_back(
-    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The status has it from the launch on, and at once after each change."""
-    monkeypatch.setattr("fmnist_tui.training.control.POLL_SECONDS", 0.0)
-    run = trainer.create(tiny_config(training={"epochs": 2, "stop_at_accuracy": 100.0}))
-    status = read_status(run)
-    assert status is not None
-    told = [status.stop_at_accuracy]
-    original, asked = Desk.after_step, {2: 90.0, 3: 0.0}
-
-    def after_step(self: Desk) -> None:
-        if self.progress.step in asked:
-            send_request(self.run, "edit", stop_at_accuracy=asked.pop(self.progress.step))
-        original(self)
-        told.append(self.reporter.status.stop_at_accuracy)
-
-    monkeypatch.setattr(Desk, "after_step", after_step)
-    trainer.train(run)
-    assert told[:5] == [100.0, 100.0, 90.0, None, None]
-    assert messages(run, "edit") == [
-        "stops at 90 % test accuracy", "goes on to its last epoch, at any accuracy",
-    ]  # fmt: skip
-    assert result_of(run).epochs == 2
 
 
 def test_a_checkpoint_is_written_within_a_long_epoch(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,24 @@ async def test_a_finished_run_is_resumed_for_more_epochs(
     assert resumed.epochs == 12
 
 
+async def test_a_run_that_its_accuracy_limit_ended_is_resumed_without_it(
+    app: FmnistApp, maker: RunMaker, workers: list[RunDirectory]
+) -> None:
+    run = maker.make("quick", epoch=3, stop_at_accuracy=50.0, test_accuracy=84.25)
+    run.checkpoint("last").write_bytes(b"weights")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "✓ finished")
+        await pilot.press("r")
+        await until_drawn(pilot, "Train quick for longer", "Stop at test accuracy", "50", "Its row of the table")
+        await pilot.press("enter")
+        await until_drawn(pilot, "accuracy: reached; empty it, or epochs above 8")
+        app.screen.query_one("#accuracy", Input).value = ""
+        await pilot.press("enter")
+        await until(pilot, lambda: len(workers) == 1)
+    resumed = last_launch(run)
+    assert (resumed.epochs, resumed.stop_at_accuracy) == (8, 0.0)
+
+
 async def test_a_run_of_several_machines_is_resumed_on_the_command_line(
     app: FmnistApp, maker: RunMaker, workers: list[RunDirectory]
 ) -> None:

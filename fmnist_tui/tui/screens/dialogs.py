@@ -147,7 +147,7 @@ class Edit(NamedTuple):
 
 
 class EditDialog(Dialog[Edit]):
-    """Epochs in all, and the test accuracy to stop at. Also asks for more epochs when a finished run is resumed."""
+    """Epochs in all, and the test accuracy to stop at. Also asks for them when a finished run is resumed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", priority=True),
@@ -161,23 +161,28 @@ class EditDialog(Dialog[Edit]):
         status = run.status
         assert status is not None
         self._at, self._epochs, self._limit = status.epoch, status.epochs, status.stop_at_accuracy
-        self._least = max(1, status.epoch) if purpose == "edit" else status.epochs + 1
+        self._early = purpose == "resume" and status.epoch < status.epochs and self._limit is not None
+        if purpose == "edit":
+            self._suggested, self._least = status.epochs, max(1, status.epoch)
+        elif self._early:
+            self._suggested, self._least = status.epochs, status.epoch + 1
+        else:
+            self._suggested, self._least = 2 * status.epochs, status.epochs + 1
 
     def compose(self) -> ComposeResult:
         """One or two inputs on lines of their own, and what is wrong with them."""
         with Vertical(classes="dialog"):
-            suggested = self._epochs if self._purpose == "edit" else 2 * self._epochs
             with Horizontal(classes="dialog-line"):
                 yield Static("Epochs in all")
-                yield Input(str(suggested), id="epochs", type="integer", compact=True)
+                yield Input(str(self._suggested), id="epochs", type="integer", compact=True)
                 yield Static(f"{self._epochs} planned, in {self._at} now" if self._purpose == "edit" else "")
-            if self._purpose == "edit":
+            if self._purpose == "edit" or self._limit is not None:
                 with Horizontal(classes="dialog-line"):
                     yield Static("Stop at test accuracy")
                     present = "" if self._limit is None else f"{self._limit:g}"
                     yield Input(present, placeholder="none", id="accuracy", type="number", compact=True)
                     yield Static("%; empty: at none")
-            else:
+            if self._purpose == "resume":
                 yield Static("Its row of the table goes away until it is finished again.")
             yield Static("", id="wrong", classes="dialog-wrong")
             done = "enter sends it to the worker" if self._purpose == "edit" else "enter starts it"
@@ -194,8 +199,10 @@ class EditDialog(Dialog[Edit]):
         epochs = int(text) if text.isdigit() else None
         if text and (epochs is None or not self._least <= epochs <= 100_000):
             return f"epochs: a whole number from {self._least} to 100,000"
-        if self._purpose == "resume":
-            return Edit(epochs, None) if epochs is not None else "epochs: how many in all?"
+        if self._purpose == "resume" and epochs is None:
+            return "epochs: how many in all?"
+        if self._purpose == "resume" and self._limit is None:
+            return Edit(epochs, None)
         typed = self.query_one("#accuracy", Input).value.strip()
         try:
             accuracy = float(typed or "0")
@@ -204,6 +211,10 @@ class EditDialog(Dialog[Edit]):
         if not 0 <= accuracy <= 100:
             return "accuracy: a number from 0 to 100, or nothing"
         changed = accuracy != (self._limit or 0.0)
+        if self._purpose == "resume":
+            if self._early and not changed and (epochs or 0) <= self._epochs:
+                return f"accuracy: reached; empty it, or epochs above {self._epochs}"
+            return Edit(epochs, accuracy if changed else None)
         return Edit(epochs if epochs != self._epochs else None, accuracy if changed else None)
 
     def action_send(self) -> None:

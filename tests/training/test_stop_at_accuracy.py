@@ -1,0 +1,60 @@
+"""A run that ends once its test accuracy is high enough: the limit, its edits, and going on after it."""
+
+from __future__ import annotations
+
+import pytest
+
+from fmnist_tui.runs.launch import LaunchRequest
+from fmnist_tui.runs.requests import send_request
+from fmnist_tui.runs.store import read_status
+from fmnist_tui.training.desk import Desk
+from tests.events import events, messages
+from tests.training.tiny import Trainer, tiny_config
+from tests.training.whole_runs import result_of
+
+
+def test_stop_at_accuracy_finishes_early(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config(training={"stop_at_accuracy": 1.0}))
+    trainer.train(run)
+    result = result_of(run)
+    assert result.epochs == 1 and result.test_accuracy >= 1.0
+    assert events(run, "finish")[-1].epoch == 1, "as the status says"
+    assert "reached 1 %" in events(run, "finish")[0].message
+    assert events(run, "finish")[1].message.endswith(" % after 1 epoch")
+
+
+def test_the_accuracy_to_stop_at_is_told_changed_and_taken_back(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The status has it from the launch on, and at once after each change."""
+    monkeypatch.setattr("fmnist_tui.training.control.POLL_SECONDS", 0.0)
+    run = trainer.create(tiny_config(training={"epochs": 2, "stop_at_accuracy": 100.0}))
+    status = read_status(run)
+    assert status is not None
+    told = [status.stop_at_accuracy]
+    original, asked = Desk.after_step, {2: 90.0, 3: 0.0}
+
+    def after_step(self: Desk) -> None:
+        if self.progress.step in asked:
+            send_request(self.run, "edit", stop_at_accuracy=asked.pop(self.progress.step))
+        original(self)
+        told.append(self.reporter.status.stop_at_accuracy)
+
+    monkeypatch.setattr(Desk, "after_step", after_step)
+    trainer.train(run)
+    assert told[:5] == [100.0, 100.0, 90.0, None, None]
+    assert messages(run, "edit") == [
+        "stops at 90 % test accuracy", "goes on to its last epoch, at any accuracy",
+    ]  # fmt: skip
+    assert result_of(run).epochs == 2
+
+
+def test_a_run_that_its_accuracy_limit_ended_goes_on_without_it(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config(training={"epochs": 2, "stop_at_accuracy": 1.0}))
+    trainer.train(run)
+    assert result_of(run).epochs == 1
+    trainer.train(run, LaunchRequest(epochs=3))
+    assert result_of(run).epochs == 2, "the limit still holds: the next evaluation ends it"
+    trainer.train(run, LaunchRequest(stop_at_accuracy=0.0))
+    assert result_of(run).epochs == 3
+    assert messages(run, "edit")[-1] == "goes on to its last epoch, at any accuracy"
