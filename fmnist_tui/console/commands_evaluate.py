@@ -40,7 +40,10 @@ def evaluate_command(
     Writes nothing into a run. It does not wait in the device's queue.
     """
     from fmnist_tui import paths
+    from fmnist_tui.console.configure import check_device
     from fmnist_tui.console.evaluate import check, evaluate
 
+    if not saved:
+        check_device(device)
     found = check(paths.runs_dir(runs_dir), runs, ensemble, saved, tta)
     return evaluate(found, paths.data_dir_override(data_dir), checkpoint, tta, device, ensemble, saved, json)

@@ -116,9 +116,11 @@ def resolve_device(name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
             there = (
-                f"there are {count} CUDA devices (cuda:0 to cuda:{count - 1})" if count else "torch sees no CUDA device"
+                f"there are {count} CUDA devices (cuda:0 to cuda:{count - 1}); choose one of them, cpu or auto"
+                if count
+                else "torch sees no CUDA device; choose cpu or auto"
             )
-            raise ConfigError([FieldError("--device", name, f"{there}; choose one of them, cpu or auto")])
+            raise ConfigError([FieldError("--device", name, there)])
         return torch.device("cuda", device.index or 0)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError([FieldError("--device", name, "torch sees no Apple GPU; choose cpu or auto")])

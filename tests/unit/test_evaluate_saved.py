@@ -11,6 +11,7 @@ import pytest
 from fmnist_tui.analysis import scores
 from fmnist_tui.cli import main
 from fmnist_tui.config import CLASSES
+from fmnist_tui.monitor import GpuList
 from fmnist_tui.runs.layout import RunDirectory
 from tests.unit.compared_runs import TRUTH, make_run, write_predictions
 
@@ -79,6 +80,20 @@ def test_what_cannot_be_meant(
     run = make_run(runs_dir, [90.0])
     assert main(["evaluate", run.id, *options]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_here_is_refused_as_run_does(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fmnist_tui.monitor.list_gpus", lambda: GpuList([], "no GPU: no driver is installed"))
+    run = make_run(runs_dir, [90.0])
+    assert main(["evaluate", run.id, "--device", "cuda"]) == 2
+    said = capsys.readouterr().err
+    assert said == "error: --device cuda: no GPU: no driver is installed; choose auto or cpu\n"
+    assert main(["run", "preset", "quick", "--device", "cuda"]) == 2
+    assert capsys.readouterr().err == said
+    assert main(["evaluate", run.id, "--device", "gpu"]) == 2
+    assert "did you mean cuda?" in capsys.readouterr().err
 
 
 def test_unknown_twice_and_of_other_images(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
