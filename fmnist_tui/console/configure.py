@@ -6,6 +6,7 @@ monitor sees decides whether a CUDA device is there.
 
 from __future__ import annotations
 
+import ipaddress
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -172,9 +173,34 @@ def check_rendezvous(nodes: int, rendezvous: str | None) -> None:
         return
     if nodes == 1:
         raise UsageError(f"--rdzv {rendezvous}: needs --nnodes N, the number of machines")
-    host, _, port = rendezvous.rpartition(":")
-    if not host or not re.fullmatch(r"\d{1,5}", port) or not 0 < int(port) < 65_536:
-        raise UsageError(f"--rdzv {rendezvous}: must be HOST:PORT, for example 10.0.0.1:29500")
+    if wrong := _wrong_with_endpoint(rendezvous):
+        raise UsageError(f"--rdzv {rendezvous}: {wrong}")
+
+
+def _wrong_with_endpoint(text: str) -> str:
+    """What keeps this from being HOST:PORT, and what would be; '' where it is."""
+    if _is_ipv6(text) or _is_ipv6(text.rpartition(":")[0]):
+        return "an IPv6 address stands in brackets, and its port after them: [fd00::1]:29500"
+    host, colon, port = ("", "", "") if text.endswith("]") else text.rpartition(":")
+    if not colon:
+        return f"names no port; must be HOST:PORT, for example {text or '10.0.0.1'}:29500"
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65_536:
+        return f"the port is {port!r}; must be a number from 1 to 65535, for example {host or '10.0.0.1'}:29500"
+    if host.startswith("[") or host.endswith("]"):
+        if not (host.startswith("[") and host.endswith("]") and _is_ipv6(host[1:-1])):
+            return f"the host, {host}, is no IPv6 address in brackets, such as [fd00::1]"
+    elif not re.fullmatch(r"[\w.-]+", host):  # what torch takes for one
+        return f"the host is {host!r}; must be a name or an address, for example 10.0.0.1:{port}"
+    return ""
+
+
+def _is_ipv6(text: str) -> bool:
+    """Whether this is an IPv6 address as torch takes it: without the name of an interface."""
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def _check_cuda(device: str) -> None:

@@ -153,9 +153,23 @@ def test_machines_need_a_place_to_meet() -> None:
         (0, None, "--nnodes 0"),
         (2, None, "needs --rdzv"),
         (1, "a:1", "needs --nnodes"),
-        (2, "host", "must be HOST:PORT"),
-        (2, "host:0", "must be HOST:PORT"),
-        (2, ":5", "must be HOST:PORT"),
+        (2, "host", "--rdzv host: names no port; must be HOST:PORT, for example host:29500"),
+        (2, "", "names no port; must be HOST:PORT, for example 10.0.0.1:29500"),
+        (2, "host:99999", "--rdzv host:99999: the port is '99999'; must be a number from 1 to 65535"),
+        (2, "host:0", "the port is '0'"),
+        (2, "host:-1", "the port is '-1'"),
+        (2, "host:", "the port is ''"),
+        (2, "host:ssh", "the port is 'ssh'; must be a number from 1 to 65535, for example host:29500"),
+        (2, "host:٢٩٥٠٠", "the port is '٢٩٥٠٠'"),
+        (2, "[::1]:70000", "the port is '70000'; must be a number from 1 to 65535, for example [::1]:29500"),
+        (2, "[::1]", "names no port; must be HOST:PORT, for example [::1]:29500"),
+        (2, "::1", "an IPv6 address stands in brackets"),
+        (2, "fd00::1:29500", "an IPv6 address stands in brackets"),
+        (2, "fd00:1:2:3:4:5:6:7:29500", "an IPv6 address stands in brackets"),
+        (2, "[nonsense]:29500", "the host, [nonsense], is no IPv6 address in brackets"),
+        (2, ":5", "the host is ''"),
+        (2, "two words:5", "the host is 'two words'"),
     ):
-        with pytest.raises(UsageError, match=words):
+        with pytest.raises(UsageError) as caught:
             check_rendezvous(nodes, where)
+        assert words in str(caught.value)
