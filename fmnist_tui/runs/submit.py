@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -26,14 +28,18 @@ from fmnist_tui.runs.store import Run
 CORES_PER_RANK = 2
 """One for training, one for the heartbeat, the samples and the checkpoints' writer."""
 
+_ELSEWHERE = "submit from a login node of the cluster, or train here with --launcher local"
+
 
 def check_slurm() -> None:
     """Raises RunError where no job can be submitted from this machine, before anything is made."""
     if importlib.util.find_spec("submitit") is None:
         raise RunError("--launcher slurm: needs submitit, which is not installed; pip install 'fmnist-tui[slurm]'")
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        remedy = "submit from a login node of the cluster, or train here with --launcher local"
-        raise RunError(f"--launcher slurm: sbatch and srun are not here; {remedy}")
+        raise RunError(f"--launcher slurm: sbatch and srun are not here; {_ELSEWHERE}")
+    file = os.environ.get("SLURM_CONF")
+    if file and not Path(file).exists():  # sbatch would wait a minute for it
+        raise RunError(f"--launcher slurm: SLURM_CONF = {file}: there is no such file; name another, or unset it")
 
 
 def submit(run: RunDirectory, cluster: Literal["slurm", "local"] = "slurm") -> SlurmJob:
@@ -55,7 +61,7 @@ def submit(run: RunDirectory, cluster: Literal["slurm", "local"] = "slurm") -> S
             with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises as well
                 submitted = executor.submit(RunJob(str(run.path.absolute())))
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
-            raise RunError(f"Slurm refused the job: {_reason(str(error))}") from None
+            raise RunError(_refusal(str(error))) from None
         except OSError as error:
             raise RunError(f"the job could not be submitted: {error.strerror}: {error.filename}") from None
         job = jobs.own_job(submitted.job_id)
@@ -77,11 +83,32 @@ def resubmit(run: Run, device: str, data_dir: Path | None, **how: Any) -> SlurmJ
         raise
 
 
-def _reason(error: str) -> str:
-    """sbatch's message without its own name, on one line."""
-    lines = [line.strip().removeprefix("sbatch: error: ").removeprefix("sbatch: ") for line in error.splitlines()]
+_CANNOT_SUBMIT = {
+    "Could not establish a configuration source": "Slurm has no configuration on this machine: no slurm.conf where it "
+    f"looks, and SLURM_CONF names none; {_ELSEWHERE}, or set SLURM_CONF=FILE",
+    "Unable to process configuration file": "Slurm's configuration on this machine ({file}) is not one; correct it, or "
+    "set SLURM_CONF to another file",
+    "Unable to contact slurm controller": "Slurm's controller does not answer; see `scontrol ping`, and try again "
+    "when it is up",
+}
+"""What sbatch says where it could ask nobody, as what is wrong and what to do."""
+_SAID_LENGTH = 200
+
+
+def _refusal(error: str) -> str:
+    """Why there is no job. `error` is sbatch's: its lines go on one, without its own names."""
+    lines = [_OWN_NAMES.sub("", line.strip()) for line in error.splitlines()]
+    said = "; ".join(line for line in lines if line) or "without a word"
+    for words, wrong in _CANNOT_SUBMIT.items():
+        if words in error:
+            shortened = said if len(said) <= _SAID_LENGTH else f"{said[:_SAID_LENGTH]}..."
+            file = os.environ.get("SLURM_CONF", "slurm.conf")
+            return f"--launcher slurm: {wrong.format(file=file)}. Slurm says: {shortened}"
     hint = "; --device cpu asks for no GPU, --set slurm.gres=... for those of a kind" if "gres" in error.lower() else ""
-    return ("; ".join(line for line in lines if line) or "without a word") + hint
+    return f"Slurm refused the job: {said}{hint}"
+
+
+_OWN_NAMES = re.compile(r"^sbatch: (?:error: |fatal: )?(?:_?[a-z]+(?:_[a-z]+)+: )*")
 
 
 def _parameters(run: RunDirectory, launch: LaunchRequest, settings: SlurmSettings) -> dict[str, Any]:

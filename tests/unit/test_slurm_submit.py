@@ -54,6 +54,65 @@ def test_without_submitit_or_slurm_it_is_said_before_anything_is_made(
     assert "submit from a login node of the cluster" in refused(capsys, runs_dir, "--launcher=slurm")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            (
+                "sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host\n"
+                "sbatch: error: fetch_config: DNS SRV lookup failed\n"
+                "sbatch: error: _establish_config_source: failed to fetch config\n"
+                "sbatch: fatal: Could not establish a configuration source"
+            ),
+            (
+                "error: --launcher slurm: Slurm has no configuration on this machine: no slurm.conf where it looks, "
+                "and SLURM_CONF names none; submit from a login node of the cluster, or train here with "
+                "--launcher local, or set SLURM_CONF=FILE. Slurm says: "
+                "res_nsearch error: Unknown host; DNS SRV lookup failed; "
+            ),
+        ),
+        (
+            (
+                'sbatch: error: Parse error in file /x/slurm.conf line 1: "blah"\n'
+                "sbatch: fatal: Unable to process configuration file"
+            ),
+            (
+                "error: --launcher slurm: Slurm's configuration on this machine (slurm.conf) is not one; correct it, "
+                'or set SLURM_CONF to another file. Slurm says: Parse error in file /x/slurm.conf line 1: "blah"; '
+            ),
+        ),
+        (
+            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)",
+            (
+                "error: --launcher slurm: Slurm's controller does not answer; see `scontrol ping`, and try again when "
+                "it is up. Slurm says: Batch job submission failed: "
+            ),
+        ),
+    ],
+)
+def test_a_slurm_that_cannot_be_asked_is_said_in_words_of_ours(
+    words: str,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    runs_dir: Path,
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    program("sbatch", f"cat >&2 <<'END'\n{words}\n" + "x" * 5_000 + "\nEND\nexit 1")
+    told = refused(capsys, runs_dir, "--launcher=slurm").splitlines()[-1]
+    assert told.startswith(said) and len(told) < 500
+
+
+def test_a_slurm_conf_that_is_not_there_is_said_at_once(
+    capsys: pytest.CaptureFixture[str], runs_dir: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = program("sbatch", "exit 1")
+    monkeypatch.setenv("SLURM_CONF", "/nowhere/slurm.conf")
+    assert "SLURM_CONF = /nowhere/slurm.conf: there is no such file" in refused(capsys, runs_dir, "--launcher=slurm")
+    assert not calls.exists()
+
+
 def test_a_job_is_asked_for_as_the_options_say(
     capsys: pytest.CaptureFixture[str], runs_dir: Path, program: Program
 ) -> None:
