@@ -6,7 +6,6 @@ Each preset is measured by a process of its own (`bench_child`), so that this on
 
 from __future__ import annotations
 
-import sys
 import time
 from io import StringIO
 from pathlib import Path
@@ -19,12 +18,11 @@ from fmnist_tui.console.bench_child import MeasuringFailed, measured
 from fmnist_tui.console.blocks import print_blocks
 from fmnist_tui.console.configure import check_device, check_gpus, configure
 from fmnist_tui.console.launch import get_data
-from fmnist_tui.console.output import PIPE_WIDTH, UsageError, console, print_error, print_json, print_notes, say
+from fmnist_tui.console.output import PIPE_WIDTH, UsageError, console, print_error, print_json, print_notes, write_text
 from fmnist_tui.presets import find_presets, load_preset
 from fmnist_tui.report import markdown
 from fmnist_tui.report.bench import BenchRecord
 from fmnist_tui.report.bench_tables import bench_report, markdown_page
-from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.queue import snapshot
 from fmnist_tui.runs.status import ExitCode
 
@@ -120,11 +118,4 @@ def show(records: list[BenchRecord], form: str, output: Path | None) -> None:
         buffer = StringIO()
         print_blocks(bench_report(records), Console(file=buffer, width=PIPE_WIDTH, markup=False, highlight=False))
         text = buffer.getvalue()
-    if output is None:
-        sys.stdout.write(text)
-        return
-    try:
-        replace_bytes(output, text.encode())
-    except OSError as error:
-        raise UsageError(f"--output {output}: cannot be written: {error.strerror}") from None
-    say(f"wrote {output}")
+    write_text(text, output)

@@ -111,12 +111,6 @@ FromOption = Annotated[
     ),
 ]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.", show_default=False)]
-OutputOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", metavar="FILE", help="Write to a file instead of stdout, in one step.", show_default=False
-    ),
-]
 
 
 def bench_command(
@@ -134,7 +128,7 @@ def bench_command(
     json: o.JsonOption = False,
     markdown: MarkdownOption = False,
     source_files: FromOption = None,
-    output: OutputOption = None,
+    output: o.OutputOption = None,
 ) -> int:
     """Measure how fast presets train and evaluate on this machine, and in what memory.
 

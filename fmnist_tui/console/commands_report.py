@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -11,12 +10,6 @@ from fmnist_tui.console import options as o
 
 FormatOption = Annotated[
     Literal["markdown", "csv", "json", "html"], typer.Option("--format", help="Form of the table.")
-]
-OutputOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", metavar="FILE", help="Write to a file instead of stdout, in one step.", show_default=False
-    ),
 ]
 
 
@@ -42,7 +35,7 @@ def report_command(
             show_default=False,
         ),
     ] = None,
-    output: OutputOption = None,
+    output: o.OutputOption = None,
     group_by: GroupOption = "settings",
     runs_dir: o.RunsDirOption = None,
 ) -> int:
@@ -54,12 +47,9 @@ def report_command(
 
     BENCHMARKS.md in the runs directory holds the same, rewritten whenever a run finishes.
     """
-    import sys
-
     from fmnist_tui import paths
-    from fmnist_tui.console.output import UsageError, say
+    from fmnist_tui.console.output import say, write_text
     from fmnist_tui.report import render
-    from fmnist_tui.runs.files import replace_bytes
     from fmnist_tui.runs.status import State
     from fmnist_tui.runs.store import find_run
 
@@ -69,12 +59,5 @@ def report_command(
     for one in only:
         if one.state is not State.FINISHED:
             say(f"note: {one.id} is {one.state}; the tables hold finished runs only")
-    if output is None:
-        sys.stdout.write(text)
-        return 0
-    try:
-        replace_bytes(output, text.encode())
-    except OSError as error:
-        raise UsageError(f"--output {output}: cannot be written: {error.strerror}") from None
-    say(f"wrote {output}")
+    write_text(text, output)
     return 0

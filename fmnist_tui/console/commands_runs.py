@@ -5,7 +5,6 @@ Registered by `cli`, and so is what the group has on the queue (`commands_queue`
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -232,12 +231,13 @@ def export_command(
         typer.Option("--to", help="csv, tensorboard: the metrics. onnx, safetensors: the network.", show_default=False),
     ],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="PATH",
-            help="Where to: a directory for csv and tensorboard, else a file. Else here, named after the run.",
+            help="Where to: a directory for csv and tensorboard, else a file, or - for stdout. Else here, named after "
+            "the run.",
             show_default=False,
         ),
     ] = None,
@@ -265,7 +265,7 @@ def export_command(
     from fmnist_tui.runs.store import find_run
 
     try:
-        print(export(find_run(paths.runs_dir(runs_dir), run), to, output, checkpoint))
+        export(find_run(paths.runs_dir(runs_dir), run), to, output, checkpoint)
     except TorchFailed as error:
         print_error(str(error))
         return ExitCode.FAILED

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from fmnist_tui.console.output import UsageError
+from fmnist_tui.console.options import STDOUT
+from fmnist_tui.console.output import UsageError, print_line
 from fmnist_tui.console.torch_process import run_module
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import replace_bytes
@@ -24,8 +28,8 @@ NEEDS = {
 """The packages of the extra that has the form's name."""
 
 
-def export(run: Run, form: Form, output: Path | None, checkpoint: Which | None) -> Path:
-    """Write the run in this form and return where it is: a directory for csv and tensorboard, else a file.
+def export(run: Run, form: Form, output: str | None, checkpoint: Which | None) -> None:
+    """Write the run in this form and print where it is: a directory for csv and tensorboard, else a file, or stdout.
 
     Without `output` that is in the current directory and named after the run. What an earlier export wrote there is
     replaced. Raises UsageError, RunError or TorchFailed.
@@ -34,16 +38,36 @@ def export(run: Run, form: Form, output: Path | None, checkpoint: Which | None) 
         if checkpoint is not None:
             raise UsageError(f"--checkpoint {checkpoint}: the {form} export holds metrics, not weights; leave it out")
         _check_extra(form)
-        return _export_metrics(run, form, output or Path(f"{run.id}-{form}"))
+        if output == STDOUT:
+            raise UsageError(f"--output -: the {form} export is a directory, which stdout can't hold; name one")
+        directory = Path(f"{run.id}-{form}" if output is None else output)
+        _export_metrics(run, form, directory)
+        print_line(directory)
+        return
     which = checkpoint or "last"
-    path = output or Path(f"{run.id}-{which}.{form}")
     _check_extra(form)
-    _check_file(path)
+    if output == STDOUT and sys.stdout.isatty():
+        raise UsageError(f"--output -: {form} is no text, and stdout is a terminal; redirect it, or name a file")
+    path = Path(f"{run.id}-{which}.{form}" if output is None else output)
+    if output != STDOUT:
+        _check_file(path)
     if not run.directory.checkpoint(which).is_file():
         raise RunError(f"{run.id}: has no {which} checkpoint to export; a run writes one after its first epoch")
+    if output != STDOUT:
+        _export_network(run, form, which, path)
+        print_line(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:  # not the process's stdout: a library may print there
+        path = Path(folder) / f"{run.id}.{form}"
+        _export_network(run, form, which, path)
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+
+
+def _export_network(run: Run, form: Form, which: Which, path: Path) -> None:
     arguments = (str(run.directory.path), "--to", form, "--checkpoint", which, "--output", str(path.absolute()))
     run_module("fmnist_tui.training.export", *arguments)
-    return path
 
 
 def _check_extra(form: Form) -> None:
@@ -62,7 +86,7 @@ def _check_file(path: Path) -> None:
         raise UsageError(f"--output {path}: {path.parent} is no directory; make it first, or name another place")
 
 
-def _export_metrics(run: Run, form: Form, directory: Path) -> Path:
+def _export_metrics(run: Run, form: Form, directory: Path) -> None:
     metrics = read_metrics(run.directory)
     if not (metrics.train or metrics.eval or metrics.system or metrics.event):
         raise RunError(f"{run.id}: has no metrics yet")
@@ -81,4 +105,3 @@ def _export_metrics(run: Run, form: Form, directory: Path) -> Path:
         raise UsageError(f"--output {directory}: is a file; name a directory") from None
     except OSError as error:
         raise UsageError(f"--output {directory}: cannot be written: {error.strerror or error}") from None
-    return directory

@@ -62,6 +62,15 @@ def seconds(text: str) -> float:
     return value
 
 
+STDOUT = "-"
+"""As the value of --output; a file of that name is ./-"""
+
+
+def file_or_stdout(text: str) -> Path | None:
+    """The file that --output names; None for stdout."""
+    return None if text == STDOUT else Path(text)
+
+
 RunArgument = Annotated[
     str,
     typer.Argument(
@@ -144,4 +153,15 @@ DeviceOption = Annotated[
 GroupFilterOption = Annotated[
     str | None,
     typer.Option("--group", metavar="TEXT", help="Only the runs of this group; a sweep says its.", show_default=False),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        parser=file_or_stdout,
+        help="Write to a file instead of stdout, in one step; - is stdout.",
+        show_default=False,
+    ),
 ]

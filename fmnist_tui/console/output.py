@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -54,6 +55,25 @@ def print_json(record: Any) -> None:
 def as_json(record: BaseModel | None) -> Any:
     """A record as plain values that are strict JSON: a loss that is not finite is a string."""
     return None if record is None else json.loads(record.model_dump_json())
+
+
+def print_line(line: object) -> None:
+    """A plain line on stdout, such as a path, without control characters; --json has a path as it is."""
+    sys.stdout.write(_shown(str(line)) + "\n")
+
+
+def write_text(text: str, output: Path | None) -> None:
+    """A command's whole text, on stdout or in a file in one step. Raises UsageError where that can't be written."""
+    from fmnist_tui.runs.files import replace_bytes
+
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        replace_bytes(output, text.encode())
+    except OSError as error:
+        raise UsageError(f"--output {output}: cannot be written: {error.strerror}") from None
+    say(f"wrote {output}")
 
 
 def _shown(text: str) -> str:

@@ -153,6 +153,10 @@ def test_tables_as_text_as_markdown_and_from_a_file(
     assert main(["bench", "--from", str(file)]) == 0
     text = capsys.readouterr().out
     assert "quick" in text and "50 %" in text and "2.10" in text
+    assert main(["bench", "--from", str(tmp_path), "--markdown"]) == 0
+    shown = capsys.readouterr().out
+    assert main(["bench", "--from", str(tmp_path), "--markdown", "-o", "-"]) == 0
+    assert capsys.readouterr().out == shown and not Path("-").exists()
     assert main(["bench", "--from", str(tmp_path), "--markdown", "--output", "b.md"]) == 0
     assert "| quick " in Path("b.md").read_text()
 

@@ -211,6 +211,8 @@ def test_report_in_every_format_and_into_a_file(runs_dir: Path, capsys: pytest.C
         assert main(["report", "--format", form, "--output", "table"]) == 0
         assert Path("table").read_text() == printed
         assert capsys.readouterr().out == ""
+        assert main(["report", "--format", form, "-o", "-"]) == 0
+        assert capsys.readouterr() == (printed, "") and not Path("-").exists()
     assert [path.name for path in Path().iterdir() if path.name.startswith(".table")] == []
     Path("folder").mkdir()
     assert main(["report", "--output", "folder"]) == 2

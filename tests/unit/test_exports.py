@@ -142,6 +142,8 @@ def test_the_tensorboard_program_loads_them(run: RunDirectory) -> None:
         (["--to", "onnx", "--output", "nowhere/x.onnx"], ["nowhere", "no directory"]),
         (["--to", "safetensors", "--checkpoint", "best"], ["has no best checkpoint"]),
         (["--to", "xml"], ["'xml'", "tensorboard"]),
+        (["--to", "csv", "-o", "-"], ["--output -: the csv export is a directory", "name one"]),
+        (["--to", "tensorboard", "-o", "-"], ["--output -: the tensorboard export is a directory"]),
     ],
 )
 def test_what_is_refused(
@@ -152,6 +154,48 @@ def test_what_is_refused(
     error = capsys.readouterr().err
     assert all(part in error for part in said), error
     assert Path("afile").read_text() == "here"
+
+
+NETWORK = bytes(range(256))
+"""What the exporting process writes in these tests: bytes that are no text."""
+
+
+@pytest.fixture
+def exporter(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process in place of torch's, which writes NETWORK."""
+    run.checkpoint("last").write_bytes(b"x")
+
+    def written(module: str, *arguments: str) -> bytes:
+        Path(arguments[arguments.index("--output") + 1]).write_bytes(NETWORK)
+        return b"what a library prints"
+
+    monkeypatch.setattr(exporting, "run_module", written)
+
+
+@pytest.mark.usefixtures("exporter")
+def test_a_dash_is_stdout_and_a_file_of_that_name_has_its_directory(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    command = ["runs", "export", "last", "--to", "safetensors", "--output"]
+    assert main([*command, "-"]) == 0
+    assert capfdbinary.readouterr() == (NETWORK, b"")
+    assert not Path("-").exists()
+    assert main([*command, "./-"]) == 0
+    assert Path("-").read_bytes() == NETWORK and capfdbinary.readouterr().out == b"-\n"
+
+
+@pytest.mark.usefixtures("exporter")
+def test_a_network_is_not_written_to_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["runs", "export", "last", "--to", "onnx", "--output", "-"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "--output -: onnx is no text, and stdout is a terminal; redirect it" in said.err
+
+
+@pytest.mark.usefixtures("exporter")
+def test_the_path_of_an_export_is_printed_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "export", "last", "--to", "onnx", "--output", "x\x1b[31m\x9by.onnx"]) == 0
+    assert capsys.readouterr().out == "xy.onnx\n"
 
 
 def test_a_run_without_metrics(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
