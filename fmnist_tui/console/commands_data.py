@@ -44,14 +44,14 @@ def status_command(data_dir: o.DataDirOption = None, json: o.JsonOption = False)
 @app.command("verify")
 def verify_command(data_dir: o.DataDirOption = None, json: o.JsonOption = False) -> int:
     """Check the contents of the files a run would use. Exit code 3 where one is missing or damaged."""
-    from fmnist_tui.console.output import print_json
+    from fmnist_tui.console.output import print_json, print_line
     from fmnist_tui.data.source import verify
 
     for record in verify(data_dir):
         if json:
             print_json(_file_object(record))
         else:
-            print(f"{record.path}: {record.bytes:,} bytes, SHA-256 as it should be")
+            print_line(f"{record.path}: {record.bytes:,} bytes, SHA-256 as it should be")
     return 0
 
 
@@ -60,7 +60,7 @@ def fetch_command(data_dir: o.DataDirOption = None, json: o.JsonOption = False) 
     """Download the full data set into your cache, or into --data-dir, where it is not there yet."""
     from fmnist_tui import paths
     from fmnist_tui.console.launch import download_progress
-    from fmnist_tui.console.output import print_json, say
+    from fmnist_tui.console.output import print_json, print_line, say
     from fmnist_tui.data.source import DataError, fetch, verify
 
     try:
@@ -76,7 +76,7 @@ def fetch_command(data_dir: o.DataDirOption = None, json: o.JsonOption = False) 
         if json:
             print_json(_file_object(record))
         else:
-            print(record.path)
+            print_line(record.path)
     return 0
 
 

@@ -108,7 +108,7 @@ def validate_command(
 ) -> int:
     """Check a TOML file without training it. Exit code 0 where it is valid, 2 where it is not."""
     from fmnist_tui.config import ConfigError
-    from fmnist_tui.console.output import as_json, print_json, print_notes
+    from fmnist_tui.console.output import as_json, print_json, print_line, print_notes
     from fmnist_tui.fields import notes
     from fmnist_tui.models.count import parameter_count
     from fmnist_tui.presets import load_file
@@ -124,7 +124,7 @@ def validate_command(
     if json:
         print_json({"file": str(file), "valid": True, "notes": notes(config), "config": as_json(config)})
         return 0
-    print(f"{file}: valid; {config.model.kind} with {parameter_count(config.model):,} parameters")
+    print_line(f"{file}: valid; {config.model.kind} with {parameter_count(config.model):,} parameters")
     print_notes(notes(config))
     return 0
 
@@ -133,12 +133,12 @@ def validate_command(
 def path_command(json: o.JsonOption = False) -> int:
     """Print the directories presets are read from; the first that has a name wins."""
     from fmnist_tui import paths
-    from fmnist_tui.console.output import print_json
+    from fmnist_tui.console.output import print_json, print_line
 
     origins = ("local", "user", "shipped")
     for origin, directory in zip(origins, paths.preset_dirs(), strict=True):
         if json:
             print_json({"origin": origin, "path": str(directory), "exists": directory.is_dir()})
         else:
-            print(directory)
+            print_line(directory)
     return 0

@@ -12,6 +12,8 @@ import pytest
 
 from fmnist_tui.cli import main
 from fmnist_tui.console.harmless import HarmlessConsole
+from fmnist_tui.data import source
+from fmnist_tui.presets import load_preset, to_toml
 from fmnist_tui.runs import store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EventRecord, read_metrics
@@ -98,6 +100,25 @@ def test_an_error_echoes_an_option_without_them(tmp_path: Path, capsys: pytest.C
     assert main(["data", "verify", "--data-dir", str(tmp_path / EVIL)]) == 3
     said = capsys.readouterr().err
     assert CLEAN in said and "\x1b" not in said and "\x07" not in said
+
+
+def test_printed_paths_are_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`data fetch` and `verify`, `presets validate` and `path`; with --json they are escaped, and whole."""
+    there = tmp_path / EVIL
+    there.mkdir()
+    preset = there / "mine.toml"
+    preset.write_text(to_toml(load_preset("quick")))
+    monkeypatch.chdir(there)
+    record = source.FileStatus(there, "x", there / "x", "present", 1, "0")
+    monkeypatch.setattr(source, "verify", lambda data_dir: [record])
+    for command in (["data", "fetch"], ["data", "verify"], ["presets", "validate", str(preset)], ["presets", "path"]):
+        assert main(command) == 0
+        said = capsys.readouterr().out
+        assert CLEAN in said and not {"\x1b", "\x07", "\x9b"} & set(said)
+    assert main(["data", "fetch", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["path"] == str(there / "x")
 
 
 def test_our_own_colours_stay() -> None:
