@@ -51,6 +51,8 @@ class Evaluated:
     """In words: how these predictions agree with the saved ones."""
     figures: dict[str, Any]
     """What the evaluating process said; {} of saved predictions."""
+    tta_probabilities: np.ndarray | None = None
+    """(N, 10), averaged with those of the mirror images; None where that was not asked for."""
 
     @property
     def right(self) -> np.ndarray:
@@ -64,6 +66,8 @@ class Ensemble:
 
     members: tuple[str, ...]
     scores: Scores
+    tta_accuracy: float | None
+    """With each member's outputs averaged over the mirror images, %; None where that was not asked for."""
     against_best: PairedComparison
     """The ensemble and its member of the highest accuracy, on the same images."""
     best: str
@@ -225,9 +229,10 @@ def _reason(returncode: int, errors: IO[bytes]) -> str:
 def _evaluated(run: Run, figures: dict[str, Any], directory: Path, test: TestSet, which: Which) -> Evaluated:
     with np.load(directory / f"{run.id}.npz") as file:
         classes, probabilities = file["classes"], file["probabilities"]
+        averaged = file.get("tta_probabilities")
     found = scoring.scores(probabilities, test.labels, classes, figures["loss"])
     agreement = _agreement(run, classes, figures, which)
-    return Evaluated(run, figures["epoch"], probabilities, classes, test.labels, found, agreement, figures)
+    return Evaluated(run, figures["epoch"], probabilities, classes, test.labels, found, agreement, figures, averaged)
 
 
 def _agreement(run: Run, classes: np.ndarray, figures: dict[str, Any], which: Which) -> str:
@@ -263,9 +268,15 @@ def _together(found: Sequence[Evaluated]) -> Ensemble:
     probabilities, classes = scoring.average([each.probabilities for each in found])
     labels = found[0].labels
     best = max(found, key=lambda each: each.scores.accuracy)
+    averaged = [each.tta_probabilities for each in found if each.tta_probabilities is not None]
+    tta_accuracy = None
+    if len(averaged) == len(found):
+        _, tta_classes = scoring.average(averaged)
+        tta_accuracy = 100.0 * float(np.equal(tta_classes, labels).mean())
     return Ensemble(
         members=tuple(each.run.id for each in found),
         scores=scoring.scores(probabilities, labels, classes),
+        tta_accuracy=tta_accuracy,
         against_best=compare_right(np.equal(classes, labels), best.right),
         best=best.run.id,
     )

@@ -49,13 +49,17 @@ def _figures(found: Sequence[Evaluated], together: Ensemble | None) -> Table:
     for title in ("epoch", "images", "test %", *(["with flip %"] if averaged else []), "loss", "ECE"):
         table.add_column(title, justify="right", no_wrap=True)
     for each in found:
-        tta = each.figures.get("tta_accuracy")
-        extra = [words.NOTHING if tta is None else f"{tta:.2f}"] if averaged else []
+        extra = _tta_cell(each.figures.get("tta_accuracy")) if averaged else []
         table.add_row(each.run.id, *_cells(f"{each.epoch:,}", each.scores, extra))
     if together is not None:
         title = f"ensemble of {len(together.members)}"
-        table.add_row(title, *_cells(words.NOTHING, together.scores, [words.NOTHING] if averaged else []))
+        extra = _tta_cell(together.tta_accuracy) if averaged else []
+        table.add_row(title, *_cells(words.NOTHING, together.scores, extra))
     return table
+
+
+def _tta_cell(accuracy: float | None) -> list[str]:
+    return [words.NOTHING if accuracy is None else f"{accuracy:.2f}"]
 
 
 def _cells(epoch: str, scores: Scores, extra: list[str]) -> list[str]:
@@ -130,6 +134,7 @@ def evaluation_object(
         against = together.against_best
         yield {
             "ensemble": list(together.members),
+            "tta_accuracy": together.tta_accuracy,
             **_scores_object(together.scores),
             "best_member": together.best,
             "against_best_member": {**asdict(against), "within_noise": against.within_noise},

@@ -221,6 +221,7 @@ def joined(parts: Sequence[Evaluation], labels: np.ndarray) -> Evaluation:
     if all(accuracy is not None for accuracy in tta):
         right = sum(round(accuracy * count / 100.0) for accuracy, count in zip(tta, counts, strict=True) if accuracy)
         averaged = 100.0 * right / len(labels)
+    both = [part.tta_probabilities for part in parts if part.tta_probabilities is not None]
     return Evaluation(
         loss=sum(part.loss * count for part, count in zip(parts, counts, strict=True)) / len(labels),
         accuracy=100.0 * float((classes == labels).sum()) / len(labels),
@@ -228,6 +229,7 @@ def joined(parts: Sequence[Evaluation], labels: np.ndarray) -> Evaluation:
         classes=classes,
         probabilities=np.concatenate([part.probabilities for part in parts]),
         tta_accuracy=averaged,
+        tta_probabilities=np.concatenate(both) if len(both) == len(parts) else None,
     )
 
 

@@ -41,6 +41,8 @@ class Evaluation:
     """(10, 10) numbers of images: row the true class, column the predicted one."""
     tta_accuracy: float | None = None
     """Prec@1, %, with test-time averaging; None without. Nothing above is averaged."""
+    tta_probabilities: NDArray[np.float16] | None = None
+    """(N, 10) softmax of the averaged logits."""
 
 
 @torch.inference_mode()
@@ -79,7 +81,7 @@ def _evaluate(
     tta: str,
     between: Callable[[], None],
 ) -> Evaluation:
-    losses, classes, probabilities, averaged = [], [], [], []
+    losses, classes, probabilities, averaged, tta_probabilities = [], [], [], [], []
     for start in range(0, len(dataset), size):
         images, labels = dataset.images[start : start + size], dataset.labels[start : start + size]
         inputs = normalize(images, execution.dtype, execution.memory_format)
@@ -93,7 +95,9 @@ def _evaluate(
         if tta == "flip":
             with execution.autocast():
                 mirrored = forward(inputs.flip(3))
-            averaged.append((logits + mirrored.float()).argmax(1).to(torch.uint8))
+            both = logits + mirrored.float()
+            averaged.append(both.argmax(1).to(torch.uint8))
+            tta_probabilities.append((both / 2).softmax(1).half())
         between()
     predicted = torch.cat(classes).cpu().numpy()
     truth = dataset.labels.cpu().numpy()
@@ -109,4 +113,5 @@ def _evaluate(
         torch.cat(probabilities).cpu().numpy(),
         confusion_matrix(truth, predicted),
         tta_accuracy,
+        torch.cat(tta_probabilities).cpu().numpy() if averaged else None,
     )

@@ -35,7 +35,10 @@ class Request(BaseModel):
 
 
 def predictions_path(output: Path, run_id: str) -> Path:
-    """Where a run's predictions are written: `classes` (N,) uint8 and `probabilities` (N, 10) float16."""
+    """Where a run's predictions are written: `classes` (N,) uint8 and `probabilities` (N, 10) float16.
+
+    With test-time averaging also `tta_probabilities`, of the same form.
+    """
     return output / f"{run_id}.npz"
 
 
@@ -74,8 +77,11 @@ def evaluate_run(run: RunDirectory, request: Request, tell: Any) -> dict[str, An
     started = time.perf_counter()
     found = evaluate(model, model, dataset, execution, request.tta)
     seconds = time.perf_counter() - started
+    arrays: dict[str, Any] = {"classes": found.classes, "probabilities": found.probabilities}
+    if found.tta_probabilities is not None:
+        arrays["tta_probabilities"] = found.tta_probabilities
     with predictions_path(request.output, run.id).open("wb") as file:
-        np.savez(file, classes=found.classes, probabilities=found.probabilities)
+        np.savez(file, **arrays)
     progress = content["progress"]
     return {
         "loss": found.loss,

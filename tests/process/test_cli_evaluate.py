@@ -48,3 +48,6 @@ def test_a_run_that_cannot_be_evaluated_stops_no_other(runs_dir: Path) -> None:
         assert [("one" in each["run"], "other" in each["run"]) for each in told] == [(True, False), (False, True)]
         assert broken.name in done.stderr and reason in done.stderr
         assert "--ensemble: nothing was averaged" in done.stderr
+    both = ("one", "other", "--ensemble", "--tta=flip", "--device=cpu", "--json", f"--runs-dir={runs_dir}")
+    *members, together = json_lines(run("evaluate", *both).stdout)
+    assert all(isinstance(each["tta_accuracy"], float) for each in (*members, together))

@@ -83,7 +83,7 @@ def test_evaluations_of_parts_are_joined_in_order() -> None:
         own = slice(start, stop)
         accuracy = 100.0 * float((classes[own] == labels[own]).mean())
         matrix = confusion_matrix(labels[own], classes[own])
-        return Evaluation(loss, accuracy, classes[own], probabilities[own], matrix, tta)
+        return Evaluation(loss, accuracy, classes[own], probabilities[own], matrix, tta, probabilities[own] + 1)
 
     whole = joined([part(0, 3, 1.0, 100.0), part(3, 5, 2.0, 50.0), part(5, 7, 4.0, 0.0)], labels)
     assert whole.accuracy == pytest.approx(100 * 5 / 7)
@@ -91,6 +91,7 @@ def test_evaluations_of_parts_are_joined_in_order() -> None:
     assert whole.tta_accuracy == pytest.approx(100 * 4 / 7)
     assert np.array_equal(whole.confusion, confusion_matrix(labels, classes))
     assert np.array_equal(whole.classes, classes) and np.array_equal(whole.probabilities, probabilities)
+    assert whole.tta_probabilities is not None and np.array_equal(whole.tta_probabilities, probabilities + 1)
 
 
 class Small(nn.Module):

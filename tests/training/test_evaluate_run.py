@@ -45,6 +45,9 @@ def test_it_gives_what_the_trainer_saved(trainer: Trainer, evaluated: Any, tmp_p
     with np.load(run.predictions) as saved, np.load(evaluate_run.predictions_path(tmp_path, run.id)) as now:
         assert np.array_equal(saved["last_classes"], now["classes"])
         assert np.array_equal(saved["last_probabilities"], now["probabilities"])
+        right = now["tta_probabilities"].argmax(axis=1) == trainer.images.test_labels
+        assert 100.0 * right.mean() == pytest.approx(told["tta_accuracy"], abs=1.0), "rounding may make a tie"
+        assert not np.array_equal(now["tta_probabilities"], now["probabilities"])
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before, "nothing written"
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from fmnist_tui.analysis import scores
 from fmnist_tui.cli import main
 from fmnist_tui.config import CLASSES
+from fmnist_tui.console.evaluate import Evaluated, _together
+from fmnist_tui.console.evaluate_text import evaluation_object, evaluation_text
 from fmnist_tui.monitor import GpuList
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.store import load_run
 from tests.unit.compared_runs import TRUTH, make_run, write_predictions
 
 
@@ -37,6 +43,35 @@ def test_the_ensemble_is_the_mean_of_probabilities_not_a_vote() -> None:
     sure[0, 3], unsure[0, 4], unsure[0, 3] = 1.0, 0.6, 0.4
     probabilities, classes = scores.average([sure, unsure, unsure])
     assert classes.tolist() == [3] and probabilities[0, 3] == pytest.approx(0.6)
+
+
+def test_the_ensemble_with_flips_is_the_mean_of_its_members_with_flips(runs_dir: Path) -> None:
+    """Alone both are wrong of the first image; averaged over its mirror image one is sure enough for both."""
+    labels = np.array([3, 4], np.uint8)
+
+    def member(first: float, flipped: float) -> Evaluated:
+        pair = []
+        for right in (first, flipped):
+            probabilities = np.full((2, 10), 0.0)
+            probabilities[0, 3], probabilities[0, 5], probabilities[1, 4] = right, 1 - right, 1.0
+            pair.append(probabilities)
+        alone, averaged = pair
+        classes = alone.argmax(axis=1).astype(np.uint8)
+        found = scores.scores(alone, labels, classes)
+        run = load_run(make_run(runs_dir, [90.0]))
+        return Evaluated(run, 1, alone, classes, labels, found, "", {"tta_accuracy": 50.0}, averaged)
+
+    one, other = member(0.4, 0.9), member(0.3, 0.4)
+    together = _together([one, other])
+    assert (together.scores.accuracy, together.tta_accuracy) == (50.0, 100.0)
+    shown = StringIO()
+    Console(file=shown, width=120).print(evaluation_text([one, other], together, "last", False))
+    (row,) = [line for line in shown.getvalue().splitlines() if line.startswith("ensemble of 2")]
+    assert row.split()[3:7] == ["-", "2", "50.00", "100.00"]
+    *_, told = evaluation_object([one, other], together, "last", False)
+    assert told["tta_accuracy"] == 100.0
+    without = _together([replace(one, tta_probabilities=None), other])
+    assert without.tta_accuracy is None
 
 
 def test_saved_predictions_of_several_and_their_ensemble(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
