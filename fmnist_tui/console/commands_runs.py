@@ -24,7 +24,7 @@ def list_command(
     """List the runs, newest first."""
     from fmnist_tui import paths
     from fmnist_tui.console.output import console, print_json, say
-    from fmnist_tui.console.tables import left_out, run_object, runs_table
+    from fmnist_tui.console.tables import left_out, left_out_runs, run_object, runs_table
     from fmnist_tui.runs.store import list_runs
 
     directory = paths.runs_dir(runs_dir)
@@ -46,6 +46,8 @@ def list_command(
         say(f"There are no runs of the group {group!r} in {directory}.")
     else:
         say(f"There are no runs in {directory}. Start one with: fmnist-tui run preset quick")
+    if note := left_out_runs(directory):
+        say(note)
     return 0
 
 

@@ -171,6 +171,7 @@ def _data(data_dir: Path | None, problems: list[str]) -> dict[str, Any]:
 
 def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     from fmnist_tui import paths
+    from fmnist_tui.console.tables import left_out_runs
     from fmnist_tui.runs.errors import RunError
     from fmnist_tui.runs.status import State
     from fmnist_tui.runs.store import list_runs
@@ -178,6 +179,8 @@ def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     directory = paths.runs_dir(runs_dir)
     try:
         runs = list_runs(directory)
+        if note := left_out_runs(directory):
+            problems.append(note)
     except RunError as error:
         problems.append(str(error))
         runs = []

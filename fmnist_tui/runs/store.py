@@ -10,6 +10,7 @@ import difflib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -137,18 +138,28 @@ def run_directories(runs_dir: Path) -> list[RunDirectory]:
     Only what `may_be_run` is looked at. Raises RunError where `runs_dir` is a file
     or can't be read.
     """
+    names = _directories(runs_dir, may_be_run)
+    made = {name: _time_made(RunDirectory(runs_dir / name)) for name in names}
+    order = sorted(((name[:_STAMP_LENGTH], at, name) for name, at in made.items() if at is not None), reverse=True)
+    return [RunDirectory(runs_dir / name) for _, _, name in order]
+
+
+def unprintable_names(runs_dir: Path) -> list[str]:
+    """The names of runs that no view shows because of their name. Raises RunError as `run_directories` does."""
+    names = _directories(runs_dir, lambda name: not name.startswith(".") and not may_be_run(name))
+    return sorted(name for name in names if _time_made(RunDirectory(runs_dir / name)) is not None)
+
+
+def _directories(runs_dir: Path, wanted: Callable[[str], bool]) -> list[str]:
     try:
         with os.scandir(runs_dir) as scan:
-            names = [e.name for e in scan if may_be_run(e.name) and e.is_dir(follow_symlinks=False)]
+            return [entry.name for entry in scan if wanted(entry.name) and entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
     except NotADirectoryError:
         raise RunError(f"--runs-dir {runs_dir}: is a file; name a directory") from None
     except OSError as error:
         raise RunError(f"--runs-dir {runs_dir}: {error.strerror}") from None
-    made = {name: _time_made(RunDirectory(runs_dir / name)) for name in names}
-    order = sorted(((name[:_STAMP_LENGTH], at, name) for name, at in made.items() if at is not None), reverse=True)
-    return [RunDirectory(runs_dir / name) for _, _, name in order]
 
 
 _STAMP_LENGTH = len("20261123-142501")

@@ -119,11 +119,13 @@ def test_runs_and_presets_that_are_broken(torch_sees: Any, tmp_path: Path) -> No
     status = Status.model_validate_json(run.status.read_bytes())
     lost = status.model_copy(update={"state": State.RUNNING, "pid": 2**22 + 1, "pid_started": 1.0})
     replace_bytes(run.status, lost.to_json().encode())
+    starting.create_run(tmp_path / "runs", load_preset("quick")).path.rename(tmp_path / "runs" / "a\x1bb")
     own = paths.user_presets_dir()
     own.mkdir(parents=True)
     (own / "bad.toml").write_text("seed = 1\n")
     problems = "\n".join(doctor.examine(None, None)["problems"])
     assert f"Runs whose process is gone: {run.id}. Go on with: fmnist-tui run resume {run.id}" in problems
+    assert "Left out: a run whose name is no line of printable text. Rename it" in problems
     assert "The preset bad is not valid" in problems and "model" in problems
     (tmp_path / "afile").write_text("")
     assert any("is a file" in problem for problem in doctor.examine(tmp_path / "afile", None)["problems"])

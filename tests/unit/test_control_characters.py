@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from io import StringIO
@@ -12,6 +15,7 @@ import pytest
 
 from fmnist_tui.cli import main
 from fmnist_tui.console.harmless import HarmlessConsole
+from fmnist_tui.console.tables import left_out_runs
 from fmnist_tui.data import source
 from fmnist_tui.presets import load_preset, to_toml
 from fmnist_tui.runs import store
@@ -70,6 +74,29 @@ def test_a_directory_whose_name_is_no_line_of_text_is_no_run(runs_dir: Path, nam
     run = make_run(runs_dir)
     make_run(runs_dir).path.rename(runs_dir / name)
     assert [directory.id for directory in store.run_directories(runs_dir)] == [run.id]
+
+
+@pytest.mark.parametrize("name", ["20261123-142501-a\x1b[31m-k3f9", "it's\na\\b", "a\u202eb", os.fsdecode(b"\xff")])
+def test_such_a_directory_is_named_with_what_renames_it(
+    runs_dir: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(runs_dir)
+    assert main(["runs", "list", "--json"]) == 0
+    listed, said = capsys.readouterr()
+    assert said == "" and not left_out_runs(runs_dir), "nothing is left out"
+    (runs_dir / "no\x07run").mkdir()
+    (runs_dir / f".{name}").mkdir()
+    shutil.copytree(run.path, runs_dir / name)
+    for options in ([], ["--json"], ["--group", "none"]):
+        assert main(["runs", "list", *options]) == 0
+        out, said = capsys.readouterr()
+        *_, line = said.splitlines()
+        assert line.startswith("Left out: a run whose name is no line of printable text. Rename it, in bash: mv ")
+        assert "--json" not in options or out == listed
+    command = line.partition("in bash: ")[2].replace("NEW-NAME", "good")
+    subprocess.run(["bash", "-c", command], check=True)
+    assert {directory.id for directory in store.run_directories(runs_dir)} == {run.id, "good"}
+    assert not (runs_dir / name).exists() and left_out_runs(runs_dir) == ""
 
 
 def test_a_directory_renamed_to_what_a_name_may_hold_is_a_run(runs_dir: Path) -> None:
