@@ -57,7 +57,10 @@ def report_command(
     only = list({found.id: found for name in run or [] if (found := find_run(directory, name))}.values())
     text = render(directory, format, only, group_by)
     for one in only:
-        if one.state is not State.FINISHED:
+        if one.earlier is not None:
+            said = f"its row is what it had come to before, in epoch {one.earlier.epochs}"
+            say(f"note: {one.id} is {one.state}; {said}")
+        elif one.state is not State.FINISHED:
             say(f"note: {one.id} is {one.state}; the tables hold finished runs only")
     write_text(text, output)
     return 0

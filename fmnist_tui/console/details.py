@@ -43,6 +43,8 @@ def run_details(run: Run) -> RenderableType:
             parts += [Text("\nError", style="bold"), Text(run.status.error, style="red")]
     if run.result is not None:
         parts += _section("Result", _result_rows(run.result))
+    if run.earlier is not None:
+        parts += _section("Earlier result", _result_rows(run.earlier))
     parts += _section("Calibration", _calibration_rows(run))
     if run.config is not None:
         parts += _section("Configuration", _config_rows(run.config))
@@ -172,6 +174,7 @@ def _file_rows(run: Run) -> Rows:
     directory = run.directory
     files = [*(directory.checkpoint(which) for which in CHECKPOINTS)]
     files += [directory.metrics, directory.confusions, directory.predictions, directory.result, directory.worker_log]
+    files += [directory.earlier_result, directory.earlier_predictions]
     rows = [("directory", str(directory.path))]
     rows += [
         (str(path.relative_to(directory.path)), words.size(path.stat().st_size)) for path in files if path.is_file()
@@ -193,6 +196,7 @@ def run_details_object(run: Run) -> dict[str, Any]:
         "launch": as_json(last_launch(run.directory)),
         "status": as_json(run.status),
         "result": as_json(run.result),
+        "earlier_result": as_json(run.earlier),
         "provenance": as_json(recorded(run)),
         "calibration": calibrated
         and {

@@ -119,7 +119,7 @@ def resume(
             starting.prepare_resume(run, start.device, start.data_dir, now=start.now, **changes, **start.how)
         if finished is not None:
             row = f"{finished.test_accuracy:.2f} %, epoch {finished.epochs}"
-            print_notes([f"its row of the table ({row}) goes away when training begins, until it is finished again"])
+            print_notes([f"its row of the table ({row}) stays until it is finished again"])
         if limit:
             print_notes([limit])
         return _run(run.directory, start, interrupts, since)

@@ -9,11 +9,12 @@ from typing import Any
 
 from fmnist_tui.report import describe
 from fmnist_tui.report.csv_cells import cell
-from fmnist_tui.report.rows import Benchmarks, FinishedRun, Row, Spread
+from fmnist_tui.report.finished import FinishedRun
+from fmnist_tui.report.rows import Benchmarks, Row, Spread
 from fmnist_tui.report.tables import notes
 from fmnist_tui.runs.result import Provenance, Result
 
-_DERIVED = ("model_name", "changed", "reference_accuracy")
+_DERIVED = ("model_name", "changed", "reference_accuracy", "resumed")
 
 
 def csv_columns() -> list[str]:
@@ -77,6 +78,7 @@ def _fields(run: FinishedRun) -> dict[str, Any]:
         "model_name": run.model_name,
         "changed": {key: {"preset": old, "run": new} for key, (old, new) in run.changed.items()},
         "reference_accuracy": reference.accuracy if reference else None,
+        "resumed": str(run.resumed) if run.resumed else None,
     }
 
 

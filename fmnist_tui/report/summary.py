@@ -5,7 +5,8 @@ from __future__ import annotations
 from fmnist_tui.config import RunConfig
 from fmnist_tui.report import markdown
 from fmnist_tui.report.blocks import Block, Paragraph, Table
-from fmnist_tui.report.rows import Row, finished_run
+from fmnist_tui.report.finished import finished_run
+from fmnist_tui.report.rows import Row
 from fmnist_tui.report.tables import HEADLINE, NOTHING, data, device, headline, notes, precision
 from fmnist_tui.report.words import percent, signed, speed
 from fmnist_tui.runs.result import Result

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fmnist_tui.report import markdown
 from fmnist_tui.report.blocks import Block, Column, Heading, Paragraph, Table
-from fmnist_tui.report.rows import FinishedRun, Row, Spread, collect, make_rows
+from fmnist_tui.report.finished import FinishedRun
+from fmnist_tui.report.rows import Row, Spread, collect, make_rows
 from fmnist_tui.report.words import duration, field_value, percent
 
 COLUMNS = (

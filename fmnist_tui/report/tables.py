@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from fmnist_tui import presets
 from fmnist_tui.report import describe
 from fmnist_tui.report.blocks import Block, Code, Column, Heading, Items, Paragraph, Table
-from fmnist_tui.report.rows import GROUPINGS, Benchmarks, FinishedRun, Row, Spread
+from fmnist_tui.report.finished import FinishedRun
+from fmnist_tui.report.rows import GROUPINGS, Benchmarks, Row, Spread
 from fmnist_tui.report.sweeps import sweep_blocks
 from fmnist_tui.report.words import duration, energy, percent, signed, speed
 
@@ -221,6 +222,8 @@ def notes(row: Row) -> str:
     said = [f"seed {run.result.seed}"] if row.by == "seed" else []
     if row.by == "settings" and len(row.seeds) < len(row.runs):  # which may well be the same run several times
         said.append(f"{len(row.runs)} runs of {len(row.seeds)} seed" + ("s" if len(row.seeds) > 1 else ""))
+    if resumed := sum(each.resumed is not None for each in row.runs):
+        said.append("earlier result: resumed since" + (f" ({resumed} of {len(row.runs)})" if len(row.runs) > 1 else ""))
     if row.settings > 1:
         return "; ".join([*said, f"{row.settings} different settings"])
     if not run.result.complete:

@@ -105,6 +105,21 @@ class RunDirectory:
         return self.path / "result.json"
 
     @property
+    def earlier(self) -> Path:
+        """What a finished run that goes on had come to, until it is finished again: result and predictions."""
+        return self.path / "earlier"
+
+    @property
+    def earlier_result(self) -> Path:
+        """Its result.json."""
+        return self.earlier / self.result.name
+
+    @property
+    def earlier_predictions(self) -> Path:
+        """Its predictions.npz: those the earlier result is of."""
+        return self.earlier / self.predictions.name
+
+    @property
     def worker_log(self) -> Path:
         """The worker's stdout, stderr and fault traces."""
         return self.path / "worker.log"

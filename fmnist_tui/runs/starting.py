@@ -221,7 +221,7 @@ def _check_checkpoint(run: Run, status: Status) -> None:
     directory = run.directory
     if directory.has_checkpoint():
         return
-    if run.result is None and status.epoch <= 2:
+    if run.result is None and run.earlier is None and status.epoch <= 2:
         return
     best = "--from best goes on from the best one, or " if directory.checkpoint("best").exists() else ""
     raise RunError(f"{run.id}: has no checkpoint to go on from; {best}train it anew: fmnist-tui run repeat {run.id}")

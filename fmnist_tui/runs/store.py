@@ -48,6 +48,8 @@ class Run:
     problem: str = ""
     mendable: bool = False
     """Whether the problem is a status.json that a resume makes anew (`mending`)."""
+    earlier: Result | None = None
+    """What a finished run that went on had come to; None once it is finished again."""
 
     @property
     def id(self) -> str:
@@ -92,8 +94,9 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     problem = wrong_config or wrong_status or wrong_result
     if not problem and (config is None or status is None):
         problem = f"{'config.json' if config is None else 'status.json'} is missing"
+    earlier = None if result or wrong_result else _read(directory.earlier_result, Result)[0]
     of_status = status.schema_version if status else _schema_of(directory.status)
-    newest = max(of_status, result.schema_version if result else 0)
+    newest = max([of_status, *(one.schema_version for one in (result, earlier) if one)])
     if newest > SCHEMA_VERSION:
         problem = f"written by a newer fmnist-tui (schema {newest}); update this one to work with it"
     mendable = problem.startswith("status.json is ")
@@ -101,7 +104,7 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
         problem += "; a resume makes it anew"
         if config is not None and result is not None:
             status = result.last_status(config.training.stop_at_accuracy)
-    return Run(directory, config, status, result, state_of(status, result), problem, mendable)
+    return Run(directory, config, status, result, state_of(status, result), problem, mendable, earlier)
 
 
 def _schema_of(path: Path) -> int:

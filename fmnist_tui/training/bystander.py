@@ -52,7 +52,7 @@ class NoPredictions(Predictions):
 class Bystander(Desk):
     """A Desk that writes nothing."""
 
-    def _forget_result(self) -> None:
+    def _set_result_aside(self) -> None:
         pass
 
     def begin(self) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import shutil
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +21,7 @@ import torch
 from torch import nn
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs.files import sync_directory
+from fmnist_tui.runs.files import link, sync_directory
 from fmnist_tui.runs.layout import RunDirectory
 
 FORMAT = 1
@@ -87,12 +86,12 @@ def save(run: RunDirectory, state: dict[str, Any]) -> None:
     Raises OSError where it can't be written; the older checkpoints are then as they were.
     """
     last = run.checkpoint("last")
-    _write(last, state, lambda: _link(last, run.checkpoint("previous")) if last.exists() else None)
+    _write(last, state, lambda: link(last, run.checkpoint("previous")) if last.exists() else None)
 
 
 def mark_best(run: RunDirectory) -> None:
     """Make the last checkpoint the best one too. Raises OSError where there is no room for another name."""
-    _link(run.checkpoint("last"), run.checkpoint("best"))
+    link(run.checkpoint("last"), run.checkpoint("best"))
     sync_directory(run.checkpoints)
 
 
@@ -113,21 +112,6 @@ def _write(path: Path, state: dict[str, Any], before: Callable[[], None] = lambd
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Give a file a second name in one step, replacing what had it; a copy where there are no hard links."""
-    temporary = _temporary(target)
-    temporary.unlink(missing_ok=True)
-    try:
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
-        temporary.replace(target)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:

@@ -7,6 +7,7 @@ how the run computes, `Logbook` how it gets on, `Requests` what it is asked for,
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import torch
 
 from fmnist_tui.data.split import Split
 from fmnist_tui.models import count_parameters
-from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.files import link, replace_bytes
 from fmnist_tui.runs.status import State
 from fmnist_tui.training import checkpoint
 from fmnist_tui.training.control import CutShort
@@ -63,7 +64,7 @@ class Desk:
         content, problems = checkpoint.load_newest(self.run, job.launch.checkpoint)
         for problem in problems:
             reporter.event("warning", f"{problem}; going on from the one before it")
-        self._forget_result()
+        self._set_result_aside()
         if content is None:
             self._start_anew()
         else:
@@ -87,9 +88,19 @@ class Desk:
         self.logbook.tell_position()
         return content is None
 
-    def _forget_result(self) -> None:
-        """A run that goes on has no result any more."""
-        self.run.result.unlink(missing_ok=True)
+    def _set_result_aside(self) -> None:
+        """A run that goes on has no result any more, but an earlier one, of the predictions beside it."""
+        run = self.run
+        if not run.result.exists():
+            return
+        try:
+            run.earlier.mkdir(exist_ok=True)
+            if run.predictions.exists():
+                link(run.predictions, run.earlier_predictions)
+            run.result.replace(run.earlier_result)
+        except OSError as error:
+            self.reporter.event("warning", f"the earlier result could not be kept: {error.strerror or error}")
+            run.result.unlink()
 
     def _start_anew(self) -> None:
         config, progress = self.config, self.progress
@@ -228,6 +239,7 @@ class Desk:
             result = result.model_copy(update={"devices": self.job.team.size})
         self.evaluations.predictions.save(self.run)
         replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
+        shutil.rmtree(self.run.earlier, ignore_errors=True)
         self.requests.control.forget()
         after = f"{result.epochs} {'epoch' if result.epochs == 1 else 'epochs'}"
         self.reporter.event("finish", f"test accuracy {result.test_accuracy:.2f} % after {after}")

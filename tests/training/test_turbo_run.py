@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from fmnist_tui.models import build_model, initialise_from
-from fmnist_tui.report.rows import finished_run, make_rows
+from fmnist_tui.report.finished import finished_run
+from fmnist_tui.report.rows import make_rows
 from fmnist_tui.report.tables import results_table
 from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.training import step as step_module

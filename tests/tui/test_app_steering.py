@@ -99,7 +99,7 @@ async def test_a_finished_run_is_resumed_for_more_epochs(
     async with app.run_test(size=(80, 24)) as pilot:
         await until_drawn(pilot, "✓ finished")
         await pilot.press("r")
-        await until_drawn(pilot, "Train quick for longer", "16", "Its row of the table goes away")
+        await until_drawn(pilot, "Train quick for longer", "16", "Its row of the table stays")
         app.screen.query_one("#epochs", Input).value = "8"
         await until_drawn(pilot, "epochs: a whole number from 9")
         app.screen.query_one("#epochs", Input).value = "12"

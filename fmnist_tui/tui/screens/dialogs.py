@@ -183,7 +183,7 @@ class EditDialog(Dialog[Edit]):
                     yield Input(present, placeholder="none", id="accuracy", type="number", compact=True)
                     yield Static("%; empty: at none")
             if self._purpose == "resume":
-                yield Static("Its row of the table goes away until it is finished again.")
+                yield Static("Its row of the table stays until it is finished again.")
             yield Static("", id="wrong", classes="dialog-wrong")
             done = "enter sends it to the worker" if self._purpose == "edit" else "enter starts it"
             yield Static(f"{done}, esc cancels", classes="dialog-hint")

@@ -1,0 +1,77 @@
+"""A finished run that is trained for longer: what it had come to stays, with its predictions, until it has more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fmnist_tui.report import render
+from fmnist_tui.report.rows import collect
+from fmnist_tui.runs.launch import LaunchRequest
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.status import State
+from fmnist_tui.runs.store import load_run
+from fmnist_tui.training.desk import Desk
+from fmnist_tui.training.job import Stopped
+from tests.events import messages
+from tests.training.tiny import Trainer, tiny_config
+from tests.training.whole_runs import result_of
+
+
+@pytest.fixture
+def longer(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+    """A run that was finished after an epoch, and stopped on its way to a third, in the midst of it."""
+    run = trainer.create(tiny_config(training={"epochs": 1}))
+    trainer.train(run)
+    with monkeypatch.context() as patch:
+        original = Desk.after_step
+
+        def after_step(self: Desk) -> None:
+            original(self)
+            if self.progress.step == 12:
+                self.save_checkpoint()
+                raise Stopped("stopped by a test")
+
+        patch.setattr(Desk, "after_step", after_step)
+        with pytest.raises(Stopped):
+            trainer.train(run, LaunchRequest(epochs=3))
+    return run
+
+
+def accuracy_in(path: str, trainer: Trainer) -> float:
+    with np.load(path) as saved:
+        return 100.0 * float((saved["last_classes"] == trainer.images.test_labels).mean())
+
+
+def test_the_earlier_result_is_reported_and_belongs_to_the_predictions_beside_it(
+    longer: RunDirectory, trainer: Trainer
+) -> None:
+    run = load_run(longer)
+    assert run.result is None and run.earlier is not None and not longer.result.exists()
+    with np.load(longer.predictions) as now, np.load(longer.earlier_predictions) as before:
+        assert (int(now["last_epoch"]), int(before["last_epoch"])) == (2, 1)
+    (row,) = collect(trainer.runs_dir).rows
+    assert row.first.resumed is run.state is not State.FINISHED
+    assert (row.first.result, row.first.result.epochs) == (run.earlier, 1)
+    assert row.first.result.test_accuracy == accuracy_in(str(longer.earlier_predictions), trainer)
+    assert "earlier result: resumed since" in render(trainer.runs_dir)
+
+
+def test_it_goes_once_the_run_is_finished_again(longer: RunDirectory, trainer: Trainer) -> None:
+    trainer.train(longer).reporter.close(State.FINISHED, None, 0)
+    assert not longer.earlier.exists()
+    (row,) = collect(trainer.runs_dir).rows
+    assert (row.first.result, row.first.result.epochs, row.first.resumed) == (result_of(longer), 3, None)
+    assert row.first.result.test_accuracy == accuracy_in(str(longer.predictions), trainer)
+
+
+def test_where_it_cannot_be_kept_there_is_none_and_training_goes_on(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer.create(tiny_config(training={"epochs": 1}))
+    trainer.train(run)
+    assert not run.earlier.exists()
+    run.earlier.write_text("a file where the directory is to be")
+    trainer.train(run, LaunchRequest(epochs=2))
+    assert any("the earlier result could not be kept: " in message for message in messages(run, "warning"))
+    assert result_of(run).epochs == 2

@@ -1,0 +1,63 @@
+"""What the commands say of a finished run that went on: its row is its earlier result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fmnist_tui.cli import main
+from fmnist_tui.report.rows import collect
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.status import State
+from fmnist_tui.runs.store import load_run
+from tests.unit.cli_runs import finished_run
+from tests.unit.stored_runs import write_status
+
+
+@pytest.fixture
+def went_on(runs_dir: Path) -> RunDirectory:
+    """A run that was finished after 8 epochs, went on to 20 and was stopped in the 12th."""
+    run = finished_run(runs_dir)
+    run.earlier.mkdir()
+    run.result.rename(run.earlier_result)
+    write_status(run, state=State.STOPPED, epoch=12, epochs=20, test_accuracy=90.0)
+    return run
+
+
+def test_the_report_has_its_row_and_says_so(went_on: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--run", went_on.id]) == 0
+    said = capsys.readouterr()
+    assert said.err == f"note: {went_on.id} is stopped; its row is what it had come to before, in epoch 8\n"
+    (row,) = [line for line in said.out.splitlines() if "84.25" in line]
+    assert "earlier result: resumed since; changed: optimizer.lr" in row and "90.00" not in said.out
+    assert main(["report", "--format", "json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (told["resumed"], told["epochs"], told["test_accuracy"]) == ("stopped", 8, 84.25)
+
+
+def test_show_has_it_beside_the_state(went_on: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "show", went_on.id]) == 0
+    shown = capsys.readouterr().out
+    assert "\nEarlier result\n" in shown and "\nResult\n" not in shown and "earlier/result.json" in shown
+    assert main(["runs", "show", went_on.id, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["result"] is None and told["earlier_result"]["test_accuracy"] == 84.25
+
+
+def test_a_newer_result_takes_its_place(went_on: RunDirectory, runs_dir: Path) -> None:
+    """The worker was killed between writing the one and removing the other."""
+    result = json.loads(went_on.earlier_result.read_bytes()) | {"epochs": 20, "test_accuracy": 91.0}
+    went_on.result.write_text(json.dumps(result))
+    write_status(went_on, state=State.FINISHED, epoch=20)
+    assert load_run(went_on).earlier is None
+    (run,) = collect(runs_dir).runs
+    assert (run.resumed, run.result.test_accuracy) == (None, 91.0)
+
+
+def test_one_that_cannot_be_read_is_none(went_on: RunDirectory, runs_dir: Path) -> None:
+    went_on.earlier_result.write_text("{")
+    assert load_run(went_on).earlier is None and collect(runs_dir).runs == []
+    went_on.earlier_result.write_text(json.dumps({"schema_version": 99}))
+    assert load_run(went_on).state is State.STOPPED and collect(runs_dir).runs == []
