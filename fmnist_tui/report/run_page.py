@@ -25,6 +25,7 @@ from fmnist_tui.analysis.confusion import (
     read_history,
     worst_pairs,
 )
+from fmnist_tui.analysis.epochs import epoch_steps
 from fmnist_tui.analysis.mistakes import confident_mistakes, top_guesses
 from fmnist_tui.analysis.predictions import Predictions, PredictionsError, TestSet, load_predictions, load_test_set
 from fmnist_tui.analysis.series import Series
@@ -116,17 +117,18 @@ def _facts(run: Run) -> str:
 
 
 def _curves(run: Run, metrics: Metrics) -> str:
-    per_epoch = _steps_per_epoch(run, metrics)
+    per_epoch = epoch_steps(run.status, run.config, metrics.eval)
     train, train_accuracy, test_loss, test_accuracy, averaged, rate = (Series() for _ in range(6))
     for line in metrics.train:
         train.append(line.step / per_epoch, line.loss, line.loss_min, line.loss_max)
         rate.append(line.step / per_epoch, line.lr)
     for found in metrics.eval:
-        test_loss.append(found.epoch, found.test_loss)
-        test_accuracy.append(found.epoch, found.test_accuracy)
-        train_accuracy.append(found.epoch, found.train_accuracy)
+        epoch = found.step / per_epoch
+        test_loss.append(epoch, found.test_loss)
+        test_accuracy.append(epoch, found.test_accuracy)
+        train_accuracy.append(epoch, found.train_accuracy)
         if found.tta_accuracy is not None:
-            averaged.append(found.epoch, found.tta_accuracy)
+            averaged.append(epoch, found.tta_accuracy)
     losses = [Line("train", "train", train, _number), Line("test", "test", test_loss, _number)]
     accuracies = [
         Line("train", "train", train_accuracy, _percent),
@@ -143,12 +145,6 @@ def _curves(run: Run, metrics: Metrics) -> str:
     ]
     drawn = "\n".join(drawing for drawing in charts if drawing)
     return f'<h3>Curves</h3><div class="charts">\n{drawn}\n</div>' if drawn else "<p>No metrics yet.</p>"
-
-
-def _steps_per_epoch(run: Run, metrics: Metrics) -> float:
-    if run.status is not None and run.status.steps_per_epoch > 0:
-        return float(run.status.steps_per_epoch)
-    return max((line.step / line.epoch for line in metrics.eval if line.epoch > 0), default=1.0)
 
 
 def _number(value: float) -> str:

@@ -15,12 +15,13 @@ import numpy as np
 
 from fmnist_tui.analysis.axis import Linear, Log, LogError, Scale
 from fmnist_tui.analysis.compare import LETTERS
+from fmnist_tui.analysis.epochs import epoch_steps
 from fmnist_tui.analysis.series import Series
 from fmnist_tui.runs.metrics import EvalRecord, EventRecord, SystemRecord, TrainRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import number, percent
 from fmnist_tui.tui.metric_lines import COLUMNS, MetricRecord, TrainLines
-from fmnist_tui.tui.run_data import epoch_steps, seconds_between
+from fmnist_tui.tui.run_data import seconds_between
 from fmnist_tui.tui.widgets.chart_content import Content, Curve, Point
 from fmnist_tui.tui.widgets.chart_raster import Pattern
 

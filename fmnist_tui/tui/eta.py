@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fmnist_tui.analysis.epochs import epoch_steps
 from fmnist_tui.config import RunConfig
 from fmnist_tui.data.split import split_sizes
 from fmnist_tui.runs.records import seconds_since
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
-from fmnist_tui.tui.run_data import RunData, epoch_steps, seconds_between
+from fmnist_tui.tui.run_data import RunData, seconds_between
 
 WARMUP_LINES = 1
 """Training lines left out after each start: the first holds compilation, autotuning and cold caches."""

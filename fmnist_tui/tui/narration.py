@@ -12,11 +12,12 @@ from datetime import datetime
 
 import numpy as np
 
+from fmnist_tui.analysis.epochs import epoch_of
 from fmnist_tui.runs.metrics import EventRecord
 from fmnist_tui.tui import evaluation_notes
 from fmnist_tui.tui.format import speed
 from fmnist_tui.tui.notes import Level, Note, Surroundings, sentence
-from fmnist_tui.tui.run_data import RunData, epoch_of
+from fmnist_tui.tui.run_data import RunData
 
 _ORDER: tuple[Level, ...] = ("error", "warning", "good", "info")
 

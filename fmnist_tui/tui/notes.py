@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from fmnist_tui.analysis.epochs import epoch_steps
 from fmnist_tui.config import IMAGE_SIZE
 from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import low_resolution_epochs
-from fmnist_tui.tui.run_data import epoch_steps
 
 Level = Literal["error", "warning", "good", "info"]
 NEWS_EPOCHS = 10

@@ -13,13 +13,14 @@ from typing import Literal
 import numpy as np
 
 from fmnist_tui.analysis.axis import Linear, Log, LogError
+from fmnist_tui.analysis.epochs import epoch_steps
 from fmnist_tui.analysis.series import Series
 from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import learning_rate
 from fmnist_tui.tui.format import ASCII, UNICODE, percent
-from fmnist_tui.tui.run_data import RunData, epoch_steps
+from fmnist_tui.tui.run_data import RunData
 from fmnist_tui.tui.widgets.chart_content import Content, Curve, Flag, Level, Point
 from fmnist_tui.tui.widgets.chart_raster import Pattern
 
@@ -48,12 +49,12 @@ class GhostCurves:
     test_accuracy: Series = field(default_factory=Series)
 
     @classmethod
-    def of(cls, name: str, evaluations: Sequence[EvalRecord]) -> GhostCurves:
-        """From its evaluations, oldest first."""
+    def of(cls, name: str, evaluations: Sequence[EvalRecord], per_epoch: int) -> GhostCurves:
+        """From its evaluations, oldest first, and the steps of its epochs."""
         ghost = cls(name, evaluations)
         for record in evaluations:
-            ghost.test_loss.append(record.epoch, record.test_loss)
-            ghost.test_accuracy.append(record.epoch, record.test_accuracy)
+            ghost.test_loss.append(record.step / per_epoch, record.test_loss)
+            ghost.test_accuracy.append(record.step / per_epoch, record.test_accuracy)
         return ghost
 
 

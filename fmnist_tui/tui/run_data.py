@@ -14,12 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fmnist_tui.analysis.series import Series
-from fmnist_tui.config import RunConfig
-from fmnist_tui.data.split import split_sizes
-from fmnist_tui.fields import steps_per_epoch
 from fmnist_tui.monitor.devices import cuda_indices
 from fmnist_tui.runs.metrics import EvalRecord, EventRecord, GpuSample, SystemRecord, TrainRecord
-from fmnist_tui.runs.status import Status
 from fmnist_tui.tui.metric_lines import MetricRecord, TrainLines
 
 RATE_STEP = 1.5
@@ -202,20 +198,6 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def _share(used: int | None, total: int | None) -> float | None:
     return 100.0 * used / total if used is not None and total else None
-
-
-def epoch_steps(status: Status | None, config: RunConfig | None) -> int:
-    """Steps of an epoch, from the status or (before the worker has said) from the configuration; at least 1."""
-    if status is not None and status.steps_per_epoch > 0:
-        return status.steps_per_epoch
-    if config is not None:
-        return steps_per_epoch(config, split_sizes(config.data.source, config.data.split)[0])
-    return 1
-
-
-def epoch_of(step: float, per_epoch: int) -> int:
-    """The epoch, counted from 1, a step belongs to: with 118 steps an epoch, step 118 is epoch 1, 119 epoch 2."""
-    return max(1, math.ceil(step / per_epoch))
 
 
 def seconds_between(earlier: str, later: str) -> float:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from fmnist_tui.analysis.epochs import epoch_of, epoch_steps
 from fmnist_tui.runs.metrics import EvalRecord, EventRecord, GpuSample, HostSample, SystemRecord, TrainRecord
 from fmnist_tui.tui.metric_lines import parse_lines
-from fmnist_tui.tui.run_data import RunData, epoch_of, epoch_steps
+from fmnist_tui.tui.run_data import RunData
 from tests.tui.synthetic_runs import Plan, data_of, preset, records
 
 

@@ -127,6 +127,15 @@ def test_everything_of_a_run_is_on_the_page(run: RunDirectory, runs_dir: Path) -
     assert "200 of 2,000 test images are wrong; the 24 it is surest of" in page.words
 
 
+def test_an_evaluation_in_mid_epoch_lies_where_it_was_made(run: RunDirectory, runs_dir: Path) -> None:
+    with_metrics(run, steps=47)
+    late = {"test_loss": 0.4, "test_accuracy": 88.25, "train_loss": 0.4, "train_accuracy": 85.0}
+    with run.metrics.open("a") as file:
+        file.write(EvalRecord(epoch=4, step=164, seconds=1.0, **late).to_json() + "\n")
+    page = render(runs_dir, "html")
+    assert "epoch 3.489: test 88.25 %" in page and "epoch 3: test 83.00 %" in page and "epoch 4: test" not in page
+
+
 def test_several_devices_are_counted(run: RunDirectory, runs_dir: Path) -> None:
     written = Result.model_validate_json(run.result.read_bytes())
     several = written.model_copy(update={"devices": 2})

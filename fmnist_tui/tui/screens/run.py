@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from fmnist_tui.analysis.epochs import epoch_steps
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui import narration
 from fmnist_tui.tui.eta import remaining
@@ -21,7 +22,6 @@ from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.messages import RunActionRequested
 from fmnist_tui.tui.notes import Ghost, Note, surroundings
 from fmnist_tui.tui.outcome import outcome
-from fmnist_tui.tui.run_data import epoch_steps
 from fmnist_tui.tui.screens.run_config import RunConfigScreen
 from fmnist_tui.tui.screens.run_reading import RunReading
 from fmnist_tui.tui.widgets.footer import KeyBar

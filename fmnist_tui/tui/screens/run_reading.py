@@ -11,7 +11,7 @@ from textual import on, work
 from textual.message import Message
 from textual.worker import WorkerState
 
-from fmnist_tui.runs.metrics import EvalRecord
+from fmnist_tui.analysis.epochs import epoch_steps
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.ghost import find_ghost, load_ghost
 from fmnist_tui.tui.metric_lines import MetricRecord
@@ -28,8 +28,8 @@ class RunReading(FeedScreen):
     class GhostLoaded(Message):
         """The evaluations of the ghost, read by a worker thread."""
 
-        def __init__(self, run_id: str, name: str, evaluations: list[EvalRecord]) -> None:
-            self.run_id, self.name, self.evaluations = run_id, name, evaluations
+        def __init__(self, run_id: str, ghost: GhostCurves) -> None:
+            self.run_id, self.ghost = run_id, ghost
             super().__init__()
 
     class LogRead(Message):
@@ -97,12 +97,13 @@ class RunReading(FeedScreen):
     @work(thread=True, exclusive=True, group="ghost")
     def _load_ghost(self, run: Run) -> None:
         name = f"best {run.config.preset}" if run.config else "best earlier"
-        self.post_message(self.GhostLoaded(run.id, name, load_ghost(run.directory)))
+        curves = GhostCurves.of(name, load_ghost(run.directory), epoch_steps(run.status, run.config))
+        self.post_message(self.GhostLoaded(run.id, curves))
 
     @on(GhostLoaded)
     def _ghost_loaded(self, message: GhostLoaded) -> None:
         if message.run_id == self._ghost_id:
-            self.ghost = GhostCurves.of(message.name, message.evaluations)
+            self.ghost = message.ghost
             self.changed()
 
     def read_log_soon(self) -> None:

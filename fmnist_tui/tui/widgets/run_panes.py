@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
+from fmnist_tui.analysis.epochs import epoch_steps
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.run_charts import CHARTS, ChartName, GhostCurves, RunCharts
-from fmnist_tui.tui.run_data import RunData, epoch_steps
+from fmnist_tui.tui.run_data import RunData
 from fmnist_tui.tui.widgets.chart import Chart
 from fmnist_tui.tui.widgets.chart_group import ChartGroup
 from fmnist_tui.tui.widgets.run_panels import LogTail, TextPanel, events_text
