@@ -18,6 +18,7 @@ from tests.tui.synthetic import drawn
 from tests.tui.typing_helpers import until, until_drawn
 
 pytestmark = pytest.mark.usefixtures("usual_machine")
+RESETS = ("Reset field", "Reset all")
 
 
 # Presets, edits, differences.
@@ -110,6 +111,25 @@ async def test_reset_one_field_and_all() -> None:
         assert difference(screen) == "No changes from wrn"
         assert screen.draft.config == load_preset("wrn")
         assert screen.query_one(ConfigForm).row("optimizer.lr").raw == "0.1"
+
+
+async def test_resets_stand_among_the_keys_where_they_act() -> None:
+    async with new_run(size=(120, 40)) as (_, screen, pilot):
+
+        async def offered(*resets: str) -> None:
+            await until(pilot, lambda: [text for text in RESETS if text in drawn(screen.app)[-1]] == list(resets))
+
+        await offered()  # the presets have the focus
+        screen.query_one(ConfigForm).focus_field("training.epochs")
+        await offered()
+        await edit(pilot, screen, "training.epochs", "5")
+        await offered(*RESETS)
+        await pilot.press("down")
+        await offered("Reset all")
+        await pilot.press("ctrl+t")
+        await offered("Reset all")
+        await pilot.press("ctrl+r")
+        await offered()
 
 
 async def test_the_schedule_moves_with_the_epochs() -> None:

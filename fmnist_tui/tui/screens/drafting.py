@@ -62,6 +62,7 @@ class DraftingScreen(FeedScreen):
             problems.update(said)
             problems.display = bool(said)
         self.show_difference()
+        self.refresh_bindings()
         focused = self.query_one(ConfigForm).focused_key
         if focused:
             self._show_help(focused)
@@ -80,6 +81,15 @@ class DraftingScreen(FeedScreen):
         count, changes = self._drafts.difference(self.size.width - 2, self.query_one(ConfigForm).ascii_only)
         line = Content.assemble((count, "bold" if changes else "$foreground-muted"), changes)
         self.query_one("#difference", Static).update(line, layout=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Resets are offered where there is something to reset."""
+        if action not in ("reset_field", "reset_all") or not self.is_mounted:
+            return True
+        if action == "reset_all":
+            return True if self.draft.edited else None
+        key = self.query_one(ConfigForm).focused_key
+        return True if key and self.draft.changed(key) else None
 
     def action_reset_field(self) -> None:
         """The focused field back to the preset's value."""
