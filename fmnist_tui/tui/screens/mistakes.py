@@ -48,7 +48,9 @@ class MistakesScreen(MistakesReading):
         "best one. No test-time averaging is in any of this."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "images", "Images", tooltip="the images of the cell under the cursor, or the matrix again"),
+        Binding("enter", "images", "Images", tooltip="the images of the cell under the cursor"),
+        Binding("enter", "matrix", "Matrix", tooltip="the matrix again"),
+        Binding("enter", "list('cell')", "Cell", tooltip="the images of the cell under the cursor"),
         Binding("left_square_bracket,comma", "step(-1)", "Earlier", key_display="[", tooltip="the evaluation before"),
         Binding("right_square_bracket,full_stop", "step(1)", "Later", key_display="]", tooltip="the next evaluation"),
         Binding("b", "show_epoch('best')", "Best", tooltip="the best evaluation"),
@@ -57,7 +59,6 @@ class MistakesScreen(MistakesReading):
         Binding("f", "flips", "Flips", tooltip="images learned or forgotten since the evaluation before, or the best"),
         Binding("a", "list('always')", "All runs", tooltip="images that every finished run gets wrong"),
         Binding("m", "list('mistakes')", "All mistakes", show=False, tooltip="all mistakes, most confident first"),
-        Binding("c", "list('cell')", "Cell", show=False, tooltip="the images of the cell under the cursor"),
         Binding("v", "next_list", "Next list", show=False, tooltip="the next list of images"),
         Binding("pagedown,space", "page(1)", "More", show=False, tooltip="more images of the list"),
         Binding("pageup", "page(-1)", "Back", show=False, tooltip="the images before"),
@@ -219,13 +220,25 @@ class MistakesScreen(MistakesReading):
             self.kind = "cell"
             self.query_one(MatrixView).move_to(*pairs[place])
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Of what enter may do, what it does now: the images, the matrix again, the cell's images for others."""
+        if not self.is_mounted:
+            return True
+        if action in ("images", "matrix"):
+            return self.at is not None and not self._room.both and self.images_only == (action == "matrix")
+        if action == "list" and parameters == ("cell",):
+            is_shown = self.kind == "cell" and self.query_one(ImagePane).first == 0
+            return self.at is not None and self._room.both and not is_shown
+        return True
+
     def action_images(self) -> None:
-        """The images of the cell, or the matrix again."""
-        if self._room.both or not self.images_only:
-            self.action_list("cell")
-        else:
-            self.images_only = False
-            self.draw()
+        """The images of the cell, in the matrix's place."""
+        self.action_list("cell")
+
+    def action_matrix(self) -> None:
+        """The matrix again, where images took its place."""
+        self.images_only = False
+        self.draw()
 
     def action_list(self, kind: Kind) -> None:
         """Show a list of images from its beginning."""
@@ -273,7 +286,6 @@ class MistakesScreen(MistakesReading):
     async def action_back(self) -> None:
         """The matrix again where images took its place, else leave."""
         if self.images_only and not self._room.both:
-            self.images_only = False
-            self.draw()
+            self.action_matrix()
         else:
             await self.run_action("app.back")
