@@ -5,6 +5,7 @@ Written by the trainer's Reporter. Whoever follows a run that is at work reads o
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -167,3 +168,19 @@ def read_metrics(run: RunDirectory) -> Metrics:
         if record is not None:
             getattr(metrics, record.kind).append(record)
     return metrics
+
+
+END_BYTES = 1 << 18
+"""Of a file of metric lines what `last_train` reads: samples of a machine of many GPUs have thousands of bytes each."""
+
+
+def last_train(run: RunDirectory) -> TrainRecord | None:
+    """The newest training line at the end of metrics.jsonl; None where there is none, or the file can't be read."""
+    try:
+        with run.metrics.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - END_BYTES))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return None
+    records = (parse_metric(line) for line in reversed(lines[:-1]) if b'"train"' in line)
+    return next((record for record in records if isinstance(record, TrainRecord)), None)

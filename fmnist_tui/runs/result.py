@@ -104,8 +104,8 @@ class Result(Record):
         name = self.device_name or self.device
         return name if self.devices == 1 else f"{self.devices} x {name}"
 
-    def last_status(self, stop_at_accuracy: float | None) -> Status:
-        """The status the worker left when it finished, but for process and heartbeats."""
+    def last_status(self, stop_at_accuracy: float | None, loss: float | None) -> Status:
+        """The status the worker left when it finished, but for process and heartbeats; `loss` of its newest line."""
         return Status(
             state=State.FINISHED,
             started=self.started,
@@ -114,6 +114,7 @@ class Result(Record):
             epochs=self.epochs,
             step=self.steps,
             steps=self.steps,
+            loss=loss,
             test_accuracy=self.test_accuracy,
             best_accuracy=self.best_accuracy,
             best_epoch=self.best_epoch,

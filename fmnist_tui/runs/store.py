@@ -24,7 +24,7 @@ from fmnist_tui.runs import process
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.metrics import EventRecord
+from fmnist_tui.runs.metrics import EventRecord, last_train
 from fmnist_tui.runs.records import SCHEMA_VERSION, utc_now
 from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.status import NOT_QUEUED, ExitCode, State, Status
@@ -103,7 +103,8 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     if mendable:
         problem += "; a resume makes it anew"
         if config is not None and result is not None:
-            status = result.last_status(config.training.stop_at_accuracy)
+            line = last_train(directory)
+            status = result.last_status(config.training.stop_at_accuracy, line.loss if line else None)
     return Run(directory, config, status, result, state_of(status, result), problem, mendable, earlier)
 
 

@@ -143,7 +143,7 @@ def test_several_devices_are_counted(run: RunDirectory, runs_dir: Path) -> None:
     named = f"2 x {written.device_name}"
     assert f"device{named} ({written.precision})" in Page(render(runs_dir, "html")).words
     assert any(f"{named} ({written.device})" in words for words, _ in result_parts(several))
-    assert several.last_status(None).device_name == named, "as the worker has it in status.json"
+    assert several.last_status(None, None).device_name == named, "as the worker has it in status.json"
 
 
 def test_the_mistakes_are_the_images_themselves_most_confident_first(run: RunDirectory, runs_dir: Path) -> None:

@@ -11,11 +11,12 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.report.rows import collect
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.mending import MADE_ANEW
-from fmnist_tui.runs.metrics import TrainRecord
+from fmnist_tui.runs.metrics import END_BYTES, HostSample, SystemRecord, TrainRecord, last_train
 from fmnist_tui.runs.records import SCHEMA_VERSION
 from fmnist_tui.runs.starting import create_run, prepare_resume
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import load_run
+from fmnist_tui.tui.filter import parse_filter
 from tests.events import messages
 from tests.unit.cli_runs import finished_run
 from tests.unit.stored_runs import finish, refused, tree, write_status
@@ -51,6 +52,28 @@ def test_a_finished_run_keeps_its_row_and_goes_on(runs_dir: Path, how: str) -> N
     assert messages(run, "warning") == [MADE_ANEW]
     prepare_resume(again, epochs=9)
     assert load_run(run).state is State.STARTING
+
+
+def test_a_finished_run_keeps_the_loss_of_its_newest_line(runs_dir: Path) -> None:
+    run = finished_run(runs_dir)
+    sample = SystemRecord(host=HostSample(cpu_percent=50.0)).to_json() + "\n"
+    run.metrics.write_text(FIFTH_EPOCH.replace('"loss":0.5', '"loss":0.9') + FIFTH_EPOCH + sample + FIFTH_EPOCH[:40])
+    spoil(run, "empty")
+    found = load_run(run)
+    assert found.status is not None and found.status.loss == 0.5
+    assert parse_filter("loss<0.6").matches(found) and not parse_filter("loss<0.5").matches(found)
+    run.metrics.unlink()
+    status = load_run(run).status
+    assert status is not None and status.loss is None
+
+
+def test_the_newest_training_line_is_found_at_the_end_of_a_long_file(runs_dir: Path) -> None:
+    run = finished_run(runs_dir)
+    assert last_train(run) is None
+    earlier = FIFTH_EPOCH.replace('"step":470', '"step":469')
+    run.metrics.write_text(earlier * (2 * END_BYTES // len(earlier)) + FIFTH_EPOCH)
+    newest = last_train(run)
+    assert newest is not None and newest.step == 470
 
 
 @pytest.mark.parametrize("how", HOW)
