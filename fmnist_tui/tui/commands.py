@@ -21,6 +21,7 @@ _ACTIONS = (
     ("edit", "more or fewer epochs, stop at an accuracy"),
     ("resume", "go on from the last checkpoint"),
     ("clone", "a new run of the same configuration"),
+    ("config", "every setting, and its difference from the preset"),
     ("mistakes", "which classes it takes for which, and the images"),
     ("log", "what its worker printed"),
     ("delete", "with its checkpoints"),

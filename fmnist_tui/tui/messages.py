@@ -96,12 +96,13 @@ class StartRequested(Message):
         super().__init__()
 
 
+RunAction = Literal["stop", "resume", "delete", "clone", "config", "log", "edit", "mistakes"]
+
+
 class RunActionRequested(Message):
     """Do something to an existing run; the app asks first where that is due."""
 
-    def __init__(
-        self, run_id: str, action: Literal["stop", "resume", "delete", "clone", "log", "edit", "mistakes"]
-    ) -> None:
+    def __init__(self, run_id: str, action: RunAction) -> None:
         self.run_id = run_id
         self.action = action
         super().__init__()

@@ -59,6 +59,7 @@ class Steering:
             "resume": self._resume,
             "delete": self._delete,
             "clone": self._clone,
+            "config": self._config,
             "log": self._log,
             "mistakes": self._mistakes,
             "edit": self._edit,
@@ -170,6 +171,11 @@ class Steering:
 
     async def _log(self, run: Run) -> None:
         await self.app.show_screen(LogScreen(run.id))
+
+    async def _config(self, run: Run) -> None:
+        from fmnist_tui.tui.screens.run_config import RunConfigScreen
+
+        await self.app.push_screen(RunConfigScreen(run))
 
     async def _mistakes(self, run: Run) -> None:
         from fmnist_tui.tui.screens.mistakes import MistakesScreen

@@ -59,7 +59,7 @@ async def test_a_form_is_kept_and_a_clone_gets_its_own(app: FmnistApp, maker: Ru
         form = app.screen
         await pilot.press("escape")
         await until(pilot, lambda: place(app) == "runs")
-        await pilot.press("c")
+        await pilot.press("C")
         await until(pilot, lambda: place(app) == "new")
         assert app.screen is not form
         await pilot.press("escape")
@@ -105,6 +105,20 @@ async def test_the_log_of_a_run_live(app: FmnistApp, maker: RunMaker) -> None:
         await until_drawn(pilot, "(failed)")
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, LogScreen))
+
+
+async def test_c_shows_the_configuration_in_the_list_and_on_the_runs_own_screen(
+    app: FmnistApp, maker: RunMaker
+) -> None:
+    run = maker.make("wrn")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "✓ finished")
+        for home in (RunsScreen, RunScreen):
+            await until(pilot, lambda home=home: isinstance(app.screen, home) and not app.screen.is_modal)
+            await pilot.press("c")
+            await until_drawn(pilot, f"Configuration of {run.id}", "Exactly the preset wrn.")
+            await pilot.press("c", "enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
 
 
 async def test_help_lists_this_screens_keys(app: FmnistApp, maker: RunMaker) -> None:

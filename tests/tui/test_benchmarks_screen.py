@@ -64,12 +64,12 @@ async def test_sorting_by_key_and_by_a_click(filled: FmnistApp) -> None:
         await pilot.press("3")
         await until_drawn(pilot, "3 finished runs; a row a configuration; by last epoch %")
         assert "95.00" in rows(filled)[0] and "93.00" in rows(filled)[2]
-        await pilot.press("s")
+        await pilot.press("o")
         await until_drawn(pilot, "by best %")
-        await pilot.press("s", "s")
+        await pilot.press("o", "o")
         await until_drawn(pilot, "by time")
         await until(pilot, lambda: "1 m 0 s" in rows(filled)[0])
-        await pilot.press("S")
+        await pilot.press("O")
         await until_drawn(pilot, "by time, reversed")
         await until(pilot, lambda: "1 m 0 s" in rows(filled)[2])
         title = next(line for line in drawn(filled) if "last epoch %" in line and "best-ref" in line)
@@ -98,7 +98,7 @@ async def test_what_is_shown_is_copied_and_exported(filled: FmnistApp, tmp_path:
     async with filled.run_test(size=(120, 40)) as pilot:
         await pilot.press("3")
         await until_drawn(pilot, "a row a configuration")
-        await pilot.press("g", "y")
+        await pilot.press("g", "X")
         await until(pilot, lambda: bool(filled.clipboard))
         assert "94.50 ± 0.71 (2)" in filled.clipboard and "All runs of a preset share a row" in filled.clipboard
         for suffix in ("md", "csv", "json", "html"):
@@ -201,5 +201,5 @@ async def test_copy(app: FmnistApp, maker: RunMaker) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         await until_drawn(pilot, "1 finished run")
-        await pilot.press("y")
+        await pilot.press("X")
         await until(pilot, lambda: "| WideResNet" in app.clipboard)

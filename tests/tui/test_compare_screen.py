@@ -102,23 +102,23 @@ async def test_it_shows_curves_words_settings_and_the_paired_test(app: FmnistApp
         )  # fmt: skip
         assert "epoch 8" in shown and "Test loss" not in shown
         assert set(screen_of(pilot).watched_runs) == {A, B}
-        await pilot.press("m")
+        await pilot.press("v")
         await until_drawn(pilot, "Test loss (log)")
         await pilot.press("y")
         await until(pilot, lambda: "Test loss ─" in "\n".join(drawn(app)))
-        await pilot.press("y", "m", "m", "x")
+        await pilot.press("y", "v", "v", "t")
         await until_drawn(pilot, "Learning rate ─", "step 350")
-        await pilot.press("x")
+        await pilot.press("t")
         await until_drawn(pilot, "seconds 25")
-        await pilot.press("m", "x", "shift+left")
+        await pilot.press("v", "t", "shift+left")
         await until_drawn(pilot, "Test accuracy %", "─ epoch ")
         await pilot.press("escape")
         await until(pilot, lambda: screen_of(pilot).charts.view.cursor is None)
-        await pilot.press("v")
+        await pilot.press("i")
         await until(pilot, lambda: "within noise" not in "\n".join(drawn(app)))
-        await pilot.press("v")
+        await pilot.press("i")
         await until(pilot, lambda: "Test accuracy %" not in "\n".join(drawn(app)))
-        await pilot.press("v", "escape")
+        await pilot.press("i", "escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 

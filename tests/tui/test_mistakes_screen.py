@@ -204,7 +204,7 @@ async def test_the_last_evaluation_is_followed_while_the_run_trains_and_a_chosen
         write_evaluations(run, LABELS, evaluate(LABELS, 5))
         await until(pilot, lambda: screen.reading is not None and len(screen.reading.epochs) == 5)
         await until_drawn(pilot, "Epoch 1 of")
-        await pilot.press("l")
+        await pilot.press("f")
         await until_drawn(pilot, "Epoch 5 of")
 
 
@@ -217,7 +217,7 @@ async def test_flips_are_what_was_learned_and_forgotten(maker: RunMaker) -> None
     forgotten = {i for i in range(2_000) if before.classes[i] == LABELS[i] != last.classes[i]}
     async with FmnistApp(maker.runs_dir, None).run_test(size=MIDDLE) as pilot:
         screen = await opened(pilot, run)
-        await pilot.press("f")
+        await pilot.press("u")
         await until_drawn(
             pilot,
             f"Learned from epoch 4 (the one before) to epoch 5, surest first: 1-4 of {len(learned)}",
@@ -228,13 +228,13 @@ async def test_flips_are_what_was_learned_and_forgotten(maker: RunMaker) -> None
             screen.query_one(ImageGrid).tiles[0].caption.splitlines()[2]
             == f"before: {CLASSES[before.classes[shown[0]]]}"
         )
-        await pilot.press("f")
+        await pilot.press("u")
         await until_drawn(pilot, "Forgotten from epoch 4 (the one before) to epoch 5", f"of {len(forgotten)}")
         shown = shown_images(screen)
         assert set(shown) <= forgotten
         sure = [float(last.probabilities[i].max()) for i in forgotten]
         assert [float(last.probabilities[i].max()) for i in shown] == sorted(sure, reverse=True)[:4]
-        await pilot.press("f")
+        await pilot.press("u")
         await until_drawn(pilot, "Learned from epoch 4 (best)")
         await pilot.press("m")
         wrong = int((last.classes != LABELS).sum())
@@ -325,7 +325,7 @@ async def test_cells_as_numbers_of_images(maker: RunMaker) -> None:
     counts = evaluate(LABELS, 4)[-1].counts(LABELS)
     async with FmnistApp(maker.runs_dir, None).run_test(size=SMALL) as pilot:
         await opened(pilot, run)
-        await pilot.press("t")
+        await pilot.press("y")
         text = await until_drawn(pilot, "predicted, images")
         row = next(line for line in text.splitlines() if line.startswith(" Shirt "))
         assert row.split()[1:11] == ["·" if count == 0 else str(count) for count in counts[60:70]]

@@ -71,14 +71,14 @@ async def test_measurements_that_fail_hang_or_take_too_long(monkeypatch: pytest.
     async with new_run(load_preset("wrn"), size=(120, 40)) as (app, screen, pilot):
         screen.query_one(OutlookPanel).focus()
         await until(pilot, lambda: app.focused is screen.query_one(OutlookPanel))
-        send(app, "m")
+        send(app, "f6")
         await until_drawn(pilot, "could not be measured: Out of")
         assert screen.measuring == ""
         measuring_with(monkeypatch, HANGING)
-        send(app, "m")
+        send(app, "f6")
         await until(pilot, lambda: screen.measuring.startswith("pid"))
         pid = pid_in(screen)
-        send(app, "m")  # the same key ends it
+        send(app, "f6")  # the same key ends it
         await until(pilot, lambda: screen.measuring == "" and gone(pid))
         await until_drawn(pilot, "not measured")
         monkeypatch.setattr(NewRunScreen, "calibration_silence", 1.0)

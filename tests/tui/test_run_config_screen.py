@@ -20,8 +20,7 @@ async def test_the_configuration_and_its_difference(tmp_path: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(config=preset(optimizer__lr=0.05, training__epochs=90), done=2.0))
         await show(pilot, run, lines)
-        await pilot.press("c")
-        await until(pilot, lambda: isinstance(app.screen, RunConfigScreen))
+        app.push_screen(RunConfigScreen(run))
         await until(pilot, lambda: "Different from the preset wrn" in screen_text(app))
         text = screen_text(app)
         assert "optimizer.lr" in text and "0.05" in text and "preset: 0.1" in text and "preset: 200" in text

@@ -23,9 +23,9 @@ async def test_what_may_be_asked_of_a_run_at_work(tmp_path: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         run, lines = make_run(tmp_path, live(done=2.0))
         await show(pilot, run, lines)
-        await pilot.press("s", "e", "l", "C", "r", "d")
+        await pilot.press("s", "e", "l", "c", "C", "r", "d")
         await pilot.pause()
-        assert app.asked == [(RUN_ID, "stop"), (RUN_ID, "edit"), (RUN_ID, "log"), (RUN_ID, "clone")]
+        assert app.asked == [(RUN_ID, what) for what in ("stop", "edit", "log", "config", "clone")]
 
 
 async def test_what_may_be_asked_of_a_run_that_has_ended(tmp_path: Path) -> None:

@@ -149,17 +149,17 @@ async def test_only_what_can_be_done_is_offered(app: Listening, maker: RunMaker)
         assert "s Stop" in bar and "r Resume" not in bar and "d Delete" not in bar
         await pilot.press("r", "d")
         assert app.asked == [], "not offered and not done"
-        await pilot.press("s", "e", "c", "l", "enter")
-        await until(pilot, lambda: len(app.asked) == 5)
+        await pilot.press("s", "e", "C", "c", "l", "enter")
+        await until(pilot, lambda: len(app.asked) == 6)
         actions = [message.action for message in app.asked if isinstance(message, RunActionRequested)]
-        assert actions == ["stop", "edit", "clone", "log"]
+        assert actions == ["stop", "edit", "clone", "config", "log"]
         assert isinstance(app.asked[-1], OpenRun) and app.asked[-1].run_id == selected(pilot)
         await pilot.press("down", "down")
         bar = drawn(app)[-1]
         assert "s Stop" not in bar and "r Resume" in bar and "d Delete" in bar
         await pilot.press("s", "r", "d")
-        await until(pilot, lambda: len(app.asked) == 7)
-        assert [m.action for m in app.asked[5:] if isinstance(m, RunActionRequested)] == ["resume", "delete"]
+        await until(pilot, lambda: len(app.asked) == 8)
+        assert [m.action for m in app.asked[6:] if isinstance(m, RunActionRequested)] == ["resume", "delete"]
 
 
 async def test_filter(app: Listening, maker: RunMaker) -> None:

@@ -60,11 +60,11 @@ class BenchmarksScreen(FeedScreen):
         "export write the table in the grouping shown."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "sort", "Sort", tooltip="by the next column (or click a column's title)"),
-        Binding("S", "reverse", "Reverse", show=False, tooltip="the other way round"),
+        Binding("o", "sort", "Order", tooltip="by the next column (or click a column's title)"),
+        Binding("O", "reverse", "Reverse", show=False, tooltip="the other way round"),
         Binding("g", "group", "Group", tooltip="by settings, preset, seed, device"),
         Binding("x", "export", "Export", tooltip="write it to a file: Markdown, CSV, JSON or HTML"),
-        Binding("y", "copy", "Copy", tooltip="copy it as Markdown to the terminal's clipboard"),
+        Binding("X", "copy", "Copy", tooltip="copy it as Markdown to the terminal's clipboard"),
         Binding("escape", "app.back", "Back"),
     ]
     AUTO_FOCUS = "RowTable"

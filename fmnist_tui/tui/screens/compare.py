@@ -51,10 +51,10 @@ class CompareScreen(FeedScreen):
         "a shell: fmnist-tui runs compare A B."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "charts('next_metric')", "Metric", tooltip="test accuracy, test loss, train loss, learning rate"),
-        Binding("x", "charts('next_axis')", "Axis", tooltip="by epoch, by step, by time at work"),
+        Binding("v", "charts('next_metric')", "View", tooltip="test accuracy, test loss, train loss, learning rate"),
+        Binding("t", "charts('next_axis')", "Axis", tooltip="by epoch, by step, by time at work"),
         Binding("y", "charts('other_scale')", "Scale", tooltip="the other scale: logarithmic or linear"),
-        Binding("v", "view", "View", tooltip="chart and words, the chart alone, the words alone"),
+        Binding("i", "words", "In words", tooltip="chart and words, the chart alone, the words alone"),
         Binding("enter", "open_leader", "Open best", tooltip="open the run with the highest test accuracy"),
         Binding(
             "0,home",
@@ -249,7 +249,7 @@ class CompareScreen(FeedScreen):
             return
         getattr(self.charts, method)(*arguments)
 
-    def action_view(self) -> None:
+    def action_words(self) -> None:
         """More of the chart, or more of the words."""
         self._shown = VIEWS[(VIEWS.index(self._shown) + 1) % len(VIEWS)]
         self._arrange()

@@ -64,8 +64,6 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
         Binding("f7", "reroll", "Another picture"),
         Binding("ctrl+n", "start_beside", "Start beside", tooltip="start at once, beside the run on the device"),
         Binding("f8", "scale_schedule", "Scale schedule"),
-        Binding("m", "measure", "Measure", show=False),
-        Binding("a", "reroll", "Another picture", show=False),
     ]
 
     class Looked(Message):

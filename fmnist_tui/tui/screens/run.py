@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -19,10 +19,9 @@ from fmnist_tui.runs.status import State
 from fmnist_tui.tui import narration
 from fmnist_tui.tui.eta import remaining
 from fmnist_tui.tui.format import ASCII, UNICODE
-from fmnist_tui.tui.messages import RunActionRequested
+from fmnist_tui.tui.messages import RunAction, RunActionRequested
 from fmnist_tui.tui.notes import Ghost, Note, surroundings
 from fmnist_tui.tui.outcome import outcome
-from fmnist_tui.tui.screens.run_config import RunConfigScreen
 from fmnist_tui.tui.screens.run_reading import RunReading
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
@@ -60,7 +59,7 @@ class RunScreen(RunReading):
         Binding("r", "steer('resume')", "Resume", tooltip="go on from the last checkpoint"),
         Binding("e", "steer('edit')", "Edit", tooltip="more or fewer epochs, stop at an accuracy"),
         Binding("l", "steer('log')", "Log", tooltip="everything the worker wrote"),
-        Binding("c", "config", "Config", tooltip="the configuration and its difference from the preset"),
+        Binding("c", "steer('config')", "Config", tooltip="the configuration and its difference from the preset"),
         Binding("m", "steer('mistakes')", "Mistakes", tooltip="which classes it takes for which, and the images"),
         Binding("v", "view", "View", tooltip="the next charts, then events and log"),
         Binding("y", "panes('other_scale')", "Scale", tooltip="the other scale: logarithmic or linear"),
@@ -77,7 +76,13 @@ class RunScreen(RunReading):
             "shift+right", "panes('move_cursor', 1)", "Cursor right", show=False, tooltip="the cursor to the right"
         ),
         Binding("d", "steer('delete')", "Delete", show=False, tooltip="delete the run (asks)"),
-        Binding("C", "steer('clone')", "Clone", show=False, tooltip="a new run with this configuration"),
+        Binding(
+            "C",
+            "steer('clone')",
+            "Clone",
+            show=False,
+            tooltip="a new run of the same configuration, to be edited first",
+        ),
         Binding("escape", "back", "Back", show=False, tooltip="take the cursor or the zoom away, then leave"),
     ]
 
@@ -228,14 +233,9 @@ class RunScreen(RunReading):
         }
         return allowed.get(str(parameters[0]), True)
 
-    def action_steer(self, what: Literal["stop", "resume", "delete", "clone", "log", "edit", "mistakes"]) -> None:
+    def action_steer(self, what: RunAction) -> None:
         """Ask the app to do something to the run."""
         self.post_message(RunActionRequested(self.watched_run or "", what))
-
-    def action_config(self) -> None:
-        """The configuration in a box."""
-        if self.run is not None:
-            self.app.push_screen(RunConfigScreen(self.run))
 
     def action_view(self) -> None:
         """The next page."""

@@ -39,6 +39,7 @@ NEEDS: dict[str, Callable[[Run], bool]] = {
     "resume": lambda run: not run.state.alive and not run.problem,
     "delete": lambda run: not run.state.alive,
     "clone": lambda run: run.config is not None,
+    "config": lambda run: True,
     "log": lambda run: True,
     "mistakes": lambda run: True,
 }
@@ -68,22 +69,17 @@ class RunsScreen(FeedScreen):
         Binding("n", "app.go('new')", "New", tooltip="choose a preset, edit it, start it"),
         Binding("s", "ask('stop')", "Stop", tooltip="stop the run, or start a queued one now (asks how)"),
         Binding("r", "ask('resume')", "Resume", tooltip="go on from the last checkpoint"),
-        Binding("c", "ask('clone')", "Clone", tooltip="a new run of the same configuration, to be edited first"),
+        Binding("C", "ask('clone')", "Clone", tooltip="a new run of the same configuration, to be edited first"),
         Binding("l", "ask('log')", "Log", tooltip="what its worker printed"),
         Binding("d", "ask('delete')", "Delete", tooltip="delete the run and its checkpoints (asks)"),
         Binding("m", "ask('mistakes')", "Mistakes", tooltip="which classes it takes for which, and the images"),
         Binding("space", "mark", "Mark", tooltip="mark the run for a comparison, or take the mark away"),
         Binding("p", "compare", "Compare", tooltip="the marked runs side by side (or a marked one and this one)"),
+        Binding("c", "ask('config')", "Config", tooltip="the configuration and its difference from the preset"),
         Binding("e", "ask('edit')", "Edit", show=False, tooltip="more or fewer epochs, stop at an accuracy"),
         Binding("plus,equals_sign", "move(-1)", "Sooner", key_display="+", tooltip="one place forward in the queue"),
         Binding("minus", "move(1)", "Later", key_display="-", tooltip="one place back in the queue"),
-        Binding(
-            "slash",
-            "filter",
-            "Filter",
-            key_display="/",
-            tooltip="show only some: by text, preset, state, accuracy, ...",
-        ),
+        Binding("slash", "filter", "Filter", key_display="/", tooltip="show only some: by text, preset, state, ..."),
         Binding("escape", "clear_filter", "Clear", tooltip="show all runs again"),
     ]
 

@@ -158,7 +158,7 @@ class OutlookPanel(VerticalScroll):
         grid = self.query_one("#preview", ImageGrid)
         config = self.config.augment
         about = self._images_problem or augmentation_in_words(config)
-        self._set_title("preview-title", "Augmentation", about, "a or F7 for another")
+        self._set_title("preview-title", "Augmentation", about, "F7 for another")
         if not self._images:
             grid.show([])
             return

@@ -97,8 +97,8 @@ def _what_to_press(run: Run) -> str:
     if state.alive:
         return "enter shows its curves, s stops it, e changes how long it trains"
     if state is State.FINISHED:
-        return "enter shows its curves, r trains for more epochs, c starts one like it"
-    return "r resumes it from its last checkpoint, if it has one; l shows the worker's log, c starts one like it"
+        return "enter shows its curves, r trains for more epochs, C starts one like it"
+    return "r resumes it from its last checkpoint, if it has one; l shows the worker's log, C starts one like it"
 
 
 class TitledRule(Widget):
