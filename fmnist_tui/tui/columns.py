@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from fmnist_tui.monitor.devices import cuda_indices
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
@@ -61,6 +62,8 @@ COLUMNS = (
     Column("note", "note", 16, 60, 10),
 )
 """In the order they stand. `glyph` gives way to `state`, which holds it too."""
+DIFFERING_RANK = 4.5
+"""The device's, where runs are on several: at 80 columns it then stands in the place of the loss."""
 
 ROOMY = 100
 """From this width on two cells lie between columns, else one."""
@@ -73,16 +76,22 @@ class Layout(NamedTuple):
     gap: int
 
 
-def choose(width: int, longest_name: int) -> Layout:
+def devices_differ(runs: Sequence[Run]) -> bool:
+    """Whether the runs are on several devices, as far as it has been said which."""
+    return len({run.status.device for run in runs if run.status} - {"", "auto"}) > 1
+
+
+def choose(width: int, longest_name: int, devices_differ: bool = False) -> Layout:
     """The columns that fit `width` cells, and how wide each is, where the longest title has `longest_name`.
 
-    Chosen by rank; one that does not fit is passed over for narrower ones. What is left over widens the name as
-    far as it needs, then the note, the bar and the rest.
+    Chosen by rank, the device before the loss where `devices_differ`; one that does not fit is passed over for
+    narrower ones. What is left over widens the name as far as it needs, then the note, the bar and the rest.
     """
     gap = 2 if width >= ROOMY else 1
     room = width - 1  # the scroll bar
     widths: dict[str, int] = {}
-    for column in sorted(COLUMNS, key=lambda column: column.rank):
+    sooner = {"device": DIFFERING_RANK} if devices_differ else {}
+    for column in sorted(COLUMNS, key=lambda column: sooner.get(column.key, column.rank)):
         freed = widths.get("glyph", 0) + gap if column.key == "state" and "glyph" in widths else 0
         if column.width + gap <= room + freed:
             room += freed - column.width - gap
@@ -199,6 +208,8 @@ def cell(column: Column, width: int, run: Run, now: datetime, glyphs: Glyphs) ->
         return Cell(((filled, color), (rest, "foreground-disabled")))
     if key == "time":
         return _text(time_text(run, now, glyphs), "" if run.state.alive else "foreground-muted", column, width, glyphs)
+    if key == "device" and len(status.device) > width and len(gpus := cuda_indices(status.device)) > 1:
+        return _text(f"{len(gpus)} GPUs", "foreground-muted", column, width, glyphs)
     if key == "started":
         return _text(words.moment(status.created, now), "foreground-muted", column, width, glyphs)
     text = _SIMPLE[key](status, glyphs)

@@ -26,6 +26,29 @@ def test_columns_fit(width: int) -> None:
     assert width < 200 or keys == {column.key for column in columns.COLUMNS} - {"glyph"}
 
 
+@pytest.mark.parametrize("width", range(60, 120))
+def test_where_devices_differ_they_stand_there_before_the_loss(width: int) -> None:
+    keys = {column.key for column, _ in columns.choose(width, 14, devices_differ=True).columns}
+    assert "device" in keys or "loss" not in keys
+    assert width < 80 or {"state", "name", "bar", "epoch", "test", "best", "time", "device"} <= keys
+
+
+def test_devices_differ_where_runs_have_said_so(maker: RunMaker) -> None:
+    one = store.load_run(maker.make("wrn", device="cuda:0"))
+    assert not columns.devices_differ([]) and not columns.devices_differ([one, one])
+    waits = store.load_run(maker.make("wrn", State.QUEUED, device="auto"))
+    assert not columns.devices_differ([one, waits]), "auto is no device yet"
+    other = store.load_run(maker.make("wrn", device="cuda:1"))
+    assert columns.devices_differ([one, other])
+
+
+def test_of_more_gpus_than_fit_the_cell_says_how_many(maker: RunMaker) -> None:
+    run = store.load_run(maker.make("wrn", device="cuda:0,1,2,3"))
+    assert _cells(run, 80)["device"] == _cells(run)["device"] == "4 GPUs"
+    column = next(column for column in columns.COLUMNS if column.key == "device")
+    assert columns.cell(column, 13, run, datetime.now(UTC), UNICODE).text == "cuda:0,1,2,3"
+
+
 def test_a_name_is_shown_whole_where_there_is_room() -> None:
     widths = {column.key: cells for column, cells in columns.choose(120, 20).columns}
     assert widths["name"] == 20
@@ -45,7 +68,7 @@ def test_every_cell_fits_its_column(width: int, glyphs: columns.Glyphs, maker: R
 
 
 def _cells(run: Run, width: int = 200) -> dict[str, str]:
-    layout = columns.choose(width, 20).columns
+    layout = columns.choose(width, 20, devices_differ=True).columns
     return {c.key: columns.cell(c, cells, run, datetime.now(UTC), UNICODE).text.strip() for c, cells in layout}
 
 

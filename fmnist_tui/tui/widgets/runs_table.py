@@ -77,7 +77,8 @@ class RunsTable(RowTable):
             self._shown, self._cells = {}, {}
         if not self.size.width:
             return
-        layout = columns.choose(self.size.width, max((len(columns.title(run)) for run in runs), default=0))
+        longest = max((len(columns.title(run)) for run in runs), default=0)
+        layout = columns.choose(self.size.width, longest, columns.devices_differ(runs))
         same_rows = [run.id for run in runs] == list(self._shown)
         if layout == self._layout_now and same_rows:
             self._update(runs, changed)
