@@ -171,6 +171,19 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     return flat
 
 
+def field_value(value: Any) -> str:
+    """A field's value as the user would type it in TOML, None as 'none'."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(field_value, value))}]"
+    return str(value)
+
+
 def scale_schedule(config: RunConfig, epochs: int) -> RunConfig:
     """The configuration over another number of epochs, its milestones and warm-up moved in proportion.
 

@@ -9,55 +9,19 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from fmnist_tui.analysis.paired import PairedComparison, compare_right, holm
 from fmnist_tui.analysis.predictions import Predictions, PredictionsError, load_predictions, load_test_set
 from fmnist_tui.data.source import DataError
-from fmnist_tui.fields import flatten
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord, parse_metric
-from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 
 LETTERS = "ABCDEFGH"
 """What stands for each run, in the order given."""
 MOST = len(LETTERS)
 """Runs in one comparison: more curves can't be told apart on one chart."""
-
-
-class Difference(NamedTuple):
-    """A hyperparameter whose value is not the same in all runs; None where a run has no such field."""
-
-    key: str
-    values: tuple[Any, ...]
-
-
-def differing(runs: Sequence[Run]) -> list[Difference]:
-    """The hyperparameters (dotted) in which the runs differ, in the order of the configuration.
-
-    Each as the run trained with it: see `_trained_with`. A run whose configuration can't be read has None everywhere.
-    """
-    flat = [_trained_with(run) for run in runs]
-    keys = list(dict.fromkeys(key for fields in flat for key in fields))
-    rows = [Difference(key, tuple(fields.get(key) for fields in flat)) for key in keys]
-    return [row for row in rows if any(value != row.values[0] for value in row.values[1:])]
-
-
-def _trained_with(run: Run) -> dict[str, Any]:
-    """A run's configuration, flat, with what a resume, an edit or an early stop made of its length on the way.
-
-    The report counts the epochs of finished runs likewise (`report.rows`). {} where the configuration can't be read.
-    """
-    if run.config is None:
-        return {}
-    fields = flatten(run.config)
-    if run.status is not None and run.status.epochs:
-        fields["training.epochs"] = run.status.epochs
-        fields["training.stop_at_accuracy"] = run.status.stop_at_accuracy
-    if run.state is State.FINISHED and run.result is not None and run.result.complete:
-        fields["training.epochs"] = run.result.epochs
-    return fields
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from rich.text import Text
 
 from fmnist_tui.analysis import compare
 from fmnist_tui.analysis.compare import CAVEAT, LETTERS, MOST, Pair
+from fmnist_tui.analysis.differences import differing, names_apart
 from fmnist_tui.console import words
 from fmnist_tui.console.output import UsageError
 from fmnist_tui.console.states import state_text
 from fmnist_tui.console.tables import run_object
-from fmnist_tui.report.words import field_value
+from fmnist_tui.fields import field_value
 from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.store import Run, find_run
 
@@ -59,12 +60,13 @@ def _runs_table(runs: Sequence[Run], evaluations: Evaluations) -> Table:
         table.add_column(title, no_wrap=True)
     for title in ("epoch", "test %", "best % (epoch)"):
         table.add_column(title, justify="right", no_wrap=True)
+    names = names_apart(runs)
     for letter, run, records in zip(LETTERS, runs, evaluations, strict=False):
         best = max(records, key=lambda record: record.test_accuracy, default=None)
         table.add_row(
             Text(letter, style="bold"),
             run.id,
-            run.name,
+            names[run.id],
             state_text(run.state),
             f"{run.status.epoch}/{run.status.epochs}" if run.status else words.NOTHING,
             f"{records[-1].test_accuracy:.2f}" if records else words.NOTHING,
@@ -74,7 +76,7 @@ def _runs_table(runs: Sequence[Run], evaluations: Evaluations) -> Table:
 
 
 def _differences(runs: Sequence[Run]) -> RenderableType:
-    found = compare.differing(runs)
+    found = differing(runs)
     if not found:
         return Text("None: the same configuration in every field, the seed included.")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -91,7 +93,7 @@ def comparison_object(runs: Sequence[Run], evaluations: Evaluations, pairs: Sequ
     found = compare.lead(evaluations)
     return {
         "runs": [{"letter": letter, **run_object(run)} for letter, run in zip(LETTERS, runs, strict=False)],
-        "differences": {key: list(values) for key, values in compare.differing(runs)},
+        "differences": {key: list(values) for key, values in differing(runs)},
         "at_equal_epochs": None
         if found is None
         else {**asdict(found), "leaders": found.leaders, "margin": found.margin},

@@ -15,9 +15,9 @@ from fmnist_tui.console import words
 from fmnist_tui.console.output import as_json
 from fmnist_tui.console.states import state_text
 from fmnist_tui.data.source import DataError
-from fmnist_tui.fields import differences, flatten
+from fmnist_tui.fields import differences, field_value, flatten
 from fmnist_tui.presets import shipped_preset
-from fmnist_tui.report.words import energy, field_value, one_line
+from fmnist_tui.report.words import energy, one_line
 from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import CHECKPOINTS
 from fmnist_tui.runs.lost import why_lost

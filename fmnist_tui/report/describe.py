@@ -16,7 +16,7 @@ from fmnist_tui.config import (
     TurboConfig,
     WideResNetConfig,
 )
-from fmnist_tui.report.words import field_value
+from fmnist_tui.fields import field_value
 
 
 def network_name(model: ModelConfig) -> str:

@@ -25,17 +25,18 @@ from fmnist_tui.analysis.confusion import (
     read_history,
     worst_pairs,
 )
+from fmnist_tui.analysis.differences import names_apart
 from fmnist_tui.analysis.epochs import epoch_steps
 from fmnist_tui.analysis.mistakes import confident_mistakes, top_guesses
 from fmnist_tui.analysis.predictions import Predictions, PredictionsError, TestSet, load_predictions, load_test_set
 from fmnist_tui.analysis.series import Series
 from fmnist_tui.config import CLASSES, DataConfig
 from fmnist_tui.data.source import DataError
-from fmnist_tui.fields import flatten
+from fmnist_tui.fields import field_value, flatten
 from fmnist_tui.report.blocks import Column, Table
 from fmnist_tui.report.curves import Level, Line, chart
 from fmnist_tui.report.page import table, text
-from fmnist_tui.report.words import duration, field_value, percent, speed
+from fmnist_tui.report.words import duration, percent, speed
 from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.metrics import Metrics, read_metrics
 from fmnist_tui.runs.provenance import described, recorded
@@ -54,17 +55,18 @@ def sections(runs: Sequence[Run]) -> list[str]:
     """A list of links and a section for each run; the images of the data set are read once."""
     if not runs:
         return []
-    links = "".join(f'<li><a href="#run-{text(run.id)}">{_title(run)}</a></li>' for run in runs)
+    names = names_apart(runs)
+    links = "".join(f'<li><a href="#run-{text(run.id)}">{_title(names[run.id], run)}</a></li>' for run in runs)
     load_tests = functools.cache(load_test_set)
-    return [f"<h2>Runs</h2><ul>{links}</ul>", *(section(run, load_tests) for run in runs)]
+    return [f"<h2>Runs</h2><ul>{links}</ul>", *(section(run, names[run.id], load_tests) for run in runs)]
 
 
-def section(run: Run, load_tests: LoadTestSet = load_test_set) -> str:
-    """A run as a section element with the id 'run-ID'.
+def section(run: Run, name: str, load_tests: LoadTestSet = load_test_set) -> str:
+    """A run as a section element with the id 'run-ID', under a name that tells it from the others of the page.
 
     Never raises for what is in the run's directory or for missing data: a part that can't be had says why.
     """
-    parts = [f'<section class="run" id="run-{text(run.id)}">', f"<h2>{_title(run)}</h2>"]
+    parts = [f'<section class="run" id="run-{text(run.id)}">', f"<h2>{_title(name, run)}</h2>"]
     parts.append(_facts(run))
     if run.problem:
         parts.append(f'<p class="problem">{text(run.problem)}</p>')
@@ -78,8 +80,8 @@ def section(run: Run, load_tests: LoadTestSet = load_test_set) -> str:
     return "\n".join(part for part in [*parts, "</section>"] if part)
 
 
-def _title(run: Run) -> str:
-    return f"{text(run.name)} <small>{text(run.id)}</small>"
+def _title(name: str, run: Run) -> str:
+    return f"{text(name)} <small>{text(run.id)}</small>"
 
 
 def _pairs(rows: Iterable[tuple[str, str]]) -> str:

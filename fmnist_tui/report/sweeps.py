@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fmnist_tui.fields import field_value
 from fmnist_tui.report import markdown
 from fmnist_tui.report.blocks import Block, Column, Heading, Paragraph, Table
 from fmnist_tui.report.finished import FinishedRun
 from fmnist_tui.report.rows import Row, Spread, collect, make_rows
-from fmnist_tui.report.words import duration, field_value, percent
+from fmnist_tui.report.words import duration, percent
 
 COLUMNS = (
     Column("Group"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fmnist_tui.characters import JOINERS
 
 
@@ -45,19 +43,6 @@ def energy(joules: float) -> str:
         return f"{watt_hours:.{decimals}f} Wh"
     kilo = watt_hours / 1000
     return f"{kilo:,.{0 if kilo >= 99.95 else 1 if kilo >= 9.995 else 2}f} kWh"
-
-
-def field_value(value: Any) -> str:
-    """A field's value as the user would type it in TOML, None as 'none'."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(field_value, value))}]"
-    return str(value)
 
 
 def one_line(text: str) -> str:

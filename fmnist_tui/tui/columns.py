@@ -65,6 +65,10 @@ COLUMNS = (
 DIFFERING_RANK = 4.5
 """The device's, where runs are on several: at 80 columns it then stands in the place of the loss."""
 
+APART_WIDTH, APART_FROM = 21, 60
+"""Cells of the name, 'shake-shake-96 seed 3', on screens of how many columns, where runs have one name."""
+SHORTEST_NAME = 4
+"""Cells of a name that is shortened for what tells it apart; below this it is left out."""
 ROOMY = 100
 """From this width on two cells lie between columns, else one."""
 
@@ -81,28 +85,31 @@ def devices_differ(runs: Sequence[Run]) -> bool:
     return len({run.status.device for run in runs if run.status} - {"", "auto"}) > 1
 
 
-def choose(width: int, longest_name: int, devices_differ: bool = False) -> Layout:
+def choose(width: int, longest_name: int, devices_differ: bool = False, longest_apart: int = 0) -> Layout:
     """The columns that fit `width` cells, and how wide each is, where the longest title has `longest_name`.
 
     Chosen by rank, the device before the loss where `devices_differ`; one that does not fit is passed over for
-    narrower ones. What is left over widens the name as far as it needs, then the note, the bar and the rest.
+    narrower ones. What is left over widens the name as far as it needs, then the note, the bar and the rest. A title
+    that needs something to tell it apart, the longest of which has `longest_apart`, has its room before others.
     """
     gap = 2 if width >= ROOMY else 1
     room = width - 1  # the scroll bar
     widths: dict[str, int] = {}
+    apart = min(longest_apart, APART_WIDTH)
     sooner = {"device": DIFFERING_RANK} if devices_differ else {}
     for column in sorted(COLUMNS, key=lambda column: sooner.get(column.key, column.rank)):
         freed = widths.get("glyph", 0) + gap if column.key == "state" and "glyph" in widths else 0
-        if column.width + gap <= room + freed:
-            room += freed - column.width - gap
-            widths[column.key] = column.width
+        least = max(column.width, apart) if column.key == "name" and width >= APART_FROM else column.width
+        if least + gap <= room + freed:
+            room += freed - least - gap
+            widths[column.key] = least
             if freed:  # the state's word brings its glyph along
                 del widths["glyph"]
     for key in ("name", "note", "bar", "preset", "device"):
         if key in widths:
             column = next(column for column in COLUMNS if column.key == key)
             widest = min(column.widest, longest_name) if key == "name" else column.widest
-            grown = min(room, max(0, widest - column.width))
+            grown = min(room, max(0, widest - widths[key]))
             widths[key] += grown
             room -= grown
     return Layout(tuple((column, widths[column.key]) for column in COLUMNS if column.key in widths), gap)
@@ -125,10 +132,20 @@ def in_order(runs: Sequence[Run]) -> list[Run]:
     return sorted(runs, key=activity, reverse=True)
 
 
-def title(run: Run) -> str:
-    """What a run is called in the table: its name, and its preset where the name does not say it."""
+def title(run: Run, apart: str = "") -> str:
+    """What a run is called in the table: its name, its preset where the name does not say it, what tells it apart."""
     preset = run.config.preset if run.config else None
-    return run.name if not preset or preset in run.name else f"{run.name} ({preset})"
+    name = run.name if not preset or preset in run.name else f"{run.name} ({preset})"
+    return f"{name} {apart}" if apart else name
+
+
+def short_title(run: Run, apart: str, width: int, glyphs: Glyphs) -> str:
+    """The title in `width` cells: the name is shortened, not what tells it apart, unless that alone is too long."""
+    if not apart:
+        return words.shorten(title(run), width, glyphs.ellipsis)
+    room = width - len(apart) - 1
+    name = words.shorten(title(run), room, glyphs.ellipsis) + " " if room >= SHORTEST_NAME else ""
+    return name + words.shorten(apart, width - len(name), glyphs.ellipsis)
 
 
 def time_text(run: Run, now: datetime, glyphs: Glyphs) -> str:
@@ -184,8 +201,8 @@ _SIMPLE: dict[str, Callable[[Status, Glyphs], str]] = {
 _MUTED = frozenset({"device", "speed", "took", "started", "preset", "best"})
 
 
-def cell(column: Column, width: int, run: Run, now: datetime, glyphs: Glyphs) -> Cell:
-    """What stands in a run's cell of this column, `width` cells wide."""
+def cell(column: Column, width: int, run: Run, now: datetime, glyphs: Glyphs, apart: str = "") -> Cell:
+    """What stands in a run's cell of this column, `width` cells wide; `apart` tells it from others of its name."""
     color = words.STATE_COLORS[run.state]
     status = run.status
     key = column.key
@@ -194,7 +211,7 @@ def cell(column: Column, width: int, run: Run, now: datetime, glyphs: Glyphs) ->
     if key == "state":
         return Cell(((f"{glyphs.states[run.state]} {run.state}", color),))
     if key == "name":
-        return _text(title(run), "", column, width, glyphs)
+        return _text(short_title(run, apart, width, glyphs), "", column, width, glyphs)
     if key == "note":
         return _text(*note(run, glyphs), column, width, glyphs)
     if key == "preset":

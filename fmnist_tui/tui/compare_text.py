@@ -9,8 +9,11 @@ from collections.abc import Sequence
 
 from fmnist_tui.analysis import compare
 from fmnist_tui.analysis.compare import CAVEAT, LETTERS, Pair
-from fmnist_tui.report.words import field_value
+from fmnist_tui.analysis.differences import Difference, apart, differing
+from fmnist_tui.fields import field_value
+from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
+from fmnist_tui.tui.columns import short_title
 from fmnist_tui.tui.compare_data import PATTERNS, Side
 from fmnist_tui.tui.widgets.chart_raster import LEGEND
 
@@ -21,13 +24,22 @@ STYLES = (
 )  # fmt: skip
 """Of the runs' letters: the same as their curves' (widgets.chart)."""
 _MUTED = "$foreground 65%"
+NAME_ROOM = 14
+"""Cells a run's name has before its facts are told in full."""
+BEFORE_FACTS = 7
+"""Cells of letter and pattern, and of the gap after the name."""
 
 
 def standing_parts(sides: Sequence[Side], width: int, glyphs: words.Glyphs, gone: Sequence[str] = ()) -> list[Part]:
     """The runs and who leads at equal epochs; `gone` are the ids of those that were deleted meanwhile."""
+    told = apart([side.run for side in sides])
+    facts = [_facts(side, glyphs, side.run.id in gone) for side in sides]
+    needed = max([NAME_ROOM, *map(len, told.values())]) + BEFORE_FACTS
+    least = range(len(facts[0]))
+    level = next((at for at in least if all(len(each[at]) + needed <= width for each in facts)), least[-1])
     parts: list[Part] = []
-    for at, side in enumerate(sides):
-        parts += _run_line(at, side, width, glyphs, side.run.id in gone)
+    for at, (side, said) in enumerate(zip(sides, facts, strict=True)):
+        parts += _run_line(at, side.run, told[side.run.id], said[level], width, glyphs)
     names = LETTERS[: len(sides)]
     found = compare.lead([side.curves.evaluations for side in sides])
     return [*parts, ("\n", ""), (_wrapped(compare.lead_sentence(found, names), width), "bold"), ("\n\n", "")]
@@ -46,25 +58,35 @@ def paired_parts(pairs: Sequence[Pair] | None, width: int) -> list[Part]:
     return [*parts, (_wrapped(CAVEAT, width) + "\n", _MUTED)] if tested else parts
 
 
-def _run_line(at: int, side: Side, width: int, glyphs: words.Glyphs, gone: bool) -> list[Part]:
+def _facts(side: Side, glyphs: words.Glyphs, gone: bool) -> tuple[str, ...]:
+    """State, position and accuracies of a run, and the same in ever fewer cells."""
     run, records = side.run, side.curves.evaluations
-    sample = LETTERS[at].lower() * 3 if glyphs is words.ASCII else LEGEND[PATTERNS[at % len(PATTERNS)]].ljust(3)
+    glyph = glyphs.states[run.state]
+    short, state = ("deleted", "deleted") if gone else (glyph, f"{glyph} {run.state}")
     best = max(records, key=lambda record: record.test_accuracy, default=None)
-    state = "deleted" if gone else f"{glyphs.states[run.state]} {run.state}"
     position = f"{run.status.epoch}/{run.status.epochs}" if run.status else glyphs.missing
     last = words.percent(records[-1].test_accuracy if records else None, glyphs.missing)
     highest = f"best {best.test_accuracy:.2f} ({best.epoch})" if best else ""
-    facts = f"{state:<10} {position:>9} {last:>6}  {highest:<16}"
-    # The end of an id is what tells runs of one name apart, and what the command line takes.
-    room = max(8, width - len(facts) - 7)
-    tail = run.id.rpartition("-")[2]
-    name = words.shorten(run.name, max(3, room - len(tail) - 1), glyphs.ellipsis) + f" {tail}"
+    return (
+        f"{state:<10} {position:>9} {last:>6}  {highest:<16}",
+        f"{short} {position:>9} {last:>6}  {highest:<16}",
+        f"{short} {last:>6}  {highest:<16}",
+        f"{short} {last:>6}",
+    )
+
+
+def _run_line(at: int, run: Run, told: str, facts: str, width: int, glyphs: words.Glyphs) -> list[Part]:
+    sample = LETTERS[at].lower() * 3 if glyphs is words.ASCII else LEGEND[PATTERNS[at % len(PATTERNS)]].ljust(3)
+    room = max(1, width - len(facts) - BEFORE_FACTS)
+    tail = run.id.rpartition("-")[2]  # what the command line takes
+    whole = short_title(run, told, room, glyphs)
+    name = f"{whole} {tail}" if tail not in told and len(whole) + 1 + len(tail) <= room else whole
     return [(f"{LETTERS[at]} {sample} ", STYLES[at]), (f"{name:<{room}} ", ""), (f"{facts.rstrip()}\n", _MUTED)]
 
 
 def difference_parts(sides: Sequence[Side], width: int) -> list[Part]:
     """The settings that differ, each with its values and whose they are."""
-    found = compare.differing([side.run for side in sides])
+    found = differing([side.run for side in sides])
     if not found:
         return [(_wrapped("The same configuration in every field, the seed included.", width) + "\n", _MUTED)]
     parts: list[Part] = [("Different settings\n", "bold")]
@@ -83,7 +105,7 @@ def difference_parts(sides: Sequence[Side], width: int) -> list[Part]:
     return parts
 
 
-def _grouped(row: compare.Difference) -> dict[str, str]:
+def _grouped(row: Difference) -> dict[str, str]:
     """Each value in words and the letters of the runs that have it: {'0.1': 'A,B', '0.02': 'C'}."""
     grouped: dict[str, str] = {}
     for letter, value in zip(LETTERS, row.values, strict=False):

@@ -102,6 +102,18 @@ def test_the_preset_stands_beside_another_name(maker: RunMaker) -> None:
     assert columns.title(store.load_run(maker.make("wrn"))) == "wrn"
 
 
+def test_what_tells_runs_apart_is_shown_before_their_names(maker: RunMaker) -> None:
+    run = store.load_run(maker.make("shake-shake-96"))
+    assert columns.title(run, "seed 3") == "shake-shake-96 seed 3"
+    for width, text in ((21, "shake-shake-96 seed 3"), (14, "shake-… seed 3"), (9, "seed 3"), (4, "see…")):
+        assert columns.short_title(run, "seed 3", width, UNICODE) == text
+    assert columns.short_title(run, "", 14, UNICODE) == "shake-shake-96"
+    for width, cells in ((60, 21), (80, 21), (120, 21)):
+        layout = columns.choose(width, 21, longest_apart=21)
+        assert {column.key: cells for column, cells in layout.columns}["name"] == cells
+        assert sum(cells + layout.gap for _, cells in layout.columns) <= width - 1
+
+
 def test_order_is_work_first_then_newest_activity(maker: RunMaker) -> None:
     made = {key: store.load_run(run) for key, run in maker.gallery().items()}
     names = {run.id: key for key, run in made.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,13 +103,22 @@ def text_of(parts: list[tuple[str, str]]) -> str:
     return "".join(text for text, _ in parts)
 
 
-@pytest.mark.parametrize("width", [50, 77, 110])
+@pytest.mark.parametrize("width", [37, 50, 57, 77, 110])
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
 def test_the_words_fit_and_name_every_run(sides: list[Side], width: int, glyphs: Glyphs) -> None:
     shown = text_of(standing_parts(sides, width, glyphs, [sides[1].run.id]))
-    assert max(map(len, shown.splitlines())) <= max(width, 60)
-    for part in ("aaaa", "bbbb", "cccc", "deleted", "At epoch 4, the last that all have"):
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line[0] for line in lines[:3]] == ["A", "B", "C"] and lines[1].count("deleted") == 1
+    for part in ("seed 40000", "lr 0.05", "seed 3", "At epoch 4, the last that all have"):
         assert part in " ".join(shown.split()), part
+    ids = [end for end in ("aaaa", "bbbb", "cccc") if end in shown]
+    assert len(ids) == 3 or width < 110, "where there is room"
+
+
+def test_at_60_columns_the_best_epoch_stays_on_its_line(sides: list[Side]) -> None:
+    lines = text_of(standing_parts(sides, 57, UNICODE)).splitlines()
+    assert re.search(r"best 92\.84 \(8\)$", lines[0]) and lines[1].startswith("B ")
 
 
 def test_settings_are_grouped_by_value(sides: list[Side]) -> None:

@@ -96,7 +96,7 @@ async def test_it_shows_curves_words_settings_and_the_paired_test(app: FmnistApp
     async with app.run_test(size=(120, 40)) as pilot:
         await open_comparison(pilot)
         shown = await until_drawn(
-            pilot, "Test accuracy %", "A ⠶⠶  quick bbbb", "B ⠒⠒  quick aaaa", "optimizer.lr  A 0.05   B 0.1",
+            pilot, "Test accuracy %", "A ⠶⠶  quick lr 0.05 bbbb", "B ⠒⠒  quick lr 0.1 aaaa", "optimizer.lr  A 0.05   B 0.1",
             "At epoch 8, the last that all have evaluated,", "within noise",
             "2,000 test images: 0 only A has right, 3 only B",
         )  # fmt: skip
@@ -139,7 +139,7 @@ async def test_a_run_that_trains_is_followed_and_tested_when_it_has_ended(app: F
         await until_drawn(pilot, "● running")
         await pilot.press("space", "space", "p")
         await until_drawn(
-            pilot, "A ⠶⠶  quick cccc", "● running", "At epoch 4, the last", "A is running; it is tested when"
+            pilot, "A ⠶⠶  quick lr 0.1 cccc", "● running", "At epoch 4, the last", "A is running; it is tested when"
         )
         lines = made.records(made.Plan(config=made.preset("quick", seed=9), done=8.0, gpu=False))
         later = [line for line in lines if getattr(line, "epoch", 0) > 4]

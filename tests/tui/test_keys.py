@@ -21,8 +21,9 @@ def test_a_letter_means_one_thing_on_every_screen() -> None:
     for module in pkgutil.iter_modules(screens.__path__):
         importlib.import_module(f"{screens.__name__}.{module.name}")
     said: dict[str, set[str]] = defaultdict(set)
-    for kind in (FmnistApp, *kinds_of(FeedScreen)):
-        bindings = (one for one in kind.BINDINGS if isinstance(one, Binding))
+    tables = [FmnistApp.BINDINGS, *(kind.BINDINGS for kind in kinds_of(FeedScreen))]
+    for table in tables:
+        bindings = (one for one in table if isinstance(one, Binding))
         for binding in (made for one in bindings for made in Binding.make_bindings([one])):
             if len(binding.key) == 1 and binding.key.isalpha():
                 said[binding.key].add(binding.description)

@@ -83,6 +83,18 @@ async def test_wider_screens_show_more(app: Listening, maker: RunMaker) -> None:
         await until(pilot, lambda: "loss" not in drawn(app)[1] and "device" in drawn(app)[1])
 
 
+async def test_runs_of_one_name_are_told_apart(app: Listening, maker: RunMaker) -> None:
+    for seed in (1, 2):
+        maker.make("quick", changes={"seed": seed})
+    maker.make("shake-shake-96", changes={"seed": 2})
+    async with app.run_test(size=(80, 24)) as pilot:
+        text = await until_drawn(pilot, "quick seed 1", "quick seed 2", "shake-shake-96")
+        assert "shake-shake-96 seed" not in text
+        await pilot.press("slash", *"seed=2")
+        await until(pilot, lambda: "quick seed 1" not in "\n".join(drawn(app)))
+        assert "quick seed 2" in "\n".join(drawn(app)), "also where the other is filtered away"
+
+
 async def test_forty_by_ten_and_back(app: Listening, maker: RunMaker) -> None:
     maker.gallery()
     async with app.run_test(size=(80, 24)) as pilot:

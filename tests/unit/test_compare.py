@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_tui.analysis import compare
+from fmnist_tui.analysis.differences import differing
 from fmnist_tui.cli import main
 from fmnist_tui.runs import store
 from fmnist_tui.runs.layout import RunDirectory
@@ -27,12 +28,12 @@ def test_only_what_differs_is_listed(runs_dir: Path) -> None:
         make_run(runs_dir, [80.0], optimizer__lr=0.05),
         make_run(runs_dir, [80.0], seed=7, model__kind="densenet"),
     )
-    found = dict(compare.differing(runs))
+    found = dict(differing(runs))
     assert found["seed"] == (40000, 40000, 7) and found["optimizer.lr"] == (0.1, 0.05, 0.1)
     assert found["model.kind"] == ("wide_resnet", "wide_resnet", "densenet")
     assert found["model.widen_factor"] == (2, 2, None), "a field the family does not have"
     assert "training.epochs" not in found and "name" not in found
-    assert compare.differing(runs[:1] * 2) == []
+    assert differing(runs[:1] * 2) == []
 
 
 def test_what_was_changed_on_the_way_differs_too(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,7 +43,7 @@ def test_what_was_changed_on_the_way_differs_too(runs_dir: Path, capsys: pytest.
     early = store.load_run(directories[3]).config
     assert early is not None
     directories[3].result.write_text(result_of(early, directories[3].id, epochs=5).to_json())
-    assert compare.differing(loaded(*directories)) == [
+    assert differing(loaded(*directories)) == [
         ("training.epochs", (8, 1, 8, 5)),
         ("training.stop_at_accuracy", (None, None, 85.0, None)),
     ]

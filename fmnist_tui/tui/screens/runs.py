@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import DataTable, Input, Static
 
+from fmnist_tui.analysis.differences import apart
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
@@ -100,6 +101,7 @@ class RunsScreen(FeedScreen):
         self._glyphs = glyphs
         self._now = now
         self._runs: list[Run] | None = None
+        self._apart: dict[str, str] = {}
         self._filter = RunFilter()
         self._marked: list[str] = []
 
@@ -137,6 +139,7 @@ class RunsScreen(FeedScreen):
     def runs_listed(self, runs: list[Run]) -> None:
         """The list changed."""
         self._runs = runs
+        self._apart = apart(runs)
         there = {run.id for run in runs}
         self._marked = [run_id for run_id in self._marked if run_id in there]
         self.problem = ""
@@ -161,7 +164,7 @@ class RunsScreen(FeedScreen):
         self.query_one(RunDetail).display = bool(runs)
         instead = self.query_one("#instead", Static)
         instead.display = not runs
-        table.show(runs, frozenset(self._marked))
+        table.show(runs, frozenset(self._marked), self._apart)
         if runs:
             self._show_detail(len(runs))
         else:

@@ -5,7 +5,7 @@ Used by the Runs screen. Which columns there are and what stands in them is `tui
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from rich.text import Text
@@ -36,6 +36,7 @@ class RunsTable(RowTable):
         self._layout_now: Layout | None = None
         self._wanted: Sequence[Run] = ()
         self._marked: frozenset[str] = frozenset()
+        self._apart: Mapping[str, str] = {}
         self._shown: dict[str, Run] = {}
         self._cells: dict[tuple[str, str], Cell] = {}
         self._colors: dict[str, str] = {}
@@ -58,18 +59,21 @@ class RunsTable(RowTable):
 
     def _redraw(self) -> None:
         self._layout_now = None
-        self.show(self._wanted, self._marked)
+        self.show(self._wanted, self._marked, self._apart)
 
     def on_resize(self, event: events.Resize) -> None:
         """Choose the columns anew where another set fits; the first time, draw what was to be shown before."""
-        self.show(self._wanted, self._marked)
+        self.show(self._wanted, self._marked, self._apart)
         self.post_message(self.Filled())
 
-    def show(self, runs: Sequence[Run], marked: frozenset[str] = frozenset()) -> None:
+    def show(
+        self, runs: Sequence[Run], marked: frozenset[str] = frozenset(), apart: Mapping[str, str] | None = None
+    ) -> None:
         """Show these runs in this order; the cursor stays on its run, or where it was if that is gone.
 
-        The names of the `marked` (ids) bear a sign.
+        The names of the `marked` (ids) bear a sign; `apart` says by id what tells a run from others of its name.
         """
+        self._apart = apart or {}
         self._wanted = runs
         changed, self._marked = self._marked ^ marked, marked
         if not runs:
@@ -77,8 +81,10 @@ class RunsTable(RowTable):
             self._shown, self._cells = {}, {}
         if not self.size.width:
             return
-        longest = max((len(columns.title(run)) for run in runs), default=0)
-        layout = columns.choose(self.size.width, longest, columns.devices_differ(runs))
+        lengths = {run.id: len(columns.title(run, self._apart.get(run.id, ""))) for run in runs}
+        longest_apart = max((length for run_id, length in lengths.items() if self._apart.get(run_id)), default=0)
+        longest = max(lengths.values(), default=0)
+        layout = columns.choose(self.size.width, longest, columns.devices_differ(runs), longest_apart)
         same_rows = [run.id for run in runs] == list(self._shown)
         if layout == self._layout_now and same_rows:
             self._update(runs, changed)
@@ -129,11 +135,12 @@ class RunsTable(RowTable):
         """A cell as the table draws it; remembered, to be compared with the next."""
         assert self._layout_now is not None
         column, width = next(item for item in self._layout_now.columns if item[0].key == key)
+        apart = self._apart.get(run.id, "")
         if key == "name" and run.id in self._marked:
-            name = columns.cell(column, width - 2, run, self._now(), self._glyphs)
+            name = columns.cell(column, width - 2, run, self._now(), self._glyphs, apart)
             made = Cell(((f"{self._glyphs.mark} ", "primary"), *name.pieces))
         else:
-            made = columns.cell(column, width, run, self._now(), self._glyphs)
+            made = columns.cell(column, width, run, self._now(), self._glyphs, apart)
         self._cells[run.id, key] = made
         return Text.assemble(
             *[(text, self._colors[color or "foreground"]) for text, color in made.pieces],

@@ -1,0 +1,96 @@
+"""The settings in which runs differ, and what tells those of one name apart: 'seed 3', 'lr 0.05 seed 1'.
+
+Used wherever runs stand beside each other: the app's lists and comparisons, `runs compare`, the HTML report. No NumPy:
+the app's first frame shows names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fmnist_tui.fields import field_value, flatten
+from fmnist_tui.runs.status import State
+from fmnist_tui.runs.store import Run
+
+
+class Difference(NamedTuple):
+    """A hyperparameter whose value is not the same in all runs; None where a run has no such field."""
+
+    key: str
+    values: tuple[Any, ...]
+
+
+def differing(runs: Sequence[Run]) -> list[Difference]:
+    """The hyperparameters (dotted) in which the runs differ, in the order of the configuration.
+
+    Each as the run trained with it: see `_trained_with`. A run whose configuration can't be read has None everywhere.
+    """
+    flat = [_trained_with(run) for run in runs]
+    keys = list(dict.fromkeys(key for fields in flat for key in fields))
+    rows = [Difference(key, tuple(fields.get(key) for fields in flat)) for key in keys]
+    return [row for row in rows if any(value != row.values[0] for value in row.values[1:])]
+
+
+def _trained_with(run: Run) -> dict[str, Any]:
+    """A run's configuration, flat, with what a resume, an edit or an early stop made of its length on the way.
+
+    The report counts the epochs of finished runs likewise (`report.rows`). {} where the configuration can't be read.
+    """
+    if run.config is None:
+        return {}
+    fields = flatten(run.config)
+    if run.status is not None and run.status.epochs:
+        fields["training.epochs"] = run.status.epochs
+        fields["training.stop_at_accuracy"] = run.status.stop_at_accuracy
+    if run.state is State.FINISHED and run.result is not None and run.result.complete:
+        fields["training.epochs"] = run.result.epochs
+    return fields
+
+
+def apart(runs: Sequence[Run]) -> dict[str, str]:
+    """By id what tells each run apart from those of its name: the settings that differ, as few as will do, the seed
+    last. What is not set says nothing. Runs that differ in none, repeats, have the end of their id.
+    """
+    by_name: dict[str, list[Run]] = {}
+    for run in runs:
+        by_name.setdefault(run.name, []).append(run)
+    said = {run.id: "" for run in runs}
+    for same in by_name.values():
+        if len(same) > 1:
+            said |= _settings_apart(same)
+    return said
+
+
+def names_apart(runs: Sequence[Run]) -> dict[str, str]:
+    """By id each run's name with what tells it apart: 'quick', 'quick seed 3'."""
+    said = apart(runs)
+    return {run.id: f"{run.name} {said[run.id]}".rstrip() for run in runs}
+
+
+def _settings_apart(runs: Sequence[Run]) -> dict[str, str]:
+    said = [""] * len(runs)
+    for row in sorted(differing(runs), key=lambda row: row.key == "seed"):
+        unset = [value is None for value in row.values]
+        values = [field_value(value) for value in row.values]
+        if len({*zip(said, values, strict=True)}) > len({*said}):  # it tells some apart that were alike
+            short = _short_key(row, runs)
+            said = _extended(
+                said, ["" if none else f"{short} {value}" for none, value in zip(unset, values, strict=True)]
+            )
+    said = _extended(said, [run.id.rpartition("-")[2] for run in runs])
+    return {run.id: text for run, text in zip(runs, said, strict=True)}
+
+
+def _extended(said: Sequence[str], more: Sequence[str]) -> list[str]:
+    """The texts, each that stands there more than once with what is said `more` of it."""
+    counts = Counter(said)
+    return [f"{text} {extra}".strip() if counts[text] > 1 else text for text, extra in zip(said, more, strict=True)]
+
+
+def _short_key(row: Difference, runs: Sequence[Run]) -> str:
+    """A field without its section, unless another section has a field of that name."""
+    short = row.key.rpartition(".")[2]
+    keys = {key for run in runs if run.config for key in flatten(run.config)}
+    return short if sum(key.rpartition(".")[2] == short for key in keys) == 1 else row.key
