@@ -14,6 +14,8 @@ import pytest
 
 from fmnist_tui import paths
 from fmnist_tui.data import files
+from fmnist_tui.runs import jobs
+from tests.unit.slurm_programs import Program
 
 REQUIRE_FULL_DATA = os.environ.get("FMNIST_TUI_REQUIRE_FULL_DATA") == "1"
 FULL_DATA_DIR = Path(os.environ.get("FMNIST_TUI_DATA_DIR") or paths.DEBIAN_DATA_DIR)
@@ -65,3 +67,27 @@ def runs_dir(tmp_path: Path) -> Path:
 def full_data_dir() -> Path:
     """Where the full data set lies (tests marked `full_data`)."""
     return FULL_DATA_DIR
+
+
+@pytest.fixture
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm was asked nothing yet."""
+    monkeypatch.setattr(jobs, "_known", jobs._Known())
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Puts a shell script where Slurm's program of that name is looked for; it notes each call in NAME.calls."""
+    here = tmp_path / "bin"
+    here.mkdir()
+    monkeypatch.setenv("PATH", f"{here}:/usr/bin:/bin")
+    for name in ("squeue", "scontrol", "sacct", "scancel", "sbatch", "srun"):
+        (here / name).write_text("#!/bin/sh\nexit 1\n")
+        (here / name).chmod(0o755)
+
+    def write(name: str, script: str) -> Path:
+        calls = here / f"{name}.calls"
+        (here / name).write_text(f'#!/bin/sh\necho "$*" >> {calls}\n{script}\n')
+        return calls
+
+    return write

@@ -6,7 +6,6 @@ Everything that can be refused is refused before a run directory is made.
 from __future__ import annotations
 
 import shlex
-import shutil
 import signal
 import sys
 import time
@@ -79,19 +78,10 @@ def start_new(config: RunConfig, notes: Sequence[str], start: Start) -> int:
         directory = starting.create_run(start.runs_dir, config, start.device, start.data_dir, **how)
         print_notes(notes)
         if start.slurm is not None:
+            from fmnist_tui.runs.submit import submit_new
+
             submit_new(directory)
         return _run(directory, start, interrupts)
-
-
-def submit_new(directory: RunDirectory) -> None:
-    """Hand a run that was just made to Slurm; where Slurm refuses, nothing of it stays. Raises RunError."""
-    from fmnist_tui.runs.submit import submit
-
-    try:
-        submit(directory)
-    except RunError:
-        shutil.rmtree(directory.path)
-        raise
 
 
 def resume(

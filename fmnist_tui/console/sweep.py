@@ -18,7 +18,7 @@ from typing import Any
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console.configure import OPTION_OF, parse_settings
-from fmnist_tui.console.launch import Start, get_data, submit_new
+from fmnist_tui.console.launch import Start, get_data
 from fmnist_tui.console.output import UsageError, console, print_json, print_notes, say
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
@@ -161,6 +161,8 @@ def _check_data(configs: Sequence[RunConfig], data_dir: Path | None) -> None:
 
 def _submit(made: Sequence[RunDirectory], as_json: bool) -> list[None]:
     """Submit a job for each run. Where Slurm refuses one, those before it go on and nothing of the others stays."""
+    from fmnist_tui.runs.submit import submit_new
+
     for index, directory in enumerate(made):
         try:
             submit_new(directory)

@@ -28,18 +28,18 @@ from fmnist_tui.runs.store import Run
 CORES_PER_RANK = 2
 """One for training, one for the heartbeat, the samples and the checkpoints' writer."""
 
-_ELSEWHERE = "submit from a login node of the cluster, or train here with --launcher local"
+_ELSEWHERE = "submit from a login node of the cluster, or train on this machine"
 
 
 def check_slurm() -> None:
     """Raises RunError where no job can be submitted from this machine, before anything is made."""
     if importlib.util.find_spec("submitit") is None:
-        raise RunError("--launcher slurm: needs submitit, which is not installed; pip install 'fmnist-tui[slurm]'")
+        raise RunError("a Slurm job needs submitit, which is not installed; pip install 'fmnist-tui[slurm]'")
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise RunError(f"--launcher slurm: sbatch and srun are not here; {_ELSEWHERE}")
+        raise RunError(f"a Slurm job needs sbatch and srun, which are not here; {_ELSEWHERE}")
     file = os.environ.get("SLURM_CONF")
     if file and not Path(file).exists():  # sbatch would wait a minute for it
-        raise RunError(f"--launcher slurm: SLURM_CONF = {file}: there is no such file; name another, or unset it")
+        raise RunError(f"a Slurm job: SLURM_CONF = {file}: there is no such file; name another, or unset it")
 
 
 def submit(run: RunDirectory, cluster: Literal["slurm", "local"] = "slurm") -> SlurmJob:
@@ -68,6 +68,15 @@ def submit(run: RunDirectory, cluster: Literal["slurm", "local"] = "slurm") -> S
         write_down(job=job, phase="")
     replace_bytes(run.launch, launch.model_copy(update={"job": job}).to_json().encode())
     return job
+
+
+def submit_new(run: RunDirectory) -> None:
+    """Hand a run that was just made to Slurm; where Slurm refuses, nothing of it stays. Raises RunError."""
+    try:
+        submit(run)
+    except RunError:
+        shutil.rmtree(run.path)
+        raise
 
 
 def resubmit(run: Run, device: str, data_dir: Path | None, **how: Any) -> SlurmJob:

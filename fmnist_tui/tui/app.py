@@ -226,7 +226,10 @@ class FmnistApp(ListeningApp):
 
     def on_start_requested(self, message: StartRequested) -> None:
         """A new run was asked for."""
-        self.steering.start(message.config, message.device, message.queue, message.gpus)
+        if message.slurm:
+            self.steering.submit(message.config)
+        else:
+            self.steering.start(message.config, message.device, message.queue, message.gpus)
 
     def on_runs_screen_move_requested(self, message: RunsScreen.MoveRequested) -> None:
         """A queued run is to change places."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import process, queue, requests, starting, stopping, store
 from fmnist_tui.runs.errors import RunError
-from fmnist_tui.runs.launch import last_launch
+from fmnist_tui.runs.launch import LaunchRequest, last_launch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.lost import note_loss
+from fmnist_tui.runs.slurm import SlurmSettings
 from fmnist_tui.runs.status import ExitCode, State
 from fmnist_tui.runs.store import Run
 
@@ -73,6 +75,47 @@ def start(
     _check_data(config, data_dir)
     run = starting.create_run(runs_dir, config, device, data_dir, now=now, gpus=gpus)
     _start_worker(run, children)
+    return run
+
+
+class JobRequest(NamedTuple):
+    """What a Slurm job is to have."""
+
+    device: Literal["cpu", "cuda"]
+    gpus: int
+    """Of each node; processes where the device is the CPU."""
+    nodes: int
+    settings: SlurmSettings
+
+    @property
+    def launch(self) -> LaunchRequest:
+        """As launch.json has it."""
+        return LaunchRequest(device=self.device, gpus=self.gpus, nodes=self.nodes, slurm=self.settings)
+
+
+def job_before(runs: Sequence[Run]) -> LaunchRequest:
+    """How the newest of these runs that has a Slurm job was submitted; a request with nothing set where none has.
+
+    Raises RunError where no job can be submitted from this machine.
+    """
+    from fmnist_tui.runs.submit import check_slurm
+
+    check_slurm()
+    submitted = [run for run in runs if run.status is not None and run.status.job is not None]
+    newest = max(submitted, key=lambda run: run.id, default=None)
+    return last_launch(newest.directory) if newest else LaunchRequest()
+
+
+def submit(runs_dir: Path, data_dir: Path | None, config: RunConfig, request: JobRequest) -> RunDirectory:
+    """Create a run and submit the Slurm job that trains it. Raises DataError, RunError; then no run is left."""
+    from fmnist_tui.runs.submit import check_slurm, submit_new
+
+    check_slurm()
+    _check_data(config, data_dir)
+    device, gpus, nodes, settings = request
+    how: dict[str, Any] = {"gpus": gpus, "nodes": nodes, "launcher": "slurm", "slurm": settings}
+    run = starting.create_run(runs_dir, config, device, data_dir, **how)
+    submit_new(run)
     return run
 
 

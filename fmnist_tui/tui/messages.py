@@ -83,13 +83,16 @@ class CompareRequested(Message):
 
 
 class StartRequested(Message):
-    """Start a new run of this configuration on a device, or on several GPUs.
+    """Start a new run of this configuration on a device, or on several GPUs; or submit it to Slurm.
 
     In its turn, or without `queue` beside what runs there.
     """
 
-    def __init__(self, config: RunConfig, device: str = "auto", queue: bool = True, gpus: int = 1) -> None:
+    def __init__(
+        self, config: RunConfig, device: str = "auto", queue: bool = True, gpus: int = 1, slurm: bool = False
+    ) -> None:
         self.config = config
+        self.slurm = slurm
         self.device = device
         self.queue = queue
         self.gpus = gpus

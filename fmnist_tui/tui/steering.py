@@ -48,6 +48,10 @@ class Steering:
         """Start a new run and show it."""
         self._work(self._start(config, device, queue, gpus))
 
+    def submit(self, config: RunConfig) -> None:
+        """Ask what a Slurm job for a new run is to have, submit it and show the run."""
+        self._work(self._show_new(self._submit(config)))
+
     def act(self, run_id: str, action: str) -> None:
         """Do something to an existing run."""
         run = next((run for run in self.app.runs if run.id == run_id), None)
@@ -99,20 +103,39 @@ class Steering:
         self.app.notify(text, markup=False)
 
     async def _start(self, config: RunConfig, device: str, queue: bool, gpus: int) -> None:
+        places = (self.app.runs_dir, self.app.data_dir)
+        how = (device, not queue, gpus)
+        title = f"{config.name} was not started"
+        await self._show_new(self._try(title, launching.start, *places, config, *how, self.app.feed.children))
+
+    async def _submit(self, config: RunConfig) -> RunDirectory | None:
+        from fmnist_tui.tui.screens.slurm_dialog import SlurmDialog
+
+        title = f"{config.name} was not submitted"
+        before = await self._try(title, launching.job_before, list(self.app.runs))
+        places = (self.app.runs_dir, self.app.data_dir)
+        while (request := await self.app.push_screen_wait(SlurmDialog(config.name, before))) is not None:
+            try:
+                return await self._try(title, launching.submit, *places, config, request)
+            except Refused:  # once more, with what was typed
+                before = request.launch
+        return None
+
+    async def _show_new(self, making: Coroutine[Any, Any, RunDirectory | None]) -> None:
+        """Wait for a new run and show it in place of the form; one at a time."""
         from fmnist_tui.tui.screens.new_run import NewRunScreen
 
-        title = f"{config.name} was not started"
         if self._starting:
+            making.close()
             return
         self._starting = True
         try:
-            places = (self.app.runs_dir, self.app.data_dir)
-            how = (device, not queue, gpus)
-            run = await self._try(title, launching.start, *places, config, *how, self.app.feed.children)
+            run = await making
         finally:
             self._starting = False
-        self.app.feed.look()
-        await self.app.show_run(run.id, instead_of=NewRunScreen)
+        if run is not None:
+            self.app.feed.look()
+            await self.app.show_run(run.id, instead_of=NewRunScreen)
 
     async def _resume(self, run: Run) -> None:
         from fmnist_tui.tui.screens.dialogs import Edit, EditDialog

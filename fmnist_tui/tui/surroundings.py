@@ -1,10 +1,11 @@
-"""What the New run screen wants to know of this machine and can't wait for: pictures, GPUs, the data set.
+"""What the New run screen wants to know of this machine and can't wait for: pictures, GPUs, the data set, Slurm.
 
 Called in a thread worker; no Textual.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ class Surroundings:
     gpus: Sequence[Gpu]
     data_problem: str
     """Why the full data set is not at hand, '' where its four files are."""
+    slurm: bool = False
+    """Whether jobs are submitted to Slurm from this machine."""
 
 
 def look_around(data_dir: Path | None) -> Surroundings:
@@ -47,4 +50,9 @@ def look_around(data_dir: Path | None) -> Surroundings:
         source.find(data_dir)
     except source.DataError as error:
         data_problem = error.problem
-    return Surroundings(pictures, pictures_problem, list_gpus().gpus, data_problem)
+    return Surroundings(pictures, pictures_problem, list_gpus().gpus, data_problem, has_slurm())
+
+
+def has_slurm() -> bool:
+    """Whether Slurm's program that submits jobs is here; whether it can, it says itself."""
+    return shutil.which("sbatch") is not None

@@ -47,8 +47,9 @@ def unicode_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def usual_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine for the New run screen: one GPU, and the data set where it is looked for."""
+    """A machine for the New run screen: one GPU, no Slurm, and the data set where it is looked for."""
     monkeypatch.setattr(source, "find", lambda data_dir: Path("/data"))
+    monkeypatch.setattr("fmnist_tui.tui.surroundings.has_slurm", lambda: False)
     gpus = [Gpu(0, 0, "NVIDIA H200", "GPU-0", 143 * 2**30)]
     monkeypatch.setattr("fmnist_tui.tui.surroundings.list_gpus", lambda: type("L", (), {"gpus": gpus})())
 

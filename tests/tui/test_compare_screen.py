@@ -96,7 +96,8 @@ async def test_it_shows_curves_words_settings_and_the_paired_test(app: FmnistApp
     async with app.run_test(size=(120, 40)) as pilot:
         await open_comparison(pilot)
         shown = await until_drawn(
-            pilot, "Test accuracy %", "A ⠶⠶  quick lr 0.05 bbbb", "B ⠒⠒  quick lr 0.1 aaaa", "optimizer.lr  A 0.05   B 0.1",
+            pilot, "Test accuracy %", "A ⠶⠶  quick lr 0.05 bbbb", "B ⠒⠒  quick lr 0.1 aaaa",
+            "optimizer.lr  A 0.05   B 0.1",
             "At epoch 8, the last that all have evaluated,", "within noise",
             "2,000 test images: 0 only A has right, 3 only B",
         )  # fmt: skip

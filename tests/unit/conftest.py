@@ -11,10 +11,9 @@ import pytest
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.presets import load_preset
-from fmnist_tui.runs import jobs, starting
+from fmnist_tui.runs import starting
 from fmnist_tui.runs.layout import RunDirectory
 from tests.unit.queued import Someone
-from tests.unit.slurm_programs import Program
 
 
 @pytest.fixture
@@ -78,30 +77,6 @@ def nobody_is_left() -> Iterator[None]:
 def new_run(runs_dir: Path) -> RunDirectory:
     """A run that has just been made."""
     return starting.create_run(runs_dir, load_preset("quick"), device="cpu")
-
-
-@pytest.fixture
-def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slurm was asked nothing yet."""
-    monkeypatch.setattr(jobs, "_known", jobs._Known())
-
-
-@pytest.fixture
-def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    """Puts a shell script where Slurm's program of that name is looked for; it notes each call in NAME.calls."""
-    here = tmp_path / "bin"
-    here.mkdir()
-    monkeypatch.setenv("PATH", f"{here}:/usr/bin:/bin")
-    for name in ("squeue", "scontrol", "sacct", "scancel", "sbatch", "srun"):
-        (here / name).write_text("#!/bin/sh\nexit 1\n")
-        (here / name).chmod(0o755)
-
-    def write(name: str, script: str) -> Path:
-        calls = here / f"{name}.calls"
-        (here / name).write_text(f'#!/bin/sh\necho "$*" >> {calls}\n{script}\n')
-        return calls
-
-    return write
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
         found, panel = message.found, self.query_one(OutlookPanel)
         panel.data_problem = found.data_problem
         panel.take_images(found.pictures, found.pictures_problem)
-        self.query_one(StartBar).take_gpus(found.gpus)
+        self.query_one(StartBar).take_gpus(found.gpus, found.slurm)
         self.show_outlook()
 
     @on(OptionList.OptionSelected, "#presets")
@@ -172,22 +172,26 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
                 self._show_pane("settings")
                 self.query_one(ConfigForm).focus_field(wrong)
             return
+        if bar.slurm and not queue:
+            self.notify("Slurm says when a job starts; ^s submits it.")
+            return
         if monotonic() - self._started_at >= START_PAUSE_SECONDS:
             self._started_at = monotonic()
-            self.post_message(StartRequested(draft.config, bar.device, queue, bar.count))
+            self.post_message(StartRequested(draft.config, bar.device, queue, bar.count, bar.slurm))
 
     @on(StartBar.DeviceChanged)
     def show_outlook(self) -> None:
         """The panel and the start line for the draft, the device and the runs there are."""
         draft, bar = self.draft, self.query_one(StartBar)
         bar.show(draft.problems, self._runs)
-        known = self.known(draft.valid, bar.device)
+        device = "slurm" if bar.slurm else bar.device
+        known = self.known(draft.valid, device)
         forecast = Forecast(
-            device=bar.device,
+            device=device,
             gpus=bar.count,
             memory_total=bar.memory_total,
             known=known,
-            earlier=earlier_run(draft.valid, bar.device, self._runs),
+            earlier=earlier_run(draft.valid, device, self._runs),
         )
         self.query_one(Panes).tell(news_in_words(known))
         self.query_one(OutlookPanel).show(draft.valid, forecast, stale=draft.config is None)

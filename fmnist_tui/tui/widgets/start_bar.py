@@ -1,4 +1,4 @@
-"""The line at the bottom of the New run screen: on which device, start, and why not."""
+"""The line at the bottom of the New run screen: on which device or as a Slurm job, start, and why not."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from fmnist_tui.runs.store import Run
 
 SEVERAL = "gpus:"
 """Begins the value of a choice of several GPUs."""
+SLURM = "slurm"
+"""The value of the choice that submits a job."""
 ROOMY = 100
 """Cells of the line from which the chosen GPU is named in full."""
 
@@ -73,8 +75,16 @@ class StartBar(Horizontal):
 
     @property
     def device(self) -> str:
-        """The chosen device: 'auto', 'cpu', 'cuda:0', ...; 'auto' for several GPUs, as on the command line."""
-        return "auto" if self._chosen.startswith(SEVERAL) else self._chosen
+        """The chosen device: 'auto', 'cpu', 'cuda:0', ...; 'auto' for several GPUs, as on the command line.
+
+        'auto' too for a Slurm job: that is what this machine measures on.
+        """
+        return "auto" if self.slurm or self._chosen.startswith(SEVERAL) else self._chosen
+
+    @property
+    def slurm(self) -> bool:
+        """Whether the run is to be a Slurm job."""
+        return self._chosen == SLURM
 
     @property
     def count(self) -> int:
@@ -88,13 +98,13 @@ class StartBar(Horizontal):
     @property
     def memory_total(self) -> int | None:
         """Bytes of memory of the GPU that is chosen, or that auto would take."""
-        wanted = 0 if self.device == "auto" else None
+        wanted = 0 if self.device == "auto" and not self.slurm else None
         if self.device.startswith("cuda:"):
             wanted = int(self.device.removeprefix("cuda:"))
         return next((gpu.memory_total for gpu in self.gpus if gpu.ordinal == wanted), None)
 
-    def take_gpus(self, gpus: Sequence[Gpu]) -> None:
-        """Offer these GPUs; the choice stays where it can."""
+    def take_gpus(self, gpus: Sequence[Gpu], slurm: bool = False) -> None:
+        """Offer these GPUs, and a Slurm job where there is Slurm; the choice stays where it can."""
         self.gpus = list(gpus)
         select = self.query_one("#device", DeviceSelect)
         before = self._chosen
@@ -103,6 +113,8 @@ class StartBar(Horizontal):
         options += [(Content(f"cuda:{gpu.ordinal}  {gpu.name}"), f"cuda:{gpu.ordinal}") for gpu in gpus]
         for count in range(2, len(gpus) + 1):
             options.append((f"{'all ' if count == len(gpus) else ''}{count} GPUs share a batch", f"{SEVERAL}{count}"))
+        if slurm:
+            options.append(("Slurm job", SLURM))
         with select.prevent(Select.Changed):
             select.set_options(options)
             select.value = before if before in {value for _, value in options} else "auto"
@@ -126,6 +138,8 @@ class StartBar(Horizontal):
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             return f"Cannot start{more}: {problems[0]}"
+        if self.slurm:
+            return "Start asks what the job is to have"
         busy = run_on(self.device, runs, bool(self.gpus))
         if busy is None:
             return "Ready"

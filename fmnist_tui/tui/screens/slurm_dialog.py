@@ -1,0 +1,118 @@
+"""What a Slurm job is to have: GPUs, nodes, and a line for each of `SlurmSettings`, read as `--set slurm.KEY=` is.
+
+Pushed by `tui.steering` before a new run is submitted.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import Input, Static
+
+from fmnist_tui.config import ConfigError
+from fmnist_tui.fields import field_value
+from fmnist_tui.runs.launch import LaunchRequest
+from fmnist_tui.runs.slurm import PREFIX, SlurmSettings, slurm_settings
+from fmnist_tui.tui.launching import JobRequest
+from fmnist_tui.tui.screens.dialogs import Dialog
+
+MOST = 1024
+"""Nodes, and GPUs of each, in a LaunchRequest."""
+COUNTS = {
+    "gpus": "GPUs of each node; 0 trains on its CPU.",
+    "nodes": "Nodes that train the run together, each GPU a share of every batch.",
+}
+
+
+class SlurmDialog(Dialog[JobRequest]):
+    """A form of one line a setting; what is not typed is left to the cluster."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "send", "Submit", priority=True),
+        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", show=False),
+    ]
+    DEFAULT_CSS = """
+    SlurmDialog .dialog-line Static:first-child { width: 17; }
+    SlurmDialog .dialog-line Input { width: 1fr; }
+    SlurmDialog #about { height: 2; color: $foreground-muted; margin: 1 0 0 0; }
+    """
+
+    def __init__(self, name: str, before: LaunchRequest) -> None:
+        """`before` is how a job was submitted last: its values stand there at first."""
+        super().__init__(f"Submit {name} to Slurm")
+        gpus = 0 if before.device == "cpu" else before.gpus
+        self._values: dict[str, Any] = {"gpus": gpus, "nodes": before.nodes}
+        self._values |= before.slurm.model_dump(exclude_unset=True) if before.slurm else {}
+
+    def compose(self) -> ComposeResult:
+        """The lines, what the field with the focus means, and what is wrong."""
+        with Vertical(classes="dialog -wide"):
+            with VerticalScroll(classes="dialog-scroll", can_focus=False):
+                for key in (*COUNTS, *SlurmSettings.model_fields):
+                    value = self._values.get(key)
+                    with Horizontal(classes="dialog-line"):
+                        yield Static(key.replace("_", " "))
+                        typed = "" if value is None else _as_typed(value)
+                        yield Input(typed, placeholder=_default(key), id=key, compact=True, select_on_focus=False)
+            yield Static(id="about", markup=False)
+            yield Static(id="wrong", classes="dialog-wrong", markup=False)
+            yield Static("enter submits it, up and down go on, esc cancels", classes="dialog-hint")
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Say what the field is for."""
+        key = event.widget.id or ""
+        if key in COUNTS:
+            self.query_one("#about", Static).update(COUNTS[key])
+        elif key in SlurmSettings.model_fields:
+            self.query_one("#about", Static).update(SlurmSettings.model_fields[key].description or "")
+
+    @on(Input.Changed)
+    def _changed(self) -> None:
+        found = self._read()
+        self.query_one("#wrong", Static).update(found if isinstance(found, str) else "")
+
+    def _read(self) -> JobRequest | str:
+        """What was typed, or what is wrong with it."""
+        typed = {one.id or "": one.value.strip() for one in self.query(Input)}
+        counts = {}
+        for key, least in (("gpus", 0), ("nodes", 1)):
+            text = typed.pop(key) or _default(key)
+            if not text.isdecimal() or not least <= int(text) <= MOST:
+                return f"{key}: must be a whole number from {least} to {MOST:,}"
+            counts[key] = int(text)
+        try:
+            settings = slurm_settings([f"{PREFIX}{key}={text}" for key, text in typed.items() if text])
+        except ConfigError as error:
+            return str(error.errors[0])
+        if not counts["gpus"]:
+            return JobRequest("cpu", 1, counts["nodes"], settings)
+        # not auto: a node whose driver is broken must not train on its CPU
+        return JobRequest("cuda", counts["gpus"], counts["nodes"], settings)
+
+    def action_send(self) -> None:
+        """Dismiss with what was typed, where it is right."""
+        found = self._read()
+        if isinstance(found, str):
+            self.query_one("#wrong", Static).update(found)
+        else:
+            self.dismiss(found)
+
+
+def _default(key: str) -> str:
+    """What stands in an empty field: what it means to leave it so."""
+    if key in COUNTS:
+        return "1"
+    default = SlurmSettings.model_fields[key].default
+    return "" if default in (None, ()) else field_value(default)
+
+
+def _as_typed(value: Any) -> str:
+    """A value as `slurm_settings` reads it; a list's texts in quotes."""
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(repr(str(text)) for text in value)}]"
+    return field_value(value)
