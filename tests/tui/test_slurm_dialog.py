@@ -79,6 +79,9 @@ async def test_what_is_wrong_is_said_and_nothing_is_made(app: FmnistApp, runs_di
     program("sbatch", 'echo "sbatch: error: invalid partition specified: nope" >&2; exit 1')
     async with app.run_test(size=(80, 24)) as pilot:
         dialog = await opened(app, pilot)
+        await pilot.resize_terminal(40, 10)
+        await until_drawn(pilot, "esc cancels")
+        await pilot.resize_terminal(80, 24)
         for key, wrong, said in (
             ("nodes", "0", "nodes: must be a whole number from 1 to 1,024"),
             ("time", "soon", "must be minutes, or as sbatch takes it"),

@@ -20,6 +20,8 @@ from fmnist_tui.runs.slurm import PREFIX, SlurmSettings, slurm_settings
 from fmnist_tui.tui.launching import JobRequest
 from fmnist_tui.tui.screens.dialogs import Dialog
 
+LOW, AROUND = 16, 5
+"""Below how many lines of the terminal there is no room for a field's help; lines of the frame, an error, the keys."""
 MOST = 1024
 """Nodes, and GPUs of each, in a LaunchRequest."""
 COUNTS = {
@@ -61,7 +63,13 @@ class SlurmDialog(Dialog[JobRequest]):
                         yield Input(typed, placeholder=_default(key), id=key, compact=True, select_on_focus=False)
             yield Static(id="about", markup=False)
             yield Static(id="wrong", classes="dialog-wrong", markup=False)
-            yield Static("enter submits it, up and down go on, esc cancels", classes="dialog-hint")
+            yield Static("enter submits it, esc cancels", classes="dialog-hint")
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The lines scroll; what is wrong and the keys stay in view, on low terminals without the field's help."""
+        low = event.size.height < LOW
+        self.query_one("#about").display = not low
+        self.query_one(VerticalScroll).styles.max_height = max(3, event.size.height - (AROUND if low else AROUND + 3))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Say what the field is for."""
