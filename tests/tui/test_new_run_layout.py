@@ -6,10 +6,13 @@ import pytest
 from textual.widgets._select import SelectOverlay
 
 from fmnist_tui.presets import load_preset
+from fmnist_tui.tui.drafts import read_presets
+from fmnist_tui.tui.screens.new_run import NewRunScreen
 from fmnist_tui.tui.screens.save_preset import SavePresetDialog
 from fmnist_tui.tui.widgets.choice_row import ChoiceMenu
 from fmnist_tui.tui.widgets.form import ConfigForm
 from fmnist_tui.tui.widgets.panes import Panes
+from fmnist_tui.tui.widgets.preset_list import PresetList
 from tests.tui.new_run_host import edit, new_run
 from tests.tui.synthetic import drawn
 from tests.tui.typing_helpers import until, until_drawn
@@ -47,6 +50,22 @@ async def test_wider_terminals_show_all_of_it(size: tuple[int, int]) -> None:
         assert outlook.x >= settings.right
         assert (settings.x >= presets.right) == (size == (200, 60))
         assert app.focused in list(screen.query("ConfigForm *")), "a clone begins in the form"
+
+
+async def test_no_preset_is_written_for_a_width_the_list_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the list is laid out it has none; on a busy machine that is seen for a moment."""
+
+    def prompts(screen: NewRunScreen) -> list[str]:
+        presets = screen.query_one(PresetList)
+        return [str(presets.get_option_at_index(index).prompt) for index in range(presets.option_count)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PresetList, "redraw", lambda self: None)
+        async with new_run(size=(200, 60)) as (_, screen, _):
+            assert [text.strip() for text in prompts(screen)] == [entry.name for entry in read_presets()]
+    async with new_run(size=(200, 60)) as (_, screen, _):
+        width = screen.query_one(PresetList).scrollable_content_region.width
+        assert {len(text.splitlines()[0]) for text in prompts(screen)} == {width - 1}
 
 
 async def test_it_survives_a_tiny_terminal_and_comes_back() -> None:

@@ -74,8 +74,10 @@ class PresetList(OptionList):
             self.replace_option_prompt_at_index(index, self._prompt(entry))
 
     def _prompt(self, entry: PresetEntry) -> Content:
-        width = max(20, self.scrollable_content_region.width)
         mark = "* " if entry.name in self.edited else "  "
+        if not (there := self.scrollable_content_region.width):
+            return Content.styled(mark + entry.name, "bold")  # the rest is for a width: it comes with the first layout
+        width = max(20, there)
         origin = entry.origin
         more = "~" if self.ascii_only else "…"
         faint = "$text-error" if entry.problem else "$foreground-muted"
