@@ -65,6 +65,7 @@ async def test_the_job_is_submitted_as_typed(app: FmnistApp, runs_dir: Path, pro
     async with app.run_test(size=(80, 24)) as pilot:
         dialog = await opened(app, pilot)
         await until_drawn(pilot, "Submit quick to Slurm", "GPUs of each node; 0 trains on its CPU.")
+        assert dialog.query_one("#setup", Input).size.width > 40, "lines of shell are long"
         type_into(dialog, gpus="2", nodes="3", partition="gpu", time="1:30:00", setup="module load cuda")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))

@@ -39,8 +39,6 @@ class SlurmDialog(Dialog[JobRequest]):
         Binding("down", "app.focus_next", show=False),
     ]
     DEFAULT_CSS = """
-    SlurmDialog .dialog-line Static:first-child { width: 17; }
-    SlurmDialog .dialog-line Input { width: 1fr; }
     SlurmDialog #about { height: 2; color: $foreground-muted; margin: 1 0 0 0; }
     """
 
