@@ -82,7 +82,11 @@ async def test_what_is_wrong_is_said_and_nothing_is_made(app: FmnistApp, runs_di
         dialog = await opened(app, pilot)
         await pilot.resize_terminal(40, 10)
         await until_drawn(pilot, "esc cancels")
+        await pilot.press(*["down"] * 7)
+        await until(pilot, lambda: app.focused is dialog.query_one("#mem"))
+        await until_drawn(pilot, "mem", "esc cancels")
         await pilot.resize_terminal(80, 24)
+        await until_drawn(pilot, "gpus", "requeues", "Memory of each node", "esc cancels")
         for key, wrong, said in (
             ("nodes", "0", "nodes: must be a whole number from 1 to 1,024"),
             ("time", "soon", "must be minutes, or as sbatch takes it"),

@@ -35,11 +35,11 @@ class SlurmDialog(Dialog[JobRequest]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Submit", priority=True),
-        Binding("up", "app.focus_previous", show=False),
-        Binding("down", "app.focus_next", show=False),
+        Binding("up", "app.focus_previous", show=False, priority=True),  # the box that scrolls has them too
+        Binding("down", "app.focus_next", show=False, priority=True),
     ]
     DEFAULT_CSS = """
-    SlurmDialog #about { height: 2; color: $foreground-muted; margin: 1 0 0 0; }
+    SlurmDialog #about { height: 2; color: $foreground-muted; }
     """
 
     def __init__(self, name: str, before: LaunchRequest) -> None:
@@ -67,7 +67,7 @@ class SlurmDialog(Dialog[JobRequest]):
         """The lines scroll; what is wrong and the keys stay in view, on low terminals without the field's help."""
         low = event.size.height < LOW
         self.query_one("#about").display = not low
-        self.query_one(VerticalScroll).styles.max_height = max(3, event.size.height - (AROUND if low else AROUND + 3))
+        self.query_one(VerticalScroll).styles.max_height = max(3, event.size.height - (AROUND if low else AROUND + 2))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Say what the field is for."""
