@@ -39,7 +39,7 @@ def check_slurm() -> None:
         raise RunError(f"a Slurm job needs sbatch and srun, which are not here; {_ELSEWHERE}")
     file = os.environ.get("SLURM_CONF")
     if file and not Path(file).exists():  # sbatch would wait a minute for it
-        raise RunError(f"a Slurm job: SLURM_CONF = {file}: there is no such file; name another, or unset it")
+        raise RunError(f"no Slurm job: SLURM_CONF = {file}: there is no such file; name another, or unset it")
 
 
 def submit(run: RunDirectory, cluster: Literal["slurm", "local"] = "slurm") -> SlurmJob:
@@ -112,7 +112,7 @@ def _refusal(error: str) -> str:
         if words in error:
             shortened = said if len(said) <= _SAID_LENGTH else f"{said[:_SAID_LENGTH]}..."
             file = os.environ.get("SLURM_CONF", "slurm.conf")
-            return f"--launcher slurm: {wrong.format(file=file)}. Slurm says: {shortened}"
+            return f"no Slurm job: {wrong.format(file=file)}. Slurm says: {shortened}"
     hint = "; --device cpu asks for no GPU, --set slurm.gres=... for those of a kind" if "gres" in error.lower() else ""
     return f"Slurm refused the job: {said}{hint}"
 

@@ -56,10 +56,13 @@ class ListeningApp(App[None]):
         self._system_feed.stop()
 
     def feed_screens(self) -> list[FeedScreen]:
-        """Every screen that hears from the feed, shown or not. One still being mounted is told by `brief`."""
+        """Every screen that hears from the feed, shown or not. One still being mounted is told by `brief`.
+
+        None once the app ends: their widgets are being taken away.
+        """
         stacked = [screen for screen in self.screen_stack if isinstance(screen, FeedScreen)]
         screens = [*stacked, *(screen for screen in self.kept_screens if screen not in stacked)]
-        return [screen for screen in screens if screen not in self.coming]
+        return [screen for screen in screens if screen not in self.coming and screen.is_attached]
 
     def on_runs_listed(self, message: RunsListed) -> None:
         """The list changed."""

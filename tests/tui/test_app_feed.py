@@ -16,7 +16,7 @@ from fmnist_tui.runs.metrics import HostSample, SystemRecord
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.app import FmnistApp
-from fmnist_tui.tui.messages import OpenRun, SystemSampled
+from fmnist_tui.tui.messages import OpenRun, RunsListed, SystemSampled
 from fmnist_tui.tui.metric_lines import MetricRecord, TrainLines
 from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.screens.system import SystemScreen
@@ -130,3 +130,15 @@ async def test_a_problem_of_the_runs_directory_is_said(tmp_path: Path) -> None:
         await until_drawn(pilot, "file; name a directory")
         (tmp_path / "runs").unlink()
         await until_drawn(pilot, "No runs yet.")
+
+
+async def test_an_app_that_ends_tells_nobody(app: FmnistApp, maker: RunMaker) -> None:
+    """The feed's last message can come when the screens' widgets are already gone."""
+    run = maker.make("wrn", State.RUNNING, epoch=3)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "1 run")
+        screen = Watcher(run.id)
+        await app.show_screen(screen)
+        app.exit()
+        app.on_runs_listed(RunsListed([]))
+        assert [listed.id for listed in screen.listed] == [run.id]

@@ -65,9 +65,9 @@ def test_without_submitit_or_slurm_it_is_said_before_anything_is_made(
                 "sbatch: fatal: Could not establish a configuration source"
             ),
             (
-                "error: --launcher slurm: Slurm has no configuration on this machine: no slurm.conf where it looks, "
-                "and SLURM_CONF names none; submit from a login node of the cluster, or train here with "
-                "--launcher local, or set SLURM_CONF=FILE. Slurm says: "
+                "error: no Slurm job: Slurm has no configuration on this machine: no slurm.conf where it looks, "
+                "and SLURM_CONF names none; submit from a login node of the cluster, or train on this machine, "
+                "or set SLURM_CONF=FILE. Slurm says: "
                 "res_nsearch error: Unknown host; DNS SRV lookup failed; "
             ),
         ),
@@ -77,14 +77,14 @@ def test_without_submitit_or_slurm_it_is_said_before_anything_is_made(
                 "sbatch: fatal: Unable to process configuration file"
             ),
             (
-                "error: --launcher slurm: Slurm's configuration on this machine (slurm.conf) is not one; correct it, "
+                "error: no Slurm job: Slurm's configuration on this machine (slurm.conf) is not one; correct it, "
                 'or set SLURM_CONF to another file. Slurm says: Parse error in file /x/slurm.conf line 1: "blah"; '
             ),
         ),
         (
             "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)",
             (
-                "error: --launcher slurm: Slurm's controller does not answer; see `scontrol ping`, and try again when "
+                "error: no Slurm job: Slurm's controller does not answer; see `scontrol ping`, and try again when "
                 "it is up. Slurm says: Batch job submission failed: "
             ),
         ),
