@@ -27,7 +27,10 @@ def differing(runs: Sequence[Run]) -> list[Difference]:
 
     Each as the run trained with it: see `_trained_with`. A run whose configuration can't be read has None everywhere.
     """
-    flat = [_trained_with(run) for run in runs]
+    return _differing([_trained_with(run) for run in runs])
+
+
+def _differing(flat: Sequence[dict[str, Any]]) -> list[Difference]:
     keys = list(dict.fromkeys(key for fields in flat for key in fields))
     rows = [Difference(key, tuple(fields.get(key) for fields in flat)) for key in keys]
     return [row for row in rows if any(value != row.values[0] for value in row.values[1:])]
@@ -70,14 +73,16 @@ def names_apart(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def _settings_apart(runs: Sequence[Run]) -> dict[str, str]:
+    flat = [_trained_with(run) for run in runs]
+    shared = Counter(_short(key) for key in {key for fields in flat for key in fields})
     said = [""] * len(runs)
-    for row in sorted(differing(runs), key=lambda row: row.key == "seed"):
+    for row in sorted(_differing(flat), key=lambda row: row.key == "seed"):
         unset = [value is None for value in row.values]
         values = [field_value(value) for value in row.values]
         if len({*zip(said, values, strict=True)}) > len({*said}):  # it tells some apart that were alike
-            short = _short_key(row, runs)
+            name = _short(row.key) if shared[_short(row.key)] == 1 else row.key
             said = _extended(
-                said, ["" if none else f"{short} {value}" for none, value in zip(unset, values, strict=True)]
+                said, ["" if none else f"{name} {value}" for none, value in zip(unset, values, strict=True)]
             )
     said = _extended(said, [run.id.rpartition("-")[2] for run in runs])
     return {run.id: text for run, text in zip(runs, said, strict=True)}
@@ -89,8 +94,6 @@ def _extended(said: Sequence[str], more: Sequence[str]) -> list[str]:
     return [f"{text} {extra}".strip() if counts[text] > 1 else text for text, extra in zip(said, more, strict=True)]
 
 
-def _short_key(row: Difference, runs: Sequence[Run]) -> str:
-    """A field without its section, unless another section has a field of that name."""
-    short = row.key.rpartition(".")[2]
-    keys = {key for run in runs if run.config for key in flatten(run.config)}
-    return short if sum(key.rpartition(".")[2] == short for key in keys) == 1 else row.key
+def _short(key: str) -> str:
+    """A field without its section."""
+    return key.rpartition(".")[2]

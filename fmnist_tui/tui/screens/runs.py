@@ -101,7 +101,7 @@ class RunsScreen(FeedScreen):
         self._glyphs = glyphs
         self._now = now
         self._runs: list[Run] | None = None
-        self._apart: dict[str, str] = {}
+        self._apart: tuple[list[Run] | None, dict[str, str]] = (None, {})  # of which list
         self._filter = RunFilter()
         self._marked: list[str] = []
 
@@ -139,7 +139,6 @@ class RunsScreen(FeedScreen):
     def runs_listed(self, runs: list[Run]) -> None:
         """The list changed."""
         self._runs = runs
-        self._apart = apart(runs)
         there = {run.id for run in runs}
         self._marked = [run_id for run_id in self._marked if run_id in there]
         self.problem = ""
@@ -159,12 +158,14 @@ class RunsScreen(FeedScreen):
         if not self.is_mounted:
             return
         runs = columns.in_order([run for run in self._runs or () if self._filter.matches(run)])
+        if self._apart[0] is not self._runs:
+            self._apart = (self._runs, apart(self._runs or []))
         table = self.query_one(RunsTable)
         table.display = bool(runs)
         self.query_one(RunDetail).display = bool(runs)
         instead = self.query_one("#instead", Static)
         instead.display = not runs
-        table.show(runs, frozenset(self._marked), self._apart)
+        table.show(runs, frozenset(self._marked), self._apart[1])
         if runs:
             self._show_detail(len(runs))
         else:
