@@ -40,11 +40,7 @@ class DualPathUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, in_channels + growth_rate, H, W)."""
-        norm, *layers = self.layers
-        assert isinstance(norm, BatchNormReLU)
-        y, x = norm.beside(x)
-        for layer in layers:
-            y = layer(y)
+        y = self.layers(x)
         # Split, not sliced: a slice's gradient is made of zeros in the default memory format, and every convolution
         # that follows in the backward pass would copy it into its own.
         residual, dense = x.split([self.filters, x.shape[1] - self.filters], dim=1)

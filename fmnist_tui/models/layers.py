@@ -53,7 +53,7 @@ class PreActivationBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
-        activated, x = self.norm1.beside(x)
+        activated = self.norm1(x)
         y: Tensor = self.norm2(self.conv1(activated))
         y = self.conv2(dropout(y, self.drop_rate, self.training))
         shortcut: Tensor = x if self.shortcut is None else self.shortcut(activated)
