@@ -57,7 +57,7 @@ def comparison_text(runs: Sequence[Run], evaluations: Evaluations, pairs: Sequen
 def _runs_table(runs: Sequence[Run], evaluations: Evaluations) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("", "run", "name", "state"):
-        table.add_column(title, no_wrap=True)
+        table.add_column(title, no_wrap=title != "name")  # an id is never cut
     for title in ("epoch", "test %", "best % (epoch)"):
         table.add_column(title, justify="right", no_wrap=True)
     names = names_apart(runs)

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from fmnist_tui.tui.app import FmnistApp
+from tests.tui.mistakes_runs import make, opened
 from tests.tui.synthetic import RunMaker, drawn, until, until_drawn
-from tests.tui.test_mistakes_screen import make, opened
 
 
 @pytest.mark.parametrize("size", [(80, 24), (100, 30), (200, 60)])

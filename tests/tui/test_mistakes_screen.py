@@ -1,69 +1,19 @@
-"""The Mistakes screen: what it draws is what the files hold, by every key, live, and where something is missing."""
+"""The Mistakes screen: what it draws is what the files hold, by every key, and live."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import pytest
-from textual.pilot import Pilot
 
 from fmnist_tui.config import CLASSES, DataConfig
-from fmnist_tui.data.source import load_sample
-from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui.app import FmnistApp
-from fmnist_tui.tui.screens.mistakes import MistakesScreen
 from fmnist_tui.tui.screens.run import RunScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
 from fmnist_tui.tui.widgets.image_grid import ImageGrid
 from fmnist_tui.tui.widgets.matrix import LABEL, NARROW, MatrixView
-from tests.predictions_maker import Evaluated, evaluate, write_evaluations
+from tests.predictions_maker import evaluate, write_evaluations
+from tests.tui.mistakes_runs import LABELS, LARGE, MIDDLE, SMALL, cell, make, opened, shown_images
 from tests.tui.synthetic import RunMaker, drawn, until, until_drawn
-
-SAMPLE = load_sample()
-LABELS, IMAGES = SAMPLE.test_labels, SAMPLE.test_images
-SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 60)
-DATA = {"data": DataConfig(source="sample", split="standard")}
-
-
-def make(
-    maker: RunMaker, epochs: int = 4, state: State = State.FINISHED, seed: int = 0, **changes: Any
-) -> RunDirectory:
-    run = maker.make(
-        "quick", state, changes=DATA | {"name": f"sample-{seed}"} | changes, epoch=epochs, epochs=max(1, epochs)
-    )
-    if epochs:
-        write_evaluations(run, LABELS, evaluate(LABELS, epochs, seed))
-    return run
-
-
-async def opened(pilot: Pilot[Any], run: RunDirectory) -> MistakesScreen:
-    """The screen of a run, with what its thread reads at first."""
-    app = pilot.app
-    assert isinstance(app, FmnistApp)
-    await until(pilot, lambda: any(known.id == run.id for known in app.runs))
-    app.steering.act(run.id, "mistakes")
-    await until(pilot, lambda: isinstance(app.screen, MistakesScreen) and app.screen.reading is not None)
-    assert isinstance(app.screen, MistakesScreen)
-    return app.screen
-
-
-def cell(evaluation: Evaluated, true: int, predicted: int) -> list[int]:
-    """The images of a cell, by hand: surest first, of equals the first."""
-    found = [i for i in range(2_000) if (LABELS[i], evaluation.classes[i]) == (true, predicted)]
-    return sorted(found, key=lambda i: (-evaluation.probabilities[i].max(), i))
-
-
-def shown_images(screen: MistakesScreen) -> list[int]:
-    """The indices in the captions of the images on screen; each must be drawn from that image's pixels."""
-    indices = []
-    for tile in screen.query_one(ImageGrid).tiles:
-        index = int(tile.caption.splitlines()[3].split()[1])
-        assert np.array_equal(tile.image, IMAGES[index])
-        indices.append(index)
-    return indices
 
 
 async def test_m_on_the_list_opens_the_matrix_of_the_last_evaluation(maker: RunMaker) -> None:
@@ -273,53 +223,6 @@ async def test_one_finished_run_is_too_few_to_compare(maker: RunMaker) -> None:
         assert shown_images(screen) == []
 
 
-async def test_without_the_data_set_the_matrix_is_there_and_the_images_say_why_not(
-    maker: RunMaker, tmp_path: Path
-) -> None:
-    run = make(maker, data=DataConfig(source="full", split="standard"))
-    async with FmnistApp(maker.runs_dir, tmp_path / "nowhere").run_test(size=MIDDLE) as pilot:
-        await opened(pilot, run)
-        last = evaluate(LABELS, 4)[-1]
-        accuracy = 100 * (last.classes == LABELS).mean()
-        await until_drawn(
-            pilot,
-            f"Epoch 4 of 4 (last)  {accuracy:.2f} % right",
-            "The Fashion-MNIST data set was not found in the directory named",
-            "Worst pairs",
-        )
-        await pilot.press("b")
-        await until_drawn(pilot, "Epoch 3 of 4 (best)")
-
-
-async def test_a_run_of_before_the_history_shows_its_last_and_best_evaluation(maker: RunMaker) -> None:
-    run = make(maker)
-    run.confusions.unlink()
-    async with FmnistApp(maker.runs_dir, None).run_test(size=MIDDLE) as pilot:
-        screen = await opened(pilot, run)
-        await until_drawn(pilot, "Epoch 4 of 4 (last)", "matrix 2 of 2")
-        assert screen.reading is not None and screen.reading.epochs == (3, 4)
-
-
-async def test_a_run_without_an_evaluation_says_when_it_comes(maker: RunMaker) -> None:
-    run = make(maker, 0, State.RUNNING)
-    async with FmnistApp(maker.runs_dir, None).run_test(size=SMALL) as pilot:
-        screen = await opened(pilot, run)
-        await until_drawn(pilot, "No evaluation yet: the matrix comes with the first.")
-        await pilot.press("enter", "f", "a", "w", "v", "left_square_bracket", "pagedown", "t", "down")
-        await pilot.press("escape")
-        write_evaluations(run, LABELS, evaluate(LABELS, 1))
-        await until_drawn(pilot, "Epoch 1 (last, best)")
-        assert screen.cursor == (6, 0)
-
-
-async def test_damaged_predictions_are_told_and_the_matrix_stays(maker: RunMaker) -> None:
-    run = make(maker)
-    run.predictions.write_bytes(run.predictions.read_bytes()[:5_000])
-    async with FmnistApp(maker.runs_dir, None).run_test(size=LARGE) as pilot:
-        await opened(pilot, run)
-        await until_drawn(pilot, "Worst pairs", "predictions.npz: is damaged")
-
-
 async def test_cells_as_numbers_of_images(maker: RunMaker) -> None:
     run = make(maker)
     counts = evaluate(LABELS, 4)[-1].counts(LABELS)
@@ -366,18 +269,6 @@ async def test_it_fits_every_size(maker: RunMaker, size: tuple[int, int]) -> Non
         grid = screen.query_one(ImageGrid)
         if size in ((80, 60), LARGE):
             assert grid.display and grid.region.bottom <= size[1] - 1, "whole images above the keys"
-
-
-async def test_a_deleted_run_is_said_to_be_deleted(maker: RunMaker) -> None:
-    import shutil
-
-    run = make(maker)
-    make(maker, 1, seed=9)
-    async with FmnistApp(maker.runs_dir, None).run_test(size=SMALL) as pilot:
-        await opened(pilot, run)
-        await until_drawn(pilot, "Worst pairs")
-        shutil.rmtree(run.path)
-        await until_drawn(pilot, "deleted", "Worst pairs")
 
 
 async def test_the_command_palette_and_the_help_know_it(maker: RunMaker) -> None:

@@ -56,11 +56,19 @@ def test_a_run_whose_configuration_cannot_be_read_is_its_id(runs_dir: Path) -> N
     assert names_apart([found, load_run(make_run(runs_dir, [80.0]))])[run.id] == run.id
 
 
-def test_the_page_and_the_comparison_say_it(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_and_the_comparison_say_it(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = [make_run(runs_dir, [80.0, 81.0], seed=seed, state=State.STOPPED) for seed in (1, 2)]
     page = render(runs_dir, "html")
     for seed, run in enumerate(runs, 1):
         assert page.count(f"quick seed {seed} <small>{run.id}</small>") == 2
-    assert main(["runs", "compare", runs[0].id, runs[1].id, "--runs-dir", str(runs_dir)]) == 0
-    out = capsys.readouterr().out
-    assert "quick seed 1" in out and "quick seed 2" in out
+    for columns in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert main(["runs", "compare", runs[0].id, runs[1].id, "--runs-dir", str(runs_dir)]) == 0
+        out = capsys.readouterr().out
+        assert runs[0].id in out and runs[1].id in out
+        if columns == 120:
+            assert "quick seed 1" in out and "quick seed 2" in out
+        else:  # the name takes two lines
+            assert out.count("seed 1") == out.count("seed 2") == 1 and out.count("quick ") >= 2
