@@ -139,11 +139,11 @@ def _calibration_facts(config: RunConfig, forecast: Forecast, now: datetime) -> 
     known, facts = forecast.known, []
     measured_these = known.measured is not None and not known.of
     if known.running:
-        facts.append(Fact("Measuring", _of(known.running_of, known.running), " (m or F6 ends it)"))
+        facts.append(Fact("Measuring", _of(known.running_of, known.running), " (F6 ends it)"))
     elif known.failed and not known.of:
-        facts.append(Fact("Speed", f"could not be measured: {known.failed}", " (m or F6 tries again)"))
+        facts.append(Fact("Speed", f"could not be measured: {known.failed}", " (F6 tries again)"))
     elif not measured_these:
-        facts.append(Fact("Speed", "not measured", "; m or F6 measures it"))
+        facts.append(Fact("Speed", "not measured", "; F6 measures it"))
     if known.failed and known.of:
         facts.append(Fact("Failed", _of(known.of, f"could not be measured: {known.failed}")))
     if known.measured and known.measured.images_per_second:
