@@ -47,7 +47,7 @@ class Column:
 COLUMNS = (
     Column("glyph", "", 1, 1, 0),
     Column("state", "state", 10, 10, 4),
-    Column("name", "name", 14, 28, 1),
+    Column("name", "name", 14, 40, 1),
     Column("preset", "preset", 14, 14, 13),
     Column("bar", "done", 6, 20, 5),
     Column("epoch", "epoch", 9, 9, 2, "right"),
@@ -67,6 +67,8 @@ DIFFERING_RANK = 4.5
 
 APART_WIDTH, APART_FROM = 21, 60
 """Cells of the name, 'shake-shake-96 seed 3', on screens of how many columns, where runs have one name."""
+ROOMY_APART_WIDTH = 32
+"""The same from `ROOMY` on: 'quick lr 0.1 epochs 8 seed 40001' rather than the speed beside it."""
 SHORTEST_NAME = 4
 """Cells of a name that is shortened for what tells it apart; below this it is left out."""
 ROOMY = 100
@@ -95,7 +97,7 @@ def choose(width: int, longest_name: int, devices_differ: bool = False, longest_
     gap = 2 if width >= ROOMY else 1
     room = width - 1  # the scroll bar
     widths: dict[str, int] = {}
-    apart = min(longest_apart, APART_WIDTH)
+    apart = min(longest_apart, ROOMY_APART_WIDTH if width >= ROOMY else APART_WIDTH)
     sooner = {"device": DIFFERING_RANK} if devices_differ else {}
     for column in sorted(COLUMNS, key=lambda column: sooner.get(column.key, column.rank)):
         freed = widths.get("glyph", 0) + gap if column.key == "state" and "glyph" in widths else 0

@@ -108,9 +108,9 @@ def test_what_tells_runs_apart_is_shown_before_their_names(maker: RunMaker) -> N
     for width, text in ((21, "shake-shake-96 seed 3"), (14, "shake-… seed 3"), (9, "seed 3"), (4, "see…")):
         assert columns.short_title(run, "seed 3", width, UNICODE) == text
     assert columns.short_title(run, "", 14, UNICODE) == "shake-shake-96"
-    for width, cells in ((60, 21), (80, 21), (120, 21)):
-        layout = columns.choose(width, 21, longest_apart=21)
-        assert {column.key: cells for column, cells in layout.columns}["name"] == cells
+    for width, longest, expected in ((60, 21, 21), (80, 21, 21), (120, 21, 21), (120, 32, 32)):
+        layout = columns.choose(width, longest, longest_apart=longest)
+        assert {column.key: cells for column, cells in layout.columns}["name"] == expected
         assert sum(cells + layout.gap for _, cells in layout.columns) <= width - 1
 
 
