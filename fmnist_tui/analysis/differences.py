@@ -39,7 +39,7 @@ def _differing(flat: Sequence[dict[str, Any]]) -> list[Difference]:
 def _trained_with(run: Run) -> dict[str, Any]:
     """A run's configuration, flat, with what a resume, an edit or an early stop made of its length on the way.
 
-    The report counts the epochs of finished runs likewise (`report.rows`). {} where the configuration can't be read.
+    The report counts the epochs of finished runs likewise (`report.finished`). {} where it can't be read.
     """
     if run.config is None:
         return {}

@@ -11,6 +11,9 @@ from fmnist_tui.runs.records import SCHEMA_VERSION, Record, Timestamp, utc_now
 from fmnist_tui.runs.slurm import SlurmSettings
 from fmnist_tui.runs.status import SlurmJob
 
+MOST = 1024
+"""GPUs of a node, and nodes."""
+
 
 class LaunchRequest(Record):
     """launch.json: how the newest start was asked for."""
@@ -25,9 +28,9 @@ class LaunchRequest(Record):
     """Epochs in all, where a resume changes them."""
     stop_at_accuracy: float | None = Field(None, ge=0.0, le=100.0)
     """The test accuracy to finish at, where a resume changes it; 0 takes the limit back."""
-    gpus: int = Field(1, ge=1, le=1024)
+    gpus: int = Field(1, ge=1, le=MOST)
     """GPUs of each machine to train on; processes where the device is the CPU."""
-    nodes: int = Field(1, ge=1, le=1024)
+    nodes: int = Field(1, ge=1, le=MOST)
     """Machines that train the run together."""
     rendezvous: str | None = None
     """Where they meet, HOST:PORT of the first; None on one machine."""

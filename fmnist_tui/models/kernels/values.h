@@ -9,7 +9,7 @@ typedef uint16_t bf16;
 
 #define INLINE static inline __attribute__((always_inline))
 #define ALIGNED __attribute__((aligned(64)))
-/* Channels at most (fused.py's WIDEST), values a worker's arrays hold, and pixels summed in float. */
+/* Channels at most (switch.py's WIDEST), values a worker's arrays hold, and pixels summed in float. */
 #define MOST_CHANNELS 4096
 #define WIDEST 8192
 #define FLOAT_ROWS 64

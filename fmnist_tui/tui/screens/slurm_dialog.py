@@ -15,15 +15,13 @@ from textual.widgets import Input, Static
 
 from fmnist_tui.config import ConfigError
 from fmnist_tui.fields import field_value
-from fmnist_tui.runs.launch import LaunchRequest
+from fmnist_tui.runs.launch import MOST, LaunchRequest
 from fmnist_tui.runs.slurm import PREFIX, SlurmSettings, slurm_settings
 from fmnist_tui.tui.launching import JobRequest
 from fmnist_tui.tui.screens.dialogs import Dialog
 
 LOW, AROUND = 16, 5
 """Below how many lines of the terminal there is no room for a field's help; lines of the frame, an error, the keys."""
-MOST = 1024
-"""Nodes, and GPUs of each, in a LaunchRequest."""
 COUNTS = {
     "gpus": "GPUs of each node; 0 trains on its CPU.",
     "nodes": "Nodes that train the run together, each GPU a share of every batch.",
