@@ -25,12 +25,12 @@ WARM_UP_PAIRS = 2
 EVAL_IMAGES = 500
 
 
-def in_turns(seconds: Callable[[], float], pairs: int) -> str:
-    """What `seconds` returns without and with the kernels, in words."""
+def in_turns(seconds: Callable[[], float], pairs: int, dtype: torch.dtype) -> str:
+    """What `seconds` returns without and with the kernels for images of this dtype, in words."""
     without, with_them = list[float](), list[float]()
     for index in range(WARM_UP_PAIRS + pairs):
-        for on, times in ((False, without), (True, with_them)):
-            kernels.use(on)
+        for kind, times in ((None, without), (dtype, with_them)):
+            kernels.use(kind)
             taken = seconds()
             if index >= WARM_UP_PAIRS:
                 times.append(taken)
@@ -71,9 +71,10 @@ def main() -> int:
         sizes.setdefault(rig.size, epoch)
     for size, epoch in sizes.items():
         rig.begin(epoch)
-        text = in_turns(lambda: rig.run_steps(1), options.pairs)
+        text = in_turns(lambda: rig.run_steps(1), options.pairs, execution.dtype)
         print(f"a step of {rig.batch_size} images of {size}x{size}: {text}", flush=True)
-    print(f"evaluating {EVAL_IMAGES} images: {in_turns(lambda: rig.evaluate(EVAL_IMAGES), options.pairs)}")
+    text = in_turns(lambda: rig.evaluate(EVAL_IMAGES), options.pairs, execution.dtype)
+    print(f"evaluating {EVAL_IMAGES} images: {text}")
     return 0
 
 

@@ -101,8 +101,9 @@ class TrainingConfig(Section):
     )
     cpu_kernels: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Batch norm with its activation, and pooling, in fewer passes over memory (CPU, bf16); built with "
-        "the C compiler. auto is on where there is one, but where deterministic.",
+        description="On a CPU, batch norm with its activation and pooling in fewer passes over memory, and in fp32 3x3 "
+        "convolutions in fewer multiplications; built with the C compiler. auto is on where there is one, but where "
+        "deterministic.",
     )
     threads: Literal["auto"] | Annotated[int, Field(strict=True, ge=1, le=1024)] = Field(
         "auto",

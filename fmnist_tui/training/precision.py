@@ -150,16 +150,6 @@ def choose(config: TrainingConfig, device: torch.device) -> Execution:
         precision, reasons["precision"] = _auto_precision(device)
     else:
         reasons["precision"] = "set"
-    layout: str = config.memory_format
-    if layout == "auto":
-        # CPU, 2 cores with AVX-512 BF16, torch 2.14: 2 to 4 times faster together with bf16. CUDA: tensor
-        # cores read channels_last without a transpose.
-        faster = device.type == "cuda" or (device.type == "cpu" and precision == "bf16")
-        layout = "channels_last" if faster else "contiguous"
-        gain = f"{precision} convolutions on {device.type} are faster so"
-        reasons["memory_format"] = gain if faster else f"channels_last was not measured faster with {precision} here"
-    else:
-        reasons["memory_format"] = "set"
     mode, reasons["compile"] = (
         (config.compile, "set") if config.compile != "auto" else ("off", _why_eager(config, device))
     )
@@ -167,7 +157,12 @@ def choose(config: TrainingConfig, device: torch.device) -> Execution:
     reasons["threads"] = threads.reason
     switches = _switches(config, device, precision, reasons)
     if device.type == "cpu":
-        switches["cpu_kernels"], reasons["cpu_kernels"] = _cpu_kernels(config, precision, layout, mode)
+        switches["cpu_kernels"], reasons["cpu_kernels"] = _cpu_kernels(config, precision, mode)
+    layout: str = config.memory_format
+    if layout == "auto":
+        layout, reasons["memory_format"] = _auto_layout(device, precision, switches.get("cpu_kernels", False))
+    else:
+        reasons["memory_format"] = "set"
     return Execution(
         device,
         precision,
@@ -205,19 +200,32 @@ def _switches(config: TrainingConfig, device: torch.device, precision: str, reas
     return switches
 
 
-def _cpu_kernels(config: TrainingConfig, precision: str, layout: str, compile_mode: str) -> tuple[bool, str]:
+def _auto_layout(device: torch.device, precision: str, cpu_kernels: bool) -> tuple[str, str]:
+    # CUDA: tensor cores read channels_last without a transpose. CPU, 2 cores with AVX-512 BF16, torch 2.14: 2 to 4
+    # times faster together with bf16.
+    if device.type == "cuda" or (device.type == "cpu" and precision == "bf16"):
+        return "channels_last", f"{precision} convolutions on {device.type} are faster so"
+    if cpu_kernels:
+        return "channels_last", "what cpu_kernels are for"
+    return "contiguous", f"channels_last was not measured faster with {precision} here"
+
+
+def _cpu_kernels(config: TrainingConfig, precision: str, compile_mode: str) -> tuple[bool, str]:
     """Whether they are used, and why. Only where nothing else forbids it are they built."""
     if config.cpu_kernels == "off":
         return False, "set"
     if config.deterministic and config.cpu_kernels == "auto":
         return False, "off where deterministic: a machine without a C compiler would go on with other bits"
-    if (precision, layout) != ("bf16", "channels_last"):
-        return False, "they are for bf16 in channels_last"
+    if precision == "fp16" or config.memory_format == "contiguous":
+        return False, "they are for bf16 and fp32 in channels_last"
     if compile_mode != "off":
         return False, "off with torch.compile"
-    if (problem := kernels.problem()) is not None:
+    if (problem := kernels.problem(DTYPES[precision])) is not None:
         return False, problem
-    return True, "set" if config.cpu_kernels == "on" else "fewer passes over memory"
+    return True, "set" if config.cpu_kernels == "on" else _GAINS[precision]
+
+
+_GAINS = {"bf16": "fewer passes over memory", "fp32": "fewer multiplications, and fewer passes over memory"}
 
 
 def _on_off(value: bool) -> str:
@@ -269,6 +277,6 @@ def apply_global_settings(execution: Execution, deterministic: bool) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = execution.tf32
     torch.backends.cudnn.allow_tf32 = execution.tf32
-    kernels.use(execution.cpu_kernels)
+    kernels.use(execution.dtype if execution.cpu_kernels else None)
     if execution.device.type == "cpu":
         keep_freed_memory()

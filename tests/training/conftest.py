@@ -40,7 +40,7 @@ def torch_as_before(monkeypatch: pytest.MonkeyPatch) -> Any:
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
-    kernels.use(False)
+    kernels.use(None)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from fmnist_tui.models import kernels
 from fmnist_tui.models.kernels import build
@@ -24,15 +25,15 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def test_steps_and_evaluations_take_turns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        build.library()
+        build.library(torch.bfloat16)
     except build.Unavailable as error:
         pytest.skip(f"no kernels here: {error}")
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
-    turns = list[bool]()
+    turns = list[torch.dtype | None]()
 
-    def noted(on: bool) -> None:
-        turns.append(on)
-        use(on)
+    def noted(dtype: torch.dtype | None) -> None:
+        turns.append(dtype)
+        use(dtype)
 
     use = kernels.use
     monkeypatch.setattr(kernels, "use", noted)
@@ -45,7 +46,7 @@ def test_steps_and_evaluations_take_turns(monkeypatch: pytest.MonkeyPatch, capsy
     ]
     figures = r"[0-9.]+ s without, [0-9.]+ s with; ratio [0-9.]+ \([0-9.]+ to [0-9.]+\), 2 pairs$"
     assert all(re.search(figures, line) for line in lines[1:])
-    assert turns[1:] == [False, True] * 12, "two pairs to warm up and two that count, three times"
+    assert turns[1:] == [None, torch.bfloat16] * 12, "two pairs to warm up and two that count, three times"
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,6 @@ def test_what_is_wrong_is_said(
 
 
 def test_without_kernels_it_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(kernels, "problem", lambda dtype: "no compiler")
     assert call(monkeypatch, "quick", "--threads", "1") == 2
-    assert capsys.readouterr().err == "no kernels here: they are for bf16 in channels_last\n"
+    assert capsys.readouterr().err == "no kernels here: no compiler\n"

@@ -17,11 +17,20 @@ from tests.training.tiny import Trainer, tiny_config
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("has_bf16", "expected"), [(True, ("bf16", "channels_last")), (False, ("fp32", "contiguous"))])
+@pytest.mark.parametrize(
+    ("has_bf16", "problem", "expected"),
+    [
+        (True, None, ("bf16", "channels_last")),
+        (True, "no compiler", ("bf16", "channels_last")),
+        (False, None, ("fp32", "channels_last")),
+        (False, "no compiler", ("fp32", "contiguous")),
+    ],
+)
 def test_auto_on_a_cpu_goes_by_what_it_can(
-    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, expected: tuple[str, str]
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, problem: str | None, expected: tuple[str, str]
 ) -> None:
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(precision.kernels, "problem", lambda dtype: problem)
     execution = choose(TrainingConfig(), CPU)
     assert (execution.precision, execution.layout) == expected and execution.compile == "off"
     assert set(execution.reasons) == {"precision", "memory_format", "compile", "threads", "fused", "cpu_kernels"}
@@ -114,6 +123,7 @@ def test_bf16_trains_like_fp32() -> None:
 
 
 def test_kernels_that_were_set_and_can_not_be_had_cost_a_warning(trainer: Trainer) -> None:
-    run = trainer.create(tiny_config(training={"epochs": 1, "cpu_kernels": "on"}))
+    run = trainer.create(tiny_config(training={"epochs": 1, "cpu_kernels": "on", "memory_format": "contiguous"}))
     trainer.train(run)
-    assert messages(run, "warning") == ["training.cpu_kernels = on is not used: they are for bf16 in channels_last"]
+    said = "training.cpu_kernels = on is not used: they are for bf16 and fp32 in channels_last"
+    assert messages(run, "warning") == [said]

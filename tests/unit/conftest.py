@@ -79,23 +79,26 @@ def new_run(runs_dir: Path) -> RunDirectory:
     return starting.create_run(runs_dir, load_preset("quick"), device="cpu")
 
 
-@pytest.fixture
-def kernels_used() -> Iterator[None]:
-    """The kernels of `models.kernels` in use, whatever the test leaves behind."""
+@pytest.fixture(params=["bf16", "fp32"])
+def kernels_used(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The kernels of `models.kernels` for images of one dtype in use, whatever the test leaves behind."""
     import torch
 
     from fmnist_tui.models import kernels
     from fmnist_tui.models.kernels import build
+    from tests.unit import kernel_inputs
 
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[request.param]
+    monkeypatch.setattr(kernel_inputs, "dtype", dtype)
     try:
-        build.library()
+        build.library(dtype)
     except build.Unavailable as error:
         pytest.skip(f"no kernels here: {error}")
-    assert kernels.problem() is None
+    assert kernels.problem(dtype) is None
     threads = torch.get_num_threads()
-    kernels.use(True)
+    kernels.use(dtype)
     try:
         yield
     finally:
-        kernels.use(False)
+        kernels.use(None)
         torch.set_num_threads(threads)

@@ -21,6 +21,7 @@ from fmnist_tui.training import precision
 from fmnist_tui.training.precision import apply_global_settings, choose
 
 CPU = torch.device("cpu")
+BF16, FP32 = torch.bfloat16, torch.float32
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def forgotten() -> Iterator[None]:
 def compiler() -> str:
     """A C compiler, where the kernels can be built at all."""
     try:
-        build.library()
+        build.library(BF16)
     except build.Unavailable as error:
         pytest.skip(f"no kernels here: {error}")
     build.library.cache_clear()
@@ -70,14 +71,14 @@ def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str) -> 
 @pytest.mark.usefixtures("cache")
 def test_the_library_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str) -> None:
     calls = counting(tmp_path, monkeypatch, compiler)
-    build.library()
+    build.library(BF16)
     built = calls.read_text()
     assert len(built.splitlines()) == 2, "compiled, and linked"
     (kept,) = paths.kernels_dir().glob("fused-*.so")
     assert [file.name for file in paths.kernels_dir().iterdir()] == [kept.name], "nothing is left beside it"
     assert stat.S_IMODE(paths.kernels_dir().stat().st_mode) == 0o700
     build.library.cache_clear()
-    build.library()
+    build.library(BF16)
     assert calls.read_text() == built
 
 
@@ -88,7 +89,7 @@ def test_what_is_not_whole_or_not_safe_is_built_anew(
 ) -> None:
     """What is loaded runs: nothing that somebody else could have put there."""
     calls = counting(tmp_path, monkeypatch, compiler)
-    build.library()
+    build.library(BF16)
     (kept,) = paths.kernels_dir().glob("fused-*.so")
     whole = kept.read_bytes()
     if damage == "cut short":
@@ -103,7 +104,7 @@ def test_what_is_not_whole_or_not_safe_is_built_anew(
     else:
         kept.parent.chmod(0o777)
     build.library.cache_clear()
-    build.library()
+    build.library(BF16)
     assert len(calls.read_text().splitlines()) == 4
     assert kept.read_bytes() == whole
 
@@ -111,7 +112,7 @@ def test_what_is_not_whole_or_not_safe_is_built_anew(
 def test_without_a_place_to_keep_it_the_library_works(compiler: str, cache: Path) -> None:
     cache.touch()  # a file, where the directory should be
     kernels.problem.cache_clear()
-    assert kernels.problem() is None and build.library() is not None
+    assert kernels.problem(BF16) is None and build.library(BF16) is not None
 
 
 @pytest.mark.usefixtures("cache")
@@ -120,7 +121,7 @@ def test_where_it_can_not_be_kept_nothing_is_left(monkeypatch: pytest.MonkeyPatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    assert build.library() is not None
+    assert build.library(BF16) is not None
     assert list(paths.kernels_dir().iterdir()) == []
 
 
@@ -131,7 +132,7 @@ def test_without_room_for_temporary_files_there_is_a_reason(monkeypatch: pytest.
 
     monkeypatch.setattr(build.tempfile, "TemporaryDirectory", full)
     kernels.problem.cache_clear()
-    assert kernels.problem() == "it can't be built: [Errno 28] No space left on device"
+    assert kernels.problem(BF16) == "it can't be built: [Errno 28] No space left on device"
 
 
 @pytest.mark.usefixtures("cache")
@@ -139,13 +140,13 @@ def test_another_processor_or_compiler_has_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
 ) -> None:
     """Homes are shared between machines, and what is built for one may not run on another."""
-    build.library()
+    build.library(BF16)
     monkeypatch.setattr(build, "_processor", lambda: "another")
     build.library.cache_clear()
-    build.library()
+    build.library(BF16)
     counting(tmp_path, monkeypatch, compiler)
     build.library.cache_clear()
-    build.library()
+    build.library(BF16)
     assert len(list(paths.kernels_dir().glob("fused-*.so"))) == 3
 
 
@@ -157,7 +158,7 @@ def test_the_compiler_may_be_a_command_or_a_path_with_spaces(
     for command in (str(wrapper), f"'{wrapper}' -DMINE"):
         monkeypatch.setenv("CC", command)
         build.library.cache_clear()
-        build.library()
+        build.library(BF16)
     calls = (tmp_path / "calls").read_text().splitlines()
     assert [call.startswith("-DMINE ") for call in calls] == [False, False, True, True]
     monkeypatch.setenv("CC", "'gcc")
@@ -168,10 +169,10 @@ def test_the_compiler_may_be_a_command_or_a_path_with_spaces(
 def test_without_a_compiler_the_reason_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    assert kernels.problem() == "there is no C compiler (cc, gcc, clang); install one or name it in CC"
+    assert kernels.problem(BF16) == "there is no C compiler (cc, gcc, clang); install one or name it in CC"
     kernels.problem.cache_clear()
     monkeypatch.setenv("CC", "no-such-compiler")
-    problem = kernels.problem()
+    problem = kernels.problem(BF16)
     assert problem == "CC = no-such-compiler is not a program here; name a C compiler or unset it"
 
 
@@ -187,21 +188,35 @@ def test_a_compiler_that_fails_is_a_reason_not_an_error(
     text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CC", str(program(tmp_path / "bin" / "bad-cc", text)))
-    problem = kernels.problem()
+    problem = kernels.problem(BF16)
     assert problem is not None and words in problem and "bad-cc" in problem
 
 
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize(
-    ("file", "right", "wrong", "said"),
+    ("dtype", "file", "right", "wrong", "said"),
     [
-        ("activation.h", "z < 0.0f ? 0.0f : z;", "z < 0.5f ? 0.0f : z;", "batch norm with relu and pooling differ"),
-        ("pool.c", "? g[c] : 0", "? 0 : g[c]", "batch norm with relu and pooling differ"),
-        ("mixture.c", "rest = 1.0f - part;", "rest = part;", "the mixture of two branches differs"),
+        (
+            BF16,
+            "activation.h",
+            "z < 0.0f ? 0.0f : z;",
+            "z < 0.5f ? 0.0f : z;",
+            "batch norm with relu and pooling differ",
+        ),
+        (BF16, "pool.c", "? g[c] : 0", "? 0 : g[c]", "batch norm with relu and pooling differ"),
+        (BF16, "mixture.c", "rest = 1.0f - part;", "rest = part;", "the mixture of two branches differs"),
+        (FP32, "tiles.h", "y[3] = b + d - 5 * x[5];", "y[3] = b + d + 5 * x[5];", "convolution differs"),
     ],
 )
 def test_a_library_that_computes_something_else_is_refused(
-    file: str, right: str, wrong: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
+    dtype: torch.dtype,
+    file: str,
+    right: str,
+    wrong: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    compiler: str,
 ) -> None:
     sources = tmp_path / "sources"
     shutil.copytree(build.SOURCE.parent, sources, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
@@ -210,9 +225,9 @@ def test_a_library_that_computes_something_else_is_refused(
     (sources / file).write_text(text.replace(right, wrong))
     monkeypatch.setattr(build, "SOURCE", sources / build.SOURCE.name)
     kernels.problem.cache_clear()
-    problem = kernels.problem()
+    problem = kernels.problem(dtype)
     assert problem is not None and problem.startswith(f"{said} from torch's by ")
-    assert not kernels.in_use()
+    assert kernels.in_use() is None
 
 
 @pytest.mark.parametrize(
@@ -223,8 +238,9 @@ def test_a_library_that_computes_something_else_is_refused(
         ({"cpu_kernels": "off"}, "off: set"),
         ({"deterministic": True}, "off: off where deterministic"),
         ({"deterministic": True, "cpu_kernels": "on"}, "on: set"),
-        ({"precision": "fp32"}, "off: they are for bf16 in channels_last"),
-        ({"memory_format": "contiguous", "cpu_kernels": "on"}, "off: they are for bf16 in channels_last"),
+        ({"precision": "fp32"}, "on: fewer multiplications, and fewer passes over memory"),
+        ({"precision": "fp16"}, "off: they are for bf16 and fp32 in channels_last"),
+        ({"memory_format": "contiguous", "cpu_kernels": "on"}, "off: they are for bf16 and fp32 in channels_last"),
         ({"compile": "default", "cpu_kernels": "on"}, "off: off with torch.compile"),
     ],
 )
@@ -259,6 +275,6 @@ def test_the_settings_of_a_run_switch_them(monkeypatch: pytest.MonkeyPatch, comp
         for setting in ("on", "off"):
             execution = choose(TrainingConfig.model_validate({"threads": threads, "cpu_kernels": setting}), CPU)
             apply_global_settings(execution, False)
-            assert kernels.in_use() is (setting == "on")
+            assert kernels.in_use() is (BF16 if setting == "on" else None)
     finally:
-        kernels.use(False)
+        kernels.use(None)

@@ -1,4 +1,4 @@
-"""The library of `fused.c`: compiled for this processor at its first use, and kept in the cache directory."""
+"""The libraries of `fused.c`, one a dtype: compiled for this processor at first use, kept in the cache directory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import torch
+
 from fmnist_tui import paths
 
 SOURCE = Path(__file__).with_name("fused.c")
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-fopenmp", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-w")
 SECONDS = 120.0
-"""A compiler that takes longer is given up. It takes about 1."""
+"""A compiler that takes longer is given up. It takes 1 to 5."""
+
+DTYPES = {torch.bfloat16: ("bf16", ()), torch.float32: ("fp32", ("-DFP32",))}
+"""Of the images: the library's name, and what tells the sources."""
 
 POINTER, LONG, INT, DOUBLE = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_double
 SIGNATURES = {
@@ -33,7 +38,13 @@ SIGNATURES = {
     "mixture_forward": [*[POINTER] * 5, *[LONG] * 3, *[POINTER] * 3, INT],
     "mixture_backward": [*[POINTER] * 8, *[LONG] * 3, *[POINTER] * 5, INT],
 }
-"""Arguments of each function of the library; none returns anything."""
+"""Arguments of each function of a library; none returns anything."""
+FP32_SIGNATURES = {
+    "winograd_forward": [*[POINTER] * 4, *[LONG] * 6, INT],
+    "winograd_backward": [*[POINTER] * 6, *[LONG] * 6, INT],
+    "winograd_room": [*[LONG] * 5, INT],
+}
+"""What the fp32 library has beside them; the last returns a long."""
 
 
 class Unavailable(Exception):
@@ -41,31 +52,31 @@ class Unavailable(Exception):
 
 
 @functools.cache
-def library() -> ctypes.CDLL:
-    """The loaded library, its functions declared. Raises Unavailable.
+def library(dtype: torch.dtype) -> ctypes.CDLL:
+    """The loaded library for images of a dtype of DTYPES, its functions declared. Raises Unavailable.
 
-    torch must be imported before: its OpenMP is used, so that there is one pool of threads.
+    torch is imported before: its OpenMP is used, so that there is one pool of threads.
     """
     compiler = find_compiler()
     try:
-        return _kept_or_built(compiler)
+        return _kept_or_built(compiler, *DTYPES[dtype])
     except OSError as error:  # no room for temporary files, a compiler that has just gone
         raise Unavailable(f"it can't be built: {error}") from None
 
 
-def _kept_or_built(compiler: list[str]) -> ctypes.CDLL:
-    name = f"fused-{_fingerprint(compiler)}.so"
+def _kept_or_built(compiler: list[str], dtype: str, flags: tuple[str, ...]) -> ctypes.CDLL:
+    name = f"fused-{dtype}-{_fingerprint(compiler)}.so"
     kept = paths.kernels_dir() / name
     if _is_ours(kept) and _is_whole(kept):
         try:
-            return _load(kept)
+            return _load(kept, dtype)
         except OSError:  # from a machine with another C library: made anew
             pass
     with tempfile.TemporaryDirectory(prefix="fmnist-tui-") as folder:
         built = Path(folder, name)
-        _compile(compiler, built)
+        _compile(compiler, built, flags)
         try:
-            loaded = _load(built)
+            loaded = _load(built, dtype)
         except OSError as error:
             raise Unavailable(f"what {compiler[0]} made can't be loaded: {error}") from None
         _keep(built.read_bytes(), kept)
@@ -93,10 +104,10 @@ def _words(command: str) -> list[str]:
         return []
 
 
-def _compile(compiler: list[str], target: Path) -> None:
+def _compile(compiler: list[str], target: Path, flags: tuple[str, ...]) -> None:
     tuned = "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
     objects = target.with_suffix(".o")
-    _run(compiler, *FLAGS, tuned, "-c", str(SOURCE), "-o", str(objects))
+    _run(compiler, *FLAGS, *flags, tuned, "-c", str(SOURCE), "-o", str(objects))
     # Without -fopenmp, which would bring an OpenMP of the compiler's: two pools of threads would fight for the cores.
     _run(compiler, "-shared", str(objects), "-o", str(target), "-lm")
 
@@ -176,13 +187,14 @@ def _is_whole(file: Path) -> bool:
     return hashlib.sha256(content[:-32]).digest() == content[-32:]
 
 
-def _load(file: Path) -> ctypes.CDLL:
+def _load(file: Path, dtype: str) -> ctypes.CDLL:
     """Raises OSError where it can't be loaded, or lacks a function."""
     loaded = ctypes.CDLL(str(file))
-    for name, arguments in SIGNATURES.items():
+    signatures = SIGNATURES | FP32_SIGNATURES if dtype == "fp32" else SIGNATURES
+    for name, arguments in signatures.items():
         try:
             function = getattr(loaded, name)
         except AttributeError as error:
             raise OSError(str(error)) from None
-        function.argtypes, function.restype = arguments, None
+        function.argtypes, function.restype = arguments, LONG if name.endswith("_room") else None
     return loaded

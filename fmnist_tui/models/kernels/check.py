@@ -3,46 +3,53 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from fmnist_tui.models.kernels import build, switch
+from fmnist_tui.models.kernels.convolution import convolve
 from fmnist_tui.models.kernels.mixture import norm_mixture
 from fmnist_tui.models.kernels.norm import KINDS, Activation, norm_activation
 from fmnist_tui.models.kernels.pool import max_pool
 
-TOLERANCE = 0.02
-"""Largest distance from torch in fp32, relative to its norm, of a right kernel: bf16 keeps 8 bits."""
+TOLERANCES = {torch.bfloat16: 0.02, torch.float32: 1e-4}
+"""Largest distance from torch in fp32, relative to its norm, of right kernels: bf16 keeps 8 bits."""
 CHANNELS = 12
 
 
 @functools.cache
-def problem() -> str | None:
-    """Why the kernels can't be used on this machine, or None."""
+def problem(dtype: torch.dtype) -> str | None:
+    """Why the kernels for images of this dtype can't be used on this machine, or None."""
     try:
-        build.library()
+        build.library(dtype)
     except build.Unavailable as error:
         return str(error)
     before = switch.in_use()
-    switch.use(True)
     try:
-        return _disagreement()
+        return _disagreement(dtype)
     finally:
         switch.use(before)
 
 
-def _disagreement() -> str | None:
+def _disagreement(dtype: torch.dtype) -> str | None:
     """What the kernels compute that torch does not, in words."""
-    exact = _images(3)
-    rounded = [image.to(torch.bfloat16, memory_format=torch.channels_last) for image in exact]
-    for activation in KINDS:
-        distance = _distance(_pooled(activation, rounded[0]), _pooled(activation, rounded[0].float()))
-        if not distance <= TOLERANCE:
-            return f"batch norm with {activation} and pooling differ from torch's by {100 * distance:.3g} %"
-    distance = _distance(_mixed(rounded), _mixed([image.float() for image in rounded]))
-    if not distance <= TOLERANCE:
-        return f"the mixture of two branches differs from torch's by {100 * distance:.3g} %"
+    images = [image.to(dtype, memory_format=torch.channels_last) for image in _images(3)]
+    checks: dict[str, Callable[[list[Tensor]], Tensor]] = {
+        f"batch norm with {activation} and pooling differ": functools.partial(_pooled, activation)
+        for activation in KINDS
+    }
+    checks["the mixture of two branches differs"] = _mixed
+    if dtype == torch.float32:
+        checks["convolution differs"] = _convolved
+    for words, compute in checks.items():
+        switch.use(dtype)
+        found = compute(images)
+        switch.use(None)
+        distance = _distance(found, compute([image.float() for image in images]))
+        if not distance <= TOLERANCES[dtype]:
+            return f"{words} from torch's by {100 * distance:.3g} %"
     return None
 
 
@@ -54,9 +61,9 @@ def _distance(found: Tensor, exact: Tensor) -> float:
     return float((found - exact).norm() / exact.norm())
 
 
-def _pooled(activation: Activation, image: Tensor) -> Tensor:
-    """Everything that comes of batch norm with its activation and pooling: by torch where the image is fp32."""
-    bn, x = _norm(), image.clone().requires_grad_()
+def _pooled(activation: Activation, images: list[Tensor]) -> Tensor:
+    """Everything that comes of batch norm with its activation and pooling."""
+    bn, x = _norm(), images[0].clone().requires_grad_()
     pooled = max_pool(norm_activation(bn, x, activation))
     return _all_of(pooled, [x], [bn])
 
@@ -69,6 +76,18 @@ def _mixed(images: list[Tensor]) -> Tensor:
     a, b = torch.linspace(0.2, 0.9, 6).to(first.dtype).view(2, 3, 1, 1, 1)
     total, activated = norm_mixture(norms, (first, second), (a, b), shortcut)
     return _all_of(total + 2 * activated, inputs, norms)
+
+
+def _convolved(images: list[Tensor]) -> Tensor:
+    """The same of a convolution."""
+    conv = nn.Conv2d(CHANNELS, 2 * CHANNELS, kernel_size=3, padding=1, bias=False)
+    filters = torch.randn(conv.weight.shape, generator=torch.Generator().manual_seed(1))
+    conv.weight = nn.Parameter(filters.contiguous(memory_format=torch.channels_last))
+    x = images[0].clone().requires_grad_()
+    result = convolve(conv, x)
+    found = _all_of(result, [x], [])
+    assert conv.weight.grad is not None
+    return torch.cat([found, conv.weight.grad.flatten()])
 
 
 def _norm() -> nn.BatchNorm2d:

@@ -6,9 +6,9 @@
 #include "values.h"
 
 /* sum = share * BN(first) + (1 - share) * BN(second) + shortcut; activated = ReLU(sum). */
-void mixture_forward(const bf16 *first, const bf16 *second, const bf16 *shortcut, bf16 *sum, bf16 *activated,
-                     long images, long pixels, long channels, const float *share, const float *first_coefficients,
-                     const float *second_coefficients, int threads) {
+void mixture_forward(const element *first, const element *second, const element *shortcut, element *sum,
+                     element *activated, long images, long pixels, long channels, const float *share,
+                     const float *first_coefficients, const float *second_coefficients, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (long image = 0; image < images; image++) {
         ALIGNED float scale[MOST_CHANNELS], other_scale[MOST_CHANNELS], shift[MOST_CHANNELS];
@@ -20,12 +20,12 @@ void mixture_forward(const bf16 *first, const bf16 *second, const bf16 *shortcut
         }
         for (long pixel = image * pixels; pixel < (image + 1) * pixels; pixel++) {
             long at = pixel * channels;
-            const bf16 *restrict p = first + at, *restrict q = second + at, *restrict r = shortcut + at;
-            bf16 *restrict to = sum + at, *restrict above = activated + at;
+            const element *restrict p = first + at, *restrict q = second + at, *restrict r = shortcut + at;
+            element *restrict to = sum + at, *restrict above = activated + at;
 #pragma omp simd
             for (long c = 0; c < channels; c++) {
                 float value = widen(p[c]) * scale[c] + widen(q[c]) * other_scale[c] + (shift[c] + widen(r[c]));
-                bf16 rounded = narrow(value);
+                element rounded = narrow(value);
                 to[c] = rounded;
                 above[c] = value < 0.0f ? 0 : rounded; /* not-a-number stays so */
             }
@@ -34,15 +34,16 @@ void mixture_forward(const bf16 *first, const bf16 *second, const bf16 *shortcut
 }
 
 /* The sum's gradient of some pixels of an image, and sums of it and of it times each branch's distance from its mean. */
-static void sum_grad(const bf16 *restrict first, const bf16 *restrict second, const bf16 *restrict activated,
-                     const bf16 *restrict activated_grad, const bf16 *restrict direct_grad, bf16 *restrict grad,
-                     long pixels, long channels, const float *restrict mean, const float *restrict other_mean,
-                     float *restrict total, float *restrict product, float *restrict other_product) {
+static void sum_grad(const element *restrict first, const element *restrict second, const element *restrict activated,
+                     const element *restrict activated_grad, const element *restrict direct_grad,
+                     element *restrict grad, long pixels, long channels, const float *restrict mean,
+                     const float *restrict other_mean, float *restrict total, float *restrict product,
+                     float *restrict other_product) {
     for (long pixel = 0; pixel < pixels; pixel++) {
         long at = pixel * channels;
-        const bf16 *restrict p = first + at, *restrict q = second + at, *restrict r = activated + at;
-        const bf16 *restrict from = activated_grad + at, *restrict direct = direct_grad ? direct_grad + at : 0;
-        bf16 *restrict to = grad + at;
+        const element *restrict p = first + at, *restrict q = second + at, *restrict r = activated + at;
+        const element *restrict from = activated_grad + at, *restrict direct = direct_grad ? direct_grad + at : 0;
+        element *restrict to = grad + at;
         if (direct) {
 #pragma omp simd
             for (long c = 0; c < channels; c++)
@@ -86,13 +87,13 @@ static void line_of(Line *line, const float *coefficients, const double *sums, f
     }
 }
 
-INLINE void branch_grad(const bf16 *restrict x, const bf16 *restrict grad, bf16 *restrict to, long pixels,
+INLINE void branch_grad(const element *restrict x, const element *restrict grad, element *restrict to, long pixels,
                         long channels, float share, const Line *line) {
     ALIGNED float scale[MOST_CHANNELS];
     for (long c = 0; c < channels; c++) scale[c] = share * line->scale[c];
     for (long pixel = 0; pixel < pixels; pixel++) {
-        const bf16 *restrict p = x + pixel * channels, *restrict q = grad + pixel * channels;
-        bf16 *restrict r = to + pixel * channels;
+        const element *restrict p = x + pixel * channels, *restrict q = grad + pixel * channels;
+        element *restrict r = to + pixel * channels;
 #pragma omp simd
         for (long c = 0; c < channels; c++)
             r[c] = narrow(scale[c] * widen(q[c]) + (line->slope[c] * widen(p[c]) + line->level[c]));
@@ -102,10 +103,11 @@ INLINE void branch_grad(const bf16 *restrict x, const bf16 *restrict grad, bf16 
 /* The gradients for mixture_forward. `direct_grad` of the sum, or null, and `activated_grad` of its ReLU become `grad`,
  * the shortcut's. parameter_grads: 4 x channels, weight's and bias's of the first branch, then of the second.
  * sums: 4 x channels a thread. */
-void mixture_backward(const bf16 *first, const bf16 *second, const bf16 *activated, const bf16 *activated_grad,
-                      const bf16 *direct_grad, bf16 *grad, bf16 *first_grad, bf16 *second_grad, long images,
-                      long pixels, long channels, const float *share, const float *first_coefficients,
-                      const float *second_coefficients, float *parameter_grads, double *sums, int threads) {
+void mixture_backward(const element *first, const element *second, const element *activated,
+                      const element *activated_grad, const element *direct_grad, element *grad, element *first_grad,
+                      element *second_grad, long images, long pixels, long channels, const float *share,
+                      const float *first_coefficients, const float *second_coefficients, float *parameter_grads,
+                      double *sums, int threads) {
     long rows = images * pixels, size = pixels * channels;
 #pragma omp parallel num_threads(threads)
     {

@@ -85,7 +85,7 @@ def _statistics(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
     channels, threads = x.shape[1], torch.get_num_threads()
     coefficients = torch.empty(4, channels)
     sums = torch.empty(threads, 2, channels, dtype=torch.float64)
-    build.library().norm_statistics(
+    build.library(x.dtype).norm_statistics(
         x.data_ptr(),
         rows_of(x),
         channels,
@@ -102,7 +102,7 @@ def _statistics(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
 def _mixed(branches: Pair, shortcut: Tensor, share: Tensor, coefficients: list[Tensor]) -> Pair:
     total, activated = torch.empty_like(shortcut), torch.empty_like(shortcut)
     images, channels, height, width = shortcut.shape
-    build.library().mixture_forward(
+    build.library(shortcut.dtype).mixture_forward(
         *(x.data_ptr() for x in (*branches, shortcut, total, activated)),
         images,
         height * width,
@@ -152,7 +152,7 @@ class NormMixture(torch.autograd.Function):
         threads = torch.get_num_threads()
         parameter_grads = torch.empty(4, channels)
         sums = torch.empty(threads, 4, channels, dtype=torch.float64)
-        build.library().mixture_backward(
+        build.library(first.dtype).mixture_backward(
             *(x.data_ptr() for x in (first, second, activated, above)),
             None if direct is None else direct.data_ptr(),
             *(x.data_ptr() for x in (grad, first_grad, second_grad)),

@@ -26,13 +26,13 @@ static Part part_of(long rows, long channels) {
     return part;
 }
 
-INLINE void scale_activate(const bf16 *restrict x, bf16 *restrict y, long count, const float *restrict scale,
+INLINE void scale_activate(const element *restrict x, element *restrict y, long count, const float *restrict scale,
                            const float *restrict shift, int kind) {
 #pragma omp simd
     for (long i = 0; i < count; i++) y[i] = narrow(activate(widen(x[i]) * scale[i] + shift[i], kind));
 }
 
-INLINE void scale_activate_part(const bf16 *x, bf16 *y, long channels, Part part, const float *scale,
+INLINE void scale_activate_part(const element *x, element *y, long channels, Part part, const float *scale,
                                 const float *shift, int kind) {
     for (long group = part.first; group < part.last; group++)
         scale_activate(x + group * part.width, y + group * part.width, part.width, scale, shift, kind);
@@ -51,7 +51,7 @@ static void add_up(double *restrict sums, const float *restrict first, const flo
 }
 
 /* Sums of x - origin and of its square, channel by channel, for a worker's part. */
-static void moments(const bf16 *restrict x, long channels, Part part, const float *restrict origin,
+static void moments(const element *restrict x, long channels, Part part, const float *restrict origin,
                     double *restrict sums) {
     ALIGNED float sum[WIDEST], square[WIDEST];
     long width = part.width;
@@ -61,7 +61,7 @@ static void moments(const bf16 *restrict x, long channels, Part part, const floa
         memset(sum, 0, width * sizeof *sum);
         memset(square, 0, width * sizeof *square);
         for (; group + 4 <= end; group += 4) {
-            const bf16 *restrict p = x + group * width;
+            const element *restrict p = x + group * width;
 #pragma omp simd
             for (long i = 0; i < width; i++) {
                 float a = widen(p[i]) - origin[i], b = widen(p[i + width]) - origin[i];
@@ -71,7 +71,7 @@ static void moments(const bf16 *restrict x, long channels, Part part, const floa
             }
         }
         for (; group < end; group++) {
-            const bf16 *restrict p = x + group * width;
+            const element *restrict p = x + group * width;
 #pragma omp simd
             for (long i = 0; i < width; i++) {
                 float a = widen(p[i]) - origin[i];
@@ -91,7 +91,7 @@ static void moments(const bf16 *restrict x, long channels, Part part, const floa
 
 /* Statistics of x, which move the running ones, by a team of threads; complete when it returns.
  * coefficients: 4 x channels, written: scale, shift, mean, 1 / standard deviation. sums: 2 x channels a thread. */
-static void statistics(const bf16 *x, long rows, long channels, const float *weight, const float *bias,
+static void statistics(const element *x, long rows, long channels, const float *weight, const float *bias,
                        float *running_mean, float *running_var, double momentum, double epsilon, float *coefficients,
                        double *sums) {
     ALIGNED float origin[WIDEST];
@@ -120,7 +120,7 @@ static void statistics(const bf16 *x, long rows, long channels, const float *wei
 }
 
 /* Batch norm's coefficients alone, for layers that use them in a pass of their own. */
-void norm_statistics(const bf16 *x, long rows, long channels, const float *weight, const float *bias,
+void norm_statistics(const element *x, long rows, long channels, const float *weight, const float *bias,
                      float *running_mean, float *running_var, double momentum, double epsilon, float *coefficients,
                      double *sums, int threads) {
 #pragma omp parallel num_threads(threads)
@@ -128,7 +128,7 @@ void norm_statistics(const bf16 *x, long rows, long channels, const float *weigh
 }
 
 /* y = activation(batch norm of x); coefficients and sums as of `statistics`. */
-void norm_forward(const bf16 *x, bf16 *y, long rows, long channels, const float *weight, const float *bias,
+void norm_forward(const element *x, element *y, long rows, long channels, const float *weight, const float *bias,
                   float *running_mean, float *running_var, double momentum, double epsilon, float *coefficients,
                   double *sums, int kind, int threads) {
 #pragma omp parallel num_threads(threads)
@@ -146,7 +146,7 @@ void norm_forward(const bf16 *x, bf16 *y, long rows, long channels, const float 
 }
 
 /* The same with the running statistics, as in evaluation. */
-void norm_evaluate(const bf16 *x, bf16 *y, long rows, long channels, const float *weight, const float *bias,
+void norm_evaluate(const element *x, element *y, long rows, long channels, const float *weight, const float *bias,
                    const float *running_mean, const float *running_var, double epsilon, int kind, int threads) {
 #pragma omp parallel num_threads(threads)
     {
@@ -166,7 +166,7 @@ void norm_evaluate(const bf16 *x, bf16 *y, long rows, long channels, const float
 }
 
 /* Sums of the gradient of batch norm's result, and of that times x - mean, for a worker's part. */
-INLINE void gradient_sums(const bf16 *restrict x, const bf16 *restrict grad, long channels, Part part,
+INLINE void gradient_sums(const element *restrict x, const element *restrict grad, long channels, Part part,
                           const float *restrict scale, const float *restrict shift, const float *restrict mean,
                           double *restrict sums, int kind) {
     ALIGNED float sum[WIDEST], product[WIDEST];
@@ -177,7 +177,7 @@ INLINE void gradient_sums(const bf16 *restrict x, const bf16 *restrict grad, lon
         memset(sum, 0, width * sizeof *sum);
         memset(product, 0, width * sizeof *product);
         for (; group + 2 <= end; group += 2) {
-            const bf16 *restrict p = x + group * width, *restrict q = grad + group * width;
+            const element *restrict p = x + group * width, *restrict q = grad + group * width;
 #pragma omp simd
             for (long i = 0; i < width; i++) {
                 float a = widen(p[i]), b = widen(p[i + width]);
@@ -188,7 +188,7 @@ INLINE void gradient_sums(const bf16 *restrict x, const bf16 *restrict grad, lon
             }
         }
         for (; group < end; group++) {
-            const bf16 *restrict p = x + group * width, *restrict q = grad + group * width;
+            const element *restrict p = x + group * width, *restrict q = grad + group * width;
 #pragma omp simd
             for (long i = 0; i < width; i++) {
                 float a = widen(p[i]), c = activation_grad(a * scale[i] + shift[i], widen(q[i]), kind);
@@ -208,8 +208,8 @@ INLINE void gradient_sums(const bf16 *restrict x, const bf16 *restrict grad, lon
 }
 
 /* dx = scale * g + slope * x + level, and `beside` where there is one; g is the gradient of batch norm's result. */
-INLINE void input_grad(const bf16 *restrict x, const bf16 *restrict grad, const bf16 *restrict beside,
-                       bf16 *restrict dx, long count, const float *restrict scale, const float *restrict shift,
+INLINE void input_grad(const element *restrict x, const element *restrict grad, const element *restrict beside,
+                       element *restrict dx, long count, const float *restrict scale, const float *restrict shift,
                        const float *restrict slope, const float *restrict level, int kind) {
     if (beside) {
 #pragma omp simd
@@ -226,14 +226,14 @@ INLINE void input_grad(const bf16 *restrict x, const bf16 *restrict grad, const 
     }
 }
 
-INLINE void input_grad_part(const bf16 *x, const bf16 *grad, const bf16 *beside, long beside_stride, bf16 *dx,
-                            long channels, Part part, const float *scale, const float *shift, const float *slope,
-                            const float *level, int kind) {
-    ALIGNED bf16 packed[WIDEST];
+INLINE void input_grad_part(const element *x, const element *grad, const element *beside, long beside_stride,
+                            element *dx, long channels, Part part, const float *scale, const float *shift,
+                            const float *slope, const float *level, int kind) {
+    ALIGNED element packed[WIDEST];
     for (long group = part.first; group < part.last; group++) {
-        const bf16 *other = 0;
+        const element *other = 0;
         if (beside) { /* its pixels may lie apart, as a slice of wider ones does */
-            const bf16 *from = beside + group * part.together * beside_stride;
+            const element *from = beside + group * part.together * beside_stride;
             for (long i = 0; i < part.together; i++)
                 memcpy(packed + i * channels, from + i * beside_stride, channels * sizeof *packed);
             other = packed;
@@ -243,16 +243,16 @@ INLINE void input_grad_part(const bf16 *x, const bf16 *grad, const bf16 *beside,
     }
     for (long row = part.rest; row < part.rows; row++) {
         long at = row * channels;
-        const bf16 *other = beside ? beside + row * beside_stride : 0;
+        const element *other = beside ? beside + row * beside_stride : 0;
         input_grad(x + at, grad + at, other, dx + at, channels, scale, shift, slope, level, kind);
     }
 }
 
 /* The gradients for norm_forward: dx, and in parameter_grads 2 x channels, weight's and bias's. `beside`, or null: a
  * gradient of x from elsewhere to be added, its pixels `beside_stride` values apart. */
-void norm_backward(const bf16 *x, const bf16 *grad, const bf16 *beside, long beside_stride, bf16 *dx, long rows,
-                   long channels, const float *coefficients, float *parameter_grads, double *sums, int kind,
-                   int threads) {
+void norm_backward(const element *x, const element *grad, const element *beside, long beside_stride, element *dx,
+                   long rows, long channels, const float *coefficients, float *parameter_grads, double *sums,
+                   int kind, int threads) {
 #pragma omp parallel num_threads(threads)
     {
         ALIGNED float scale[WIDEST], shift[WIDEST], slope[WIDEST], level[WIDEST];

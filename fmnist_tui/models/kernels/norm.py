@@ -62,14 +62,14 @@ def _evaluated(bn: nn.BatchNorm2d, x: Tensor, activation: Activation) -> Tensor:
     y = torch.empty_like(x)
     parameters = [address(values) for values in (bn.weight, bn.bias, bn.running_mean, bn.running_var)]
     rows, channels = rows_of(x), x.shape[1]
-    build.library().norm_evaluate(
+    build.library(x.dtype).norm_evaluate(
         x.data_ptr(), y.data_ptr(), rows, channels, *parameters, bn.eps, KINDS[activation], torch.get_num_threads()
     )
     return y
 
 
 class NormActivation(torch.autograd.Function):
-    """Batch norm with the batch's statistics, then the activation; x (B, C, H, W) bf16 comes back beside the result."""
+    """Batch norm with the batch's statistics, then the activation; x (B, C, H, W) comes back beside the result."""
 
     @staticmethod
     def forward(
@@ -87,7 +87,7 @@ class NormActivation(torch.autograd.Function):
         y = torch.empty_like(x)
         coefficients = torch.empty(4, channels)
         sums = torch.empty(threads, 2, channels, dtype=torch.float64)
-        build.library().norm_forward(
+        build.library(x.dtype).norm_forward(
             x.data_ptr(),
             y.data_ptr(),
             rows,
@@ -120,7 +120,7 @@ class NormActivation(torch.autograd.Function):
         dx = torch.empty_like(x)
         parameter_grads = torch.empty(2, channels)
         sums = torch.empty(threads, 2, channels, dtype=torch.float64)
-        build.library().norm_backward(
+        build.library(x.dtype).norm_backward(
             x.data_ptr(),
             grad.data_ptr(),
             None if beside is None else beside.data_ptr(),

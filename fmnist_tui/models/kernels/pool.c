@@ -5,14 +5,14 @@
 INLINE int exceeds(float next, float highest) { return next > highest || next != next; }
 
 /* (images, height, width, channels) to (images, height / 2, width / 2, channels): the largest of 2 x 2. */
-void pool_forward(const bf16 *x, bf16 *y, long images, long height, long width, long channels, int threads) {
+void pool_forward(const element *x, element *y, long images, long height, long width, long channels, int threads) {
     long half_height = height / 2, half_width = width / 2;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (long line = 0; line < images * half_height; line++) {
-        const bf16 *source = x + ((line / half_height) * height + 2 * (line % half_height)) * width * channels;
+        const element *source = x + ((line / half_height) * height + 2 * (line % half_height)) * width * channels;
         for (long column = 0; column < half_width; column++) {
-            const bf16 *restrict p = source + 2 * column * channels, *restrict q = p + width * channels;
-            bf16 *restrict to = y + (line * half_width + column) * channels;
+            const element *restrict p = source + 2 * column * channels, *restrict q = p + width * channels;
+            element *restrict to = y + (line * half_width + column) * channels;
 #pragma omp simd
             for (long c = 0; c < channels; c++) {
                 float highest = widen(p[c]), second = widen(p[c + channels]);
@@ -27,8 +27,8 @@ void pool_forward(const bf16 *x, bf16 *y, long images, long height, long width, 
 }
 
 /* The gradient for pool_forward: that of each result goes to the first of its largest, the others get 0. */
-void pool_backward(const bf16 *x, const bf16 *grad, bf16 *dx, long images, long height, long width, long channels,
-                   int threads) {
+void pool_backward(const element *x, const element *grad, element *dx, long images, long height, long width,
+                   long channels, int threads) {
     long half_height = height / 2, half_width = width / 2, line_size = width * channels;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (long image = 0; image < images; image++) {
@@ -36,9 +36,9 @@ void pool_backward(const bf16 *x, const bf16 *grad, bf16 *dx, long images, long 
             long above = (image * height + 2 * line) * line_size;
             for (long column = 0; column < half_width; column++) {
                 long at = above + 2 * column * channels;
-                const bf16 *restrict p = x + at, *restrict q = p + line_size;
-                const bf16 *restrict g = grad + ((image * half_height + line) * half_width + column) * channels;
-                bf16 *restrict to = dx + at, *restrict below = dx + at + line_size;
+                const element *restrict p = x + at, *restrict q = p + line_size;
+                const element *restrict g = grad + ((image * half_height + line) * half_width + column) * channels;
+                element *restrict to = dx + at, *restrict below = dx + at + line_size;
 #pragma omp simd
                 for (long c = 0; c < channels; c++) {
                     float highest = widen(p[c]), second = widen(p[c + channels]);

@@ -25,13 +25,13 @@ def max_pool(x: Tensor) -> Tensor:
 
 
 class MaxPool(torch.autograd.Function):
-    """2x2 max pooling of x (B, C, H, W) bf16."""
+    """2x2 max pooling of x (B, C, H, W)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         images, channels, height, width = x.shape
         y = torch.empty((images, channels, height // 2, width // 2), dtype=x.dtype, memory_format=torch.channels_last)
-        build.library().pool_forward(
+        build.library(x.dtype).pool_forward(
             x.data_ptr(), y.data_ptr(), images, height, width, channels, torch.get_num_threads()
         )
         ctx.save_for_backward(x)
@@ -44,7 +44,7 @@ class MaxPool(torch.autograd.Function):
         images, channels, height, width = x.shape
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         dx = torch.empty_like(x)
-        build.library().pool_backward(
+        build.library(x.dtype).pool_backward(
             x.data_ptr(), grad.data_ptr(), dx.data_ptr(), images, height, width, channels, torch.get_num_threads()
         )
         return dx

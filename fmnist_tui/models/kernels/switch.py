@@ -1,4 +1,4 @@
-"""Whether this process's networks run with the kernels, and which inputs are of their kind."""
+"""For images of which dtype this process's networks run with the kernels, and which inputs are of their kind."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from torch import Tensor, nn
 WIDEST = 4096
 """Channels; the arrays of `values.h` hold as many."""
 
-_in_use = False
+_dtype: torch.dtype | None = None
 
 
-def use(on: bool) -> None:
-    """Let this process's networks run with the kernels, or without. Only where `check.problem` has nothing to say."""
-    global _in_use
-    _in_use = on
+def use(dtype: torch.dtype | None) -> None:
+    """Let this process's networks run with the kernels for images of this dtype, or without.
+
+    Only where `check.problem` has nothing to say of that dtype.
+    """
+    global _dtype
+    _dtype = dtype
 
 
-def in_use() -> bool:
-    """Whether they do."""
-    return _in_use
+def in_use() -> torch.dtype | None:
+    """The dtype of images they run for."""
+    return _dtype
 
 
 def fits(x: Tensor) -> bool:
-    """Whether the kernels run, and x is an image batch for them: bf16 in channels_last on the CPU."""
-    if not (_in_use and x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.dim() == 4):
+    """Whether the kernels run, and x is an image batch for them: of their dtype, in channels_last, on the CPU."""
+    if not (x.dtype is _dtype and x.device.type == "cpu" and x.dim() == 4):
         return False
     return 0 < x.shape[1] <= WIDEST and x.numel() > 0 and x.is_contiguous(memory_format=torch.channels_last)
 

@@ -1,11 +1,9 @@
-/* bf16 and what all loops share. Included by the files beside it. */
+/* The elements of images, bf16 or with FP32 float, and what all loops share. Included by the files beside it. */
 #pragma once
 #include <math.h>
 #include <omp.h>
 #include <stdint.h>
 #include <string.h>
-
-typedef uint16_t bf16;
 
 #define INLINE static inline __attribute__((always_inline))
 #define ALIGNED __attribute__((aligned(64)))
@@ -14,17 +12,26 @@ typedef uint16_t bf16;
 #define WIDEST 8192
 #define FLOAT_ROWS 64
 
-INLINE float widen(bf16 value) {
-    uint32_t bits = (uint32_t)value << 16;
+#ifdef FP32
+typedef float element;
+
+INLINE float widen(element number) { return number; }
+INLINE element narrow(float number) { return number; }
+#else
+typedef uint16_t element;
+
+INLINE float widen(element number) {
+    uint32_t bits = (uint32_t)number << 16;
     float wide;
     memcpy(&wide, &bits, sizeof wide);
     return wide;
 }
 
 /* To the nearest, ties to even; not-a-number stays so. */
-INLINE bf16 narrow(float value) {
+INLINE element narrow(float number) {
     uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
+    memcpy(&bits, &number, sizeof bits);
     uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    return (bf16)(value != value ? 0x7fc0u : rounded);
+    return (element)(number != number ? 0x7fc0u : rounded);
 }
+#endif

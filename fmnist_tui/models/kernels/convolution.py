@@ -1,0 +1,97 @@
+"""3x3 convolutions in fewer multiplications, with gradients, by `winograd.c`: for fp32, which a CPU multiplies slowly.
+
+Winograd's F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308) has 36 multiplications where 144 are usual, and sums before
+and after. Results differ from torch's in the sixth digit. In bf16 they would in the first: there torch's are used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from fmnist_tui.models.kernels import build
+from fmnist_tui.models.kernels.switch import WIDEST, fits
+
+STEP, PLACES = 4, 36
+"""Pixels along a tile, and numbers of a tile, as in `tiles.h`."""
+LEAST_SAVED = 2.0
+"""Multiplications of the usual way for one of this. At 5x5 pixels, of which tiles make 8x8, 1.6: nothing is gained."""
+CACHE_BYTES = 6_000_000
+"""What the tiles of some images may take together, to stay in a processor's cache."""
+LEAST_TILES = 96
+"""Tiles multiplied together at least, however wide they are: filters are read once for them."""
+LEAST_CHANNELS = 12
+"""Of the images and of the result: with fewer the sums before and after cost what is saved."""
+
+
+def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """conv(x) for x (B, C, H, W), as torch has it."""
+    if _suits(conv, x):
+        result: Tensor = Convolution3x3.apply(x, conv.weight)
+        return result
+    return F.conv2d(x, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def _suits(conv: nn.Conv2d, x: Tensor) -> bool:
+    """Whether there is a kernel for it, and it is the faster."""
+    if not (x.dtype == torch.float32 and fits(x)):
+        return False
+    weight = conv.weight
+    plain = conv.kernel_size == (3, 3) and conv.stride == conv.padding == conv.dilation == (1, 1) and conv.groups == 1
+    if not (plain and conv.bias is None and weight.dtype == torch.float32 and max(weight.shape) <= WIDEST):
+        return False
+    if min(weight.shape[:2]) < LEAST_CHANNELS or not weight.is_contiguous(memory_format=torch.channels_last):
+        return False
+    height, width = x.shape[2:]
+    return 9 * height * width >= LEAST_SAVED * PLACES * _tiles(height, width)
+
+
+def _tiles(height: int, width: int) -> int:
+    return -(-height // STEP) * -(-width // STEP)
+
+
+def _together(x: Tensor, outputs: int) -> int:
+    """Images of x (B, C, H, W) that are computed at a time. The sums of gradients depend on it, so no load does."""
+    images, channels, height, width = x.shape
+    tiles = max(CACHE_BYTES / (PLACES * 4 * (channels + outputs)), LEAST_TILES)
+    return max(1, min(images, round(tiles / _tiles(height, width))))
+
+
+class Convolution3x3(torch.autograd.Function):
+    """The convolution of x (B, C, H, W) fp32 with filters (K, C, 3, 3), both channels_last: (B, K, H, W)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        images, channels, height, width = x.shape
+        outputs = len(weight)
+        y = torch.empty((images, outputs, height, width), dtype=x.dtype, memory_format=torch.channels_last)
+        sizes = (images, _together(x, outputs), height, width, channels, outputs)
+        by_taps = weight.detach().permute(2, 3, 1, 0).contiguous()
+        library = build.library(x.dtype)
+        room = torch.empty(library.winograd_room(*sizes[1:], 0))
+        arguments = (values.data_ptr() for values in (x, by_taps, y, room))
+        library.winograd_forward(*arguments, *sizes, torch.get_num_threads())
+        ctx.save_for_backward(x, weight)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        images, channels, height, width = x.shape
+        outputs = len(weight)
+        grad = grads[0].contiguous(memory_format=torch.channels_last)
+        dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        weight_grad = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
+        sizes = (images, _together(x, outputs), height, width, channels, outputs)
+        library = build.library(x.dtype)
+        room = torch.empty(library.winograd_room(*sizes[1:], 1))
+        arguments = (
+            None if values is None else values.data_ptr() for values in (x, weight, grad, dx, weight_grad, room)
+        )
+        library.winograd_backward(*arguments, *sizes, torch.get_num_threads())
+        return dx, weight_grad

@@ -1,0 +1,148 @@
+/* 3x3 convolutions of stride 1 between images of one size, by Winograd's F(4x4, 3x3): 36 products for 144.
+ *
+ * Some images at a time are turned into tiles, the tiles' 36 planes are multiplied with the filters' 36, and the
+ * products are turned back. All of that stays in the cache, and the threads share each part of it, so that no sum
+ * depends on how many they are. Filters are (outputs, 3, 3, channels), as channels_last has them.
+ */
+#include "tiles.h"
+
+/* Rows of a product that one thread computes at a time, and channels of an image whose gradient it puts together. */
+#define PRODUCT_ROWS 96
+#define GRAD_CHANNELS 64
+
+static long smaller(long a, long b) { return a < b ? a : b; }
+
+/* The filters' transforms in panels, for products with them: 36 planes of panels of (depth, PANEL), of weights
+ * (3, 3, depth, columns) whose taps are `tap` apart and rows `row`. Columns that fill up the last panel are 0. */
+static void panel_of_filters(const float *weight, long tap, long row, float *panels, long panel, long depth,
+                             long columns) {
+    long plane = plane_of(depth, whole_panels(columns));
+    for (long d = 0; d < depth; d++)
+        for (long k = panel * PANEL; k < (panel + 1) * PANEL; k += LANES) {
+            const float *from = weight + d * row + k;
+            float *to = panels + (panel * depth + d) * PANEL + k % PANEL;
+            vec taps[3][3], numbers[TILE][TILE];
+            for (int i = 0; i < 3; i++)
+                for (int j = 0; j < 3; j++)
+                    taps[i][j] = k < columns ? load_some(from + (i * 3 + j) * tap, columns - k) : (vec){0};
+            BOTH_WAYS(of_filter, 3, TILE, taps, numbers);
+            for (int i = 0; i < TILE; i++)
+                for (int j = 0; j < TILE; j++) store(to + (i * TILE + j) * plane, numbers[i][j]);
+        }
+}
+
+/* The gradient of filter k's weights from that of its transform: 36 planes of (outputs, channels in whole panels). */
+static void filter_grad(const float *planes, float *grad, long k, long outputs, long channels) {
+    long stride = whole_panels(channels), plane = plane_of(outputs, stride);
+    for (long c = 0; c < channels; c += LANES) {
+        vec numbers[TILE][TILE], taps[3][3];
+        for (int i = 0; i < TILE; i++)
+            for (int j = 0; j < TILE; j++) numbers[i][j] = load(planes + (i * TILE + j) * plane + k * stride + c);
+        BOTH_WAYS(to_filter_grad, TILE, 3, numbers, taps);
+        for (int i = 0; i < 3; i++)
+            for (int j = 0; j < 3; j++)
+                store_some(grad + (k * 9 + i * 3 + j) * channels + c, taps[i][j], channels - c);
+    }
+}
+
+/* A share of the products of tiles (rows, depth) with panels: `task` of PLACES * shares. */
+static void multiply_share(Tiles from, const float *panels, Tiles to, long task, long shares, long rows) {
+    long place = task / shares, first = task % shares * PRODUCT_ROWS, depth = from.channels;
+    Factor a = {from.numbers + place * from.plane + first * from.stride, from.stride, 1, 0};
+    Factor b = {panels + place * plane_of(depth, to.stride), PANEL, 1, depth * PANEL};
+    float *at = to.numbers + place * to.plane + first * to.stride;
+    multiply(a, b, at, to.stride, smaller(PRODUCT_ROWS, rows - first), to.stride, depth, 0);
+}
+
+/* A share of the gradient of the filters' transforms, added up over all images. */
+static void filters_share(Tiles grads, Tiles inputs, float *sums, long task, long shares, long rows, int add) {
+    long place = task / shares, first = task % shares * PRODUCT_ROWS, outputs = grads.channels;
+    Factor a = {grads.numbers + place * grads.plane + first, 1, grads.stride, 0};
+    Factor b = {inputs.numbers + place * inputs.plane, inputs.stride, 1, PANEL};
+    float *to = sums + place * plane_of(outputs, inputs.stride) + first * inputs.stride;
+    multiply(a, b, to, inputs.stride, smaller(PRODUCT_ROWS, outputs - first), inputs.stride, rows, add);
+}
+
+/* What convolutions need beside their arguments, as a number of floats. `backward`: the two gradients'. */
+long winograd_room(long together, long height, long width, long channels, long outputs, int backward) {
+    long planes = tiles_of(together, height, width, channels).plane + tiles_of(together, height, width, outputs).plane;
+    if (backward)
+        planes += 2 * plane_of(outputs, whole_panels(channels));
+    else
+        planes += plane_of(channels, whole_panels(outputs));
+    return PLACES * planes;
+}
+
+/* y (images, height, width, outputs) of x, `together` images at a time. `weight` is (3, 3, channels, outputs) here. */
+void winograd_forward(const float *x, const float *weight, float *y, float *room, long images, long together,
+                      long height, long width, long channels, long outputs, int threads) {
+    Tiles inputs = tiles_of(together, height, width, channels), results = tiles_of(together, height, width, outputs);
+    long area = inputs.down * inputs.across;
+    inputs.numbers = room;
+    results.numbers = room + PLACES * inputs.plane;
+    float *panels = results.numbers + PLACES * results.plane;
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(static)
+        for (long panel = 0; panel < results.stride / PANEL; panel++)
+            panel_of_filters(weight, channels * outputs, outputs, panels, panel, channels, outputs);
+        for (long start = 0; start < images; start += together) {
+            long count = smaller(together, images - start), at = start * height * width, rows = count * area;
+            long shares = (rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+#pragma omp for schedule(static)
+            for (long row = 0; row < count * inputs.down; row++) row_of_input(x + at * channels, inputs, row);
+#pragma omp for schedule(static)
+            for (long task = 0; task < PLACES * shares; task++)
+                multiply_share(inputs, panels, results, task, shares, rows);
+#pragma omp for schedule(static)
+            for (long row = 0; row < count * inputs.down; row++) row_to_output(results, y + at * outputs, row);
+        }
+    }
+}
+
+/* An image's gradient from its tiles': the channels of one block of GRAD_CHANNELS. */
+static void image_grad(Tiles tiles, float *dx, long image, long block) {
+    long first = block * GRAD_CHANNELS, last = smaller(first + GRAD_CHANNELS, tiles.channels);
+    for (long at = image * tiles.height * tiles.width; at < (image + 1) * tiles.height * tiles.width; at++)
+        memset(dx + at * tiles.channels + first, 0, (last - first) * sizeof *dx);
+    for (long row = image * tiles.down; row < (image + 1) * tiles.down; row++)
+        row_to_input_grad(tiles, dx, row, first, last);
+}
+
+/* The gradients of x and of the filters, each unless it is null. `weight` is (outputs, 3, 3, channels). */
+void winograd_backward(const float *x, const float *weight, const float *grad, float *dx, float *weight_grad,
+                       float *room, long images, long together, long height, long width, long channels, long outputs,
+                       int threads) {
+    Tiles inputs = tiles_of(together, height, width, channels), grads = tiles_of(together, height, width, outputs);
+    long area = inputs.down * inputs.across, blocks = (channels + GRAD_CHANNELS - 1) / GRAD_CHANNELS;
+    inputs.numbers = room;
+    grads.numbers = room + PLACES * inputs.plane;
+    float *panels = grads.numbers + PLACES * grads.plane, *sums = panels + PLACES * plane_of(outputs, inputs.stride);
+    long sum_shares = (outputs + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(static)
+        for (long panel = 0; panel < (dx ? inputs.stride / PANEL : 0); panel++)
+            panel_of_filters(weight, channels, 9 * channels, panels, panel, outputs, channels);
+        for (long start = 0; start < images; start += together) {
+            long count = smaller(together, images - start), at = start * height * width, rows = count * area;
+            long shares = (rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+#pragma omp for schedule(static)
+            for (long row = 0; row < count * grads.down; row++) {
+                row_of_output_grad(grad + at * outputs, grads, row);
+                if (weight_grad) row_of_input(x + at * channels, inputs, row);
+            }
+#pragma omp for schedule(static)
+            for (long task = 0; task < (weight_grad ? PLACES * sum_shares : 0); task++)
+                filters_share(grads, inputs, sums, task, sum_shares, rows, start > 0);
+#pragma omp for schedule(static)
+            for (long task = 0; task < (dx ? PLACES * shares : 0); task++)
+                multiply_share(grads, panels, inputs, task, shares, rows);
+#pragma omp for schedule(static)
+            for (long task = 0; task < (dx ? count * blocks : 0); task++)
+                image_grad(inputs, dx + at * channels, task / blocks, task % blocks);
+        }
+#pragma omp for schedule(static)
+        for (long k = 0; k < (weight_grad ? outputs : 0); k++) filter_grad(sums, weight_grad, k, outputs, channels);
+    }
+}
