@@ -48,7 +48,7 @@ ScaleScheduleOption = Annotated[
     bool,
     typer.Option(
         "--scale-schedule",
-        help="With --epochs: move milestones and warm-up in proportion.",
+        help="With --epochs, or swept epochs: move milestones and warm-up in proportion.",
         show_default=False,
         rich_help_panel=CHANGES,
     ),
