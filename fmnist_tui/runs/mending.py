@@ -8,6 +8,7 @@ the checkpoint where to go on.
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.metrics import EventRecord, read_metrics
@@ -25,12 +26,24 @@ def with_status(run: Run) -> Run:
     if not run.mendable:
         return run
     refuse_at_work(run)
-    status = run.status or _from_metrics(run)
+    status = _as_edited(run, run.status or _from_metrics(run))
     replace_bytes(run.directory.status, status.to_json().encode(), durable=True)
     event = EventRecord(event="warning", step=status.step, epoch=status.epoch, message=MADE_ANEW)
     with contextlib.closing(LineWriter(run.directory.metrics)) as lines:
         lines.write(event.to_json() + "\n")
     return load_run(run.directory)
+
+
+def _as_edited(run: Run, status: Status) -> Status:
+    """The status with the accuracy to stop at, and of a run that is not finished the epochs, of its newest edits."""
+    changes: dict[str, Any] = {}
+    for event in read_metrics(run.directory).event:
+        epochs, limit = event.data.get("epochs"), event.data.get("stop_at_accuracy")
+        if event.event == "edit" and isinstance(epochs, int) and status.state is not State.FINISHED:
+            changes["epochs"] = epochs
+        if event.event == "edit" and isinstance(limit, int | float):
+            changes["stop_at_accuracy"] = limit or None
+    return status.model_copy(update=changes)
 
 
 def _from_metrics(run: Run) -> Status:

@@ -61,6 +61,7 @@ class Desk:
     def begin(self) -> bool:
         """Start anew, or go on from the run's checkpoint; returns whether it is a new start."""
         job, reporter, progress = self.job, self.reporter, self.progress
+        length = job.launch.length(reporter.status)  # before the status tells a checkpoint's, which may be older
         content, problems = checkpoint.load_newest(self.run, job.launch.checkpoint)
         for problem in problems:
             reporter.event("warning", f"{problem}; going on from the one before it")
@@ -70,10 +71,10 @@ class Desk:
         else:
             self._go_on(content)
         progress.starts += 1
-        if job.launch.stop_at_accuracy is not None:
-            self.requests.edit_limit(job.launch.stop_at_accuracy)
-        if job.launch.epochs is not None and job.launch.epochs != progress.epochs:
-            self.requests.edit_epochs(job.launch.epochs)
+        if length.stop_at_accuracy != progress.stop_at_accuracy:
+            self.requests.edit_limit(length.stop_at_accuracy or 0.0)
+        if length.epochs not in (0, progress.epochs):  # 0: a status that says nothing of it
+            self.requests.edit_epochs(length.epochs)
         self.tuning.begin(resumed=content is not None)
         now = reporter.status.heartbeat
         reporter.update(
@@ -84,6 +85,7 @@ class Desk:
             steps_per_epoch=progress.steps_per_epoch,
             device=job.device_label,
             device_name=job.name_label,
+            launched=job.launch.time,
         )
         self.logbook.tell_position()
         return content is None
