@@ -179,9 +179,7 @@ def limit_note(status: Status) -> str:
     return f"{holds}; --stop-at-accuracy none takes it back"
 
 
-def _check_limit(
-    run: Run, status: Status, checkpoint: str, epochs: int | None, stop_at_accuracy: float | None
-) -> None:
+def _check_limit(run: Run, status: Status, checkpoint: str, epochs: int | None, stop_at_accuracy: float | None) -> None:
     """Raises RunError where a finished run would go on from a test accuracy that is enough for its limit.
 
     It has come to what it was to come to. Training until another evaluation says so once more would cost an epoch and
@@ -233,7 +231,7 @@ def _check_checkpoint(run: Run, status: Status) -> None:
     directory = run.directory
     if directory.has_checkpoint():
         return
-    if run.result is None and run.earlier is None and status.epoch <= 2:
+    if run.result is None and not directory.earlier_result.exists() and status.epoch <= 2:
         return
     best = "--from best goes on from the best one, or " if directory.checkpoint("best").exists() else ""
     raise RunError(f"{run.id}: has no checkpoint to go on from; {best}train it anew: fmnist-tui run repeat {run.id}")

@@ -50,6 +50,8 @@ class Run:
     """Whether the problem is a status.json that a resume makes anew (`mending`)."""
     earlier: Result | None = None
     """What a finished run that went on had come to; None once it is finished again."""
+    earlier_problem: str = ""
+    """What is wrong with the file of `earlier`: it has no row, and goes on as if there were none."""
 
     @property
     def id(self) -> str:
@@ -94,7 +96,9 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     problem = wrong_config or wrong_status or wrong_result
     if not problem and (config is None or status is None):
         problem = f"{'config.json' if config is None else 'status.json'} is missing"
-    earlier = None if result or wrong_result else _read(directory.earlier_result, Result)[0]
+    earlier, wrong_earlier = (None, "") if result or wrong_result else _read(directory.earlier_result, Result)
+    if wrong_earlier:
+        wrong_earlier = f"{directory.earlier.name}/{wrong_earlier}; it has no row until it is finished again"
     of_status = status.schema_version if status else _schema_of(directory.status)
     newest = max([of_status, *(one.schema_version for one in (result, earlier) if one)])
     if newest > SCHEMA_VERSION:
@@ -105,7 +109,8 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
         if config is not None and result is not None:
             line = last_train(directory)
             status = result.last_status(config.training.stop_at_accuracy, line.loss if line else None)
-    return Run(directory, config, status, result, state_of(status, result), problem, mendable, earlier)
+    state = state_of(status, result)
+    return Run(directory, config, status, result, state, problem, mendable, earlier, wrong_earlier)
 
 
 def _schema_of(path: Path) -> int:
