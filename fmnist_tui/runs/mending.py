@@ -1,4 +1,6 @@
-"""A status.json that can't be read, made anew from what else lies in the run's directory. Called before a resume.
+"""A status.json that can't be read, made anew from what else lies in the run's directory.
+
+Called before a resume, and by a Slurm job that is started again (`slurm_job`).
 
 A power loss can leave the file empty: it is replaced many times a minute and not forced to disk each time. Nothing is
 lost by that. The result knows how a finished run ended; where there is none the metric lines tell how far it came, and
@@ -18,8 +20,8 @@ from fmnist_tui.runs.store import Run, load_run, refuse_at_work
 MADE_ANEW = "status.json could not be read and was made anew from the rest of the run"
 
 
-def with_status(run: Run) -> Run:
-    """The run, with a status of its own again where it had none that can be read.
+def with_status(run: Run, **values: Any) -> Run:
+    """The run, with a status of its own again where it had none that can be read; `values` are fields it then has.
 
     Raises RunError where a worker is at work or metrics.jsonl can't be read; and OSError.
     """
@@ -27,6 +29,7 @@ def with_status(run: Run) -> Run:
         return run
     refuse_at_work(run)
     status = _as_edited(run, run.status or _from_metrics(run))
+    status = status.model_copy(update=values)
     replace_bytes(run.directory.status, status.to_json().encode(), durable=True)
     event = EventRecord(event="warning", step=status.step, epoch=status.epoch, message=MADE_ANEW)
     with contextlib.closing(LineWriter(run.directory.metrics)) as lines:
