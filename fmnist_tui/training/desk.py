@@ -7,7 +7,6 @@ how the run computes, `Logbook` how it gets on, `Requests` what it is asked for,
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -241,7 +240,6 @@ class Desk:
             result = result.model_copy(update={"devices": self.job.team.size})
         self.evaluations.predictions.save(self.run)
         replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
-        shutil.rmtree(self.run.earlier, ignore_errors=True)
         self.requests.control.forget()
         after = f"{result.epochs} {'epoch' if result.epochs == 1 else 'epochs'}"
         self.reporter.event("finish", f"test accuracy {result.test_accuracy:.2f} % after {after}")

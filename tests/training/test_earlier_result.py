@@ -12,6 +12,7 @@ from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import load_run
 from fmnist_tui.training.desk import Desk
+from fmnist_tui.training.ending import after_finish
 from fmnist_tui.training.job import Stopped
 from tests.events import messages
 from tests.training.tiny import Trainer, tiny_config
@@ -58,7 +59,13 @@ def test_the_earlier_result_is_reported_and_belongs_to_the_predictions_beside_it
 
 
 def test_it_goes_once_the_run_is_finished_again(longer: RunDirectory, trainer: Trainer) -> None:
-    trainer.train(longer).reporter.close(State.FINISHED, None, 0)
+    reporter = trainer.train(longer).reporter
+    (row,) = collect(trainer.runs_dir).rows
+    assert longer.result.exists() and (row.first.result.epochs, row.first.resumed) == (1, State.RUNNING)
+    reporter.close(State.FINISHED, None, 0)
+    (row,) = collect(trainer.runs_dir).rows
+    assert (row.first.result.epochs, row.first.resumed) == (3, None), "at no moment without a row"
+    after_finish(longer)
     assert not longer.earlier.exists()
     (row,) = collect(trainer.runs_dir).rows
     assert (row.first.result, row.first.result.epochs, row.first.resumed) == (result_of(longer), 3, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from fmnist_tui.cli import main
 from fmnist_tui.report import render
 from fmnist_tui.report.rows import collect
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.process import process_started
+from fmnist_tui.runs.starting import prepare_resume
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import load_run
 from fmnist_tui.tui.format import UNICODE
@@ -59,6 +62,26 @@ def test_a_newer_result_takes_its_place(went_on: RunDirectory, runs_dir: Path) -
     assert load_run(went_on).earlier is None
     (run,) = collect(runs_dir).runs
     assert (run.resumed, run.result.test_accuracy) == (None, 91.0)
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.STARTING])
+def test_until_its_training_begins_its_row_is_the_result_that_lies_there(
+    runs_dir: Path, state: State, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(runs_dir)
+    prepare_resume(load_run(run), "cpu", epochs=20)
+    write_status(run, state=state)
+    (found,) = collect(runs_dir).runs
+    assert (found.resumed, found.result.test_accuracy) == (state, 84.25)
+    assert main(["runs", "show", run.id]) == 0
+    shown = capsys.readouterr().out
+    assert "\nEarlier result\n" in shown and "\nResult\n" not in shown
+
+
+def test_a_run_that_is_just_finishing_has_no_row_before_it_has(runs_dir: Path) -> None:
+    run = finished_run(runs_dir)
+    write_status(run, state=State.RUNNING, pid=os.getpid(), pid_started=process_started(os.getpid()))
+    assert collect(runs_dir).runs == []
 
 
 def test_one_that_cannot_be_read_is_named_as_other_damage_is(
