@@ -153,7 +153,8 @@ def test_retries_begin_anew_from_the_checkpoint(trainer: Trainer, end: Any, monk
 def test_an_edit_outlives_a_device_that_fails(trainer: Trainer, end: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Begun anew, the first step already has the edit's length: the learning rate depends on it."""
     monkeypatch.setattr("fmnist_tui.training.control.POLL_SECONDS", 0.0)
-    original, failed = step_module.augment.apply, []
+    original = step_module.augment.apply
+    failed: list[int] = []
 
     def flaky(*arguments: Any, **options: Any) -> Any:
         if status_of(run).epochs == 4 and run.checkpoint("last").stat().st_mtime_ns > before and not failed:

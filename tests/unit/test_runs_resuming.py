@@ -114,8 +114,8 @@ def test_a_run_that_its_accuracy_limit_ended(runs_dir: Path, config: RunConfig) 
         prepare_resume, load_run(run), epochs=3, stop_at_accuracy=0.0
     )
     assert tree(runs_dir) == before
-    options: dict[str, Any]
-    for options in ({"stop_at_accuracy": 0.0}, {"stop_at_accuracy": 90.0, "epochs": 5}):
+    enough: list[dict[str, Any]] = [{"stop_at_accuracy": 0.0}, {"stop_at_accuracy": 90.0, "epochs": 5}]
+    for options in enough:
         write_status(run, state=State.FINISHED)
         prepare_resume(load_run(run), **options)
         launch = LaunchRequest.model_validate_json(run.launch.read_bytes())
