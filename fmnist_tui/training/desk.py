@@ -61,6 +61,8 @@ class Desk:
         """Start anew, or go on from the run's checkpoint; returns whether it is a new start."""
         job, reporter, progress = self.job, self.reporter, self.progress
         length = job.launch.length(reporter.status)  # before the status tells a checkpoint's, which may be older
+        if job.team is not None:
+            length = job.team.of_first(length)
         content, problems = checkpoint.load_newest(self.run, job.launch.checkpoint)
         for problem in problems:
             reporter.event("warning", f"{problem}; going on from the one before it")
