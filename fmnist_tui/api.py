@@ -55,8 +55,9 @@ def runs(runs_dir: Path | str | None = None) -> list[Run]:
     """Every run in a directory, newest first.
 
     Without `runs_dir` that is FMNIST_TUI_RUNS_DIR, else ./runs. A `Run` has `id`, `name`, `state`, `config`
-    (RunConfig), `status`, `result` (None until it has finished), `directory` and, where something of it can't be
-    read, `problem`. Raises RunError where `runs_dir` is a file.
+    (RunConfig), `status`, `result` (None until it has finished), `earlier` (the Result of a finished run that goes on),
+    `directory` and, where something of it can't be read, `problem` and `earlier_problem`.
+    Raises RunError where `runs_dir` is a file.
     """
     return store.list_runs(_runs_dir(runs_dir))
 
@@ -117,16 +118,20 @@ def test_set(run: Run, data_dir: Path | str | None = None) -> TestSet:
 test_set.__test__ = False  # type: ignore[attr-defined]  # its name makes pytest take it for a test
 
 
-def predictions(run: Run, which: Literal["last", "best"] = "last", data_dir: Path | str | None = None) -> Predictions:
+def predictions(
+    run: Run, which: Literal["last", "best"] = "last", data_dir: Path | str | None = None, *, earlier: bool = False
+) -> Predictions:
     """What a run predicted for its test set.
 
     `classes` (N,) uint8, `probabilities` (N, 10) float32 and the true `labels` (N,) uint8. `which` is the last
-    evaluation or the best one, which was chosen by its test accuracy and so flatters.
+    evaluation or the best one, which was chosen by its test accuracy and so flatters. They are the newest; with
+    `earlier` they are those of `run.earlier`, the result a finished run had come to before it went on, which
+    `benchmark_table` shows until there is another.
 
-    Raises PredictionsError (a RunError) where they are missing or damaged, and DataError where the data set can't be
-    had.
+    Raises PredictionsError (a RunError) where they are missing or damaged, or there is no earlier result, and
+    DataError where the data set can't be had.
     """
-    return _predictions.load_predictions(run, which, data_dir=_data_dir(run, data_dir))
+    return _predictions.load_predictions(run, which, data_dir=_data_dir(run, data_dir), earlier=earlier)
 
 
 def model_from_checkpoint(run: Run, which: Literal["last", "previous", "best"] = "last") -> nn.Module:

@@ -1,9 +1,9 @@
 """What the app costs on this machine: `python scripts/measure_app.py [start] [long] [watch] [beside] [beside-all]`.
 
-Opens the real app in a pseudo-terminal and measures
+Opens the real app in a pseudo-terminal (`app_terminal.py`) and measures
 - start: from exec until a directory of 200 runs is drawn;
 - long: from Enter until all points of a run of 200,000 metric lines are drawn, and then what its new lines cost
-  beside those of a short run (both written by this script as a worker writes them);
+  beside those of a short run (both written as a worker writes them, `written_run.py`);
 - watch: its processor time and memory while it shows a training at work, at three sizes of the terminal;
 - beside: the speed of a training on one thread, pinned to a core, with ten apps that all watch it at work and with all
   of them halted (SIGSTOP, so that nothing else differs), in many short turns: A B, B A, ... One app costs a tenth of
@@ -16,22 +16,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
-import itertools
 import os
-import pty
 import random
-import re
-import select
 import shutil
 import signal
-import socket
 import statistics
-import struct
 import sys
 import tempfile
-import termios
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,147 +32,18 @@ import psutil
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import process, starting, store
-from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.metrics import EvalRecord, HostSample, SystemRecord, TrainRecord, parse_metric
-from fmnist_tui.runs.records import utc_now
+from fmnist_tui.runs.metrics import TrainRecord, parse_metric
 from fmnist_tui.runs.status import State
 
-CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()].|\x1b[=>]")
-
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds only what lies in its own directory
+from scripts.app_terminal import App, read_all
+from scripts.written_run import LAST_ACCURACY, Written
 
 LONG_LINES = 200_000
-LAST_ACCURACY = "66.66"
-"""Of the long run's last evaluation: when the chart's legend says it, the last line has been drawn."""
 SETTLE_SECONDS = 1.0
 """After the app was halted or went on, before the speed counts."""
 SIZES = ((80, 24), (120, 40), (200, 60))
-
-
-class App:
-    """The app in a pseudo-terminal."""
-
-    def __init__(self, runs_dir: Path, size: tuple[int, int] = (120, 40)) -> None:
-        self.began = time.perf_counter()
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.environ |= {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
-            os.execv(sys.executable, [sys.executable, "-m", "fmnist_tui", "--runs-dir", str(runs_dir)])
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
-        self.seen = b""
-
-    def read(self, seconds: float) -> None:
-        """Take what the app draws for a while, as a terminal does."""
-        read_all([self], seconds)
-
-    def wait_for(self, text: bytes, since: float | None = None, limit: float = 30.0) -> float:
-        """Seconds from exec (or a moment) until the text was drawn."""
-        since = self.began if since is None else since
-        while text not in CONTROL.sub(b"", self.seen):
-            if time.perf_counter() - since > limit:
-                raise SystemExit(f"{text!r} was not drawn within {limit:g} s")
-            self.read(0.005)
-        return time.perf_counter() - since
-
-    def open_run(self) -> float:
-        """Open the first run of the list; the moment of the key."""
-        self.read(1.0)
-        self.seen = b""
-        os.write(self.fd, b"\r")
-        return time.perf_counter()
-
-    def processor_seconds(self) -> float:
-        """Processor time so far."""
-        return float(sum(psutil.Process(self.pid).cpu_times()[:2]))
-
-    def share(self, seconds: float) -> float:
-        """Share of one core over a while, %."""
-        before, began = self.processor_seconds(), time.perf_counter()
-        self.read(seconds)
-        return 100 * (self.processor_seconds() - before) / (time.perf_counter() - began)
-
-    def close(self) -> None:
-        """Leave as a closed terminal does."""
-        os.kill(self.pid, signal.SIGHUP)
-        os.close(self.fd)
-        os.waitpid(self.pid, 0)
-
-
-def read_all(apps: list[App], seconds: float) -> None:
-    """Take what some apps draw for a while, as their terminals do."""
-    of = {app.fd: app for app in apps}
-    until = time.perf_counter() + seconds
-    while of and (left := until - time.perf_counter()) > 0:
-        for fd in select.select(list(of), [], [], left)[0]:
-            try:
-                of[fd].seen += os.read(fd, 1 << 16)
-            except OSError:
-                del of[fd]
-
-
-class Written:
-    """A run whose lines this script writes: a line of training four times a second, the status twice."""
-
-    def __init__(self, directory: Path, lines: int) -> None:
-        self.run = starting.create_run(directory, load_preset("wrn"), device="cpu")
-        self._writer = LineWriter(self.run.metrics)
-        self._step, self._lines = 0, 0
-        self._ended = threading.Event()
-        text: list[str] = []
-        while self._lines < lines - 5:
-            text += self._epoch_lines("95.00")
-        text += self._epoch_lines(LAST_ACCURACY)[-2:]
-        self._writer.write("".join(text))
-        self._write_status()
-
-    def _train_line(self) -> str:
-        self._step += 2
-        self._lines += 1
-        loss = 0.1 + 1 / (1 + self._step / 5_000) + 0.01 * (self._step % 7)
-        return self._text(
-            TrainRecord(step=self._step, epoch=1 + (self._step - 1) // 118, loss=loss, loss_min=0.9 * loss,
-                        loss_max=1.1 * loss, lr=0.1, images_per_second=900.0)
-        )  # fmt: skip
-
-    def _epoch_lines(self, train_accuracy: str) -> list[str]:
-        lines = [self._train_line() for _ in range(59)]
-        sample = SystemRecord(host=HostSample(cpu_percent=50.0, ram_used=1 << 33, ram_total=1 << 35))
-        evaluation = EvalRecord(
-            epoch=self._step // 118, step=self._step, test_loss=0.3, test_accuracy=93.0, train_loss=0.2,
-            train_accuracy=float(train_accuracy), seconds=1.5,
-        )  # fmt: skip
-        self._lines += 4
-        return [*lines, *[self._text(sample)] * 3, self._text(evaluation)]
-
-    @staticmethod
-    def _text(record: TrainRecord | EvalRecord | SystemRecord) -> str:
-        return record.to_json() + "\n"
-
-    def _write_status(self) -> None:
-        before = store.read_status(self.run)
-        assert before is not None
-        changes = {
-            "state": State.RUNNING, "phase": "training", "pid": os.getpid(), "host": socket.gethostname(),
-            "pid_started": psutil.Process().create_time(), "step": self._step, "epoch": 1 + (self._step - 1) // 118,
-            "epochs": 5_000, "steps": 5_000 * 118, "steps_per_epoch": 118, "heartbeat": utc_now(),
-            "images_per_second": 900.0, "device": "cpu",
-        }  # fmt: skip
-        replace_bytes(self.run.status, before.model_copy(update=changes).to_json().encode())
-
-    def _write_on(self) -> None:
-        for nth in itertools.count():
-            if self._ended.wait(0.25):
-                return
-            self._writer.write(self._train_line())
-            if nth % 2:
-                self._write_status()
-
-    def __enter__(self) -> Written:
-        threading.Thread(target=self._write_on, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
 
 
 def measure_start(directory: Path, rounds: int) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from fmnist_tui.analysis.epochs import epoch_steps
 from fmnist_tui.analysis.paired import PairedComparison, compare_right, holm
 from fmnist_tui.analysis.predictions import Predictions, PredictionsError, load_predictions, load_test_set
 from fmnist_tui.data.source import DataError
@@ -28,7 +30,8 @@ MOST = len(LETTERS)
 class Lead:
     """The runs at the last epoch that all of them have evaluated."""
 
-    epoch: int
+    epoch: float
+    """Epochs trained; not whole where all have evaluated at the same place in the midst of one."""
     accuracies: tuple[float, ...]
     """Test accuracy of each run there, %."""
     led: tuple[int, ...]
@@ -49,11 +52,18 @@ class Lead:
         return first - second
 
 
-def lead(evaluations: Sequence[Sequence[EvalRecord]]) -> Lead | None:
-    """Who leads at equal epochs; None for fewer than two runs, or where no epoch was evaluated by all."""
-    by_epoch = [{record.epoch: record.test_accuracy for record in records} for records in evaluations]
-    if len(by_epoch) < 2:
+def lead(runs: Sequence[Run], evaluations: Sequence[Sequence[EvalRecord]]) -> Lead | None:
+    """Who leads at equal epochs; None for fewer than two runs, or where no epoch was evaluated by all.
+
+    An evaluation made before a step limit, in mid-epoch, counts where its step is: it equals another run's only where
+    that had trained for the same share of the epoch.
+    """
+    if len(runs) < 2:
         return None
+    by_epoch = []
+    for run, records in zip(runs, evaluations, strict=True):
+        per_epoch = epoch_steps(run.status, run.config, records)
+        by_epoch.append({Fraction(record.step, per_epoch): record.test_accuracy for record in records})
     common = sorted(set.intersection(*(set(found) for found in by_epoch)))
     if not common:
         return None
@@ -62,14 +72,16 @@ def lead(evaluations: Sequence[Sequence[EvalRecord]]) -> Lead | None:
         values = [found[epoch] for found in by_epoch]
         if values.count(max(values)) == 1:
             led[values.index(max(values))] += 1
-    return Lead(common[-1], tuple(found[common[-1]] for found in by_epoch), tuple(led), len(common))
+    last = common[-1]
+    at = int(last) if last.denominator == 1 else float(last)
+    return Lead(at, tuple(found[last] for found in by_epoch), tuple(led), len(common))
 
 
 def lead_sentence(found: Lead | None, names: Sequence[str]) -> str:
     """'At epoch 8, the last all have in common, A leads by 0.40 points (84.00 to 83.60); ahead at 5 of 8 epochs.'"""
     if found is None:
         return "No epoch has been evaluated by all of them yet: nothing to compare at equal epochs."
-    at = f"At epoch {found.epoch}, the last that all have evaluated,"
+    at = f"At epoch {f'{found.epoch:.2f}'.removesuffix('.00')}, the last that all have evaluated,"
     leaders = found.leaders
     if len(leaders) > 1:
         equal = " and ".join(names[i] for i in leaders)

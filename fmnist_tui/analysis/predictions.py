@@ -111,7 +111,30 @@ class Stored:
 
 def read_stored(directory: RunDirectory, which: Which = "last") -> Stored:
     """What a run's predictions.npz holds of an evaluation. Raises PredictionsError: missing, unreadable or damaged."""
-    path = directory.predictions
+    return _read(directory, directory.predictions, which)
+
+
+def _stored(run: Run, which: Which, earlier: bool) -> Stored:
+    """What a run predicted lately, or for its earlier result: that is in a place of its own once training has begun."""
+    directory = run.directory
+    if not earlier:
+        return read_stored(directory, which)
+    result = run.earlier
+    if result is None:
+        why = run.earlier_problem or "it is not a finished run that goes on; what it predicted last is its newest"
+        raise PredictionsError(f"{run.id}: has no earlier result: {why}")
+    moved = directory.earlier_result.exists()
+    stored = _read(directory, directory.earlier_predictions if moved else directory.predictions, which)
+    epoch = result.epochs if which == "last" else result.best_epoch
+    if stored.epoch != epoch:
+        raise PredictionsError(
+            f"{run.id}: its predictions are of epoch {stored.epoch}, the earlier result is of epoch {epoch}: the run "
+            "has gone on since it was loaded; load it again"
+        )
+    return stored
+
+
+def _read(directory: RunDirectory, path: Path, which: Which) -> Stored:
     try:
         with np.load(path) as file:
             arrays = {key: file[key] for key in (f"{which}_classes", f"{which}_probabilities", f"{which}_epoch")}
@@ -158,16 +181,18 @@ def _checked(path: Path, which: Which, arrays: dict[str, NDArray[Any]]) -> Store
 
 
 def load_predictions(
-    run: Run, which: Which = "last", test: TestSet | None = None, data_dir: Path | None = None
+    run: Run, which: Which = "last", test: TestSet | None = None, data_dir: Path | None = None, earlier: bool = False
 ) -> Predictions:
     """A run's predictions with the true labels. `test` saves reading the data again; it must be of the run's data.
+
+    With `earlier` those of the result a finished run had come to before it went on (`Run.earlier`).
 
     Raises PredictionsError where they are missing, damaged or of other images than the run's test set, and
     DataError where the data set can't be had.
     """
     if run.config is None:
         raise PredictionsError(f"{run.id}: {run.problem}; so what it was tested on is not known")
-    stored = read_stored(run.directory, which)
+    stored = _stored(run, which, earlier)
     test = test or load_test_set(run.config.data, data_dir)
     data = run.config.data
     if (test.source, test.split) != (data.source, data.split):
@@ -180,7 +205,8 @@ def load_predictions(
             f"{run.directory.predictions}: holds {len(stored.classes):,} images, the {test.split} split of the "
             f"{test.source} data has {len(test.labels):,}; it is of another split or data set"
         )
-    made_with = run.result.provenance.data_sha256 if run.result else {}
+    result = run.earlier if earlier else run.result
+    made_with = result.provenance.data_sha256 if result else {}
     if other := [name for name, digest in made_with.items() if test.sha256.get(name, digest) != digest]:
         raise PredictionsError(
             f"{run.id}: was tested on other files than are here now ({', '.join(other)} differ), as with a sample "

@@ -60,7 +60,7 @@ def report_command(
         if one.earlier is not None:
             said = f"its row is what it had come to before, in epoch {one.earlier.epochs}"
             say(f"note: {one.id} is {one.state}; {said}")
-        elif one.state is not State.FINISHED:
+        elif one.state is not State.FINISHED and not one.earlier_problem:  # which stands under Left out
             say(f"note: {one.id} is {one.state}; the tables hold finished runs only")
     write_text(text, output)
     return 0

@@ -223,9 +223,9 @@ def _train(
     from fmnist_tui.console.configure import configure
     from fmnist_tui.console.launch import start_new
 
-    config, notes = configure(base, settings, changes, scale_schedule)
     if sweep or seeds is not None:
         from fmnist_tui.console.sweep import start_sweep, sweep_configs
 
-        return start_sweep(sweep_configs(config, sweep, seeds, settings, changes), notes, start)
+        return start_sweep(*sweep_configs(base, sweep, seeds, settings, changes, scale_schedule), start)
+    config, notes = configure(base, settings, changes, scale_schedule)
     return start_new(config, notes, start)

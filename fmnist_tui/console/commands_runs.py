@@ -40,8 +40,8 @@ def list_command(
         if not stdout.is_terminal and (missing := left_out(runs, stdout.width)):  # whoever sees a terminal knows it
             say(f"Left out for want of room: {', '.join(missing)}. A wider terminal shows more, --json all.")
         for run in runs:
-            if run.problem:
-                say(f"{run.id}: {run.problem}")
+            for problem in filter(None, (run.problem, run.earlier_problem)):
+                say(f"{run.id}: {problem}")
     elif group is not None:
         say(f"There are no runs of the group {group!r} in {directory}.")
     else:

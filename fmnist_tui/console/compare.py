@@ -42,8 +42,8 @@ def comparison_text(runs: Sequence[Run], evaluations: Evaluations, pairs: Sequen
     """The runs, the settings that differ, who leads, and the paired tests."""
     parts: list[RenderableType] = [_runs_table(runs, evaluations)]
     parts += [Text("\nDifferent settings", style="bold"), _differences(runs)]
-    names = LETTERS[: len(runs)]
-    parts += [Text("\nAt equal epochs", style="bold"), Text(compare.lead_sentence(compare.lead(evaluations), names))]
+    led = compare.lead_sentence(compare.lead(runs, evaluations), LETTERS[: len(runs)])
+    parts += [Text("\nAt equal epochs", style="bold"), Text(led)]
     parts += [Text("\nOn the same test images, at the last evaluation", style="bold")]
     tested = sum(pair.comparison is not None for pair in pairs)
     for pair in pairs:
@@ -90,7 +90,7 @@ def _differences(runs: Sequence[Run]) -> RenderableType:
 
 def comparison_object(runs: Sequence[Run], evaluations: Evaluations, pairs: Sequence[Pair]) -> dict[str, Any]:
     """The same as one object; a pair that could not be tested has `comparison` null and says why in `why_not`."""
-    found = compare.lead(evaluations)
+    found = compare.lead(runs, evaluations)
     return {
         "runs": [{"letter": letter, **run_object(run)} for letter, run in zip(LETTERS, runs, strict=False)],
         "differences": {key: list(values) for key, values in differing(runs)},

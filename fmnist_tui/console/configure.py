@@ -50,8 +50,8 @@ def configure(
 ) -> tuple[RunConfig, list[str]]:
     """The configuration with what the command line changes, and what to tell the user about it.
 
-    `options` holds the fields of OPTION_OF, None where the option was not given; `scale` moves the schedule
-    with the number of epochs. Raises ConfigError or UsageError.
+    `options` holds the fields of OPTION_OF, None where the option was not given, and of a sweep's run the swept ones;
+    `scale` moves the schedule with the number of epochs. Raises ConfigError or UsageError.
     """
     changes = parse_settings(settings)
     for key, value in options.items():

@@ -41,10 +41,12 @@ def run_details(run: Run) -> RenderableType:
             parts += [Text("\nLost", style="bold"), Text(why_lost(run), style="magenta")]
         if run.status.error:
             parts += [Text("\nError", style="bold"), Text(run.status.error, style="red")]
-    if run.result is not None:
+    if run.result is not None and run.result is not run.earlier:
         parts += _section("Result", _result_rows(run.result))
     if run.earlier is not None:
         parts += _section("Earlier result", _result_rows(run.earlier))
+    if run.earlier_problem:
+        parts += [Text("\nEarlier result", style="bold"), Text(run.earlier_problem, style="red")]
     parts += _section("Calibration", _calibration_rows(run))
     if run.config is not None:
         parts += _section("Configuration", _config_rows(run.config))
@@ -197,6 +199,7 @@ def run_details_object(run: Run) -> dict[str, Any]:
         "status": as_json(run.status),
         "result": as_json(run.result),
         "earlier_result": as_json(run.earlier),
+        "earlier_problem": run.earlier_problem,
         "provenance": as_json(recorded(run)),
         "calibration": calibrated
         and {

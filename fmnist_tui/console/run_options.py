@@ -48,7 +48,7 @@ ScaleScheduleOption = Annotated[
     bool,
     typer.Option(
         "--scale-schedule",
-        help="With --epochs: move milestones and warm-up in proportion.",
+        help="With --epochs, or swept epochs: move milestones and warm-up in proportion.",
         show_default=False,
         rich_help_panel=CHANGES,
     ),
@@ -89,7 +89,8 @@ StopAtAccuracyOption = Annotated[
         "--stop-at-accuracy",
         metavar="PERCENT|none",
         parser=accuracy_limit,
-        help="Finish once a test accuracy reaches this, none: at any; else as before (training.stop_at_accuracy).",
+        help="Finish once a test accuracy reaches this, none: at any; else as before (training.stop_at_accuracy). A "
+        "run that has reached it goes on only with more, or none.",
         show_default=False,
         rich_help_panel=CHANGES,
     ),

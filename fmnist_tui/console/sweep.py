@@ -7,6 +7,7 @@ here they are only made, started in order, and watched one after the other.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.console.configure import OPTION_OF, parse_settings
+from fmnist_tui.console.configure import OPTION_OF, configure, parse_settings
 from fmnist_tui.console.launch import Start, get_data
 from fmnist_tui.console.output import UsageError, console, print_json, print_notes, say
 from fmnist_tui.console.summary import print_summary
@@ -39,43 +40,61 @@ _OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
 
 
 def sweep_configs(
-    config: RunConfig,
+    base: RunConfig,
     sweeps: Sequence[str],
     seeds: int | None,
     settings: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
-) -> list[RunConfig]:
-    """The configuration with each combination of values, the seeds of one combination side by side.
+    scale: bool = False,
+) -> tuple[list[RunConfig], list[str]]:
+    """The configuration of each combination of values, the seeds of one side by side, and what to tell the user.
 
-    `settings` and `options` are what `configure` was given. Each has the group, and the swept values (not the seed) in
-    its name. Raises UsageError or ConfigError, naming the option.
+    Each is what `configure` makes of `base`, `settings`, `options` and `scale` with the swept values as options of its
+    own. It has the group, and the swept values (not the seed) in its name. Raises UsageError or ConfigError, naming
+    the option.
     """
-    given = {key: OPTION_OF[key] for key, value in (options or {}).items() if value is not None}
+    options = options or {}
+    given = {key: OPTION_OF[key] for key, value in options.items() if value is not None}
     values = _values(sweeps, given | dict.fromkeys(parse_settings(settings), "--set"))
+    _check_number(values, seeds)
+    group: str | None = None
+    configs: list[RunConfig] = []
+    names_of: dict[str, list[str]] = {}
+    made: dict[str, dict[str, Any]] = {}
+    for combination in itertools.product(*values.values()):
+        swept = dict(zip(values, combination, strict=True))
+        config, notes = configure(base, settings, {**options, **swept}, scale)
+        same = made.setdefault(repr(flatten(config)), swept)
+        if same is not swept:
+            raise UsageError(_same_run(same, swept))
+        group = config.group or group or f"{config.name[:40]}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        said = " ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in swept.items() if key != "seed")
+        name = f"{config.name} {said}".strip()[:64].strip()
+        for note in notes:
+            names_of.setdefault(note, []).append(name)
+        for offset in range(seeds or 1):
+            own = {"name": name, "group": group, "seed": config.seed + offset}
+            configs.append(with_changes(config, own))
+    return configs, [_note_of(note, names, len(made)) for note, names in names_of.items()]
+
+
+def _check_number(values: Mapping[str, Sequence[Any]], seeds: int | None) -> None:
+    """Raises UsageError for seeds that are none, or named twice, and for more runs than MOST_RUNS."""
     if seeds is not None and seeds < 1:
         raise UsageError(f"--seeds {seeds}: must be 1 or more")
     if "seed" in values and seeds is not None:
         raise UsageError(f"--seeds {seeds}: but --sweep names seeds of its own; give one of them")
-    count = (seeds or 1) * _product(len(found) for found in values.values())
+    count = (seeds or 1) * math.prod(len(found) for found in values.values())
     if count > MOST_RUNS:
         raise UsageError(
             f"--sweep: {count:,} runs; {MOST_RUNS} is the most at once. Fewer values or seeds, or several sweeps "
             "with the same --group"
         )
-    group = config.group or f"{config.name[:40]}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    configs = []
-    made: dict[str, dict[str, Any]] = {}
-    for combination in itertools.product(*values.values()):
-        changes = dict(zip(values, combination, strict=True))
-        same = made.setdefault(repr(flatten(with_changes(config, changes))), changes)
-        if same is not changes:
-            raise UsageError(_same_run(same, changes))
-        said = " ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in changes.items() if key != "seed")
-        name = f"{config.name} {said}".strip()[:64].strip()
-        for offset in range(seeds or 1):
-            own: dict[str, Any] = {"name": name, "group": group, "seed": config.seed + offset} | changes
-            configs.append(with_changes(config, own))
-    return configs
+
+
+def _note_of(note: str, names: Sequence[str], combinations: int) -> str:
+    """A note once: as it is where all combinations have it, else with the names of the runs it is of."""
+    return note if len(names) == combinations else f"{', '.join(dict.fromkeys(names))}: {note}"
 
 
 def _values(sweeps: Sequence[str], given: Mapping[str, str]) -> dict[str, list[Any]]:
@@ -103,13 +122,6 @@ def _same_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     differ = {key: f"{shown(one[key])} and {shown(other[key])}" for key in one if repr(one[key]) != repr(other[key])}
     said = "; ".join(f"--sweep {key}: {values}" for key, values in differ.items())
     return f"{said} make the same run; give one of them, and for several runs of each add --seeds N"
-
-
-def _product(lengths: Any) -> int:
-    count = 1
-    for length in lengths:
-        count *= length
-    return count
 
 
 def _short(value: Any) -> str:

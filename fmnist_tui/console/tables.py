@@ -142,6 +142,7 @@ def run_object(run: Run) -> dict[str, Any]:
         "model": run.config.model.kind if run.config else None,
         "directory": str(run.directory.path),
         "problem": run.problem,
+        "earlier_problem": run.earlier_problem,
         **(as_json(run.status) or {}),
         "state": str(run.state),
     }

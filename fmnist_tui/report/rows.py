@@ -158,7 +158,7 @@ def collect(runs_dir: Path, only: Set[str] = frozenset()) -> Benchmarks:
 def _unusable(run: store.Run) -> str:
     """Why a run that has finished, by what lies there, can't be in the table; '' for all others."""
     if run.state is not State.FINISHED and not (run.problem and run.directory.result.exists()):
-        return ""
+        return run.earlier_problem
     if run.problem and not (run.mendable and run.result):  # a lost status is no loss where there is the result
         return run.problem
     if run.result is None:

@@ -68,8 +68,7 @@ def section(run: Run, name: str, load_tests: LoadTestSet = load_test_set) -> str
     """
     parts = [f'<section class="run" id="run-{text(run.id)}">', f"<h2>{_title(name, run)}</h2>"]
     parts.append(_facts(run))
-    if run.problem:
-        parts.append(f'<p class="problem">{text(run.problem)}</p>')
+    parts += [f'<p class="problem">{text(said)}</p>' for said in (run.problem, run.earlier_problem) if said]
     parts.append(_curves(run, read_metrics(run.directory)))
     parts.append(_evaluation(run, load_tests))
     if run.config is not None:

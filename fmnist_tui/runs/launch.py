@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import SCHEMA_VERSION, Record, Timestamp, utc_now
 from fmnist_tui.runs.slurm import SlurmSettings
-from fmnist_tui.runs.status import SlurmJob
+from fmnist_tui.runs.status import SlurmJob, Status
 
 MOST = 1024
 """GPUs of a node, and nodes."""
+
+
+class Length(NamedTuple):
+    """How long a run is to train."""
+
+    epochs: int
+    """In all."""
+    stop_at_accuracy: float | None
+    """The test accuracy in per cent at which it ends before them; None without such a limit."""
 
 
 class LaunchRequest(Record):
@@ -46,6 +55,19 @@ class LaunchRequest(Record):
     """The job that was submitted."""
     command: list[str] = Field(default_factory=list)
     """The command line that asked."""
+
+    def length(self, status: Status) -> Length:
+        """How long a worker has to train that this request starts, or starts again.
+
+        As the run's status says, with this request's changes where that does not hold them already. Once it does, the
+        status may have changed by an edit, and says the later word: a device that fails takes no edit back.
+        """
+        epochs, limit = status.epochs, status.stop_at_accuracy
+        if status.launched == self.time:
+            return Length(epochs, limit)
+        if self.stop_at_accuracy is not None:
+            limit = self.stop_at_accuracy or None
+        return Length(self.epochs or epochs, limit)
 
 
 def last_launch(directory: RunDirectory) -> LaunchRequest:

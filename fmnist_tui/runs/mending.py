@@ -1,4 +1,6 @@
-"""A status.json that can't be read, made anew from what else lies in the run's directory. Called before a resume.
+"""A status.json that can't be read, made anew from what else lies in the run's directory.
+
+Called before a resume, and by a Slurm job that is started again (`slurm_job`).
 
 A power loss can leave the file empty: it is replaced many times a minute and not forced to disk each time. Nothing is
 lost by that. The result knows how a finished run ended; where there is none the metric lines tell how far it came, and
@@ -8,6 +10,7 @@ the checkpoint where to go on.
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.metrics import EventRecord, read_metrics
@@ -17,20 +20,33 @@ from fmnist_tui.runs.store import Run, load_run, refuse_at_work
 MADE_ANEW = "status.json could not be read and was made anew from the rest of the run"
 
 
-def with_status(run: Run) -> Run:
-    """The run, with a status of its own again where it had none that can be read.
+def with_status(run: Run, **values: Any) -> Run:
+    """The run, with a status of its own again where it had none that can be read; `values` are fields it then has.
 
     Raises RunError where a worker is at work or metrics.jsonl can't be read; and OSError.
     """
     if not run.mendable:
         return run
     refuse_at_work(run)
-    status = run.status or _from_metrics(run)
+    status = _as_edited(run, run.status or _from_metrics(run))
+    status = status.model_copy(update=values)
     replace_bytes(run.directory.status, status.to_json().encode(), durable=True)
     event = EventRecord(event="warning", step=status.step, epoch=status.epoch, message=MADE_ANEW)
     with contextlib.closing(LineWriter(run.directory.metrics)) as lines:
         lines.write(event.to_json() + "\n")
     return load_run(run.directory)
+
+
+def _as_edited(run: Run, status: Status) -> Status:
+    """The status with the accuracy to stop at, and of a run that is not finished the epochs, of its newest edits."""
+    changes: dict[str, Any] = {}
+    for event in read_metrics(run.directory).event:
+        epochs, limit = event.data.get("epochs"), event.data.get("stop_at_accuracy")
+        if event.event == "edit" and isinstance(epochs, int) and status.state is not State.FINISHED:
+            changes["epochs"] = epochs
+        if event.event == "edit" and isinstance(limit, int | float):
+            changes["stop_at_accuracy"] = limit or None
+    return status.model_copy(update=changes)
 
 
 def _from_metrics(run: Run) -> Status:

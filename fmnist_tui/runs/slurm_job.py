@@ -16,8 +16,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from fmnist_tui.runs import jobs, store
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.lost import death
+from fmnist_tui.runs.mending import with_status
 from fmnist_tui.runs.process import JOB, RENDEZVOUS, process_started, start_joining, start_worker
 from fmnist_tui.runs.status import ExitCode, State
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from submitit.core.utils import DelayedSubmission
 
 LOOK_SECONDS = 0.1
+STATUS_SECONDS = 60.0
+"""How long another node waits for a status that can be read: a shared file system may be behind."""
 FIRST_PORT, PORTS = 20_000, 10_000
 """Where the nodes of a job meet: below the ports that systems give out by themselves (from 32,768 on Linux)."""
 
@@ -54,11 +58,13 @@ class RunJob:
             os.environ[RENDEZVOUS] = rendezvous(place.job_id, place.hostnames[0])
         if place.global_rank > 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first task answers for all
+            _await_status(run)
             with run.worker_log.open("ab") as log:
                 code = start_joining(run, log).wait()
             sys.exit(0 if code == ExitCode.STOPPED else code)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._pass_on)
+        _mend_status(run, place.job_id)
         self._worker = start_worker(run)
         try:
             while self._worker.poll() is None:
@@ -100,6 +106,25 @@ def rendezvous(job_id: str, first_host: str) -> str:
     host = os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or first_host
     number = int(job_id.partition("_")[0])
     return f"{f'[{host}]' if ':' in host else host}:{FIRST_PORT + number % PORTS}"
+
+
+def _mend_status(run: RunDirectory, job_id: str) -> None:
+    """Make a status that can't be read anew, as a resume does: a node that lost its power may have left it empty.
+
+    Where it can't be mended the worker says what is wrong.
+    """
+    values = {"state": State.STARTING, "job": jobs.own_job(job_id), "ended": None, "exit_code": None}
+    try:
+        with_status(store.load_run(run), **values)
+    except (OSError, RunError) as error:
+        print(f"{run.id}: its status could not be made anew: {error}", file=sys.stderr)
+
+
+def _await_status(run: RunDirectory) -> None:
+    """On the other nodes, wait until the first one has a status that can be read."""
+    until = time.monotonic() + STATUS_SECONDS
+    while store.read_status(run) is None and time.monotonic() < until:
+        time.sleep(LOOK_SECONDS)
 
 
 def _noted(run: RunDirectory, code: int) -> int:

@@ -148,9 +148,11 @@ def prepare_resume(
     if checkpoint != "last" and not run.directory.checkpoint(checkpoint).is_file():
         raise RunError(f"--from {checkpoint}: {run.id} has no checkpoint of this name")
     _check_epochs(run, run.config, run.status, epochs)
-    if checkpoint == "last":
-        if run.state is State.FINISHED:
+    if run.state is State.FINISHED:
+        _check_limit(run, run.status, checkpoint, epochs, stop_at_accuracy)
+        if checkpoint == "last":
             _check_can_be_longer(run, run.config, run.status, epochs, stop_at_accuracy)
+    if checkpoint == "last":
         _check_checkpoint(run, run.status)
     try:
         run.directory.control.unlink(missing_ok=True)
@@ -169,48 +171,56 @@ def _room(run: Run) -> str:
 def limit_note(status: Status) -> str:
     """What a resume that leaves the accuracy to stop at as it is has to say of it; '' where there is none.
 
-    The limit is of the run, not of the start: a run it ended once ends by it again.
+    The limit is of the run, not of the start.
     """
     if status.stop_at_accuracy is None:
         return ""
     holds = f"training.stop_at_accuracy = {status.stop_at_accuracy:g} still holds"
-    if _reached(status, status.stop_at_accuracy):
-        holds += f", and {status.test_accuracy:.2f} % has reached it: the next evaluation that does so ends the run"
     return f"{holds}; --stop-at-accuracy none takes it back"
 
 
-def _reached(status: Status, accuracy: float) -> bool:
-    return bool(accuracy) and status.test_accuracy is not None and status.test_accuracy >= accuracy
+def _check_limit(run: Run, status: Status, checkpoint: str, epochs: int | None, stop_at_accuracy: float | None) -> None:
+    """Raises RunError where a finished run would go on from a test accuracy that is enough for its limit.
+
+    It has come to what it was to come to. Training until another evaluation says so once more would cost an epoch and
+    the row of the table, and who asks for more epochs wants all of them: so the limit has to go first, or up.
+    """
+    accuracy = {"last": status.test_accuracy, "best": status.best_accuracy}.get(checkpoint)
+    limit = status.stop_at_accuracy if stop_at_accuracy is None else stop_at_accuracy
+    if not limit or accuracy is None or accuracy < limit:
+        return
+    if stop_at_accuracy is not None:
+        raise RunError(
+            f"--stop-at-accuracy {limit:g}: {run.id} has reached {accuracy:.2f} % already; give more, or none"
+        )
+    needs_epochs = checkpoint == "last" and epochs is None and status.epoch >= status.epochs
+    also = ", and give more epochs: --epochs N" if needs_epochs else ""
+    raise RunError(
+        f"{run.id}: is finished after {_ended(status)}: {accuracy:.2f} % reached training.stop_at_accuracy = "
+        f"{limit:g}; to go on, raise it or take it back: --stop-at-accuracy none{also}"
+    )
+
+
+def _ended(status: Status) -> str:
+    """'epoch 3 of 8', or '8 epochs'."""
+    return f"epoch {status.epoch} of {status.epochs}" if status.epoch < status.epochs else f"{status.epochs} epochs"
 
 
 def _check_can_be_longer(
     run: Run, config: RunConfig, status: Status, epochs: int | None, stop_at_accuracy: float | None
 ) -> None:
-    """Raises RunError where a finished run has nothing left to train."""
+    """Raises RunError where a finished run has nothing left to train; `_check_limit` comes before."""
     limit = config.training.max_steps
     if limit is not None and status.step >= limit:
         remedy = "a resumed run keeps the limit: start a new one without it, or with more"
         raise RunError(f"{run.id}: is finished after training.max_steps = {limit:,}; {remedy}")
     early = status.epoch < status.epochs
-    if early and stop_at_accuracy is not None:
-        if _reached(status, stop_at_accuracy):
-            raise RunError(
-                f"--stop-at-accuracy {stop_at_accuracy:g}: {run.id} has reached {status.test_accuracy:.2f} % already; "
-                "give more, or none"
-            )
-        if epochs is None or epochs > status.epoch:
-            return
+    if early and stop_at_accuracy is not None and (epochs is None or epochs > status.epoch):
+        return
     if epochs is None or epochs <= status.epochs:
-        ended = f"epoch {status.epoch} of {status.epochs}" if early else f"{status.epochs} epochs"
-        target = status.stop_at_accuracy
-        if early and target is not None and stop_at_accuracy is None and _reached(status, target):
-            at = f"{status.test_accuracy:.2f} % reached training.stop_at_accuracy = {target:g}"
-            raise RunError(
-                f"{run.id}: is finished after {ended}: {at}; to go on, take it back: --stop-at-accuracy none"
-            )
         least = status.epochs if stop_at_accuracy is None else status.epoch
         more = f"more than {least}" if early else "more"
-        raise RunError(f"{run.id}: is finished after {ended}; to go on, give {more}: --epochs N")
+        raise RunError(f"{run.id}: is finished after {_ended(status)}; to go on, give {more}: --epochs N")
 
 
 def _check_checkpoint(run: Run, status: Status) -> None:
@@ -221,7 +231,7 @@ def _check_checkpoint(run: Run, status: Status) -> None:
     directory = run.directory
     if directory.has_checkpoint():
         return
-    if run.result is None and run.earlier is None and status.epoch <= 2:
+    if run.result is None and not directory.earlier_result.exists() and status.epoch <= 2:
         return
     best = "--from best goes on from the best one, or " if directory.checkpoint("best").exists() else ""
     raise RunError(f"{run.id}: has no checkpoint to go on from; {best}train it anew: fmnist-tui run repeat {run.id}")

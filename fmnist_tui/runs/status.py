@@ -88,6 +88,8 @@ class Status(Record):
     best_epoch: Count | None = None
     stop_at_accuracy: Percent | None = None
     """The test accuracy in per cent at which it ends before its last epoch; None without such a limit."""
+    launched: Timestamp | None = None
+    """Of the launch request whose changes `epochs` and `stop_at_accuracy` hold already (its `time`)."""
     images_per_second: Amount | None = None
     eta_seconds: Seconds | None = None
     active_seconds: Seconds = 0.0

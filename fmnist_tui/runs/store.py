@@ -49,7 +49,13 @@ class Run:
     mendable: bool = False
     """Whether the problem is a status.json that a resume makes anew (`mending`)."""
     earlier: Result | None = None
-    """What a finished run that went on had come to; None once it is finished again."""
+    """What a finished run that goes on had come to; None once it is finished again.
+
+    Until its training begins that is `result` itself; then it lies in a place of its own, until the last status says
+    that there is a newer one. So there is no moment without either.
+    """
+    earlier_problem: str = ""
+    """What is wrong with the file of `earlier`: it has no row, and goes on as if there were none."""
 
     @property
     def id(self) -> str:
@@ -94,7 +100,8 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     problem = wrong_config or wrong_status or wrong_result
     if not problem and (config is None or status is None):
         problem = f"{'config.json' if config is None else 'status.json'} is missing"
-    earlier = None if result or wrong_result else _read(directory.earlier_result, Result)[0]
+    state = state_of(status, result)
+    earlier, wrong_earlier = _earlier(directory, state, result)
     of_status = status.schema_version if status else _schema_of(directory.status)
     newest = max([of_status, *(one.schema_version for one in (result, earlier) if one)])
     if newest > SCHEMA_VERSION:
@@ -105,7 +112,19 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
         if config is not None and result is not None:
             line = last_train(directory)
             status = result.last_status(config.training.stop_at_accuracy, line.loss if line else None)
-    return Run(directory, config, status, result, state_of(status, result), problem, mendable, earlier)
+    return Run(directory, config, status, result, state, problem, mendable, earlier, wrong_earlier)
+
+
+def _earlier(directory: RunDirectory, state: State, result: Result | None) -> tuple[Result | None, str]:
+    """`Run.earlier` and `Run.earlier_problem` of a run in this state."""
+    if state is State.FINISHED:
+        return None, ""
+    earlier, wrong = _read(directory.earlier_result, Result)
+    if wrong:
+        return None, f"{directory.earlier.name}/{wrong}; it has no row until it is finished again"
+    if earlier is None and state in (State.QUEUED, State.STARTING):  # training would have moved the result
+        return result, ""
+    return earlier, ""
 
 
 def _schema_of(path: Path) -> int:

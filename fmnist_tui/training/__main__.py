@@ -28,7 +28,7 @@ from fmnist_tui.runs.process import JOB, RENDEZVOUS, stop_signals_held
 from fmnist_tui.runs.records import SCHEMA_VERSION
 from fmnist_tui.runs.status import NOT_QUEUED, ExitCode, State, Status
 from fmnist_tui.training.control import CutShort, StopSignal
-from fmnist_tui.training.ending import Ending, first_line, rewrite_table
+from fmnist_tui.training.ending import Ending, after_finish, first_line
 from fmnist_tui.training.many import join, start_ranks, work_as_rank
 from fmnist_tui.training.ranks import Rank, RankSignal, die_with_launcher
 from fmnist_tui.training.reporter import Reporter
@@ -156,7 +156,7 @@ def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchReq
             return ending.code
         reporter.close(ending.state, ending.error if ending.state is State.FAILED else None, ending.code)
         if ending.state is State.FINISHED:
-            rewrite_table(run)
+            after_finish(run)
     return ending.code
 
 

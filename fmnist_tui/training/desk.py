@@ -7,7 +7,6 @@ how the run computes, `Logbook` how it gets on, `Requests` what it is asked for,
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +60,9 @@ class Desk:
     def begin(self) -> bool:
         """Start anew, or go on from the run's checkpoint; returns whether it is a new start."""
         job, reporter, progress = self.job, self.reporter, self.progress
+        length = job.launch.length(reporter.status)  # before the status tells a checkpoint's, which may be older
+        if job.team is not None:
+            length = job.team.of_first(length)
         content, problems = checkpoint.load_newest(self.run, job.launch.checkpoint)
         for problem in problems:
             reporter.event("warning", f"{problem}; going on from the one before it")
@@ -70,10 +72,10 @@ class Desk:
         else:
             self._go_on(content)
         progress.starts += 1
-        if job.launch.stop_at_accuracy is not None:
-            self.requests.edit_limit(job.launch.stop_at_accuracy)
-        if job.launch.epochs is not None and job.launch.epochs != progress.epochs:
-            self.requests.edit_epochs(job.launch.epochs)
+        if length.stop_at_accuracy != progress.stop_at_accuracy:
+            self.requests.edit_limit(length.stop_at_accuracy or 0.0)
+        if length.epochs not in (0, progress.epochs):  # 0: a status that says nothing of it
+            self.requests.edit_epochs(length.epochs)
         self.tuning.begin(resumed=content is not None)
         now = reporter.status.heartbeat
         reporter.update(
@@ -84,6 +86,7 @@ class Desk:
             steps_per_epoch=progress.steps_per_epoch,
             device=job.device_label,
             device_name=job.name_label,
+            launched=job.launch.time,
         )
         self.logbook.tell_position()
         return content is None
@@ -239,7 +242,6 @@ class Desk:
             result = result.model_copy(update={"devices": self.job.team.size})
         self.evaluations.predictions.save(self.run)
         replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
-        shutil.rmtree(self.run.earlier, ignore_errors=True)
         self.requests.control.forget()
         after = f"{result.epochs} {'epoch' if result.epochs == 1 else 'epochs'}"
         self.reporter.event("finish", f"test accuracy {result.test_accuracy:.2f} % after {after}")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from fmnist_tui.training.job import Stopped
 from fmnist_tui.training.precision import Execution
 from fmnist_tui.training.ranks import Rank
 
+T = TypeVar("T")
 LONGEST_WAIT = timedelta(minutes=10)
 """For another rank, which may compile meanwhile. Where a rank has died, the agent ends the others long before."""
 
@@ -193,6 +194,13 @@ class Team:
         dist.broadcast(flat, 0)
         for buffer, values in zip(buffers, flat.split([buffer.numel() for buffer in buffers]), strict=True):
             buffer.copy_(values.view_as(buffer))
+
+    def of_first(self, value: T) -> T:
+        """Rank 0's value, on every rank: another machine may see a shared file as it was a moment before."""
+        shared: list[Any] = [value]
+        dist.broadcast_object_list(shared, 0, group=self._hosts)
+        found: T = shared[0]
+        return found
 
     def check_same_start(self, epoch: int, step: int) -> None:
         """Raises ConfigError where the ranks do not go on from the same checkpoint (another machine's disk)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import NamedTuple
 
@@ -26,11 +27,16 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0]
 
 
-def rewrite_table(run: RunDirectory) -> None:
-    """BENCHMARKS.md with the finished run in it; one that can't be written is a word in worker.log."""
+def after_finish(run: RunDirectory) -> None:
+    """What is left to do once the last status says that the run is finished.
+
+    BENCHMARKS.md with the run in it; one that can't be written is a word in worker.log. And what the run had come to
+    before goes: not earlier, for until that status is there it is the run's row of the table.
+    """
     from fmnist_tui.report import write_benchmarks
 
     try:
         write_benchmarks(run.path.parent)
     except OSError as error:
         print(f"BENCHMARKS.md could not be rewritten: {error}", file=sys.stderr)
+    shutil.rmtree(run.earlier, ignore_errors=True)

@@ -16,7 +16,7 @@ from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import NOT_QUEUED, ExitCode, LastWord, State, Status
 from fmnist_tui.training.control import StopSignal
-from fmnist_tui.training.ending import Ending, rewrite_table
+from fmnist_tui.training.ending import Ending, after_finish
 from fmnist_tui.training.ranks import Rank, SilentReporter, last_word, rank_reporter, record_failure, say_last_word
 from fmnist_tui.training.reporter import Reporter
 from fmnist_tui.training.turn import LeftQueue, Turn
@@ -69,7 +69,7 @@ def work_as_rank(run: RunDirectory, status: Status, rank: Rank, train: Callable[
     else:
         reporter.close(word.state, word.error, word.exit_code)
         if word.state is State.FINISHED:
-            rewrite_table(run)
+            after_finish(run)
     if ending.state in (State.FINISHED, State.STOPPED):
         return ExitCode.DONE
     sys.stdout.flush()

@@ -72,8 +72,7 @@ class Requests:
         """Change at which test accuracy the run ends before its last epoch; 0 takes the limit back."""
         progress = self._progress
         progress.stop_at_accuracy = accuracy or None
-        if not (accuracy and progress.reached(accuracy)):
-            self._go_on_where_epochs_are_left()
+        self._go_on_where_epochs_are_left()
         what = f"stops at {accuracy:g} % test accuracy" if accuracy else "goes on to its last epoch, at any accuracy"
         self._job.reporter.event("edit", what, stop_at_accuracy=accuracy)
         self._logbook.tell_position()
@@ -88,6 +87,10 @@ class Requests:
         self._logbook.tell_position()
 
     def _go_on_where_epochs_are_left(self) -> None:
+        """A run that was done is not any more, where an edit leaves it epochs, steps and accuracy to come to."""
         progress, limit = self._progress, self._job.config.training.max_steps
-        if progress.done and progress.epochs > progress.evaluated_epoch and (limit is None or progress.step < limit):
+        target = progress.stop_at_accuracy
+        if progress.epochs <= progress.evaluated_epoch or (limit is not None and progress.step >= limit):
+            return
+        if target is None or not progress.reached(target):
             progress.done = False

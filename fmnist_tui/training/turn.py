@@ -178,7 +178,7 @@ def expected_seconds(
 
     Alike is what computes the same on one of these devices; only the length may differ. None where there is none.
     """
-    epochs = launch.epochs or config.training.epochs
+    epochs = launch.length(status).epochs or config.training.epochs
     if status.step > 0 and status.steps_per_epoch > 0 and status.active_seconds > 0:
         return status.active_seconds / status.step * _steps_left(config, status, epochs, status.steps_per_epoch)
     names = {device.name for device in devices}

@@ -41,7 +41,7 @@ def standing_parts(sides: Sequence[Side], width: int, glyphs: words.Glyphs, gone
     for at, (side, said) in enumerate(zip(sides, facts, strict=True)):
         parts += _run_line(at, side.run, told[side.run.id], said[level], width, glyphs)
     names = LETTERS[: len(sides)]
-    found = compare.lead([side.curves.evaluations for side in sides])
+    found = compare.lead([side.run for side in sides], [side.curves.evaluations for side in sides])
     return [*parts, ("\n", ""), (_wrapped(compare.lead_sentence(found, names), width), "bold"), ("\n\n", "")]
 
 

@@ -12,11 +12,16 @@ from fmnist_tui.tui.notes import Note, sentence
 
 
 def outcome(run: Run, now: datetime) -> list[Note]:
-    """What became of a run that is not at work, and what to press; nothing for one that is."""
-    status, state = run.status, run.state
-    epoch = status.epoch if status else 0
+    """What became of a run that is not at work, and what to press; of one at work only what of it can't be read."""
+    epoch = run.status.epoch if run.status else 0
     if run.problem:
         return [Note("error", epoch, sentence(run.problem))]
+    lost = [Note("error", epoch, sentence(run.earlier_problem))] if run.earlier_problem else []
+    return [*_became(run, epoch, now), *lost]
+
+
+def _became(run: Run, epoch: int, now: datetime) -> list[Note]:
+    status, state = run.status, run.state
     if state is State.FINISHED:
         kept = [Note("error", epoch, f"It {status.error}")] if status and status.error else []
         return [_finished(run, epoch), *kept]

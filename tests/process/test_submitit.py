@@ -14,6 +14,7 @@ import pytest
 from fmnist_tui.runs import starting, store, submit
 from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.mending import MADE_ANEW
 from fmnist_tui.runs.process import process_started
 from fmnist_tui.runs.status import State
 from tests.events import messages
@@ -89,3 +90,23 @@ def test_a_worker_that_dies_is_written_down_by_its_job(submitted: Submit) -> Non
     wait_until(lambda: status_of(run).state is State.FAILED, "the word of its death")
     assert "the worker was killed by SIGKILL" in (status_of(run).error or "")
     wait_until(lambda: process_started(controller.pid) is None, "the job's end")
+
+
+@pytest.mark.parametrize("damage", ["empty", "gone"])
+def test_a_job_that_begins_again_makes_a_lost_status_anew(submitted: Submit, damage: str) -> None:
+    """As a plain resume does: a node that lost its power has left nothing that says where the run stood."""
+    run, controller = submitted(max_steps=3, epochs=4)
+    wait_until(lambda: not status_of(run).state.alive, "the end")
+    wait_until(lambda: process_started(controller.pid) is None, "the job's end")
+    lines = steps_of(run)
+    run.result.unlink()  # as if killed before its last words
+    if damage == "gone":
+        run.status.unlink()
+    else:
+        run.status.write_bytes(b"")
+    job = submit.submit(run, "local")
+    wait_until(lambda: process_started(int(job.id)) is None, "the second job's end")
+    assert store.load_run(run).state is State.FINISHED, run.worker_log.read_text()
+    result = store.load_run(run).result
+    assert result is not None and result.starts == 2 and steps_of(run) == lines
+    assert MADE_ANEW in messages(run, "warning")

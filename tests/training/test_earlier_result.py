@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fmnist_tui import api
+from fmnist_tui.analysis.predictions import TestSet, load_predictions
 from fmnist_tui.report import render
 from fmnist_tui.report.rows import collect
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.starting import prepare_resume
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import load_run
 from fmnist_tui.training.desk import Desk
+from fmnist_tui.training.ending import after_finish
 from fmnist_tui.training.job import Stopped
 from tests.events import messages
 from tests.training.tiny import Trainer, tiny_config
@@ -58,7 +62,13 @@ def test_the_earlier_result_is_reported_and_belongs_to_the_predictions_beside_it
 
 
 def test_it_goes_once_the_run_is_finished_again(longer: RunDirectory, trainer: Trainer) -> None:
-    trainer.train(longer).reporter.close(State.FINISHED, None, 0)
+    reporter = trainer.train(longer).reporter
+    (row,) = collect(trainer.runs_dir).rows
+    assert longer.result.exists() and (row.first.result.epochs, row.first.resumed) == (1, State.RUNNING)
+    reporter.close(State.FINISHED, None, 0)
+    (row,) = collect(trainer.runs_dir).rows
+    assert (row.first.result.epochs, row.first.resumed) == (3, None), "at no moment without a row"
+    after_finish(longer)
     assert not longer.earlier.exists()
     (row,) = collect(trainer.runs_dir).rows
     assert (row.first.result, row.first.result.epochs, row.first.resumed) == (result_of(longer), 3, None)
@@ -75,3 +85,30 @@ def test_where_it_cannot_be_kept_there_is_none_and_training_goes_on(
     trainer.train(run, LaunchRequest(epochs=2))
     assert any("the earlier result could not be kept: " in message for message in messages(run, "warning"))
     assert result_of(run).epochs == 2
+
+
+def test_the_api_gives_the_predictions_of_the_result_it_shows(longer: RunDirectory, trainer: Trainer) -> None:
+    (shown,) = api.benchmark_table(trainer.runs_dir).runs
+    assert shown.resumed is not None
+    run = api.load_run(shown.id, trainer.runs_dir)
+    test = TestSet(trainer.images.test_images, trainer.images.test_labels, "sample", "standard", {})
+    newest, earlier = (load_predictions(run, "last", test, earlier=which) for which in (False, True))
+    assert (newest.epoch, earlier.epoch) == (2, 1) and earlier.accuracy == shown.result.test_accuracy
+    assert load_predictions(run, "best", test, earlier=True).epoch == shown.result.best_epoch
+    trainer.train(longer).reporter.close(State.FINISHED, None, 0)
+    after_finish(longer)
+    with pytest.raises(api.RunError, match=r"of epoch 3, the earlier result is of epoch 1: .* load it again"):
+        api.predictions(run, earlier=True)
+    again = api.load_run(shown.id, trainer.runs_dir)
+    with pytest.raises(api.RunError, match="has no earlier result: it is not a finished run that goes on"):
+        api.predictions(again, earlier=True)
+
+
+def test_before_its_training_begins_the_earlier_predictions_are_those_that_lie_there(trainer: Trainer) -> None:
+    made = trainer.create(tiny_config(training={"epochs": 1}))
+    trainer.train(made).reporter.close(State.FINISHED, None, 0)
+    prepare_resume(load_run(made), "cpu", epochs=2)
+    test = TestSet(trainer.images.test_images, trainer.images.test_labels, "sample", "standard", {})
+    run = load_run(made)
+    found = load_predictions(run, "last", test, earlier=True)
+    assert run.earlier is not None and (found.epoch, found.accuracy) == (1, run.earlier.test_accuracy)

@@ -12,6 +12,7 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EventRecord, parse_metric
+from fmnist_tui.runs.requests import send_request
 from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.training import __main__ as worker_module
@@ -19,6 +20,7 @@ from fmnist_tui.training import step as step_module
 from fmnist_tui.training.__main__ import work
 from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.optim import InPlaceSGD
+from tests.events import messages
 from tests.training.tiny import Trainer, tiny_config
 
 
@@ -146,6 +148,40 @@ def test_retries_begin_anew_from_the_checkpoint(trainer: Trainer, end: Any, monk
     assert begun == [["-m", "fmnist_tui.training", str(run.path)]] * 2
     assert status_of(run).retries_used == 2
     assert len([r for r in trainer.steps(run) if r.kind == "train"]) == 15
+
+
+def test_an_edit_outlives_a_device_that_fails(trainer: Trainer, end: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begun anew, the first step already has the edit's length: the learning rate depends on it."""
+    monkeypatch.setattr("fmnist_tui.training.control.POLL_SECONDS", 0.0)
+    original = step_module.augment.apply
+    failed: list[int] = []
+
+    def flaky(*arguments: Any, **options: Any) -> Any:
+        if status_of(run).epochs == 4 and run.checkpoint("last").stat().st_mtime_ns > before and not failed:
+            failed.append(1)
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        if status_of(run).epochs == 2 and not run.control.exists():
+            send_request(run, "edit", epochs=4)
+        return original(*arguments, **options)
+
+    class Replaced(BaseException):
+        """In place of the fresh process."""
+
+    def execv(*_: Any) -> None:
+        raise Replaced
+
+    run = trainer.create(tiny_config(training={"epochs": 1}))
+    assert end(run) == 0
+    before = run.checkpoint("last").stat().st_mtime_ns
+    monkeypatch.setattr(worker_module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(step_module.augment, "apply", flaky)
+    monkeypatch.setattr(os, "execv", execv)
+    launch = {"epochs": 2, "retries": 1, "time": "2026-11-28T19:00:00.000Z"}
+    with pytest.raises(Replaced):
+        end(run, **launch)
+    assert end(run, **launch) == 0
+    assert messages(run, "edit") == ["epochs 1 -> 2", "epochs 2 -> 4", "epochs 4 -> 4"], "the last: asked for still"
+    assert [record.epoch for record in trainer.steps(run) if record.kind == "eval"] == [1, 2, 3, 4]
 
 
 def test_without_retries_left_it_fails(trainer: Trainer, end: Any, monkeypatch: pytest.MonkeyPatch) -> None:

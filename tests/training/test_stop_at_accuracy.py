@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.requests import send_request
 from fmnist_tui.runs.store import read_status
 from fmnist_tui.training.desk import Desk
+from fmnist_tui.training.job import Stopped
 from tests.events import events, messages
 from tests.training.tiny import Trainer, tiny_config
-from tests.training.whole_runs import result_of
+from tests.training.whole_runs import result_of, stop_at
 
 
 def test_stop_at_accuracy_finishes_early(trainer: Trainer) -> None:
@@ -54,7 +57,52 @@ def test_a_run_that_its_accuracy_limit_ended_goes_on_without_it(trainer: Trainer
     trainer.train(run)
     assert result_of(run).epochs == 1
     trainer.train(run, LaunchRequest(epochs=3))
-    assert result_of(run).epochs == 2, "the limit still holds: the next evaluation ends it"
+    assert result_of(run).epochs == 1, "the limit is reached still: no epoch is trained"
     trainer.train(run, LaunchRequest(stop_at_accuracy=0.0))
+    assert result_of(run).epochs == 3, "as many as it was told before"
+    assert "goes on to its last epoch, at any accuracy" in messages(run, "edit")
+
+
+def test_an_edit_at_work_outlives_another_start_of_the_same_launch(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a requeued Slurm job begins again: its launch request has older epochs and another limit."""
+    monkeypatch.setattr("fmnist_tui.training.control.POLL_SECONDS", 0.0)
+    run = trainer.create(tiny_config(training={"epochs": 1}))
+    trainer.train(run)
+    launch = LaunchRequest(epochs=2, stop_at_accuracy=100.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("fmnist_tui.training.desk.Desk.collect_losses", _edited(Desk.collect_losses, step=6))
+        stop_at(trainer, patch, 8)
+        with pytest.raises(Stopped):
+            trainer.train(run, launch)
+    assert not run.control.exists(), "answered, and forgotten at the stop"
+    told = messages(run, "edit")
+    assert told[-2:] == ["epochs 2 -> 3", "goes on to its last epoch, at any accuracy"]
+    trainer.train(run, launch)
+    assert messages(run, "edit") == told, "the launch's changes are not taken in once more"
     assert result_of(run).epochs == 3
-    assert messages(run, "edit")[-1] == "goes on to its last epoch, at any accuracy"
+
+
+def _edited(original: Callable[..., None], step: int) -> Callable[..., None]:
+    """`Desk.collect_losses`, which at a step asks for three epochs, at any accuracy."""
+    sent: list[int] = []
+
+    def collect_losses(self: Desk, wait: bool = False) -> None:
+        if self.progress.step == step and not sent:
+            sent.append(step)
+            send_request(self.run, "edit", epochs=3, stop_at_accuracy=0.0)
+        original(self, wait)
+
+    return collect_losses
+
+
+def test_going_back_to_an_older_checkpoint_keeps_the_run_s_length(trainer: Trainer) -> None:
+    """best.pt may be older than an edit: its epochs and its limit are not the run's any more."""
+    run = trainer.create(tiny_config(training={"epochs": 3, "stop_at_accuracy": 1.0}))
+    trainer.train(run)
+    older = run.checkpoint("last").read_bytes()
+    trainer.train(run, LaunchRequest(epochs=2, stop_at_accuracy=0.0))
+    run.checkpoint("best").write_bytes(older)
+    trainer.train(run, LaunchRequest(checkpoint="best"))
+    assert result_of(run).epochs == 2

@@ -119,7 +119,11 @@ async def test_a_run_that_its_accuracy_limit_ended_is_resumed_without_it(
         await pilot.press("r")
         await until_drawn(pilot, "Train quick for longer", "Stop at test accuracy", "50", "Its row of the table")
         await pilot.press("enter")
-        await until_drawn(pilot, "accuracy: reached; empty it, or epochs above 8")
+        await until_drawn(pilot, "accuracy: 84.25 % reached; raise it, or empty it")
+        app.screen.query_one("#epochs", Input).value = "12"
+        await pilot.press("enter")
+        assert isinstance(app.screen, EditDialog), "more epochs alone would train one of them"
+        app.screen.query_one("#epochs", Input).value = "8"
         app.screen.query_one("#accuracy", Input).value = ""
         await pilot.press("enter")
         await until(pilot, lambda: len(workers) == 1)

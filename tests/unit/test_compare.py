@@ -12,6 +12,7 @@ from fmnist_tui.analysis.differences import differing
 from fmnist_tui.cli import main
 from fmnist_tui.runs import store
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.status import State
 from tests.results import result_of
 from tests.unit.compared_runs import make_run, write_predictions
@@ -20,6 +21,10 @@ from tests.unit.stored_runs import write_status
 
 def loaded(*runs: RunDirectory) -> list[store.Run]:
     return [store.load_run(run) for run in runs]
+
+
+def evaluated(runs: list[store.Run]) -> list[list[EvalRecord]]:
+    return [compare.evaluations(run.directory) for run in runs]
 
 
 def test_only_what_differs_is_listed(runs_dir: Path) -> None:
@@ -53,8 +58,8 @@ def test_what_was_changed_on_the_way_differs_too(runs_dir: Path, capsys: pytest.
 
 
 def test_the_leader_at_the_last_common_epoch(runs_dir: Path) -> None:
-    records = [compare.evaluations(run) for run in (make_run(runs_dir, [70, 80, 85]), make_run(runs_dir, [75, 79]))]
-    found = compare.lead(records)
+    runs = loaded(make_run(runs_dir, [70, 80, 85]), make_run(runs_dir, [75, 79]))
+    found = compare.lead(runs, evaluated(runs))
     assert found is not None
     assert (found.epoch, found.accuracies, found.leaders, found.led, found.common) == (2, (80, 79), [0], (1, 1), 2)
     assert found.margin == 1.0
@@ -65,10 +70,27 @@ def test_the_leader_at_the_last_common_epoch(runs_dir: Path) -> None:
 
 
 def test_level_runs_and_nothing_in_common(runs_dir: Path) -> None:
-    one, two = (compare.evaluations(make_run(runs_dir, [70, 80])) for _ in range(2))
-    assert "A and B are level at 80.00 %" in compare.lead_sentence(compare.lead([one, two]), "AB")
-    assert compare.lead([one, []]) is None and compare.lead([one]) is None
-    assert "nothing to compare" in compare.lead_sentence(compare.lead([one[:1], two[1:]]), "AB")
+    runs = loaded(make_run(runs_dir, [70, 80]), make_run(runs_dir, [70, 80]))
+    one, two = evaluated(runs)
+    assert "A and B are level at 80.00 %" in compare.lead_sentence(compare.lead(runs, [one, two]), "AB")
+    assert compare.lead(runs, [one, []]) is None and compare.lead(runs[:1], [one]) is None
+    assert "nothing to compare" in compare.lead_sentence(compare.lead(runs, [one[:1], two[1:]]), "AB")
+
+
+def test_an_evaluation_in_mid_epoch_is_not_the_epoch_s(runs_dir: Path) -> None:
+    """B came to its step limit in the midst of its third epoch: that is compared with nobody's whole third epoch."""
+    whole, cut, same = loaded(*(make_run(runs_dir, [70, 80, 85]) for _ in range(3)))
+    third = {"test_accuracy": 60.0, "step": 100}
+    records = evaluated([whole, cut, same])
+    for at in (1, 2):
+        records[at][2] = records[at][2].model_copy(update=third)
+    found = compare.lead([whole, cut], records[:2])
+    assert found is not None and (found.epoch, found.accuracies, found.common) == (2, (80, 80), 2)
+    both = compare.lead([cut, same], records[1:])
+    assert both is not None and both.common == 3
+    assert compare.lead_sentence(both, "AB") == (
+        "At epoch 2.13, the last that all have evaluated, A and B are level at 60.00 %."
+    )
 
 
 def test_pairs_on_the_same_images(runs_dir: Path) -> None:

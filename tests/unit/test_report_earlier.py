@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fmnist_tui.cli import main
+from fmnist_tui.report import render
 from fmnist_tui.report.rows import collect
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.process import process_started
+from fmnist_tui.runs.starting import prepare_resume
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import load_run
+from fmnist_tui.tui.format import UNICODE
+from fmnist_tui.tui.outcome import outcome
+from fmnist_tui.tui.widgets.run_detail import describe
 from tests.unit.cli_runs import finished_run
 from tests.unit.stored_runs import write_status
 
@@ -56,8 +64,44 @@ def test_a_newer_result_takes_its_place(went_on: RunDirectory, runs_dir: Path) -
     assert (run.resumed, run.result.test_accuracy) == (None, 91.0)
 
 
-def test_one_that_cannot_be_read_is_none(went_on: RunDirectory, runs_dir: Path) -> None:
-    went_on.earlier_result.write_text("{")
-    assert load_run(went_on).earlier is None and collect(runs_dir).runs == []
+@pytest.mark.parametrize("state", [State.QUEUED, State.STARTING])
+def test_until_its_training_begins_its_row_is_the_result_that_lies_there(
+    runs_dir: Path, state: State, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(runs_dir)
+    prepare_resume(load_run(run), "cpu", epochs=20)
+    write_status(run, state=state)
+    (found,) = collect(runs_dir).runs
+    assert (found.resumed, found.result.test_accuracy) == (state, 84.25)
+    assert main(["runs", "show", run.id]) == 0
+    shown = capsys.readouterr().out
+    assert "\nEarlier result\n" in shown and "\nResult\n" not in shown
+
+
+def test_a_run_that_is_just_finishing_has_no_row_before_it_has(runs_dir: Path) -> None:
+    run = finished_run(runs_dir)
+    write_status(run, state=State.RUNNING, pid=os.getpid(), pid_started=process_started(os.getpid()))
+    assert collect(runs_dir).runs == []
+
+
+def test_one_that_cannot_be_read_is_named_as_other_damage_is(
+    went_on: RunDirectory, runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    went_on.earlier_result.write_bytes(went_on.earlier_result.read_bytes()[:100])
+    run = load_run(went_on)
+    assert run.earlier is None and run.problem == "", "the run itself can be shown, and resumed"
+    assert run.earlier_problem.startswith("earlier/result.json is damaged or of another version (")
+    assert run.earlier_problem.endswith("; it has no row until it is finished again")
+    assert (collect(runs_dir).runs, collect(runs_dir).skipped) == ([], [(run.id, run.earlier_problem)])
+    for command in (["runs", "list"], ["runs", "show", run.id], ["report", "--run", run.id]):
+        assert main(command) == 0
+        assert "earlier/result.json is damaged" in "".join(capsys.readouterr()).replace("\n", " ")
+    assert "earlier/result.json is damaged" in render(runs_dir, "html", [run])
+    now = datetime.now(UTC)
+    assert (run.earlier_problem, "warning") in describe(run, now, UNICODE)
+    assert [note.text for note in outcome(run, now)][-1].startswith("earlier/result.json is damaged")
+
+
+def test_one_of_a_newer_program_has_no_row(went_on: RunDirectory, runs_dir: Path) -> None:
     went_on.earlier_result.write_text(json.dumps({"schema_version": 99}))
     assert load_run(went_on).state is State.STOPPED and collect(runs_dir).runs == []

@@ -11,7 +11,7 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.report.rows import collect
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.mending import MADE_ANEW
-from fmnist_tui.runs.metrics import END_BYTES, HostSample, SystemRecord, TrainRecord, last_train
+from fmnist_tui.runs.metrics import END_BYTES, EventRecord, HostSample, SystemRecord, TrainRecord, last_train
 from fmnist_tui.runs.records import SCHEMA_VERSION
 from fmnist_tui.runs.starting import create_run, prepare_resume
 from fmnist_tui.runs.status import State
@@ -88,6 +88,24 @@ def test_a_run_at_work_goes_on_from_its_checkpoint(runs_dir: Path, config: RunCo
     status = load_run(run).status
     assert status is not None and status.state is State.STARTING and status.epochs == config.training.epochs
     assert (status.epoch, status.step) == (5, 470), "where its metric lines end"
+
+
+def test_the_epochs_and_the_limit_of_an_edit_stay(runs_dir: Path, config: RunConfig) -> None:
+    run = create_run(runs_dir, config)
+    finish(run, State.STOPPED, epoch=5)
+    edits: list[dict[str, float]] = [{"epochs": 12}, {"stop_at_accuracy": 90.0}, {"epochs": 20}]
+    lines = [EventRecord(event="edit", data=data).to_json() + "\n" for data in edits]
+    run.metrics.write_text(FIFTH_EPOCH + "".join(lines))
+    spoil(run, "empty")
+    prepare_resume(load_run(run))
+    status = load_run(run).status
+    assert status is not None and (status.epochs, status.stop_at_accuracy) == (20, 90.0)
+    with run.metrics.open("a") as file:
+        file.write(EventRecord(event="edit", data={"stop_at_accuracy": 0.0}).to_json() + "\n")
+    spoil(run, "empty")
+    prepare_resume(load_run(run))
+    status = load_run(run).status
+    assert status is not None and status.stop_at_accuracy is None
 
 
 def test_a_newer_program_s_status_is_left_alone(runs_dir: Path, config: RunConfig) -> None:

@@ -99,26 +99,47 @@ def test_a_run_at_its_step_limit_cannot_go_on(runs_dir: Path, config: RunConfig)
 
 
 def test_a_run_that_its_accuracy_limit_ended(runs_dir: Path, config: RunConfig) -> None:
-    """It says so, and goes on once the limit is taken back, or raised; with more epochs the limit stays."""
+    """It says so, with more epochs as without, and goes on once the limit is taken back, or raised."""
     run = create_run(runs_dir, config)
     write_status(run, state=State.FINISHED, epochs=8, epoch=3, test_accuracy=84.25, stop_at_accuracy=80.0)
     run.checkpoint("last").write_bytes(b"x")
     before = tree(runs_dir)
-    message = refused(prepare_resume, load_run(run))
-    assert "after epoch 3 of 8: 84.25 % reached training.stop_at_accuracy = 80" in message
-    assert message.endswith("take it back: --stop-at-accuracy none")
+    for epochs in (None, 9):
+        message = refused(prepare_resume, load_run(run), epochs=epochs)
+        assert "after epoch 3 of 8: 84.25 % reached training.stop_at_accuracy = 80" in message
+        assert message.endswith("to go on, raise it or take it back: --stop-at-accuracy none")
     message = refused(prepare_resume, load_run(run), stop_at_accuracy=84.0)
     assert message == f"--stop-at-accuracy 84: {run.id} has reached 84.25 % already; give more, or none"
     assert "after epoch 3 of 8; to go on, give more than 3" in refused(
         prepare_resume, load_run(run), epochs=3, stop_at_accuracy=0.0
     )
     assert tree(runs_dir) == before
-    options: dict[str, Any]
-    for options in ({"stop_at_accuracy": 0.0}, {"stop_at_accuracy": 90.0, "epochs": 5}, {"epochs": 9}):
+    enough: list[dict[str, Any]] = [{"stop_at_accuracy": 0.0}, {"stop_at_accuracy": 90.0, "epochs": 5}]
+    for options in enough:
         write_status(run, state=State.FINISHED)
         prepare_resume(load_run(run), **options)
         launch = LaunchRequest.model_validate_json(run.launch.read_bytes())
         assert (launch.stop_at_accuracy, launch.epochs) == (options.get("stop_at_accuracy"), options.get("epochs"))
+
+
+def test_a_run_that_reached_its_limit_in_its_last_epoch(runs_dir: Path, config: RunConfig) -> None:
+    """More epochs alone would train one, and end by the limit again."""
+    run = create_run(runs_dir, config)
+    reached = {"test_accuracy": 84.25, "best_accuracy": 85.0, "stop_at_accuracy": 84.5}
+    write_status(run, state=State.FINISHED, epochs=8, epoch=8, **reached)
+    for which in ("last", "best"):
+        run.checkpoint(which).write_bytes(b"x")
+    before = tree(runs_dir)
+    from_best = refused(prepare_resume, load_run(run), checkpoint="best", epochs=9)
+    assert "is finished after 8 epochs: 85.00 % reached training.stop_at_accuracy = 84.5; " in from_best
+    assert from_best.endswith("--stop-at-accuracy none")
+    message = refused(prepare_resume, load_run(run), epochs=9, stop_at_accuracy=84.25)
+    assert message == f"--stop-at-accuracy 84.25: {run.id} has reached 84.25 % already; give more, or none"
+    assert tree(runs_dir) == before
+    write_status(run, stop_at_accuracy=84.0)
+    message = refused(prepare_resume, load_run(run))
+    assert message.endswith("take it back: --stop-at-accuracy none, and give more epochs: --epochs N")
+    prepare_resume(load_run(run), epochs=9, stop_at_accuracy=0.0)
 
 
 def test_what_is_said_of_a_limit_that_stays(runs_dir: Path, config: RunConfig) -> None:
@@ -127,8 +148,6 @@ def test_what_is_said_of_a_limit_that_stays(runs_dir: Path, config: RunConfig) -
     holds = "training.stop_at_accuracy = 80 still holds"
     remedy = "; --stop-at-accuracy none takes it back"
     assert limit_note(write_status(run, stop_at_accuracy=80.0, test_accuracy=70.0)) == holds + remedy
-    reached = ", and 84.25 % has reached it: the next evaluation that does so ends the run"
-    assert limit_note(write_status(run, test_accuracy=84.25)) == holds + reached + remedy
 
 
 def test_the_command_line_says_that_the_limit_stays(
@@ -138,9 +157,9 @@ def test_the_command_line_says_that_the_limit_stays(
     run = finished_run(runs_dir)
     run.checkpoint("last").write_bytes(b"x")
     for options, said in ((["--epochs", "9"], True), (["--epochs", "9", "--stop-at-accuracy", "none"], False)):
-        write_status(run, state=State.FINISHED, epochs=8, epoch=8, stop_at_accuracy=80.0)
+        write_status(run, state=State.FINISHED, epochs=8, epoch=8, stop_at_accuracy=90.0)
         assert main(["run", "resume", run.id, "--device", "cpu", *options]) == 0
-        assert ("note: training.stop_at_accuracy = 80 still holds" in capsys.readouterr().err) is said
+        assert ("note: training.stop_at_accuracy = 90 still holds" in capsys.readouterr().err) is said
     assert LaunchRequest.model_validate_json(run.launch.read_bytes()).stop_at_accuracy == 0.0
 
 

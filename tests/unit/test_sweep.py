@@ -26,7 +26,7 @@ def quick() -> RunConfig:
 
 
 def test_each_combination_with_each_seed(quick: RunConfig) -> None:
-    configs = sweep_configs(quick, ["optimizer.lr=0.05,0.1", "training.batch_size=64,128"], 2)
+    configs, _ = sweep_configs(quick, ["optimizer.lr=0.05,0.1", "training.batch_size=64,128"], 2)
     found = [(c.optimizer.lr, c.training.batch_size, c.seed - quick.seed) for c in configs]
     assert found == [(lr, size, seed) for lr in (0.05, 0.1) for size in (64, 128) for seed in (0, 1)]
     assert {config.group for config in configs} == {configs[0].group} and configs[0].group
@@ -37,15 +37,42 @@ def test_each_combination_with_each_seed(quick: RunConfig) -> None:
 
 
 def test_seeds_alone_and_a_group_of_ones_own(quick: RunConfig) -> None:
-    configs = sweep_configs(with_changes(quick, {"group": "mine"}), [], 3)
+    configs, _ = sweep_configs(with_changes(quick, {"group": "mine"}), [], 3)
     assert [config.seed - quick.seed for config in configs] == [0, 1, 2]
     assert {(config.group, config.name) for config in configs} == {("mine", "quick")}
 
 
 def test_a_list_in_brackets_is_one_value(quick: RunConfig) -> None:
     base = with_changes(quick, {"schedule.kind": "step", "schedule.milestones": [2]})
-    configs = sweep_configs(base, ["schedule.milestones=[2,3],[3]"], None)
+    configs, _ = sweep_configs(base, ["schedule.milestones=[2,3],[3]"], None)
     assert [config.schedule.milestones for config in configs] == [(2, 3), (3,)]
+
+
+def test_each_run_has_its_own_notes_and_what_all_have_is_said_once(quick: RunConfig) -> None:
+    base = with_changes(quick, {"schedule.kind": "step", "schedule.milestones": [6]})
+    configs, notes = sweep_configs(base, ["training.epochs=4,8", "optimizer.lr=0.05,0.1"], 2)
+    assert len(configs) == 8
+    of_all = [note for note in notes if note.startswith("data.source = sample")]
+    assert len(of_all) == 1 and len(notes) == 2
+    (own,) = set(notes) - set(of_all)
+    assert own.startswith("quick epochs=4 lr=0.05, quick epochs=4 lr=0.1: schedule.milestones: milestone 6 will never")
+    assert "in 4 epochs" in own
+
+
+def test_a_note_of_the_base_alone_is_not_said(quick: RunConfig) -> None:
+    base = with_changes(quick, {"schedule.kind": "step", "schedule.milestones": [9]})
+    assert not [note for note in sweep_configs(base, ["training.epochs=9,10"], None)[1] if "milestone" in note]
+
+
+def test_the_options_hold_for_each_run_as_if_it_were_alone(quick: RunConfig) -> None:
+    base = with_changes(quick, {"schedule.warmup_epochs": 4})
+    configs, notes = sweep_configs(base, ["training.epochs=4,16"], None)
+    assert [config.schedule.warmup_epochs for config in configs] == [2, 4]
+    assert [note for note in notes if "warmup" in note] == [
+        "quick epochs=4: schedule.warmup_epochs: 4 do not fit into 4; moved in proportion, to 2"
+    ]
+    scaled, notes = sweep_configs(base, ["training.epochs=4,16"], None, scale=True)
+    assert [config.schedule.warmup_epochs for config in scaled] == [2, 8] and not [n for n in notes if "warmup" in n]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +109,7 @@ def test_a_wrong_value_is_refused_before_any_run_is_made(quick: RunConfig) -> No
 def test_now_is_refused(quick: RunConfig, runs_dir: Path) -> None:
     start = Start(runs_dir, None, "cpu", 1, now=True, retries=0, detach=True, json=False)
     with pytest.raises(UsageError, match="--now"):
-        start_sweep(sweep_configs(quick, [], 2), [], start)
+        start_sweep(*sweep_configs(quick, [], 2), start)
     assert not runs_dir.exists()
 
 
@@ -92,7 +119,7 @@ def test_the_data_of_every_run_is_checked_before_any_is_made(
 ) -> None:
     start = Start(runs_dir, tmp_path, "cpu", detach=True)
     with pytest.raises(DataError) as caught:
-        start_sweep(sweep_configs(quick, [f"data.source={values}"], 2), [], start)
+        start_sweep(*sweep_configs(quick, [f"data.source={values}"], 2), start)
     words = str(caught.value)
     assert words.startswith("The run 'quick source=full', data.source = full: ")
     assert str(tmp_path) in words and "--data-dir" in words and words.endswith("No run was started.")
@@ -101,7 +128,8 @@ def test_the_data_of_every_run_is_checked_before_any_is_made(
 
 def test_the_report_shows_mean_deviation_and_the_best(runs_dir: Path, quick: RunConfig) -> None:
     accuracies: dict[tuple[float, int], float] = {(0.05, 0): 80.0, (0.05, 1): 82.0, (0.1, 0): 85.0, (0.1, 1): 87.0}
-    for config in sweep_configs(with_changes(quick, {"group": "lr|test"}), ["optimizer.lr=0.05,0.1"], 2):
+    configs, _ = sweep_configs(with_changes(quick, {"group": "lr|test"}), ["optimizer.lr=0.05,0.1"], 2)
+    for config in configs:
         accuracy = accuracies[config.optimizer.lr, config.seed - quick.seed]
         finish(runs_dir, config, test_accuracy=accuracy, best_accuracy=accuracy)
     text = group_text(runs_dir, "lr|test")

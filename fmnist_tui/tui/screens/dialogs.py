@@ -161,6 +161,7 @@ class EditDialog(Dialog[Edit]):
         status = run.status
         assert status is not None
         self._at, self._epochs, self._limit = status.epoch, status.epochs, status.stop_at_accuracy
+        self._reached = status.test_accuracy or 0.0
         self._early = purpose == "resume" and status.epoch < status.epochs and self._limit is not None
         if purpose == "edit":
             self._suggested, self._least = status.epochs, max(1, status.epoch)
@@ -212,8 +213,8 @@ class EditDialog(Dialog[Edit]):
             return "accuracy: a number from 0 to 100, or nothing"
         changed = accuracy != (self._limit or 0.0)
         if self._purpose == "resume":
-            if self._early and not changed and (epochs or 0) <= self._epochs:
-                return f"accuracy: reached; empty it, or epochs above {self._epochs}"
+            if 0 < accuracy <= self._reached:
+                return f"accuracy: {self._reached:.2f} % reached; raise it, or empty it"
             return Edit(epochs, accuracy if changed else None)
         return Edit(epochs if epochs != self._epochs else None, accuracy if changed else None)
 

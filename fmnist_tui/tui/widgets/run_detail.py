@@ -35,6 +35,8 @@ def describe(run: Run, now: datetime, glyphs: Glyphs) -> list[tuple[str, str]]:
         heard = words.moment(status.heartbeat, now)
         cause = "killed, out of memory, a full disk, or the machine went down"
         lines.append((f"Its worker is gone without a word ({cause}); last heard of {heard}.", "warning"))
+    if run.earlier_problem:
+        lines.append((run.earlier_problem, "warning"))
     dot = f" {glyphs.dot} "
     lines.append((dot.join(fact for fact in _facts(run, status, now, glyphs) if fact), ""))
     lines.append((_what_to_press(run), "foreground-muted"))
