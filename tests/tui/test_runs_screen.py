@@ -55,6 +55,28 @@ async def test_an_empty_directory_says_what_to_press(app: Listening, runs_dir: P
         assert "Stop" not in text and "Delete" not in text, "there is nothing to stop or delete"
 
 
+@pytest.mark.parametrize("others", [0, 1])
+async def test_runs_left_out_for_their_names_are_told_of(
+    app: Listening, maker: RunMaker, runs_dir: Path, others: int
+) -> None:
+    for _ in range(others):
+        maker.make("quick")
+    unfit = runs_dir / "20261123-142501-a\x1b[31m-k3f9"
+    maker.make("wrn").path.rename(unfit)
+
+    def shown() -> str:
+        return "\n".join(drawn(app))
+
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "Left out: a run whose name is no line", "in bash:", "NEW-NAME")
+        assert "20261123-142501-a" not in shown().partition("Left out")[0]
+        await pilot.resize_terminal(40, 10)
+        await until_drawn(pilot, "Left out: a run whose name is no line", "of printable text.")
+        await pilot.resize_terminal(80, 24)
+        unfit.rename(runs_dir / "20261123-142501-wrn-k3f9")
+        await until(pilot, lambda: "Left out" not in shown() and "wrn" in shown())
+
+
 async def test_a_run_of_each_state(app: Listening, maker: RunMaker) -> None:
     maker.gallery()
     async with app.run_test(size=(80, 24)) as pilot:
