@@ -14,6 +14,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
+from fmnist_tui.runs.starting import at_step_limit
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
@@ -96,6 +97,8 @@ def _what_to_press(run: Run) -> str:
         return "it starts by itself; + and - move it, s starts it now or takes it out"
     if state.alive:
         return "enter shows its curves, s stops it, e changes how long it trains"
+    if state is State.FINISHED and at_step_limit(run):
+        return "enter shows its curves, C starts one like it"
     if state is State.FINISHED:
         return "enter shows its curves, r trains for more epochs, C starts one like it"
     return "r resumes it from its last checkpoint, if it has one; l shows the worker's log, C starts one like it"
