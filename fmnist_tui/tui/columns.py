@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from rich.cells import cell_len
+
 from fmnist_tui.monitor.devices import cuda_indices
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
@@ -144,10 +146,20 @@ def title(run: Run, apart: str = "") -> str:
 def short_title(run: Run, apart: str, width: int, glyphs: Glyphs) -> str:
     """The title in `width` cells: the name is shortened, not what tells it apart, unless that alone is too long."""
     if not apart:
-        return words.shorten(title(run), width, glyphs.ellipsis)
+        return _short_name(run, width, glyphs)
     room = width - len(apart) - 1
-    name = words.shorten(title(run), room, glyphs.ellipsis) + " " if room >= SHORTEST_NAME else ""
+    name = _short_name(run, room, glyphs) + " " if room >= SHORTEST_NAME else ""
     return name + words.shorten(apart, width - len(name), glyphs.ellipsis)
+
+
+def _short_name(run: Run, width: int, glyphs: Glyphs) -> str:
+    """The title in `width` cells; of a sweep's run, 'quick lr=0.05', the end is kept: there stands what was swept."""
+    whole = title(run)
+    if cell_len(whole) <= width or not (run.config and run.config.group):
+        return words.shorten(whole, width, glyphs.ellipsis)
+    end = words.shorten(run.name[::-1], width, "")[::-1]
+    _, space, whole_words = end.partition(" ")
+    return glyphs.ellipsis + (space + whole_words or end)
 
 
 def time_text(run: Run, now: datetime, glyphs: Glyphs) -> str:

@@ -114,6 +114,15 @@ def test_what_tells_runs_apart_is_shown_before_their_names(maker: RunMaker) -> N
         assert sum(cells + layout.gap for _, cells in layout.columns) <= width - 1
 
 
+def test_a_sweeps_runs_keep_their_values_in_few_cells(maker: RunMaker) -> None:
+    """Their names end in what was swept: cut at their end, those of lr=0.05 and lr=0.2 were both 'quick lr=0…'."""
+    run = store.load_run(maker.make("quick", changes={"name": "quick lr=0.05", "group": "quick-1"}))
+    assert columns.short_title(run, "seed 40000", 24, UNICODE) == "quick lr=0.05 seed 40000"
+    assert columns.short_title(run, "seed 40000", 21, UNICODE) == "… lr=0.05 seed 40000"
+    assert columns.short_title(run, "", 10, UNICODE) == "… lr=0.05"
+    assert columns.short_title(run, "", 6, UNICODE) == "…=0.05"
+
+
 def test_order_is_work_first_then_newest_activity(maker: RunMaker) -> None:
     made = {key: store.load_run(run) for key, run in maker.gallery().items()}
     names = {run.id: key for key, run in made.items()}
