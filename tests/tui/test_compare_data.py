@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,7 +127,7 @@ def test_what_tells_runs_apart_does_not_take_their_names_place(runs_dir: Path, w
     """Of a sweep of four fields, what is said of each run would fill its line."""
     sides = []
     for at in range(8):
-        changes = {
+        changes: dict[str, Any] = {
             "optimizer__lr": (0.1, 0.05)[at & 1],
             "optimizer__weight_decay": (5e-4, 1e-4)[at >> 1 & 1],
             "training__label_smoothing": (0.1, 0.2)[at >> 2],
