@@ -117,6 +117,25 @@ async def test_runs_of_one_name_are_told_apart(app: Listening, maker: RunMaker) 
         assert "quick seed 2" in "\n".join(drawn(app)), "also where the other is filtered away"
 
 
+async def test_a_mark_takes_no_part_of_a_name_where_there_is_room(app: Listening, maker: RunMaker) -> None:
+    name = "quick lr=0.05 weight_decay=0.0005"
+    maker.make("quick", changes={"name": name, "group": "quick-1"})
+    async with app.run_test(size=(200, 40)) as pilot:
+        await until_drawn(pilot, f" {name} ")
+        await pilot.press("space")
+        await until_drawn(pilot, f"◆ {name} ", "1 marked")
+
+
+async def test_what_to_press_on_a_stopped_run_depends_on_its_checkpoint(app: Listening, maker: RunMaker) -> None:
+    run = maker.make("quick", State.STOPPED, epoch=1)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "r starts it again; l shows the worker's log")
+        run.checkpoint("last").parent.mkdir(exist_ok=True)
+        run.checkpoint("last").touch()
+        maker.write_status(run, loss=0.5)
+        await until_drawn(pilot, "r resumes it from its last checkpoint; l shows")
+
+
 async def test_forty_by_ten_and_back(app: Listening, maker: RunMaker) -> None:
     maker.gallery()
     async with app.run_test(size=(80, 24)) as pilot:

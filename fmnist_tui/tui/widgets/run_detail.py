@@ -101,7 +101,8 @@ def _what_to_press(run: Run) -> str:
         return "enter shows its curves, C starts one like it"
     if state is State.FINISHED:
         return "enter shows its curves, r trains for more epochs, C starts one like it"
-    return "r resumes it from its last checkpoint, if it has one; l shows the worker's log, C starts one like it"
+    again = "resumes it from its last checkpoint" if run.directory.has_checkpoint() else "starts it again"
+    return f"r {again}; l shows the worker's log, C starts one like it"
 
 
 class TitledRule(Widget):
