@@ -209,7 +209,6 @@ _SIMPLE: dict[str, Callable[[Status, Glyphs], str]] = {
     "test": lambda status, glyphs: _accuracy(status.test_accuracy, glyphs),
     "best": lambda status, glyphs: _accuracy(status.best_accuracy, glyphs),
     "device": lambda status, glyphs: status.device or glyphs.missing,
-    "speed": lambda status, glyphs: words.speed(status.images_per_second, glyphs.missing),
     "took": lambda status, glyphs: words.duration(status.active_seconds or None, glyphs.missing),
 }
 _MUTED = frozenset({"device", "speed", "took", "started", "preset", "best"})
@@ -237,6 +236,8 @@ def cell(column: Column, width: int, run: Run, now: datetime, glyphs: Glyphs, ap
     if key == "bar":
         filled, rest = words.bar(words.progress(status), width, glyphs)
         return Cell(((filled, color), (rest, "foreground-disabled")))
+    if key == "speed":
+        return _text(words.speed(words.pace(run), glyphs.missing), "foreground-muted", column, width, glyphs)
     if key == "time":
         return _text(time_text(run, now, glyphs), "" if run.state.alive else "foreground-muted", column, width, glyphs)
     if key == "device" and len(status.device) > width and len(gpus := cuda_indices(status.device)) > 1:

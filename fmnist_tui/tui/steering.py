@@ -150,7 +150,7 @@ class Steering:
             edit = asked
         places = (self.app.data_dir, self.app.feed.children)
         await self._try(f"{run.name} was not resumed", launching.resume, run.directory, *places, *edit)
-        self._done(f"{run.name} goes on.")
+        self._done(f"{run.name} goes on, in its turn.")
 
     async def _stop(self, run: Run) -> None:
         from fmnist_tui.tui.screens.dialogs import stop_dialog

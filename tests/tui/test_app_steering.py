@@ -85,7 +85,7 @@ async def test_resume_goes_on_as_it_was_started(
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_drawn(pilot, "? lost")
         await pilot.press("r")
-        await until_drawn(pilot, "quick goes on.", "○ starting")
+        await until_drawn(pilot, "quick goes on, in its turn.", "○ starting")
     assert [started.id for started in workers] == [run.id]
     resumed = last_launch(run)
     assert (resumed.device, resumed.data_dir, resumed.epochs) == ("cpu", str(tmp_path), None)

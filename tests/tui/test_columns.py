@@ -11,7 +11,7 @@ from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui.format import ASCII, UNICODE
-from tests.tui.synthetic import RunMaker, stamp
+from tests.tui.synthetic import RunMaker, stamp, write_result
 
 
 @pytest.mark.parametrize("width", range(1, 260))
@@ -94,6 +94,14 @@ def test_what_cells_say(maker: RunMaker) -> None:
     damaged = _cells(made["damaged"])
     assert damaged["state"] == "? lost", "as `runs list` says; the note has the rest"
     assert "status.json" in damaged["note"]
+
+
+def test_a_finished_runs_speed_is_that_of_all_its_training(maker: RunMaker) -> None:
+    """Not of its last moments: the table of results and `runs list` say the same."""
+    run = maker.make("quick", images_per_second=199.0)
+    write_result(run, images_per_second=179.0)
+    assert _cells(store.load_run(run))["speed"] == "179"
+    assert _cells(store.load_run(maker.make("quick", State.RUNNING, images_per_second=199.0)))["speed"] == "199"
 
 
 def test_the_preset_stands_beside_another_name(maker: RunMaker) -> None:
