@@ -39,6 +39,8 @@ class RunList:
         self._runs: dict[str, Run] = {}
         self._seen: dict[str, tuple[int, bool]] = {}
         """By id: the directory's modification time when it was read, and whether that can be relied on."""
+        self._refreshed = False
+        """Whether `refresh` saw what no scan has told yet: the list is then another, though the scan finds no change."""
         self._directory_time: int | None = None
         self.left_out = ""
         """In words, the runs that are no part of the list because of their names."""
@@ -71,7 +73,8 @@ class RunList:
         for run_id in gone:
             del self._runs[run_id], self._seen[run_id]
         changed = [self._look(run_id, modified, liveness=True) for run_id, modified in times.items()]
-        return bool(gone) or any(changed) or left_out != self.left_out
+        refreshed, self._refreshed = self._refreshed, False
+        return refreshed or bool(gone) or any(changed) or left_out != self.left_out
 
     def _look(self, run_id: str, modified: int, liveness: bool) -> bool:
         """Load a run where its directory changed, else only see (`liveness`) whether its process lives.
@@ -108,7 +111,7 @@ class RunList:
             modified = os.stat(self.run_directory(run_id).path).st_mtime_ns  # noqa: PTH116
         except OSError:
             return None
-        self._look(run_id, modified, liveness=False)
+        self._refreshed |= self._look(run_id, modified, liveness=False)
         return self._runs.get(run_id)
 
     def run_directory(self, run_id: str) -> RunDirectory:
