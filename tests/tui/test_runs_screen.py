@@ -126,6 +126,16 @@ async def test_a_mark_takes_no_part_of_a_name_where_there_is_room(app: Listening
         await until_drawn(pilot, f"◆ {name} ", "1 marked")
 
 
+async def test_what_compares_the_marked_runs_is_said_also_where_not_all_fits(app: Listening, maker: RunMaker) -> None:
+    maker.make("quick", State.RUNNING, epoch=1)
+    maker.make("quick", State.QUEUED, epoch=0)
+    maker.make("quick")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "3 runs, 1 at work, 1 queued")
+        await pilot.press("space")
+        await until_drawn(pilot, "1 marked (p compares)")
+
+
 async def test_what_to_press_on_a_stopped_run_depends_on_its_checkpoint(app: Listening, maker: RunMaker) -> None:
     run = maker.make("quick", State.STOPPED, epoch=1)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -188,8 +188,9 @@ class RunsScreen(FeedScreen):
         counts = f"{shown} of {counts}" if shown < len(runs) else counts
         counts += f", {at_work} at work" if at_work else ""
         counts += f", {queued} queued" if queued else ""
-        counts += f", {len(self._marked)} marked (p compares)" if self._marked else ""
-        self.query_one(RunDetail).show(self.selected, self._now(), counts)
+        marked = f"{len(self._marked)} marked (p compares)" if self._marked else ""
+        told = (f"{counts}, {marked}", marked) if marked else (counts,)
+        self.query_one(RunDetail).show(self.selected, self._now(), told)
 
     def _nothing(self) -> Content:
         """What stands in the table's place."""
