@@ -40,7 +40,7 @@ class RunList:
         self._seen: dict[str, tuple[int, bool]] = {}
         """By id: the directory's modification time when it was read, and whether that can be relied on."""
         self._refreshed = False
-        """Whether `refresh` saw what no scan has told yet: the list is then another, though the scan finds no change."""
+        """Whether `refresh` saw what no scan has told yet: the list is another then, though a scan finds no change."""
         self._directory_time: int | None = None
         self.left_out = ""
         """In words, the runs that are no part of the list because of their names."""
