@@ -68,7 +68,7 @@ async def test_runs_left_out_for_their_names_are_told_of(
         return "\n".join(drawn(app))
 
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_drawn(pilot, "Left out: a run whose name is no line", "in bash:", "NEW-NAME")
+        await until_drawn(pilot, "Left out: a run whose name is no line", "Rename it, in bash:")
         assert "20261123-142501-a" not in shown().partition("Left out")[0]
         await pilot.resize_terminal(40, 10)
         await until_drawn(pilot, "Left out: a run whose name is no line", "of printable text.")
@@ -166,10 +166,10 @@ async def test_the_detail_of_a_failed_run(app: Listening, maker: RunMaker) -> No
         await pilot.press("down", "down", "down", "down")
         text = await until_drawn(pilot, "CUDA out of memory: tried to allocate 2.4 GiB with 1.1 GiB free.")
         assert "The largest micro-batch that fits is 96" in text, "the whole error, not only its first line"
-        assert "r resumes it from its last checkpoint" in text
+        assert "r starts it again" in text, "there is no checkpoint"
         await pilot.press("down")
         text = await until_drawn(pilot, "Its worker is gone without a word")
-        assert "r resumes it" in text
+        assert "r starts it again" in text
 
 
 async def test_the_detail_of_a_run_of_a_sweep_tells_its_seed(app: Listening, maker: RunMaker) -> None:
