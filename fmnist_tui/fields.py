@@ -70,11 +70,16 @@ def _bounds(info: FieldInfo) -> str:
     for item in _metadata(info):
         for name, sign in (("ge", "<="), ("gt", "<")):
             if (value := getattr(item, name, None)) is not None:
-                low = f"{value:,} {sign} " if isinstance(value, int) else f"{value:g} {sign} "
+                low = f"{_number(value)} {sign} "
         for name, sign in (("le", "<="), ("lt", "<")):
             if (value := getattr(item, name, None)) is not None:
-                high = f" {sign} {value:,}" if isinstance(value, int) else f" {sign} {value:g}"
+                high = f" {sign} {_number(value)}"
     return f"{low}x{high}" if low or high else ""
+
+
+def _number(bound: float) -> str:
+    """'65,536', '0.5'."""
+    return f"{int(bound):,}" if bound == int(bound) else f"{bound:g}"
 
 
 def fields_of(model_kind: str) -> list[FieldSpec]:

@@ -76,14 +76,18 @@ def _settings_apart(runs: Sequence[Run]) -> dict[str, str]:
     flat = [_trained_with(run) for run in runs]
     shared = Counter(_short(key) for key in {key for fields in flat for key in fields})
     said = [""] * len(runs)
-    for row in sorted(_differing(flat), key=lambda row: row.key == "seed"):
-        unset = [value is None for value in row.values]
-        values = [field_value(value) for value in row.values]
-        if len({*zip(said, values, strict=True)}) > len({*said}):  # it tells some apart that were alike
-            name = _short(row.key) if shared[_short(row.key)] == 1 else row.key
-            said = _extended(
-                said, ["" if none else f"{name} {value}" for none, value in zip(unset, values, strict=True)]
-            )
+    told: dict[str, list[str]] = {}
+    for row in _differing(flat):
+        name = _short(row.key) if shared[_short(row.key)] == 1 else row.key
+        told[row.key] = ["" if value is None else f"{name} {field_value(value)}" for value in row.values]
+    for keys in ([key for key in told if key != "seed"], [key for key in told if key == "seed"]):
+        while keys:  # the one that tells most apart first: where it tells all, no other is needed
+            apart_by = {key: len({*zip(said, told[key], strict=True)}) for key in keys}
+            best = max(keys, key=apart_by.__getitem__)
+            if apart_by[best] == len({*said}):
+                break
+            said = _extended(said, told[best])
+            keys.remove(best)
     said = _extended(said, [run.id.rpartition("-")[2] for run in runs])
     return {run.id: text for run, text in zip(runs, said, strict=True)}
 

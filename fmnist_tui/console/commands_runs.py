@@ -24,7 +24,8 @@ def list_command(
     """List the runs, newest first."""
     from fmnist_tui import paths
     from fmnist_tui.console.output import console, print_json, say
-    from fmnist_tui.console.tables import left_out, left_out_runs, run_object, runs_table
+    from fmnist_tui.console.tables import left_out, run_object, runs_table
+    from fmnist_tui.runs.left_out import left_out_runs
     from fmnist_tui.runs.store import list_runs
 
     directory = paths.runs_dir(runs_dir)

@@ -171,8 +171,8 @@ def _data(data_dir: Path | None, problems: list[str]) -> dict[str, Any]:
 
 def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     from fmnist_tui import paths
-    from fmnist_tui.console.tables import left_out_runs
     from fmnist_tui.runs.errors import RunError
+    from fmnist_tui.runs.left_out import left_out_runs
     from fmnist_tui.runs.status import State
     from fmnist_tui.runs.store import list_runs
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import string
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from rich.cells import cell_len
@@ -18,7 +14,7 @@ from fmnist_tui.console.output import as_json
 from fmnist_tui.console.states import state_text
 from fmnist_tui.runs.queue import place_in_words
 from fmnist_tui.runs.status import State
-from fmnist_tui.runs.store import Run, unprintable_names
+from fmnist_tui.runs.store import Run
 
 
 class Column(NamedTuple):
@@ -146,21 +142,3 @@ def run_object(run: Run) -> dict[str, Any]:
         **(as_json(run.status) or {}),
         "state": str(run.state),
     }
-
-
-def left_out_runs(runs_dir: Path) -> str:
-    """That runs are in no list because of their names, and how to rename the first of them; '' where none is.
-
-    Raises RunError where the directory can't be read.
-    """
-    names = unprintable_names(runs_dir)
-    if not names:
-        return ""
-    first = "".join(chr(byte) if chr(byte) in _PLAIN else f"\\x{byte:02x}" for byte in os.fsencode(names[0]))
-    count = len(names)
-    which, it = ("a run whose name is", "it") if count == 1 else (f"{count} runs whose names are", "the first")
-    place = shlex.quote(str(runs_dir))
-    return f"Left out: {which} no line of printable text. Rename {it}, in bash: mv {place}/$'{first}' {place}/NEW-NAME"
-
-
-_PLAIN = string.ascii_letters + string.digits + " ._-"

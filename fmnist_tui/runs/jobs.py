@@ -32,7 +32,7 @@ _ENDED = {
     "DEADLINE": "could not end before its deadline",
     "FAILED": "failed",
     "NODE_FAIL": "was lost: its node failed",
-    "OUT_OF_MEMORY": "was killed for lack of memory; ask for more with --set slurm.mem=...",
+    "OUT_OF_MEMORY": "was killed for lack of memory; ask for more (slurm.mem)",
     "PREEMPTED": "was preempted, and not requeued",
     "REVOKED": "was taken back",
     "TIMEOUT": "was killed at its time limit, before a checkpoint was written",

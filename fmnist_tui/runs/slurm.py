@@ -87,7 +87,7 @@ class SlurmSettings(BaseModel):
     nodelist: Text | None = Field(None, description="These nodes only.")
     exclude: Text | None = Field(None, description="Not these nodes.")
     gres: Text | None = Field(
-        None, description="Ask for the GPUs so, for example gpu:a100:4, in place of --gpus-per-node."
+        None, description="Ask for the GPUs so, for example gpu:a100:4, in place of their number."
     )
     exclusive: bool = Field(False, description="Share the nodes with nobody.")
     setup: Annotated[tuple[Text, ...], BeforeValidator(_lines)] = Field(

@@ -206,14 +206,21 @@ def _ended(status: Status) -> str:
     return f"epoch {status.epoch} of {status.epochs}" if status.epoch < status.epochs else f"{status.epochs} epochs"
 
 
+def at_step_limit(run: Run) -> str:
+    """That a run has made all its `max_steps` and can't be resumed for more, in words; '' where it can."""
+    limit = run.config.training.max_steps if run.config else None
+    if limit is None or run.status is None or run.status.step < limit:
+        return ""
+    remedy = "a resumed run keeps the limit: start a new one without it, or with more"
+    return f"{run.id}: is finished after training.max_steps = {limit:,}; {remedy}"
+
+
 def _check_can_be_longer(
     run: Run, config: RunConfig, status: Status, epochs: int | None, stop_at_accuracy: float | None
 ) -> None:
     """Raises RunError where a finished run has nothing left to train; `_check_limit` comes before."""
-    limit = config.training.max_steps
-    if limit is not None and status.step >= limit:
-        remedy = "a resumed run keeps the limit: start a new one without it, or with more"
-        raise RunError(f"{run.id}: is finished after training.max_steps = {limit:,}; {remedy}")
+    if ended := at_step_limit(run):
+        raise RunError(ended)
     early = status.epoch < status.epochs
     if early and stop_at_accuracy is not None and (epochs is None or epochs > status.epoch):
         return

@@ -79,7 +79,7 @@ class Status(Record):
     step: Count = 0
     """Steps done since the start of the run."""
     steps: Count = 0
-    """Steps of the whole run."""
+    """Steps of the whole run: all its epochs', or `training.max_steps` where that ends it earlier."""
     steps_per_epoch: Count = 0
     loss: float | None = None
     lr: float | None = None

@@ -113,7 +113,7 @@ def _refusal(error: str) -> str:
             shortened = said if len(said) <= _SAID_LENGTH else f"{said[:_SAID_LENGTH]}..."
             file = os.environ.get("SLURM_CONF", "slurm.conf")
             return f"no Slurm job: {wrong.format(file=file)}. Slurm says: {shortened}"
-    hint = "; --device cpu asks for no GPU, --set slurm.gres=... for those of a kind" if "gres" in error.lower() else ""
+    hint = "; slurm.gres asks for GPUs of a kind, the device cpu for none" if "gres" in error.lower() else ""
     return f"Slurm refused the job: {said}{hint}"
 
 

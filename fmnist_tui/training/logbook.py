@@ -21,7 +21,7 @@ class Logbook:
 
     def __init__(self, job: Job, progress: Progress, train_images: int, test_images: int) -> None:
         self._reporter, self._progress, self._train_images = job.reporter, progress, train_images
-        self._device = job.execution.device
+        self._device, self._max_steps = job.execution.device, job.config.training.max_steps
         self.losses = LossLog(self._device, progress.steps_per_epoch)
         self.pace = Pace(job.config, test_images)
         self._energy = RunEnergy(_gpus(job))
@@ -57,7 +57,7 @@ class Logbook:
             epoch=progress.evaluated_epoch if progress.done else min(progress.epoch, progress.epochs),
             epochs=progress.epochs,
             step=progress.step,
-            steps=progress.steps,
+            steps=min(progress.steps, self._max_steps or progress.steps),
             images_per_second=self.pace.images_per_second,
             eta_seconds=self.pace.left(progress, self._train_images),
             active_seconds=progress.active_seconds,
@@ -81,7 +81,7 @@ class Logbook:
         self._said_duration = True
         if left > SLOW_RUN_SECONDS:
             on_cpu = self._device.type == "cpu"
-            way_out = "a GPU, --epochs or the quick preset are the ways out" if on_cpu else "--epochs shortens it"
+            way_out = "fewer epochs shorten it" + (", so does a GPU or the quick preset" if on_cpu else "")
             place = "this CPU" if on_cpu else device_name(self._device)
             self._reporter.event(
                 "warning",

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from rich.cells import cell_len
+
 from fmnist_tui.monitor.devices import cuda_indices
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
@@ -144,10 +146,20 @@ def title(run: Run, apart: str = "") -> str:
 def short_title(run: Run, apart: str, width: int, glyphs: Glyphs) -> str:
     """The title in `width` cells: the name is shortened, not what tells it apart, unless that alone is too long."""
     if not apart:
-        return words.shorten(title(run), width, glyphs.ellipsis)
+        return _short_name(run, width, glyphs)
     room = width - len(apart) - 1
-    name = words.shorten(title(run), room, glyphs.ellipsis) + " " if room >= SHORTEST_NAME else ""
+    name = _short_name(run, room, glyphs) + " " if room >= SHORTEST_NAME else ""
     return name + words.shorten(apart, width - len(name), glyphs.ellipsis)
+
+
+def _short_name(run: Run, width: int, glyphs: Glyphs) -> str:
+    """The title in `width` cells; of a sweep's run, 'quick lr=0.05', the end is kept: there stands what was swept."""
+    whole = title(run)
+    if cell_len(whole) <= width or not (run.config and run.config.group):
+        return words.shorten(whole, width, glyphs.ellipsis)
+    end = words.shorten(run.name[::-1], width, "")[::-1]
+    _, space, whole_words = end.partition(" ")
+    return glyphs.ellipsis + (space + whole_words or end)
 
 
 def time_text(run: Run, now: datetime, glyphs: Glyphs) -> str:
@@ -197,7 +209,6 @@ _SIMPLE: dict[str, Callable[[Status, Glyphs], str]] = {
     "test": lambda status, glyphs: _accuracy(status.test_accuracy, glyphs),
     "best": lambda status, glyphs: _accuracy(status.best_accuracy, glyphs),
     "device": lambda status, glyphs: status.device or glyphs.missing,
-    "speed": lambda status, glyphs: words.speed(status.images_per_second, glyphs.missing),
     "took": lambda status, glyphs: words.duration(status.active_seconds or None, glyphs.missing),
 }
 _MUTED = frozenset({"device", "speed", "took", "started", "preset", "best"})
@@ -225,6 +236,8 @@ def cell(column: Column, width: int, run: Run, now: datetime, glyphs: Glyphs, ap
     if key == "bar":
         filled, rest = words.bar(words.progress(status), width, glyphs)
         return Cell(((filled, color), (rest, "foreground-disabled")))
+    if key == "speed":
+        return _text(words.speed(words.pace(run), glyphs.missing), "foreground-muted", column, width, glyphs)
     if key == "time":
         return _text(time_text(run, now, glyphs), "" if run.state.alive else "foreground-muted", column, width, glyphs)
     if key == "device" and len(status.device) > width and len(gpus := cuda_indices(status.device)) > 1:

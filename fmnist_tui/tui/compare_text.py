@@ -13,7 +13,7 @@ from fmnist_tui.analysis.differences import Difference, apart, differing
 from fmnist_tui.fields import field_value
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
-from fmnist_tui.tui.columns import short_title
+from fmnist_tui.tui.columns import APART_WIDTH, short_title, title
 from fmnist_tui.tui.compare_data import PATTERNS, Side
 from fmnist_tui.tui.widgets.chart_raster import LEGEND
 
@@ -26,6 +26,8 @@ STYLES = (
 _MUTED = "$foreground 65%"
 NAME_ROOM = 14
 """Cells a run's name has before its facts are told in full."""
+NAME_KEPT = 8
+"""Cells of it that stay beside what tells it apart, once that has APART_WIDTH: all that differs stands below too."""
 BEFORE_FACTS = 7
 """Cells of letter and pattern, and of the gap after the name."""
 
@@ -34,7 +36,8 @@ def standing_parts(sides: Sequence[Side], width: int, glyphs: words.Glyphs, gone
     """The runs and who leads at equal epochs; `gone` are the ids of those that were deleted meanwhile."""
     told = apart([side.run for side in sides])
     facts = [_facts(side, glyphs, side.run.id in gone) for side in sides]
-    needed = max([NAME_ROOM, *map(len, told.values())]) + BEFORE_FACTS
+    titles = [_kept(side.run) + len(f" {told[side.run.id]}") for side in sides]
+    needed = max([NAME_ROOM, *titles]) + BEFORE_FACTS
     least = range(len(facts[0]))
     level = next((at for at in least if all(len(each[at]) + needed <= width for each in facts)), least[-1])
     parts: list[Part] = []
@@ -79,9 +82,15 @@ def _run_line(at: int, run: Run, told: str, facts: str, width: int, glyphs: word
     sample = LETTERS[at].lower() * 3 if glyphs is words.ASCII else LEGEND[PATTERNS[at % len(PATTERNS)]].ljust(3)
     room = max(1, width - len(facts) - BEFORE_FACTS)
     tail = run.id.rpartition("-")[2]  # what the command line takes
+    told = words.shorten(told, max(APART_WIDTH, room - _kept(run) - 1), glyphs.ellipsis)
     whole = short_title(run, told, room, glyphs)
     name = f"{whole} {tail}" if tail not in told and len(whole) + 1 + len(tail) <= room else whole
     return [(f"{LETTERS[at]} {sample} ", STYLES[at]), (f"{name:<{room}} ", ""), (f"{facts.rstrip()}\n", _MUTED)]
+
+
+def _kept(run: Run) -> int:
+    """Cells of a run's name that stay."""
+    return min(len(title(run)), NAME_KEPT)
 
 
 def difference_parts(sides: Sequence[Side], width: int) -> list[Part]:

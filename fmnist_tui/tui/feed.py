@@ -143,7 +143,7 @@ class Feed(threading.Thread):
         self._next_list = now + LIST_SECONDS
         if self._runs.scan() or not self._listed:
             self._listed = True
-            self._post(RunsListed(self._runs.newest_first()))
+            self._post(RunsListed(self._runs.newest_first(), self._runs.left_out))
         return True
 
     def _look_at_watched(self, now: float) -> bool:

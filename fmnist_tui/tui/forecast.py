@@ -12,7 +12,7 @@ from typing import NamedTuple
 from fmnist_tui.config import IMAGE_SIZE, AugmentConfig, Reference, RunConfig
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.calibration import Measurement
-from fmnist_tui.tui.outlook import Duration, Earlier, Speed, duration, images_at_once, memory_estimate
+from fmnist_tui.tui.outlook import Duration, Earlier, Speed, duration, images_at_once, memory_estimate, other_settings
 
 
 class Known(NamedTuple):
@@ -165,7 +165,8 @@ def speed_facts(config: RunConfig, forecast: Forecast) -> list[Fact]:
     facts += _calibration_facts(config, forecast, now)
     if forecast.earlier:
         speed, same = forecast.earlier.speed, forecast.earlier.same
-        how = "" if same else ", with other batch or precision settings"
+        of = forecast.earlier.run.config
+        how = f", with {other_settings(of, forecast.device, config, forecast.device)}" if of and not same else ""
         facts.append(Fact("Last time", speed_in_words(speed), f"{how} ({forecast.earlier.run.id})"))
         if same and not any(fact.name == "Duration" for fact in facts):
             facts.append(Fact("Duration", *duration_in_words(duration(config, speed), now)))

@@ -219,6 +219,13 @@ def progress(status: Status) -> float:
     return min(1.0, status.epoch / status.epochs) if status.epochs > 0 else 0.0
 
 
+def pace(run: Run) -> float | None:
+    """Images a second: a finished run's over all of its training, as in every table, else as last measured."""
+    if run.result is not None and not run.state.alive:
+        return run.result.images_per_second
+    return run.status.images_per_second if run.status else None
+
+
 def seconds_left(run: Run, now: datetime) -> float | None:
     """The run's own estimate less the time since it was made; None where it has expired.
 

@@ -72,6 +72,8 @@ class ListeningApp(App[None]):
         self.runs = message.runs
         for screen in self.feed_screens():
             screen.runs_listed(message.runs)
+            if isinstance(screen, RunsScreen):
+                screen.left_out = message.left_out
 
     def on_run_advanced(self, message: RunAdvanced) -> None:
         """A watched run wrote something."""

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 
 class RunsListed(Message):
-    """Every run in the directory, newest first; posted when anything in the list changed."""
+    """Every run in the directory, newest first; posted when anything in the list changed.
 
-    def __init__(self, runs: list[Run]) -> None:
+    `left_out` says in words which runs it leaves out because of their names, '' where none.
+    """
+
+    def __init__(self, runs: list[Run], left_out: str = "") -> None:
         self.runs = runs
+        self.left_out = left_out
         super().__init__()
 
 

@@ -31,10 +31,12 @@ def _became(run: Run, epoch: int, now: datetime) -> list[Note]:
         device = f" on {status.device}" if status and status.device not in ("", "auto") else ""
         when = f"it starts when what runs before it{device} has ended"
         return [Note("info", epoch, f"Queued: {when}; s can start it now.")]
-    go_on = "Press r to resume from the last checkpoint" if epoch else "Press r to start it again"
-    if epoch and state is not State.STOPPED and status is not None and status.test_accuracy is None:
-        go_on += ", if there is one"
-    remedy = Note("error", epoch, f"{go_on}, l for the log, d to delete it.")
+    if run.directory.has_checkpoint():
+        go_on = "Press r to resume from the last checkpoint"
+        remedy = Note("error", epoch, f"{go_on}, l for the log, d to delete it.")
+    else:  # again with the same settings it may well fail again
+        go_on = "Press r to start it again"
+        remedy = Note("error", epoch, f"{go_on}, C to change a copy, l for the log, d to delete it.")
     if state is State.STOPPED:
         return [Note("info", epoch, f"Stopped in epoch {epoch}. {go_on}, d to delete it.")]
     if state is State.FAILED:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from fmnist_tui.runs import store
 from fmnist_tui.runs.files import Tail
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.left_out import left_out_runs
 from fmnist_tui.runs.store import Run
 from fmnist_tui.wording import without_controls
 
@@ -38,7 +39,11 @@ class RunList:
         self._runs: dict[str, Run] = {}
         self._seen: dict[str, tuple[int, bool]] = {}
         """By id: the directory's modification time when it was read, and whether that can be relied on."""
+        self._refreshed = False
+        """Whether `refresh` saw what no scan has told yet: the list is another then, though a scan finds no change."""
         self._directory_time: int | None = None
+        self.left_out = ""
+        """In words, the runs that are no part of the list because of their names."""
 
     def directory_changed(self) -> bool:
         """Whether a run came or went since the last scan (one stat)."""
@@ -55,16 +60,21 @@ class RunList:
                 times = {
                     entry.name: entry.stat(follow_symlinks=False).st_mtime_ns
                     for entry in entries
-                    if store.may_be_run(entry.name) and entry.is_dir(follow_symlinks=False)
+                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
                 }
         except OSError:
             self._directory_time, times = None, {}
             store.run_directories(self.runs_dir)  # says in words what is wrong; a missing directory is not
+        unfit = [name for name in times if not store.may_be_run(name)]
+        for name in unfit:
+            del times[name]
+        left_out, self.left_out = self.left_out, left_out_runs(self.runs_dir) if unfit else ""
         gone = [run_id for run_id in self._runs if run_id not in times]
         for run_id in gone:
             del self._runs[run_id], self._seen[run_id]
         changed = [self._look(run_id, modified, liveness=True) for run_id, modified in times.items()]
-        return bool(gone) or any(changed)
+        refreshed, self._refreshed = self._refreshed, False
+        return refreshed or bool(gone) or any(changed) or left_out != self.left_out
 
     def _look(self, run_id: str, modified: int, liveness: bool) -> bool:
         """Load a run where its directory changed, else only see (`liveness`) whether its process lives.
@@ -101,7 +111,7 @@ class RunList:
             modified = os.stat(self.run_directory(run_id).path).st_mtime_ns  # noqa: PTH116
         except OSError:
             return None
-        self._look(run_id, modified, liveness=False)
+        self._refreshed |= self._look(run_id, modified, liveness=False)
         return self._runs.get(run_id)
 
     def run_directory(self, run_id: str) -> RunDirectory:

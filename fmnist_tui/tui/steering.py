@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import filelock
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs import stopping, store
+from fmnist_tui.runs import starting, stopping, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
@@ -142,13 +142,15 @@ class Steering:
 
         edit = Edit(None, None)
         if run.state is State.FINISHED:
+            if ended := starting.at_step_limit(run):
+                raise await self._refused(f"{run.name} was not resumed", ended)
             asked = await self.app.push_screen_wait(EditDialog(run, "resume"))
             if asked is None:
                 return
             edit = asked
         places = (self.app.data_dir, self.app.feed.children)
         await self._try(f"{run.name} was not resumed", launching.resume, run.directory, *places, *edit)
-        self._done(f"{run.name} goes on.")
+        self._done(f"{run.name} goes on, in its turn.")
 
     async def _stop(self, run: Run) -> None:
         from fmnist_tui.tui.screens.dialogs import stop_dialog

@@ -11,6 +11,7 @@ import torch
 
 from fmnist_tui.analysis.confusion import read_history
 from fmnist_tui.models.count import parameter_count
+from fmnist_tui.runs import store
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
 from fmnist_tui.runs.requests import RequestKind, send_request
@@ -144,6 +145,8 @@ def test_step_limit_ends_the_run_with_a_result_that_says_so(trainer: Trainer) ->
     result = result_of(run)
     assert (result.steps, result.epochs, result.complete) == (7, 2, False)
     assert events(run, "finish")[-1].epoch == 2, "as the status says"
+    status = store.read_status(run)
+    assert status is not None and status.steps == 7, "all that were to be done"
     assert [record.epoch for record in trainer.steps(run) if isinstance(record, EvalRecord)] == [1, 2]
     run.result.unlink()  # as if killed before its last words; then told to train for longer
     trainer.train(run, LaunchRequest(epochs=9))
@@ -234,7 +237,7 @@ def test_slow_run_says_how_long_it_takes(trainer: Trainer, monkeypatch: pytest.M
     run = trainer.create(tiny_config())
     trainer.train(run)
     said = messages(run, "warning")
-    assert len(said) == 1 and "images/s on this CPU; a GPU, --epochs or the quick preset" in said[0]
+    assert len(said) == 1 and "images/s on this CPU; fewer epochs shorten it, so does a GPU" in said[0]
 
 
 def test_two_seeds_differ_and_one_seed_repeats(trainer: Trainer) -> None:

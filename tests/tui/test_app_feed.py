@@ -20,7 +20,7 @@ from fmnist_tui.tui.messages import OpenRun, RunsListed, SystemSampled
 from fmnist_tui.tui.metric_lines import MetricRecord, TrainLines
 from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.screens.system import SystemScreen
-from tests.tui.synthetic import RunMaker, until, until_drawn
+from tests.tui.synthetic import RunMaker, stamp, until, until_drawn
 
 
 class Watcher(FeedScreen):
@@ -67,6 +67,22 @@ async def test_screens_hear_of_their_run_also_while_covered(app: FmnistApp, make
         assert screen.restarts == 1
         shutil.rmtree(run.path)
         await until(pilot, lambda: screen.gone and len(screen.listed) == 1)
+
+
+async def test_a_run_that_ends_on_its_screen_has_ended_in_the_list_too(app: FmnistApp, maker: RunMaker) -> None:
+    run = maker.make("quick", State.RUNNING, epoch=3)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("enter")
+        await until_drawn(pilot, run.id, "running on cuda:0")
+        for epoch in range(4, 8):  # whichever of the feed's looks comes first
+            maker.write_status(run, epoch=epoch)
+            await until_drawn(pilot, f"epoch {epoch} of 8")
+        maker.write_status(run, state=State.FINISHED, ended=stamp(0))
+        await until_drawn(pilot, "finished today")
+        await pilot.press("escape")
+        await until_drawn(pilot, "✓ finished")
+        assert not app.runs[0].state.alive, "leaving would say that it goes on"
 
 
 class Slow(Watcher):

@@ -85,7 +85,7 @@ async def test_resume_goes_on_as_it_was_started(
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_drawn(pilot, "? lost")
         await pilot.press("r")
-        await until_drawn(pilot, "quick goes on.", "○ starting")
+        await until_drawn(pilot, "quick goes on, in its turn.", "○ starting")
     assert [started.id for started in workers] == [run.id]
     resumed = last_launch(run)
     assert (resumed.device, resumed.data_dir, resumed.epochs) == ("cpu", str(tmp_path), None)
@@ -129,6 +129,19 @@ async def test_a_run_that_its_accuracy_limit_ended_is_resumed_without_it(
         await until(pilot, lambda: len(workers) == 1)
     resumed = last_launch(run)
     assert (resumed.epochs, resumed.stop_at_accuracy) == (8, 0.0)
+
+
+async def test_a_run_at_its_step_limit_is_not_asked_how_much_longer(
+    app: FmnistApp, maker: RunMaker, workers: list[RunDirectory]
+) -> None:
+    training = load_preset("quick").training.model_copy(update={"max_steps": 60})
+    maker.make("quick", changes={"training": training}, epoch=2, step=60, steps=60)
+    async with app.run_test(size=(80, 24)) as pilot:
+        text = await until_drawn(pilot, "enter shows its curves, C starts one like it")
+        assert "r trains for more" not in text
+        await pilot.press("r")
+        await until_drawn(pilot, "quick was not resumed", "training.max_steps = 60", "keeps the limit")
+        assert isinstance(app.screen, MessageDialog) and not workers
 
 
 async def test_a_run_of_several_machines_is_resumed_on_the_command_line(

@@ -11,7 +11,7 @@ from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui.format import ASCII, UNICODE
-from tests.tui.synthetic import RunMaker, stamp
+from tests.tui.synthetic import RunMaker, stamp, write_result
 
 
 @pytest.mark.parametrize("width", range(1, 260))
@@ -96,6 +96,14 @@ def test_what_cells_say(maker: RunMaker) -> None:
     assert "status.json" in damaged["note"]
 
 
+def test_a_finished_runs_speed_is_that_of_all_its_training(maker: RunMaker) -> None:
+    """Not of its last moments: the table of results and `runs list` say the same."""
+    run = maker.make("quick", images_per_second=199.0)
+    write_result(run, images_per_second=179.0)
+    assert _cells(store.load_run(run))["speed"] == "179"
+    assert _cells(store.load_run(maker.make("quick", State.RUNNING, images_per_second=199.0)))["speed"] == "199"
+
+
 def test_the_preset_stands_beside_another_name(maker: RunMaker) -> None:
     run = store.load_run(maker.make("wrn", changes={"name": "baseline"}))
     assert columns.title(run) == "baseline (wrn)"
@@ -112,6 +120,15 @@ def test_what_tells_runs_apart_is_shown_before_their_names(maker: RunMaker) -> N
         layout = columns.choose(width, longest, longest_apart=longest)
         assert {column.key: cells for column, cells in layout.columns}["name"] == expected
         assert sum(cells + layout.gap for _, cells in layout.columns) <= width - 1
+
+
+def test_a_sweeps_runs_keep_their_values_in_few_cells(maker: RunMaker) -> None:
+    """Their names end in what was swept: cut at their end, those of lr=0.05 and lr=0.2 were both 'quick lr=0…'."""
+    run = store.load_run(maker.make("quick", changes={"name": "quick lr=0.05", "group": "quick-1"}))
+    assert columns.short_title(run, "seed 40000", 24, UNICODE) == "quick lr=0.05 seed 40000"
+    assert columns.short_title(run, "seed 40000", 21, UNICODE) == "… lr=0.05 seed 40000"
+    assert columns.short_title(run, "", 10, UNICODE) == "… lr=0.05"
+    assert columns.short_title(run, "", 6, UNICODE) == "…=0.05"
 
 
 def test_order_is_work_first_then_newest_activity(maker: RunMaker) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,6 +120,21 @@ def test_the_words_fit_and_name_every_run(sides: list[Side], width: int, glyphs:
 def test_at_60_columns_the_best_epoch_stays_on_its_line(sides: list[Side]) -> None:
     lines = text_of(standing_parts(sides, 57, UNICODE)).splitlines()
     assert re.search(r"best 92\.84 \(8\)$", lines[0]) and lines[1].startswith("B ")
+
+
+@pytest.mark.parametrize("width", [57, 77])
+def test_what_tells_runs_apart_does_not_take_their_names_place(runs_dir: Path, width: int) -> None:
+    """Of a sweep of four fields, what is said of each run would fill its line."""
+    sides = []
+    for at in range(8):
+        changes: dict[str, Any] = {
+            "optimizer__lr": (0.1, 0.05)[at & 1],
+            "optimizer__weight_decay": (5e-4, 1e-4)[at >> 1 & 1],
+            "training__label_smoothing": (0.1, 0.2)[at >> 2],
+        }
+        sides.append(side(runs_dir, f"20261123-100000-quick-aaa{at}", **changes))
+    lines = text_of(standing_parts(sides, width, UNICODE)).splitlines()[:8]
+    assert all(line[6:].startswith("quick lr 0.") for line in lines) and max(map(len, lines)) <= width
 
 
 def test_settings_are_grouped_by_value(sides: list[Side]) -> None:

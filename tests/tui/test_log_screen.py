@@ -63,7 +63,7 @@ async def test_only_so_many_lines_are_kept(app: FmnistApp, tmp_path: Path) -> No
     log = WrappedLog(3)
     async with app.run_test(size=(80, 24)) as pilot:
         await app.screen.mount(log)
-        await until(pilot, lambda: log.size.width > 0)
+        await until(pilot, lambda: log._wrapped_at > 0)  # before, it keeps lines and shows none
         log.add(["a", "b"])
         log.add(["c", "d"])
         assert [line.strip() for line in log.lines] == ["b", "c", "d"]

@@ -18,15 +18,15 @@ from tests.tui.synthetic_runs import NOW, Plan, make_run, preset
 @pytest.mark.parametrize(
     ("state", "changes", "words"),
     [
-        (State.STOPPED, {}, ["Stopped in epoch 3", "r to resume"]),
+        (State.STOPPED, {}, ["Stopped in epoch 3", "r to start it again"]),
         (
             State.FAILED,
             {"error": "loss is NaN at step 300\ntrace"},
             ["Failed in epoch 3: loss is NaN at step 300", "l"],
         ),
-        (State.FAILED, {"epoch": 1, "test_accuracy": None}, ["r to resume from the last checkpoint, if there is one"]),
+        (State.FAILED, {"epoch": 1, "test_accuracy": None}, ["r to start it again", "C to change a copy"]),
         (State.FAILED, {"error": None, "epoch": 0}, ["the log says why", "r to start it again"]),
-        (State.LOST, {}, ["process is gone", "last heard of", "r to resume", "d to delete"]),
+        (State.LOST, {}, ["process is gone", "last heard of", "r to start it again", "d to delete"]),
         (State.QUEUED, {}, ["Queued"]),
     ],
 )
@@ -38,6 +38,16 @@ def test_what_became_of_a_run_and_what_to_press(
     for word in words:
         assert word in text
     assert "trace" not in text
+
+
+@pytest.mark.parametrize("state", [State.STOPPED, State.FAILED, State.LOST])
+def test_where_there_is_a_checkpoint_r_goes_on_from_it(tmp_path: Path, state: State) -> None:
+    run, _ = make_run(tmp_path, Plan(done=3.0), state, write=False)
+    checkpoint = run.directory.checkpoint("last")
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    *_, remedy = outcome(run, NOW)
+    assert "Press r to resume from the last checkpoint" in remedy.text
 
 
 def test_a_finished_run_is_summed_up(tmp_path: Path) -> None:

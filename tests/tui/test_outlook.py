@@ -156,7 +156,7 @@ def test_a_run_with_the_same_settings_goes_before_a_newer_one_with_others(maker:
     assert not found.same
     facts = speed_facts(changed(training__batch_size=32), Forecast(earlier=found))
     assert [fact.name for fact in facts] == ["Speed", "Last time"], "another batch size foretells no duration"
-    assert "other batch" in facts[1].about
+    assert facts[1].about.startswith(", with training.batch_size 64 ("), facts[1].about
 
 
 def test_last_time_foretells_the_duration_until_something_is_measured(maker: RunMaker) -> None:

@@ -106,6 +106,18 @@ class TestRunList:
         assert runs.newest_first()[0].state is state
         assert len(loads) == 1
 
+    def test_the_list_is_another_where_a_refresh_saw_the_change_first(self, maker: RunMaker, runs_dir: Path) -> None:
+        """A run that ended while its screen was open stayed at work in the list."""
+        run = maker.make("quick", State.RUNNING, epoch=3)
+        _age(run)
+        runs = RunList(runs_dir)
+        runs.scan()
+        maker.write_status(run, state=State.FINISHED)
+        refreshed = runs.refresh(run.id)
+        assert refreshed is not None and refreshed.state is State.FINISHED
+        assert runs.scan() is True and runs.newest_first() == [refreshed]
+        assert runs.scan() is False
+
     def test_refresh_gives_the_same_object_while_nothing_changed(self, maker: RunMaker, runs_dir: Path) -> None:
         run = maker.make("wrn", State.RUNNING, epoch=3)
         _age(run)

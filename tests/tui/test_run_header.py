@@ -72,10 +72,15 @@ def test_the_end_of_a_run_is_told_instead_of_the_time_left(tmp_path: Path) -> No
 
 def test_a_queued_run_has_no_pace_but_a_place_and_a_time_to_its_start(tmp_path: Path) -> None:
     behind: dict[str, Any] = {"queue_place": 2, "queue_behind": RUN_ID, "starts_in_seconds": 31.0, "device": "cpu"}
+    behind["started"] = None
     standing = standing_of(tmp_path, Plan(done=0.0), State.QUEUED, **behind)
     pace = plain(header_lines(standing, NOW, 120))[2]
     assert "starts in 31s, waits since " in pace and f"2nd on cpu, behind {RUN_ID}" in pace
     assert "measuring" not in pace and "img/s" not in pace
+    assert standing.run is not None and standing.run.status is not None
+    begun = standing.run.status.model_copy(update={"started": standing.run.status.created})
+    resumed = replace(standing, run=replace(standing.run, status=begun))
+    assert "waits since" not in plain(header_lines(resumed, NOW, 120))[2], "it was made long before it was resumed"
 
 
 def test_a_resumed_run_that_starts_has_no_time_left_yet(tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ async def test_a_nan_run_is_marked_and_says_what_to_press(tmp_path: Path) -> Non
     async with app.run_test(size=SMALL) as pilot:
         error = "loss is NaN at step 812 (epoch 7); the last good checkpoint is of step 708"
         run, lines = make_run(tmp_path, live(done=9, nan_at=812), State.FAILED, error=error, exit_code=4)
+        run.directory.checkpoint("last").parent.mkdir(parents=True, exist_ok=True)
+        run.directory.checkpoint("last").touch()
         await show(pilot, run, lines)
         text = screen_text(app)
         assert "×" in chart_text(app, "loss") and "train NaN" in chart_text(app, "loss")

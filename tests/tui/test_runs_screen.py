@@ -55,6 +55,28 @@ async def test_an_empty_directory_says_what_to_press(app: Listening, runs_dir: P
         assert "Stop" not in text and "Delete" not in text, "there is nothing to stop or delete"
 
 
+@pytest.mark.parametrize("others", [0, 1])
+async def test_runs_left_out_for_their_names_are_told_of(
+    app: Listening, maker: RunMaker, runs_dir: Path, others: int
+) -> None:
+    for _ in range(others):
+        maker.make("quick")
+    unfit = runs_dir / "20261123-142501-a\x1b[31m-k3f9"
+    maker.make("wrn").path.rename(unfit)
+
+    def shown() -> str:
+        return "\n".join(drawn(app))
+
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "Left out: a run whose name is no line", "Rename it, in bash:")
+        assert "20261123-142501-a" not in shown().partition("Left out")[0]
+        await pilot.resize_terminal(40, 10)
+        await until_drawn(pilot, "Left out: a run whose name is no line", "of printable text.")
+        await pilot.resize_terminal(80, 24)
+        unfit.rename(runs_dir / "20261123-142501-wrn-k3f9")
+        await until(pilot, lambda: "Left out" not in shown() and "wrn" in shown())
+
+
 async def test_a_run_of_each_state(app: Listening, maker: RunMaker) -> None:
     maker.gallery()
     async with app.run_test(size=(80, 24)) as pilot:
@@ -95,6 +117,35 @@ async def test_runs_of_one_name_are_told_apart(app: Listening, maker: RunMaker) 
         assert "quick seed 2" in "\n".join(drawn(app)), "also where the other is filtered away"
 
 
+async def test_a_mark_takes_no_part_of_a_name_where_there_is_room(app: Listening, maker: RunMaker) -> None:
+    name = "quick lr=0.05 weight_decay=0.0005"
+    maker.make("quick", changes={"name": name, "group": "quick-1"})
+    async with app.run_test(size=(200, 40)) as pilot:
+        await until_drawn(pilot, f" {name} ")
+        await pilot.press("space")
+        await until_drawn(pilot, f"◆ {name} ", "1 marked")
+
+
+async def test_what_compares_the_marked_runs_is_said_also_where_not_all_fits(app: Listening, maker: RunMaker) -> None:
+    maker.make("quick", State.RUNNING, epoch=1)
+    maker.make("quick", State.QUEUED, epoch=0)
+    maker.make("quick")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "3 runs, 1 at work, 1 queued")
+        await pilot.press("space")
+        await until_drawn(pilot, "1 marked (p compares)")
+
+
+async def test_what_to_press_on_a_stopped_run_depends_on_its_checkpoint(app: Listening, maker: RunMaker) -> None:
+    run = maker.make("quick", State.STOPPED, epoch=1)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "r starts it again; l shows the worker's log")
+        run.checkpoint("last").parent.mkdir(exist_ok=True)
+        run.checkpoint("last").touch()
+        maker.write_status(run, loss=0.5)
+        await until_drawn(pilot, "r resumes it from its last checkpoint; l shows")
+
+
 async def test_forty_by_ten_and_back(app: Listening, maker: RunMaker) -> None:
     maker.gallery()
     async with app.run_test(size=(80, 24)) as pilot:
@@ -115,10 +166,10 @@ async def test_the_detail_of_a_failed_run(app: Listening, maker: RunMaker) -> No
         await pilot.press("down", "down", "down", "down")
         text = await until_drawn(pilot, "CUDA out of memory: tried to allocate 2.4 GiB with 1.1 GiB free.")
         assert "The largest micro-batch that fits is 96" in text, "the whole error, not only its first line"
-        assert "r resumes it from its last checkpoint" in text
+        assert "r starts it again" in text, "there is no checkpoint"
         await pilot.press("down")
         text = await until_drawn(pilot, "Its worker is gone without a word")
-        assert "r resumes it" in text
+        assert "r starts it again" in text
 
 
 async def test_the_detail_of_a_run_of_a_sweep_tells_its_seed(app: Listening, maker: RunMaker) -> None:

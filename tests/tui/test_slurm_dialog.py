@@ -85,6 +85,9 @@ async def test_what_is_wrong_is_said_and_nothing_is_made(app: FmnistApp, runs_di
         await pilot.press(*["down"] * 7)
         await until(pilot, lambda: app.focused is dialog.query_one("#mem"))
         await until_drawn(pilot, "mem", "esc cancels")
+        type_into(dialog, mem="much")  # three lines at this width
+        await until_drawn(pilot, "mem      ", "mem = 'much': must be a size", "example 64G", "esc cancels")
+        type_into(dialog, mem="")
         await pilot.resize_terminal(80, 24)
         await until_drawn(pilot, "gpus", "requeues", "Memory of each node", "esc cancels")
         for key, wrong, said in (

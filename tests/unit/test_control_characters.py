@@ -15,11 +15,11 @@ import pytest
 
 from fmnist_tui.cli import main
 from fmnist_tui.console.harmless import HarmlessConsole
-from fmnist_tui.console.tables import left_out_runs
 from fmnist_tui.data import source
 from fmnist_tui.presets import load_preset, to_toml
 from fmnist_tui.runs import store
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.left_out import left_out_runs
 from fmnist_tui.runs.metrics import EventRecord, read_metrics
 from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.status import State

@@ -31,6 +31,13 @@ def test_settings_before_seeds_and_seeds_only_where_they_are_needed(runs_dir: Pa
     assert list(apart(runs).values()) == ["lr 0.05", "lr 0.1 seed 1", "lr 0.1 seed 2"]
 
 
+def test_a_setting_that_tells_all_apart_stands_alone(runs_dir: Path) -> None:
+    """Of the earlier field, which tells one run apart, nothing needs to be said."""
+    settings = ((0.1, 60), (0.1, 120), (0.05, 180))
+    runs = [load_run(make_run(runs_dir, [80.0], optimizer__lr=lr, training__max_steps=steps)) for lr, steps in settings]
+    assert list(apart(runs).values()) == ["max_steps 60", "max_steps 120", "max_steps 180"]
+
+
 def test_what_is_not_set_says_nothing(runs_dir: Path) -> None:
     settings = ((70, 3), (None, 1), (None, 2))
     runs = [load_run(make_run(runs_dir, [80.0], training__max_steps=steps, seed=seed)) for steps, seed in settings]

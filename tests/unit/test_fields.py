@@ -261,6 +261,7 @@ def test_choices_and_bounds_of_a_form() -> None:
     assert specs["optimizer.lr"].choices == ()
     assert specs["optimizer.lr"].bounds == "0 < x <= 100"
     assert specs["optimizer.momentum"].bounds == "0 <= x < 1"
+    assert specs["training.checkpoint_seconds"].bounds == "0 <= x <= 86,400"
     assert specs["training.batch_size"].bounds == "1 <= x <= 65,536"
     assert specs["training.micro_batch"].bounds == "1 <= x <= 65,536"
     assert specs["training.max_steps"].bounds == "1 <= x"

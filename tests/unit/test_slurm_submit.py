@@ -176,7 +176,7 @@ def test_a_cluster_without_such_gpus_gets_a_hint(
 ) -> None:
     program("sbatch", 'echo "sbatch: error: Invalid generic resource (gres) specification" >&2; exit 1')
     said = refused(capsys, runs_dir, "--launcher=slurm")
-    assert "Invalid generic resource (gres) specification; --device cpu asks for no GPU" in said
+    assert "Invalid generic resource (gres) specification; slurm.gres asks for GPUs of a kind" in said
 
 
 def test_the_runs_of_a_sweep_that_slurm_refuses_are_gone_and_the_others_stay(

@@ -20,10 +20,8 @@ STEP, PLACES = 4, 36
 """Pixels along a tile, and numbers of a tile, as in `tiles.h`."""
 LEAST_SAVED = 2.0
 """Multiplications of the usual way for one of this. At 5x5 pixels, of which tiles make 8x8, 1.6: nothing is gained."""
-CACHE_BYTES = 6_000_000
-"""What the tiles of some images may take together, to stay in a processor's cache."""
-LEAST_TILES = 96
-"""Tiles multiplied together at least, however wide they are: filters are read once for them."""
+CACHE_BYTES = 2_000_000
+"""What the tiles of the images that are computed at a time take together, to stay in a processor's cache."""
 LEAST_CHANNELS = 12
 """Of the images and of the result: with fewer the sums before and after cost what is saved."""
 
@@ -55,9 +53,13 @@ def _tiles(height: int, width: int) -> int:
 
 
 def _together(x: Tensor, outputs: int) -> int:
-    """Images of x (B, C, H, W) that are computed at a time. The sums of gradients depend on it, so no load does."""
+    """Images of x (B, C, H, W) that are computed at a time: so many that filters are no more to read than tiles.
+
+    The order of sums depends on it; the number of threads does not matter.
+    """
     images, channels, height, width = x.shape
-    tiles = max(CACHE_BYTES / (PLACES * 4 * (channels + outputs)), LEAST_TILES)
+    both = channels + outputs
+    tiles = max(CACHE_BYTES / (PLACES * 4 * both), channels * outputs / both)
     return max(1, min(images, round(tiles / _tiles(height, width))))
 
 

@@ -43,16 +43,17 @@ void pool_backward(const element *x, const element *grad, element *dx, long imag
                 for (long c = 0; c < channels; c++) {
                     float highest = widen(p[c]), second = widen(p[c + channels]);
                     float third = widen(q[c]), fourth = widen(q[c + channels]);
+                    element from = g[c];
                     int place = 0;
                     place = exceeds(second, highest) ? 1 : place;
                     highest = place == 1 ? second : highest;
                     place = exceeds(third, highest) ? 2 : place;
                     highest = place == 2 ? third : highest;
                     place = exceeds(fourth, highest) ? 3 : place;
-                    to[c] = place == 0 ? g[c] : 0;
-                    to[c + channels] = place == 1 ? g[c] : 0;
-                    below[c] = place == 2 ? g[c] : 0;
-                    below[c + channels] = place == 3 ? g[c] : 0;
+                    to[c] = keep(from, place == 0);
+                    to[c + channels] = keep(from, place == 1);
+                    below[c] = keep(from, place == 2);
+                    below[c + channels] = keep(from, place == 3);
                 }
             }
             if (width % 2)

@@ -14,11 +14,13 @@
 
 #ifdef FP32
 typedef float element;
+typedef uint32_t bits_of_element;
 
 INLINE float widen(element number) { return number; }
 INLINE element narrow(float number) { return number; }
 #else
 typedef uint16_t element;
+typedef uint16_t bits_of_element;
 
 INLINE float widen(element number) {
     uint32_t bits = (uint32_t)number << 16;
@@ -35,3 +37,12 @@ INLINE element narrow(float number) {
     return (element)(number != number ? 0x7fc0u : rounded);
 }
 #endif
+
+/* The number, or 0. A conditional store takes 4 to 17 times as long (AMD EPYC with AVX2), and gcc makes one of `?:`. */
+INLINE element keep(element number, int condition) {
+    bits_of_element bits;
+    memcpy(&bits, &number, sizeof bits);
+    bits &= 0u - (unsigned)condition;
+    memcpy(&number, &bits, sizeof bits);
+    return number;
+}

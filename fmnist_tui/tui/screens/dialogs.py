@@ -5,6 +5,7 @@ Pushed by `tui.steering` alone; escape always means None: nothing happens.
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, TypeVar
 
@@ -21,25 +22,56 @@ from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 
 T = TypeVar("T")
+WIDTH, BORDERS = 64, 2
+"""Columns of the box (as in app.tcss), and its two border lines."""
+BROAD = 60
+"""From so many columns on there is room beside a field for what it means."""
 
 
 class Dialog(ModalScreen[T | None]):
-    """A box in the middle with a title; it shrinks to any terminal and scrolls where it must."""
+    """A box in the middle with its title and keys on its border, so that they are in view on any terminal.
+
+    Of what is in it, `.dialog-scroll` gets the lines that the rest leaves.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (BROAD, "-broad")]  # noqa: RUF012 - as Textual declares it
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, keys: str) -> None:
+        """`keys` says what enter and escape do."""
         super().__init__()
-        self._dialog_title = title
+        self._dialog_title, self._keys = title, keys
 
     def on_mount(self) -> None:
-        """Write the title on the border."""
+        """Write title and keys on the border."""
         box = self.query_one(".dialog")
-        box.border_title = Content(self._dialog_title)
+        box.border_title, box.border_subtitle = Content(self._dialog_title), self._keys
+
+    def on_resize(self) -> None:
+        """Another size leaves more or fewer lines."""
+        self.call_after_refresh(self.fit)
+
+    def fit(self) -> None:
+        """Give what scrolls the lines that are left, and keep the field with the focus in view."""
+        box = self.query_one(".dialog")
+        taken = sum(one.outer_size.height for one in box.children if one.display and not one.has_class("dialog-scroll"))
+        for one in box.query(".dialog-scroll"):
+            one.styles.max_height = max(1, self.size.height - BORDERS - taken)
+        if isinstance(self.focused, Input):
+            self.call_after_refresh(self.focused.scroll_visible, animate=False)
 
     def action_cancel(self) -> None:
         """Close; nothing happens."""
         self.dismiss(None)
+
+
+class Wrong(Static):
+    """What is wrong with what was typed; what scrolls beside it gives way to its lines."""
+
+    def on_resize(self) -> None:
+        """It has more or fewer lines than before."""
+        if isinstance(self.screen, Dialog):
+            self.screen.fit()
 
 
 class Choice(NamedTuple):
@@ -51,11 +83,15 @@ class Choice(NamedTuple):
     value: str
 
 
+INDENT, FRAME = 4 * " ", 5
+"""Before what an answer does; cells of the box's border, padding and scroll bar."""
+
+
 class ChoiceDialog(Dialog[str]):
     """A question with a few answers: by their keys, with the arrows and enter, or with the mouse."""
 
     def __init__(self, title: str, text: str, choices: list[Choice]) -> None:
-        super().__init__(title)
+        super().__init__(title, "esc cancels")
         self._text = text
         self._choices = choices
 
@@ -64,14 +100,20 @@ class ChoiceDialog(Dialog[str]):
         with Vertical(classes="dialog"):
             if self._text:
                 yield Static(Content(self._text), classes="dialog-text")
-            yield OptionList(*[Option(self._prompt(choice), id=choice.value) for choice in self._choices])
-            yield Static("esc cancels", classes="dialog-hint")
+            options = [Option(self._prompt(choice), id=choice.value) for choice in self._choices]
+            yield OptionList(*options, classes="dialog-scroll")
 
-    @staticmethod
-    def _prompt(choice: Choice) -> Content:
+    def on_resize(self) -> None:
+        """What an answer does goes on under itself, not under its key: so it is wrapped for the width there is."""
+        for at, choice in enumerate(self._choices):
+            self.query_one(OptionList).replace_option_prompt_at_index(at, self._prompt(choice))
+        super().on_resize()
+
+    def _prompt(self, choice: Choice) -> Content:
         parts = [(f" {choice.key} ", "bold $primary"), (f" {choice.label}", "bold")]
-        if choice.help:
-            parts.append((f"\n    {choice.help}", "$foreground-muted"))
+        room = min(WIDTH, self.size.width) - FRAME - len(INDENT)
+        lines = textwrap.wrap(choice.help, max(8, room))
+        parts += [(f"\n{INDENT}{line}", "$foreground-muted") for line in lines]
         return Content.assemble(*parts)
 
     def on_key(self, event: events.Key) -> None:
@@ -127,15 +169,13 @@ class MessageDialog(Dialog[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "cancel", "Close", priority=True)]
 
     def __init__(self, title: str, text: str) -> None:
-        super().__init__(title)
+        super().__init__(title, "enter or esc closes")
         self._text = text
 
     def compose(self) -> ComposeResult:
         """The text, which scrolls with the arrows."""
-        with Vertical(classes="dialog -error"):
-            with VerticalScroll(classes="dialog-scroll"):
-                yield Static(Content(self._text))
-            yield Static("enter or esc closes", classes="dialog-hint")
+        with Vertical(classes="dialog -error"), VerticalScroll(classes="dialog-scroll"):
+            yield Static(Content(self._text))
 
 
 class Edit(NamedTuple):
@@ -156,7 +196,10 @@ class EditDialog(Dialog[Edit]):
     ]
 
     def __init__(self, run: Run, purpose: Literal["edit", "resume"]) -> None:
-        super().__init__(f"{run.name}: how long to train" if purpose == "edit" else f"Train {run.name} for longer")
+        if purpose == "edit":
+            super().__init__(f"{run.name}: how long to train", "enter sends it, esc cancels")
+        else:
+            super().__init__(f"Train {run.name} for longer", "enter starts it, esc cancels")
         self._purpose = purpose
         status = run.status
         assert status is not None
@@ -185,9 +228,7 @@ class EditDialog(Dialog[Edit]):
                     yield Static("%; empty: at none")
             if self._purpose == "resume":
                 yield Static("Its row of the table stays until it is finished again.")
-            yield Static("", id="wrong", classes="dialog-wrong")
-            done = "enter sends it to the worker" if self._purpose == "edit" else "enter starts it"
-            yield Static(f"{done}, esc cancels", classes="dialog-hint")
+            yield Wrong(id="wrong", classes="dialog-wrong", markup=False)
 
     @on(Input.Changed)
     def _changed(self) -> None:
@@ -233,7 +274,7 @@ class ExportDialog(Dialog[Path]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "send", "Write", priority=True)]
 
     def __init__(self, path: Path, suffixes: tuple[str, ...]) -> None:
-        super().__init__("Write the table to a file")
+        super().__init__("Write the table to a file", "enter writes it, esc cancels")
         self._path = path
         self._suffixes = suffixes
         self._warned: Path | None = None
@@ -241,10 +282,10 @@ class ExportDialog(Dialog[Path]):
     def compose(self) -> ComposeResult:
         """One input, and what is wrong with it."""
         with Vertical(classes="dialog"):
-            yield Static(f"File ({', '.join(self._suffixes)}; from {Path.cwd()})", classes="dialog-label", markup=False)
-            yield Input(str(self._path), id="path", compact=True)
-            yield Static("", id="wrong", classes="dialog-wrong", markup=False)
-            yield Static("enter writes it, esc cancels", classes="dialog-hint")
+            with VerticalScroll(classes="dialog-scroll", can_focus=False):
+                yield Static(f"File ({', '.join(self._suffixes)}; from {Path.cwd()})", id="label", markup=False)
+                yield Input(str(self._path), id="path", compact=True)
+            yield Wrong(id="wrong", classes="dialog-wrong", markup=False)
 
     def action_send(self) -> None:
         """Dismiss with the path; one that exists needs a second enter."""

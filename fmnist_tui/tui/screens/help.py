@@ -72,14 +72,13 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """What the screen is for, then its keys, then those of all screens."""
-        with Vertical(classes="dialog -wide"):
-            with VerticalScroll(classes="dialog-scroll"):
-                yield Static(id="help-text")
-            yield Static("esc closes", classes="dialog-hint")
+        with Vertical(classes="dialog -wide"), VerticalScroll(classes="dialog-scroll"):
+            yield Static(id="help-text")
 
     def on_mount(self) -> None:
-        """Write the title on the border."""
-        self.query_one(".dialog").border_title = "Keys"
+        """Write title and keys on the border."""
+        box = self.query_one(".dialog")
+        box.border_title, box.border_subtitle = "Keys", "arrows scroll, esc closes"
 
     def on_resize(self) -> None:
         """What a key does goes on under itself, not under the key: so it is wrapped here, for the width there is."""

@@ -94,6 +94,8 @@ class RunsScreen(FeedScreen):
 
     problem: reactive[str] = reactive("")
     """Why the runs can't be read; shown in their place."""
+    left_out: reactive[str] = reactive("")
+    """Which runs are in no list, and why; shown under it."""
 
     def __init__(self, runs_dir: Path, glyphs: words.Glyphs, now: Callable[[], datetime]) -> None:
         super().__init__()
@@ -114,6 +116,7 @@ class RunsScreen(FeedScreen):
         yield Static(id="filter-problem")
         yield RunsTable(self._glyphs, self._now)
         yield Static(id="instead")
+        yield Static(id="left-out", markup=False)
         yield RunDetail(self._glyphs)
         yield KeyBar()
 
@@ -124,7 +127,7 @@ class RunsScreen(FeedScreen):
 
     def on_resize(self, event: events.Resize) -> None:
         """Less detail on low screens."""
-        self.query_one(RunDetail).set_class(event.size.height < SHORT, "-short")
+        self.query("RunDetail, #left-out").set_class(event.size.height < SHORT, "-short")
         self.call_after_refresh(self._show)
 
     def on_screen_resume(self) -> None:
@@ -148,6 +151,12 @@ class RunsScreen(FeedScreen):
     def watch_problem(self) -> None:
         """Say it, or say it no more."""
         self._show()
+
+    def watch_left_out(self) -> None:
+        """Say it, or say it no more."""
+        said = self.query_one("#left-out", Static)
+        said.display = bool(self.left_out)
+        said.update(self.left_out)
 
     def _tick(self) -> None:
         if self.is_seen and any(run.state.alive for run in self._runs or ()):
@@ -179,8 +188,9 @@ class RunsScreen(FeedScreen):
         counts = f"{shown} of {counts}" if shown < len(runs) else counts
         counts += f", {at_work} at work" if at_work else ""
         counts += f", {queued} queued" if queued else ""
-        counts += f", {len(self._marked)} marked (p compares)" if self._marked else ""
-        self.query_one(RunDetail).show(self.selected, self._now(), counts)
+        marked = f"{len(self._marked)} marked (p compares)" if self._marked else ""
+        told = (f"{counts}, {marked}", marked) if marked else (counts,)
+        self.query_one(RunDetail).show(self.selected, self._now(), told)
 
     def _nothing(self) -> Content:
         """What stands in the table's place."""

@@ -33,13 +33,12 @@ class SavePresetDialog(ModalScreen[str | None]):
     SavePresetDialog { align: center middle; }
     SavePresetDialog > Vertical {
         width: 64; max-width: 95%; height: auto; padding: 1 2; background: $surface; border: round $primary;
+        border-title-color: $foreground; border-title-style: bold; border-subtitle-color: $foreground-muted;
     }
     SavePresetDialog > Vertical { max-height: 100%; overflow-y: auto; scrollbar-size-vertical: 1; }
     SavePresetDialog.-low > Vertical { max-width: 100%; padding: 0 1; }
-    SavePresetDialog.-low #title { display: none; }
     SavePresetDialog.-low #said { margin: 0; }
     SavePresetDialog Static { height: auto; }
-    SavePresetDialog #title { text-style: bold; margin-bottom: 1; }
     SavePresetDialog .label { color: $text-muted; }
     SavePresetDialog Input.-textual-compact { background: $panel; padding: 0 1; }
     SavePresetDialog Input.-textual-compact:focus { background: $primary-muted; background-tint: $foreground 0%; }
@@ -58,8 +57,8 @@ class SavePresetDialog(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         """Two inputs, what is to be said about the name, two buttons."""
-        with Vertical():
-            yield Static("Save as a preset of your own", id="title")
+        with Vertical() as box:
+            box.border_title, box.border_subtitle = "Save as a preset of your own", "enter saves, esc cancels"
             yield Static("Name", classes="label")
             yield Input(self.config.name.replace(" ", "-"), compact=True, max_length=80, id="name")
             yield Static("One line on it", classes="label")
@@ -74,7 +73,7 @@ class SavePresetDialog(ModalScreen[str | None]):
         self._look()
 
     def on_resize(self, event: events.Resize) -> None:
-        """On low terminals without empty lines and title."""
+        """On low terminals without empty lines."""
         self.set_class(event.size.height < LOW, "-low")
 
     @property

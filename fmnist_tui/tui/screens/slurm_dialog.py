@@ -18,10 +18,10 @@ from fmnist_tui.fields import field_value
 from fmnist_tui.runs.launch import MOST, LaunchRequest
 from fmnist_tui.runs.slurm import PREFIX, SlurmSettings, slurm_settings
 from fmnist_tui.tui.launching import JobRequest
-from fmnist_tui.tui.screens.dialogs import Dialog
+from fmnist_tui.tui.screens.dialogs import Dialog, Wrong
 
-LOW, AROUND = 16, 5
-"""Below how many lines of the terminal there is no room for a field's help; lines of the frame, an error, the keys."""
+LOW = 16
+"""Below how many lines of the terminal there is no room for a field's help."""
 COUNTS = {
     "gpus": "GPUs of each node; 0 trains on its CPU.",
     "nodes": "Nodes that train the run together, each GPU a share of every batch.",
@@ -42,7 +42,7 @@ class SlurmDialog(Dialog[JobRequest]):
 
     def __init__(self, name: str, before: LaunchRequest) -> None:
         """`before` is how a job was submitted last: its values stand there at first."""
-        super().__init__(f"Submit {name} to Slurm")
+        super().__init__(f"Submit {name} to Slurm", "enter submits it, esc cancels")
         gpus = 0 if before.device == "cpu" else before.gpus
         self._values: dict[str, Any] = {"gpus": gpus, "nodes": before.nodes}
         self._values |= before.slurm.model_dump(exclude_unset=True) if before.slurm else {}
@@ -58,14 +58,12 @@ class SlurmDialog(Dialog[JobRequest]):
                         typed = "" if value is None else _as_typed(value)
                         yield Input(typed, placeholder=_default(key), id=key, compact=True, select_on_focus=False)
             yield Static(id="about", markup=False)
-            yield Static(id="wrong", classes="dialog-wrong", markup=False)
-            yield Static("enter submits it, esc cancels", classes="dialog-hint")
+            yield Wrong(id="wrong", classes="dialog-wrong", markup=False)
 
-    def on_resize(self, event: events.Resize) -> None:
-        """The lines scroll; what is wrong and the keys stay in view, on low terminals without the field's help."""
-        low = event.size.height < LOW
-        self.query_one("#about").display = not low
-        self.query_one(VerticalScroll).styles.max_height = max(3, event.size.height - (AROUND if low else AROUND + 2))
+    def on_resize(self) -> None:
+        """The lines scroll; what is wrong stays in view, on low terminals without the field's help."""
+        self.query_one("#about").display = self.size.height >= LOW
+        super().on_resize()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Say what the field is for."""
@@ -92,7 +90,7 @@ class SlurmDialog(Dialog[JobRequest]):
         try:
             settings = slurm_settings([f"{PREFIX}{key}={text}" for key, text in typed.items() if text])
         except ConfigError as error:
-            return str(error.errors[0])
+            return str(error.errors[0]).removeprefix(PREFIX)
         if not counts["gpus"]:
             return JobRequest("cpu", 1, counts["nodes"], settings)
         # not auto: a node whose driver is broken must not train on its CPU

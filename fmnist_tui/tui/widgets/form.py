@@ -33,7 +33,7 @@ class ConfigForm(VerticalScroll, can_focus=False):
     ]
     DEFAULT_CSS = """
     ConfigForm { height: 1fr; scrollbar-size-vertical: 1; }
-    ConfigForm .section-title { height: 1; margin-top: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    ConfigForm .section-title { height: 1; margin-top: 1; padding-left: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     ConfigForm .section-title.-first { margin-top: 0; }
     """
 

@@ -14,6 +14,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
+from fmnist_tui.runs.starting import at_step_limit
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
@@ -98,29 +99,33 @@ def _what_to_press(run: Run) -> str:
         return "it starts by itself; + and - move it, s starts it now or takes it out"
     if state.alive:
         return "enter shows its curves, s stops it, e changes how long it trains"
+    if state is State.FINISHED and at_step_limit(run):
+        return "enter shows its curves, C starts one like it"
     if state is State.FINISHED:
         return "enter shows its curves, r trains for more epochs, C starts one like it"
-    return "r resumes it from its last checkpoint, if it has one; l shows the worker's log, C starts one like it"
+    again = "resumes it from its last checkpoint" if run.directory.has_checkpoint() else "starts it again"
+    return f"r {again}; l shows the worker's log, C starts one like it"
 
 
 class TitledRule(Widget):
-    """A thin line across the screen with a title at its left and a fact at its right."""
+    """A thin line across the screen with a title at its left and facts at its right: of `right` the first that fits."""
 
     DEFAULT_CSS = """
     TitledRule { height: 1; width: 100%; }
     """
     left: reactive[str] = reactive("")
-    right: reactive[str] = reactive("")
+    right: reactive[tuple[str, ...]] = reactive(())
 
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__()
         self._line = glyphs.bar_rest
 
     def render(self) -> Content:
-        """The line; the fact gives way first."""
+        """The line; the facts give way first."""
         width = self.size.width
         left = words.shorten(self.left, max(0, width - 4), "~")
-        right = f" {self.right} " if len(left) + len(self.right) + 8 <= width and self.right else ""
+        fact = next((fact for fact in self.right if len(left) + len(fact) + 8 <= width), "")
+        right = f" {fact} " if fact else ""
         rest = max(0, width - len(left) - len(right) - 4)
         return Content.assemble(
             (f"{self._line} ", "$foreground 25%"),
@@ -150,8 +155,8 @@ class RunDetail(Vertical):
         with VerticalScroll(can_focus=False):
             yield Static(id="detail-text")
 
-    def show(self, run: Run | None, now: datetime, counts: str) -> None:
-        """Describe this run, or nothing; `counts` stands at the rule's right."""
+    def show(self, run: Run | None, now: datetime, counts: tuple[str, ...]) -> None:
+        """Describe this run, or nothing; the first of `counts` that fits stands at the rule's right."""
         rule = self.query_one(TitledRule)
         rule.left, rule.right = run.id if run else "", counts
         lines = describe(run, now, self._glyphs) if run else []

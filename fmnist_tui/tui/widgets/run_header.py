@@ -29,6 +29,7 @@ from fmnist_tui.tui.format import (
     epochs_of,
     moment,
     number,
+    pace,
     percent,
     progress,
     queued,
@@ -140,7 +141,7 @@ def _pace(standing: Standing, run: Run, status: Status, now: datetime, width: in
         return [(" its directory is gone; below is what was known until then", "error")]
     if run.state is State.QUEUED:
         return [(f" {shorten(_waiting(run, status, now), width - 2, glyphs.ellipsis)}", "")]
-    rate = f"{speed(status.images_per_second, glyphs.missing)} img/s"
+    rate = f"{speed(pace(run), glyphs.missing)} img/s"
     if not run.state.alive:
         return _ended(standing, run, status, now, rate)
     left = _left_words(standing.remaining, run, now, glyphs)
@@ -174,14 +175,15 @@ def _waiting(run: Run, status: Status, now: datetime) -> str:
     """'starts in 31s, waits since today 14:30, 2nd on cuda:0, behind 20261123-142501-wrn-k3f9'."""
     wait = seconds_to_start(run, now)
     starts = "" if wait is None else f"starts in {duration(wait)}"
-    return ", ".join(part for part in (starts, f"waits since {moment(status.created, now)}", queued(status)) if part)
+    since = "" if status.started else f"waits since {moment(status.created, now)}"  # a resumed run: not so long
+    return ", ".join(part for part in (starts, since, queued(status)) if part)
 
 
 def _ended(standing: Standing, run: Run, status: Status, now: datetime, rate: str) -> list[Part]:
     total = run.result.total_seconds if run.result else status.active_seconds
     when = moment(status.ended or status.heartbeat, now)
     facts = [f"{'last heard of' if run.state is State.LOST else run.state} {when}", f"{duration(total)} at work"]
-    if status.images_per_second:
+    if pace(run):
         facts.append(rate)
     if standing.starts > 1:
         facts.append(f"{standing.starts} starts")

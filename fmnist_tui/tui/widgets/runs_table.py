@@ -81,7 +81,8 @@ class RunsTable(RowTable):
             self._shown, self._cells = {}, {}
         if not self.size.width:
             return
-        lengths = {run.id: len(columns.title(run, self._apart.get(run.id, ""))) for run in runs}
+        signs = {run_id: len(self._glyphs.mark) + 1 for run_id in marked}
+        lengths = {run.id: len(columns.title(run, self._apart.get(run.id, ""))) + signs.get(run.id, 0) for run in runs}
         longest_apart = max((length for run_id, length in lengths.items() if self._apart.get(run_id)), default=0)
         longest = max(lengths.values(), default=0)
         layout = columns.choose(self.size.width, longest, columns.devices_differ(runs), longest_apart)
