@@ -180,6 +180,7 @@ def test_without_a_compiler_the_reason_says_what_to_do(tmp_path: Path, monkeypat
     ("text", "words"),
     [
         ("echo 'error: no OpenMP here' >&2; exit 1", "failed: error: no OpenMP here"),
+        ("echo 'In file included from here:' >&2; echo 'x.h:1: fatal error: no OpenMP' >&2; exit 1", "fatal error: no"),
         ("exit 3", "failed: it says nothing"),
         ("exit 0", "can't be loaded"),
     ],

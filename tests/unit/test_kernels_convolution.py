@@ -29,6 +29,7 @@ SHAPES = [  # images, channels, outputs, height, width
     (6, 96, 97, 3, 3),  # more outputs than a share of the filters' gradient
     (50, 64, 48, 14, 14),  # not all at a time
     (33, 160, 160, 7, 7),
+    (9, 20, 36, 5, 5),
 ]
 pytestmark = [pytest.mark.usefixtures("kernels_used"), pytest.mark.parametrize("kernels_used", ["fp32"], indirect=True)]
 
@@ -126,12 +127,12 @@ def test_not_a_number_spreads_as_in_torch() -> None:
         "groups",
         "no padding",
         "few channels",
-        "5x5",
+        "2x2",
     ],
 )
 def test_what_does_not_fit_is_torchs(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution, "Convolution3x3", None)
-    channels, size = (8 if what == "few channels" else 16), (5 if what == "5x5" else 8)
+    channels, size = (8 if what == "few channels" else 16), (2 if what == "2x2" else 8)
     conv, x = convolution_of(channels, 24), images(3, channels, size, size)
     if what == "off":
         kernels.use(None)

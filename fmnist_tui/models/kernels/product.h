@@ -2,10 +2,13 @@
 #pragma once
 #include "values.h"
 
+/* Floats of a vector; where the processor's are narrower, the compiler takes several. */
+#ifndef LANES
 #ifdef __AVX512F__
 #define LANES 16
 #else
 #define LANES 8
+#endif
 #endif
 /* Columns and rows of a product that are computed together, so that twelve sums stay in registers. */
 #define PANEL (2 * LANES)
