@@ -42,7 +42,9 @@ def turbo_config(**training: Any) -> Any:
     return tiny_config(**TURBO, training={"label_smoothing": 0.2, "tta": "flip", **training})
 
 
-@pytest.mark.parametrize(("precision", "cpu_kernels"), [("fp32", "auto"), ("bf16", "auto"), ("bf16", "on")])
+@pytest.mark.parametrize(
+    ("precision", "cpu_kernels"), [("fp32", "auto"), ("fp32", "on"), ("bf16", "auto"), ("bf16", "on")]
+)
 @pytest.mark.parametrize("stop_step", [1, 7, 10, 12])
 def test_stopped_and_resumed_equals_uninterrupted(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch, stop_step: int, precision: str, cpu_kernels: str

@@ -121,8 +121,8 @@ def _run(compiler: list[str], *arguments: str) -> None:
         raise Unavailable(f"{compiler[0]} failed: {error}") from None
     if done.returncode != 0:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-        error = next((line for line in said if "error" in line), said[0])  # before it may stand where it is
-        raise Unavailable(f"{compiler[0]} failed: {error[:200]}")
+        reason = next((line for line in said if "error" in line), said[0])  # before it may stand where it is
+        raise Unavailable(f"{compiler[0]} failed: {reason[:200]}")
 
 
 def _fingerprint(compiler: list[str]) -> str:
