@@ -108,7 +108,7 @@ def test_the_plain_loop_is_the_same_network_and_learns(images: Images, plain: Pl
     ours.load_state_dict(plain.model.state_dict(), strict=True)
     pixels = torch.randn(4, 1, 28, 28)
     with torch.no_grad():
-        assert torch.equal(ours.eval()(pixels), plain.model.eval()(pixels))
+        torch.testing.assert_close(ours.eval()(pixels), plain.model.eval()(pixels))  # in another memory format
     assert not plain.optimizer.defaults["fused"] and type(plain.optimizer) is torch.optim.SGD
     plain.model.train()
     for group in plain.optimizer.param_groups:

@@ -43,4 +43,4 @@ def close(found: Tensor, exact: Tensor, tolerance: float | None = None, terms: f
 def largest_term(bn: nn.BatchNorm2d, x: Tensor, grad: Tensor) -> float:
     """Of those that batch norm's gradient is the difference of: of two pixels that are nearly equal nothing is left."""
     deviation = (x.double().var((0, 2, 3), correction=0) + bn.eps).sqrt()
-    return float((bn.weight / deviation).abs().max() * grad.abs().max())
+    return float((bn.weight.detach() / deviation).abs().max() * grad.abs().max())

@@ -106,6 +106,14 @@ def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
     assert all(torch.equal(found[0], other) for other in found[1:])
 
 
+def test_what_is_compiled_is_torchs() -> None:
+    """Tracing it has tensors without memory: the library would read at address 0."""
+    conv, x = convolution_of(16, 24), images(3, 16, 8, 8)
+    found = torch.compile(conv, backend="eager", fullgraph=True)(x)
+    assert torch.equal(found, F.conv2d(x, conv.weight, padding=1))
+    assert not torch.equal(found, conv(x)), "by the kernel"
+
+
 def test_not_a_number_spreads_as_in_torch() -> None:
     """And over the rest of its tiles; but not to another image."""
     conv, x = convolution_of(16, 24), images(3, 16, 12, 12)

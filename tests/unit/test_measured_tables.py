@@ -23,9 +23,9 @@ def row_of(file: Path, first: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def results(preset: str, device: str) -> list[dict[str, Any]]:
+def results(preset: str, device: str, precision: str = "bf16") -> list[dict[str, Any]]:
     found = [json.loads(path.read_text()) for path in ARCHIVE.glob(f"*-campaign-{preset}-seed*/result.json")]
-    return [result for result in found if device in result["device_name"]]
+    return [result for result in found if device in result["device_name"] and result["precision"] == precision]
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -55,6 +55,16 @@ def test_readme_has_the_archived_runs(row: str, preset: str, device: str) -> Non
         *([f"{spread(values, 1)} s" for values in times] if device == "H200" else map(clock, times)),
         str(len(found)),
     ]
+
+
+def test_readme_has_the_archived_run_without_bf16() -> None:
+    (found,) = results("turbo", "EPYC", "fp32")
+    minutes = [
+        f"{round(found[key]) // 60} m {round(found[key]) % 60:02d} s" for key in ("train_seconds", "total_seconds")
+    ]
+    row = "turbo, on a CPU without bf16"
+    accuracies = [f"{found[key]:.2f} %" for key in ("test_accuracy", "tta_accuracy")]
+    assert row_of(ROOT / "README.md", row) == [row, *accuracies, *minutes, "1"]
 
 
 def test_the_gpus_steps_are_the_archived_ones() -> None:
