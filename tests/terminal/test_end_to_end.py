@@ -45,7 +45,7 @@ def test_start_watch_leave_return_stop_resume_finish(terminal: Open, runs_dir: P
         again.wait_for(r"running +quick", 30)
         assert status_of(runs_dir).step >= step
         again.press("s")
-        again.wait_for(r"[Ss]top")
+        again.wait_for("Now, with a checkpoint")  # not the footer, which says Stop before
         again.press("Enter")
         again.wait_for(r"stopped +quick", 60)
         assert only_run(runs_dir).state is State.STOPPED and only_run(runs_dir).directory.checkpoint("last").exists()
