@@ -1,4 +1,4 @@
-"""Fields one by one: what `--set` parses and reaches, differences, the moved schedule, and notes."""
+"""Fields one by one: what `--set` parses and reaches, differences, and notes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from fmnist_tui.fields import (
     flatten,
     notes,
     parse_value,
-    scale_schedule,
     steps_per_epoch,
     with_changes,
 )
@@ -269,68 +268,6 @@ def test_choices_and_bounds_of_a_form() -> None:
     assert specs["augment.flip"].bounds == ""
     with pytest.raises(KeyError):
         fields_of("no such family")
-
-
-def milestones(config: RunConfig) -> tuple[int, ...]:
-    return config.schedule.milestones
-
-
-@pytest.mark.parametrize(
-    ("epochs", "moved"),
-    [
-        (200, (60, 120, 160)),
-        (100, (30, 60, 80)),
-        (400, (119, 239, 319)),
-        (20, (7, 13, 17)),
-        (10, (4, 7, 9)),
-        (5, (2, 4, 5)),
-        (4, (2, 3, 4)),
-    ],
-)
-def test_the_schedule_moves_in_proportion(epochs: int, moved: tuple[int, ...]) -> None:
-    config = scale_schedule(family("wide_resnet"), epochs)
-    assert config.training.epochs == epochs
-    assert milestones(config) == moved
-    for old, new in zip((60, 120, 160), moved, strict=True):  # epochs done at the rates before the milestone
-        assert (new - 1) / epochs == pytest.approx((old - 1) / 200, abs=1.01 / epochs)
-    assert not any("never be reached" in note for note in notes(config))
-
-
-def test_too_few_epochs_for_the_milestones_are_refused() -> None:
-    message = refused(scale_schedule, family("wide_resnet"), 3)
-    assert message == "training.epochs = 3: too few to move 3 milestones in proportion; take 4 or more"
-    assert "must be at least 1" in refused(scale_schedule, family("wide_resnet"), 0)
-    assert "must be at most 100000" in refused(scale_schedule, family("wide_resnet"), 100_001)
-
-
-def test_a_late_milestone_stays_inside_and_an_unreached_one_outside() -> None:
-    late = with_changes(family("wide_resnet"), {"schedule.milestones": [198, 199, 200]})
-    assert milestones(scale_schedule(late, 20)) == (18, 19, 20)
-    beyond = with_changes(family("wide_resnet"), {"schedule.milestones": [100, 201]})
-    assert milestones(scale_schedule(beyond, 20)) == (11, 21)
-
-
-def test_other_schedules_move_their_warm_up_only() -> None:
-    config = with_changes(family("wide_resnet"), {"schedule.kind": "cosine", "schedule.warmup_epochs": 5.0})
-    short = scale_schedule(config, 2)
-    assert (short.schedule.warmup_epochs, milestones(short)) == (0.05, (60, 120, 160))
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    st.sets(st.integers(2, 300), min_size=1, max_size=8).map(sorted),
-    st.integers(1, 300),
-    st.integers(9, 400),
-    st.floats(0, 0.99),
-)
-def test_a_moved_schedule_is_valid_and_drops_as_often(steps: list[int], old: int, new: int, share: float) -> None:
-    settings_ = {"schedule.milestones": steps, "training.epochs": old, "schedule.warmup_epochs": share * old}
-    before = with_changes(family("wide_resnet"), settings_)
-    after = scale_schedule(before, new)
-    reached = [m for m in milestones(after) if m <= new]
-    assert len(reached) == sum(m <= old for m in steps)
-    assert len(milestones(after)) == len(steps)
-    assert min(milestones(after)) >= 2
 
 
 def test_steps_per_epoch_counts_the_small_last_batch() -> None:

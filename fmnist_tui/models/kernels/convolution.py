@@ -64,15 +64,22 @@ def _together(x: Tensor, outputs: int) -> int:
     return max(1, min(images, round(tiles / _tiles(height, width))))
 
 
+def _sizes(x: Tensor, weight: Tensor) -> tuple[int, ...]:
+    """What `winograd.c` wants to know: images, how many at a time, height, width, channels, outputs."""
+    images, channels, height, width = x.shape
+    return images, _together(x, len(weight)), height, width, channels, len(weight)
+
+
 class Convolution3x3(torch.autograd.Function):
-    """The convolution of x (B, C, H, W) fp32 with filters (K, C, 3, 3), both channels_last: (B, K, H, W)."""
+    """The convolution of x (B, C, H, W) fp32 with filters (K, C, 3, 3), both channels_last: (B, K, H, W).
+
+    Stride and padding are 1; nothing is checked here.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        images, channels, height, width = x.shape
-        outputs = len(weight)
-        y = torch.empty((images, outputs, height, width), dtype=x.dtype, memory_format=torch.channels_last)
-        sizes = (images, _together(x, outputs), height, width, channels, outputs)
+        sizes = _sizes(x, weight)
+        y = torch.empty((len(x), len(weight), *x.shape[2:]), dtype=x.dtype, memory_format=torch.channels_last)
         by_taps = weight.detach().permute(2, 3, 1, 0).contiguous()
         library = build.library(x.dtype)
         room = torch.empty(library.winograd_room(*sizes[1:], 0))
@@ -85,12 +92,10 @@ class Convolution3x3(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        images, channels, height, width = x.shape
-        outputs = len(weight)
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         weight_grad = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
-        sizes = (images, _together(x, outputs), height, width, channels, outputs)
+        sizes = _sizes(x, weight)
         library = build.library(x.dtype)
         room = torch.empty(library.winograd_room(*sizes[1:], 1))
         arguments = (
