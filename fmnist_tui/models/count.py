@@ -163,9 +163,12 @@ def _densenet(config: DenseNetConfig) -> Iterator[Cost]:
     for block in range(3):
         if block > 0:
             transition = max(int(channels * config.reduction), 1)
-            yield _batch_norm_relu(channels, size) + _conv(channels, transition, 1, size)
-            yield _dropout(transition, size, drop_rate)
-            yield _kept(transition, size)  # the pooling's input
+            yield _batch_norm_relu(channels, size)
+            if drop_rate > 0:
+                yield _conv(channels, transition, 1, size) + _dropout(transition, size, drop_rate)
+                yield _kept(transition, size)  # the pooling's input
+            else:
+                yield _conv(channels, transition, 1, size // 2) + _kept(channels, size // 2)
             channels, size = transition, size // 2
         for _ in range((config.depth - 4) // (6 if config.bottleneck else 3)):
             width = channels

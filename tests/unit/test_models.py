@@ -28,7 +28,7 @@ PRESETS = Path(__file__).parents[2] / "presets"
 # name: parameters (REFERENCE.md), training operations per image in units of 1e9 (counted there by hand)
 REFERENCE = {
     "wrn": (36_478_906, 24.1),
-    "densenet": (768_730, 1.3),
+    "densenet": (768_730, 1.2),
     "dpn": (47_751_450, 31.3),
     "shake-shake-96": (26_330_026, 18.0),
     "shake-shake-64": (11_708_362, 8.0),

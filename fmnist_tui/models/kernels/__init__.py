@@ -8,13 +8,17 @@ of their kind, torch does the same.
 
 from fmnist_tui.models.kernels.check import problem
 from fmnist_tui.models.kernels.convolution import convolve
+from fmnist_tui.models.kernels.dense import BottleneckLayer, dense_block
 from fmnist_tui.models.kernels.mixture import norm_mixture
 from fmnist_tui.models.kernels.norm import norm_activation, norm_activation_beside
 from fmnist_tui.models.kernels.pool import max_pool
-from fmnist_tui.models.kernels.switch import in_use, use
+from fmnist_tui.models.kernels.switch import fits, in_use, use
 
 __all__ = [
+    "BottleneckLayer",
     "convolve",
+    "dense_block",
+    "fits",
     "in_use",
     "max_pool",
     "norm_activation",

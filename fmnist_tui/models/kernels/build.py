@@ -40,11 +40,18 @@ SIGNATURES = {
 }
 """Arguments of each function of a library; none returns anything."""
 FP32_SIGNATURES = {
-    "winograd_forward": [*[POINTER] * 4, *[LONG] * 6, INT],
-    "winograd_backward": [*[POINTER] * 6, *[LONG] * 6, INT],
+    "winograd_forward": [*[POINTER] * 4, LONG, POINTER, *[LONG] * 6, INT],
+    "winograd_backward": [*[POINTER] * 7, *[LONG] * 6, INT],
     "winograd_room": [*[LONG] * 5, INT],
+    "channel_moments": [POINTER, *[LONG] * 3, *[POINTER] * 2, INT],
+    "norm_coefficients": [POINTER, *[LONG] * 2, *[POINTER] * 4, *[DOUBLE] * 2, POINTER],
+    "norm_slopes": [*[POINTER] * 2, *[LONG] * 2, *[POINTER] * 4, INT],
+    "pointwise_forward": [POINTER, *[LONG] * 3, *[POINTER] * 3, LONG, *[POINTER] * 3, INT],
+    "pointwise_backward": [POINTER, *[LONG] * 3, *[POINTER] * 5, LONG, *[POINTER] * 7, INT],
+    "pointwise_rest": [*[POINTER] * 2, *[LONG] * 3, *[POINTER] * 2, INT],
+    "pointwise_room": [*[LONG] * 2, *[INT] * 2],
 }
-"""What the fp32 library has beside them; the last returns a long."""
+"""What the fp32 library has beside them; those of rooms return a long."""
 
 
 class Unavailable(Exception):

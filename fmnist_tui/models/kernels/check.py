@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fmnist_tui.models.kernels import build, switch
 from fmnist_tui.models.kernels.convolution import convolve
+from fmnist_tui.models.kernels.dense import BottleneckLayer, dense_block
 from fmnist_tui.models.kernels.mixture import norm_mixture
 from fmnist_tui.models.kernels.norm import KINDS, Activation, norm_activation
 from fmnist_tui.models.kernels.pool import max_pool
@@ -43,6 +45,7 @@ def _disagreement(dtype: torch.dtype) -> str | None:
     checks["the mixture of two branches differs"] = _mixed
     if dtype == torch.float32:
         checks["convolution differs"] = _convolved
+        checks["a dense layer differs"] = _appended
     for words, compute in checks.items():
         switch.use(dtype)
         found = compute(images)
@@ -80,14 +83,28 @@ def _mixed(images: list[Tensor]) -> Tensor:
 
 def _convolved(images: list[Tensor]) -> Tensor:
     """The same of a convolution."""
-    conv = nn.Conv2d(CHANNELS, 2 * CHANNELS, kernel_size=3, padding=1, bias=False)
-    filters = torch.randn(conv.weight.shape, generator=torch.Generator().manual_seed(1))
-    conv.weight = nn.Parameter(filters.contiguous(memory_format=torch.channels_last))
+    conv = _convolution(CHANNELS, 2 * CHANNELS, 3)
     x = images[0].clone().requires_grad_()
-    result = convolve(conv, x)
-    found = _all_of(result, [x], [])
-    assert conv.weight.grad is not None
-    return torch.cat([found, conv.weight.grad.flatten()])
+    return _all_of(convolve(conv, x), [x, conv.weight], [])
+
+
+def _appended(images: list[Tensor]) -> Tensor:
+    """The same of a dense layer."""
+    layer = BottleneckLayer(_norm(), _convolution(CHANNELS, CHANNELS, 1), _norm(), _convolution(CHANNELS, CHANNELS, 3))
+    x = images[0].clone().requires_grad_()
+    result = dense_block([layer], x)
+    if result is None:
+        y = F.conv2d(F.relu(layer.norm1(x)), layer.reduce.weight)
+        y = F.conv2d(F.relu(layer.norm2(y)), layer.grow.weight, padding=1)
+        result = torch.cat([x, y], dim=1)
+    return _all_of(result, [x, layer.reduce.weight, layer.grow.weight], [layer.norm1, layer.norm2])
+
+
+def _convolution(channels: int, outputs: int, size: int) -> nn.Conv2d:
+    conv = nn.Conv2d(channels, outputs, kernel_size=size, padding=size // 2, bias=False)
+    filters = torch.randn(conv.weight.shape, generator=torch.Generator().manual_seed(size))
+    conv.weight = nn.Parameter(filters.contiguous(memory_format=torch.channels_last))
+    return conv
 
 
 def _norm() -> nn.BatchNorm2d:
@@ -97,7 +114,7 @@ def _norm() -> nn.BatchNorm2d:
     return bn
 
 
-def _all_of(result: Tensor, inputs: list[Tensor], norms: tuple[nn.BatchNorm2d, ...] | list[nn.BatchNorm2d]) -> Tensor:
+def _all_of(result: Tensor, inputs: Sequence[Tensor], norms: Sequence[nn.BatchNorm2d]) -> Tensor:
     """The result, all gradients of the sum of its squares, and the statistics, one after the other in fp32."""
     result.float().square().sum().backward()
     found: list[Tensor | None] = [result.detach(), *(x.grad for x in inputs)]

@@ -36,16 +36,17 @@ def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def _suits(conv: nn.Conv2d, x: Tensor) -> bool:
-    """Whether there is a kernel for it, and it is the faster."""
-    if not (x.dtype == torch.float32 and fits(x)):
-        return False
+    return x.dtype == torch.float32 and fits(x) and suits_images(conv, *x.shape[2:])
+
+
+def suits_images(conv: nn.Conv2d, height: int, width: int) -> bool:
+    """Whether there is a kernel for it and fp32 images of a size, and it is the faster."""
     weight = conv.weight
     plain = conv.kernel_size == (3, 3) and conv.stride == conv.padding == conv.dilation == (1, 1) and conv.groups == 1
     if not (plain and conv.bias is None and weight.dtype == torch.float32 and max(weight.shape) <= WIDEST):
         return False
     if min(weight.shape[:2]) < LEAST_CHANNELS or not weight.is_contiguous(memory_format=torch.channels_last):
         return False
-    height, width = x.shape[2:]
     return 9 * height * width >= LEAST_SAVED * PLACES * _tiles(height, width)
 
 
@@ -78,13 +79,8 @@ class Convolution3x3(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        sizes = _sizes(x, weight)
         y = torch.empty((len(x), len(weight), *x.shape[2:]), dtype=x.dtype, memory_format=torch.channels_last)
-        by_taps = weight.detach().permute(2, 3, 1, 0).contiguous()
-        library = build.library(x.dtype)
-        room = torch.empty(library.winograd_room(*sizes[1:], 0))
-        arguments = (values.data_ptr() for values in (x, by_taps, y, room))
-        library.winograd_forward(*arguments, *sizes, torch.get_num_threads())
+        run_forward(x, weight, y)
         ctx.save_for_backward(x, weight)
         return y
 
@@ -95,11 +91,41 @@ class Convolution3x3(torch.autograd.Function):
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         weight_grad = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
-        sizes = _sizes(x, weight)
-        library = build.library(x.dtype)
-        room = torch.empty(library.winograd_room(*sizes[1:], 1))
-        arguments = (
-            None if values is None else values.data_ptr() for values in (x, weight, grad, dx, weight_grad, room)
-        )
-        library.winograd_backward(*arguments, *sizes, torch.get_num_threads())
+        run_backward(x, weight, grad, dx, weight_grad)
         return dx, weight_grad
+
+
+def run_forward(x: Tensor, weight: Tensor, y: Tensor, coefficients: Tensor | None = None) -> None:
+    """Write the convolution of x to y, which may be some channels of wider images.
+
+    With `coefficients` (scale and shift first, (2 or more, C)) it is that of ReLU(scale * x + shift).
+    """
+    by_taps = weight.detach().permute(2, 3, 1, 0).contiguous()
+    sizes, library = _sizes(x, weight), build.library(x.dtype)
+    room = torch.empty(library.winograd_room(*sizes[1:], 0))
+    library.winograd_forward(
+        x.data_ptr(),
+        None if coefficients is None else coefficients.data_ptr(),
+        by_taps.data_ptr(),
+        y.data_ptr(),
+        y.stride(3),
+        room.data_ptr(),
+        *sizes,
+        torch.get_num_threads(),
+    )
+
+
+def run_backward(
+    x: Tensor,
+    weight: Tensor,
+    grad: Tensor,
+    dx: Tensor | None,
+    weight_grad: Tensor | None,
+    coefficients: Tensor | None = None,
+) -> None:
+    """Write the gradients of x and of the filters, each where it is wanted; with `coefficients` ReLU's result is x."""
+    sizes, library = _sizes(x, weight), build.library(x.dtype)
+    room = torch.empty(library.winograd_room(*sizes[1:], 1))
+    tensors = (x, coefficients, weight, grad, dx, weight_grad, room)
+    addresses = (None if values is None else values.data_ptr() for values in tensors)
+    library.winograd_backward(*addresses, *sizes, torch.get_num_threads())

@@ -11,4 +11,5 @@
 #include "mixture.c"
 #ifdef FP32
 #include "winograd.c"
+#include "pointwise.c"
 #endif

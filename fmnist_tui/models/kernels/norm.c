@@ -89,6 +89,22 @@ static void moments(const element *restrict x, long channels, Part part, const f
         }
 }
 
+INLINE void move_statistics(float *running_mean, float *running_var, double mean, double variance, long rows,
+                            double momentum) {
+    *running_mean += momentum * (mean - *running_mean);
+    *running_var += momentum * (variance * rows / (rows - 1) - *running_var);
+}
+
+/* A channel's scale, shift, mean and 1 / standard deviation, `channels` apart. */
+INLINE void set_coefficients(float *coefficients, long channels, double mean, double variance, double weight,
+                             double bias, double epsilon) {
+    double deviation = 1 / sqrt(variance + epsilon);
+    coefficients[0] = weight * deviation;
+    coefficients[channels] = bias - mean * weight * deviation;
+    coefficients[2 * channels] = mean;
+    coefficients[3 * channels] = deviation;
+}
+
 /* Statistics of x, which move the running ones, by a team of threads; complete when it returns.
  * coefficients: 4 x channels, written: scale, shift, mean, 1 / standard deviation. sums: 2 x channels a thread. */
 static void statistics(const element *x, long rows, long channels, const float *weight, const float *bias,
@@ -109,13 +125,8 @@ static void statistics(const element *x, long rows, long channels, const float *
         double distance = sum / rows, mean = distance + origin[c];
         double variance = square / rows - distance * distance;
         if (variance < 0) variance = 0;
-        double deviation = 1 / sqrt(variance + epsilon);
-        running_mean[c] += momentum * (mean - running_mean[c]);
-        running_var[c] += momentum * (variance * rows / (rows - 1) - running_var[c]);
-        coefficients[c] = weight[c] * deviation;
-        coefficients[channels + c] = bias[c] - mean * weight[c] * deviation;
-        coefficients[2 * channels + c] = mean;
-        coefficients[3 * channels + c] = deviation;
+        move_statistics(running_mean + c, running_var + c, mean, variance, rows, momentum);
+        set_coefficients(coefficients + c, channels, mean, variance, weight[c], bias[c], epsilon);
     }
 }
 
@@ -207,6 +218,23 @@ INLINE void gradient_sums(const element *restrict x, const element *restrict gra
         }
 }
 
+/* What a channel's sums, 2 x channels a thread of the team, say of its gradients. */
+typedef struct {
+    double steep, level, weight_grad, bias_grad;
+} Slope;
+
+INLINE Slope slope_of(const double *sums, long c, long rows, long channels, const float *coefficients) {
+    double sum = 0, product = 0, scale = coefficients[c], mean = coefficients[2 * channels + c];
+    for (long i = 0; i < omp_get_num_threads(); i++) {
+        sum += sums[2 * channels * i + c];
+        product += sums[2 * channels * i + channels + c];
+    }
+    double deviation = coefficients[3 * channels + c];
+    Slope slope = {-scale * deviation * deviation * product / rows, 0, product * deviation, sum};
+    slope.level = -scale * sum / rows - slope.steep * mean;
+    return slope;
+}
+
 /* dx = scale * g + slope * x + level, and `beside` where there is one; g is the gradient of batch norm's result. */
 INLINE void input_grad(const element *restrict x, const element *restrict grad, const element *restrict beside,
                        element *restrict dx, long count, const float *restrict scale, const float *restrict shift,
@@ -248,6 +276,30 @@ INLINE void input_grad_part(const element *x, const element *grad, const element
     }
 }
 
+/* By a team of threads: slope and level for `input_grad`, which are complete in each thread, and in parameter_grads
+ * (2 x channels) weight's and bias's. scale, shift: repeated for the part. sums: 2 x channels a thread. */
+static void gradient_slopes(const element *x, const element *grad, long channels, Part part, const float *coefficients,
+                            const float *scale, const float *shift, float *slope, float *level,
+                            float *parameter_grads, double *sums, int kind) {
+    float *mean = slope;
+    repeat(mean, coefficients + 2 * channels, channels, part.together);
+    double *own = sums + 2 * channels * omp_get_thread_num();
+    if (kind == GELU)
+        gradient_sums(x, grad, channels, part, scale, shift, mean, own, GELU);
+    else
+        gradient_sums(x, grad, channels, part, scale, shift, mean, own, RELU);
+#pragma omp barrier
+    for (long c = 0; c < channels; c++) {
+        Slope found = slope_of(sums, c, part.rows, channels, coefficients);
+        slope[c] = found.steep;
+        level[c] = found.level;
+        if (omp_get_thread_num() == 0) {
+            parameter_grads[c] = found.weight_grad;
+            parameter_grads[channels + c] = found.bias_grad;
+        }
+    }
+}
+
 /* The gradients for norm_forward: dx, and in parameter_grads 2 x channels, weight's and bias's. `beside`, or null: a
  * gradient of x from elsewhere to be added, its pixels `beside_stride` values apart. */
 void norm_backward(const element *x, const element *grad, const element *beside, long beside_stride, element *dx,
@@ -257,31 +309,9 @@ void norm_backward(const element *x, const element *grad, const element *beside,
     {
         ALIGNED float scale[WIDEST], shift[WIDEST], slope[WIDEST], level[WIDEST];
         Part part = part_of(rows, channels);
-        float *mean = slope;
         repeat(scale, coefficients, channels, part.together);
         repeat(shift, coefficients + channels, channels, part.together);
-        repeat(mean, coefficients + 2 * channels, channels, part.together);
-        double *own = sums + 2 * channels * omp_get_thread_num();
-        if (kind == GELU)
-            gradient_sums(x, grad, channels, part, scale, shift, mean, own, GELU);
-        else
-            gradient_sums(x, grad, channels, part, scale, shift, mean, own, RELU);
-#pragma omp barrier
-        for (long c = 0; c < channels; c++) {
-            double sum = 0, product = 0, center = coefficients[2 * channels + c];
-            for (long i = 0; i < omp_get_num_threads(); i++) {
-                sum += sums[2 * channels * i + c];
-                product += sums[2 * channels * i + channels + c];
-            }
-            double deviation = coefficients[3 * channels + c];
-            double steep = -scale[c] * deviation * deviation * product / rows;
-            slope[c] = steep;
-            level[c] = -scale[c] * sum / rows - steep * center;
-            if (omp_get_thread_num() == 0) {
-                parameter_grads[c] = product * deviation;
-                parameter_grads[channels + c] = sum;
-            }
-        }
+        gradient_slopes(x, grad, channels, part, coefficients, scale, shift, slope, level, parameter_grads, sums, kind);
         for (long i = channels; i < part.width; i++) {
             slope[i] = slope[i - channels];
             level[i] = level[i - channels];
@@ -290,5 +320,24 @@ void norm_backward(const element *x, const element *grad, const element *beside,
             input_grad_part(x, grad, beside, beside_stride, dx, channels, part, scale, shift, slope, level, GELU);
         else
             input_grad_part(x, grad, beside, beside_stride, dx, channels, part, scale, shift, slope, level, RELU);
+    }
+}
+
+/* For layers that have dx in a pass of their own: scale, shift, slope and level (4 x channels) of batch norm with ReLU,
+ * and parameter_grads as above. */
+void norm_slopes(const element *x, const element *grad, long rows, long channels, const float *coefficients,
+                 float *slopes, float *parameter_grads, double *sums, int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        ALIGNED float scale[WIDEST], shift[WIDEST], slope[WIDEST], level[WIDEST];
+        Part part = part_of(rows, channels);
+        repeat(scale, coefficients, channels, part.together);
+        repeat(shift, coefficients + channels, channels, part.together);
+        gradient_slopes(x, grad, channels, part, coefficients, scale, shift, slope, level, parameter_grads, sums, RELU);
+#pragma omp single
+        {
+            const float *found[] = {scale, shift, slope, level};
+            for (int i = 0; i < 4; i++) memcpy(slopes + i * channels, found[i], channels * sizeof *slopes);
+        }
     }
 }

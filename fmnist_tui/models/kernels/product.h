@@ -15,6 +15,7 @@
 #define ROWS 6
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int32_t bits_of_vec __attribute__((vector_size(4 * LANES), aligned(4)));
 
 INLINE vec load(const float *from) { return *(const vec *)from; }
 INLINE void store(float *to, vec numbers) { *(vec *)to = numbers; }

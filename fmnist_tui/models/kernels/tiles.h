@@ -83,10 +83,12 @@ INLINE void to_filter_grad(const vec *x, vec *y) {
         for (int i = 0; i < (to); i++) transform(half[i], (y)[i]);                                             \
     } while (0)
 
-/* The tiles of some images of so many channels: planes `plane` numbers apart, in which a tile has `stride` of them. */
+/* The tiles of some images of so many channels, whose pixels are `apart`: planes `plane` numbers apart, in which a tile
+ * has `stride` of them. With `scale` and `shift` the images are batch norm's input, the tiles of ReLU's result. */
 typedef struct {
     float *numbers;
-    long height, width, down, across, channels, stride, plane;
+    long height, width, down, across, channels, stride, plane, apart;
+    const float *scale, *shift;
 } Tiles;
 
 static long whole_panels(long channels) { return (channels + PANEL - 1) / PANEL * PANEL; }
@@ -96,7 +98,8 @@ static long plane_of(long rows, long stride) { return ((rows * stride + 15) / 16
 
 static Tiles tiles_of(long images, long height, long width, long channels) {
     long down = (height + STEP - 1) / STEP, across = (width + STEP - 1) / STEP, stride = whole_panels(channels);
-    Tiles tiles = {0, height, width, down, across, channels, stride, plane_of(images * down * across, stride)};
+    long plane = plane_of(images * down * across, stride);
+    Tiles tiles = {0, height, width, down, across, channels, stride, plane, channels, 0, 0};
     return tiles;
 }
 
@@ -105,29 +108,46 @@ static const float nothing[MOST_CHANNELS];
 /* A pixel's channels in x, of which tiles has a row of tiles, or zeros where it lies outside of the image. */
 INLINE const float *pixel(const float *x, const Tiles *tiles, long row, long down, long across) {
     if (down < 0 || down >= tiles->height || across < 0 || across >= tiles->width) return nothing;
-    return x + ((row / tiles->down * tiles->height + down) * tiles->width + across) * tiles->channels;
+    return x + ((row / tiles->down * tiles->height + down) * tiles->width + across) * tiles->apart;
 }
 
 INLINE float *tile(const Tiles *tiles, long row, long column) {
     return tiles->numbers + (row * tiles->across + column) * tiles->stride;
 }
 
+/* Batch norm and ReLU of channels of a pixel, as `activate` has it: not-a-number stays so. */
+INLINE vec normal_relu(vec x, const float *scale, const float *shift, long count) {
+    vec z = x * load_some(scale, count) + load_some(shift, count);
+    return (vec)((bits_of_vec)z & ~(z < 0));
+}
+
+INLINE void tile_of_input(const float *from[TILE][TILE], const Tiles *tiles, float *to, int normalised) {
+    for (long c = 0; c < tiles->channels; c += LANES) {
+        long count = tiles->channels - c;
+        vec pixels[TILE][TILE], numbers[TILE][TILE];
+        for (int i = 0; i < TILE; i++)
+            for (int j = 0; j < TILE; j++) {
+                pixels[i][j] = load_some(from[i][j] + c, count);
+                if (normalised && from[i][j] != nothing)
+                    pixels[i][j] = normal_relu(pixels[i][j], tiles->scale + c, tiles->shift + c, count);
+            }
+        BOTH_WAYS(of_input, TILE, TILE, pixels, numbers);
+        for (int i = 0; i < TILE; i++)
+            for (int j = 0; j < TILE; j++) store(to + (i * TILE + j) * tiles->plane + c, numbers[i][j]);
+    }
+}
+
 /* A row of tiles, of images x: with the pixels around them, those of the tiles beside them or zeros. */
 static void row_of_input(const float *x, Tiles tiles, long row) {
     for (long column = 0; column < tiles.across; column++) {
         const float *from[TILE][TILE];
-        float *to = tile(&tiles, row, column);
         for (int i = 0; i < TILE; i++)
             for (int j = 0; j < TILE; j++)
                 from[i][j] = pixel(x, &tiles, row, row % tiles.down * STEP - 1 + i, column * STEP - 1 + j);
-        for (long c = 0; c < tiles.channels; c += LANES) {
-            vec pixels[TILE][TILE], numbers[TILE][TILE];
-            for (int i = 0; i < TILE; i++)
-                for (int j = 0; j < TILE; j++) pixels[i][j] = load_some(from[i][j] + c, tiles.channels - c);
-            BOTH_WAYS(of_input, TILE, TILE, pixels, numbers);
-            for (int i = 0; i < TILE; i++)
-                for (int j = 0; j < TILE; j++) store(to + (i * TILE + j) * tiles.plane + c, numbers[i][j]);
-        }
+        if (tiles.scale)
+            tile_of_input(from, &tiles, tile(&tiles, row, column), 1);
+        else
+            tile_of_input(from, &tiles, tile(&tiles, row, column), 0);
     }
 }
 

@@ -73,11 +73,20 @@ long winograd_room(long together, long height, long width, long channels, long o
     return PLACES * planes;
 }
 
-/* y (images, height, width, outputs) of x, `together` images at a time. `weight` is (3, 3, channels, outputs) here. */
-void winograd_forward(const float *x, const float *weight, float *y, float *room, long images, long together,
-                      long height, long width, long channels, long outputs, int threads) {
-    Tiles inputs = tiles_of(together, height, width, channels), results = tiles_of(together, height, width, outputs);
+static Tiles normalised(Tiles tiles, const float *coefficients) {
+    tiles.scale = coefficients;
+    tiles.shift = coefficients ? coefficients + tiles.channels : 0;
+    return tiles;
+}
+
+/* y (images, height, width, outputs), its pixels `apart`, of x, `together` images at a time; with coefficients (scale
+ * and shift) of ReLU(batch norm of x). `weight` is (3, 3, channels, outputs) here. */
+void winograd_forward(const float *x, const float *coefficients, const float *weight, float *y, long apart, float *room,
+                      long images, long together, long height, long width, long channels, long outputs, int threads) {
+    Tiles inputs = normalised(tiles_of(together, height, width, channels), coefficients);
+    Tiles results = tiles_of(together, height, width, outputs);
     long area = inputs.down * inputs.across;
+    results.apart = apart;
     inputs.numbers = room;
     results.numbers = room + PLACES * inputs.plane;
     float *panels = results.numbers + PLACES * results.plane;
@@ -95,7 +104,7 @@ void winograd_forward(const float *x, const float *weight, float *y, float *room
             for (long task = 0; task < PLACES * shares; task++)
                 multiply_share(inputs, panels, results, task, shares, rows);
 #pragma omp for schedule(static)
-            for (long row = 0; row < count * inputs.down; row++) row_to_output(results, y + at * outputs, row);
+            for (long row = 0; row < count * inputs.down; row++) row_to_output(results, y + at * apart, row);
         }
     }
 }
@@ -109,11 +118,13 @@ static void image_grad(Tiles tiles, float *dx, long image, long block) {
         row_to_input_grad(tiles, dx, row, first, last);
 }
 
-/* The gradients of x and of the filters, each unless it is null. `weight` is (outputs, 3, 3, channels). */
-void winograd_backward(const float *x, const float *weight, const float *grad, float *dx, float *weight_grad,
-                       float *room, long images, long together, long height, long width, long channels, long outputs,
-                       int threads) {
-    Tiles inputs = tiles_of(together, height, width, channels), grads = tiles_of(together, height, width, outputs);
+/* The gradients of x (of ReLU's result, with coefficients) and of the filters, each unless it is null. `weight` is
+ * (outputs, 3, 3, channels). */
+void winograd_backward(const float *x, const float *coefficients, const float *weight, const float *grad, float *dx,
+                       float *weight_grad, float *room, long images, long together, long height, long width,
+                       long channels, long outputs, int threads) {
+    Tiles inputs = normalised(tiles_of(together, height, width, channels), coefficients);
+    Tiles grads = tiles_of(together, height, width, outputs);
     long area = inputs.down * inputs.across, blocks = (channels + GRAD_CHANNELS - 1) / GRAD_CHANNELS;
     inputs.numbers = room;
     grads.numbers = room + PLACES * inputs.plane;
