@@ -94,7 +94,7 @@ def _facts(run: Run) -> str:
     rows = [("state", str(run.state))]
     status, result = run.status, run.result
     if status is not None and status.error:
-        rows.append(("error", status.error))
+        rows.append(("error", status.told()))
     if result is not None:
         rows += [
             ("test accuracy, last epoch", f"{percent(result.test_accuracy)} %"),

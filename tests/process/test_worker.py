@@ -176,7 +176,7 @@ def test_missing_data_fails_with_its_own_code(runs_dir: Path, start: Start, tmp_
     run = starting.create_run(runs_dir, full, device="cpu", data_dir=tmp_path / "nowhere")
     assert start(run).wait(timeout=60) == 3
     status = status_of(run)
-    assert status.exit_code == 3 and "--data-dir" in (status.error or "")
+    assert status.exit_code == 3 and "--data-dir" in status.told() and "--data-dir" not in (status.error or "")
 
 
 def test_a_loss_that_explodes_fails_in_words(runs_dir: Path, start: Start) -> None:

@@ -154,6 +154,18 @@ def stop_dialog(run: Run, here: bool) -> ChoiceDialog:
     return ChoiceDialog(f"Stop {run.name}?", again + where, choices)
 
 
+def best_dialog(run: Run) -> ChoiceDialog:
+    """Whether a run whose last checkpoints are gone or damaged goes on from its best one."""
+    epoch = run.status.best_epoch if run.status else None
+    of = f", that of epoch {epoch}" if epoch else ""
+    choices = [
+        Choice("b", "Go on from the best checkpoint", "What it did after that is trained anew.", "best"),
+        Choice("k", "Leave it as it is", "C opens a copy of it on New run, to train it anew.", "keep"),
+    ]
+    text = f"Its last checkpoint can't be had; the best one is there{of}."
+    return ChoiceDialog(f"Resume {run.name}?", text, choices)
+
+
 def delete_dialog(run: Run) -> ChoiceDialog:
     """Whether to delete a run for good."""
     choices = [

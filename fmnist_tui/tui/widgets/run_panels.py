@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.notes import Note
+from fmnist_tui.tui.remedies import APP
 from fmnist_tui.tui.run_data import PlacedEvent
 
 LOG_LINES = 200
@@ -119,7 +120,7 @@ def events_text(events: Sequence[PlacedEvent]) -> Content | None:
             (f"{local_time(record.time)}  ", "$foreground 65%"),
             (f"epoch {record.epoch:<5}", "$foreground 65%"),
             (f"{record.event:<8}", "bold " + _EVENT_LOOKS.get(record.event, "$text-primary")),
-            (f" {record.message}", ""),
+            (f" {record.told(APP)}", ""),
         ]
     return Content.assemble(*parts) if parts else None
 
