@@ -23,6 +23,7 @@ from fmnist_tui.tui.screens import runs as runs_screen
 from fmnist_tui.tui.screens.compare import CompareScreen
 from fmnist_tui.tui.screens.run import RunScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
+from fmnist_tui.tui.widgets.runs_table import RunsTable
 from tests.predictions_maker import save_twice
 from tests.tui import synthetic_runs as made
 from tests.tui.synthetic import drawn, until, until_drawn
@@ -74,7 +75,7 @@ def test_as_many_can_be_marked_as_compared() -> None:
 
 
 async def test_marks_are_shown_taken_away_and_compared_in_their_order(app: FmnistApp) -> None:
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_drawn(pilot, "✓ finished")
         assert "p Compare" not in drawn(app)[-1], "nothing is marked"
         await pilot.press("down", "space")
@@ -89,6 +90,11 @@ async def test_marks_are_shown_taken_away_and_compared_in_their_order(app: Fmnis
         await pilot.press("down", "space")
         await until(pilot, lambda: "marked" not in "\n".join(drawn(app)))
         await pilot.press("p")
+        await until_drawn(pilot, "p compares marked runs: mark two or more with space")
+        assert app.screen is screen
+        screen.query_one(RunsTable).move_cursor(row=0)
+        await pilot.press("space", "up", "p")
+        await until_drawn(pilot, "One run is marked: mark another")
         assert app.screen is screen
 
 

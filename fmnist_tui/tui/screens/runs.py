@@ -275,8 +275,18 @@ class RunsScreen(FeedScreen):
 
     def action_compare(self) -> None:
         """Ask the app to show them side by side."""
-        if len(run_ids := self.to_compare) >= 2:
-            self.post_message(CompareRequested(run_ids))
+        self.post_message(CompareRequested(self.to_compare))
+
+    def key_p(self) -> None:
+        """Nobody has taken the key: there is nothing to compare. Say what it needs."""
+        if self._marked:
+            text = "One run is marked: mark another with space, or move to it, then p compares them."
+        elif len(self._runs or ()) < 2:
+            text = "p compares runs: there have to be two."
+        else:
+            text = "p compares marked runs: mark two or more with space, or one and move to another."
+        self.app.clear_notifications()
+        self.notify(text)
 
     def action_move(self, by: int) -> None:
         """Ask the app to move a queued run."""
