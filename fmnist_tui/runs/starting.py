@@ -272,5 +272,6 @@ def _fresh() -> dict[str, Any]:
         "eta_seconds": None,
         "beside": None,
         "retries_used": 0,
+        "answered": [],
         **NOT_QUEUED,
     }

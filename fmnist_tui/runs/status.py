@@ -92,6 +92,8 @@ class Status(Record):
     """The test accuracy in per cent at which it ends before its last epoch; None without such a limit."""
     launched: Timestamp | None = None
     """Of the launch request whose changes `epochs` and `stop_at_accuracy` hold already (its `time`)."""
+    answered: list[Shown] = Field(default_factory=list)
+    """Ids of the edits in control.json that these fields hold: one that begins anew does not answer them again."""
     images_per_second: Amount | None = None
     eta_seconds: Seconds | None = None
     active_seconds: Seconds = 0.0
