@@ -140,7 +140,8 @@ class Steering:
             await self.app.show_run(run.id, instead_of=NewRunScreen)
 
     async def _resume(self, run: Run) -> None:
-        from fmnist_tui.tui.screens.dialogs import Edit, EditDialog, best_dialog
+        from fmnist_tui.tui.screens.choice_dialogs import best_dialog
+        from fmnist_tui.tui.screens.dialogs import Edit, EditDialog
 
         edit, checkpoint = Edit(None, None), "last"
         if await asyncio.to_thread(only_best_is_left, run):
@@ -159,7 +160,7 @@ class Steering:
         self._done(f"{run.name} goes on, in its turn.")
 
     async def _stop(self, run: Run) -> None:
-        from fmnist_tui.tui.screens.dialogs import stop_dialog
+        from fmnist_tui.tui.screens.choice_dialogs import stop_dialog
 
         here = stopping.killable(run, socket.gethostname())
         how = await self.app.push_screen_wait(stop_dialog(run, here))
@@ -185,7 +186,7 @@ class Steering:
             self._done(f"{run.name} was asked to {'leave the queue' if run.state is State.QUEUED else what}.")
 
     async def _delete(self, run: Run) -> None:
-        from fmnist_tui.tui.screens.dialogs import delete_dialog
+        from fmnist_tui.tui.screens.choice_dialogs import delete_dialog
 
         if await self.app.push_screen_wait(delete_dialog(run)) == "delete":
             await self._try(f"{run.name} was not deleted", launching.delete, run.directory)
