@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,31 @@ def what_comparing_needs(runs: int, marked: int) -> str:
     if runs < 2:
         return "p compares runs: there have to be two."
     return "p compares marked runs: mark two or more with space, or one and move to another."
+
+
+_ONLY = {
+    "stop": "s stops a run that is at work or queued",
+    "edit": "e changes a run at work",
+    "resume": "r resumes a run that has ended",
+    "delete": "d deletes a run that has ended",
+    "clone": "C copies a run's settings, where they can be read",
+    "move": "+ and - move a run that is queued on this machine",
+}
+"""What the keys do that not every run can have done to it."""
+
+
+def steered(action: str) -> str:
+    """What is done to a run by an action as a Binding has it: 'edit' of "ask('edit')"; '' where it is another."""
+    found = re.match(r"(?:ask|steer)\('(\w+)'\)|(move)\(", action)
+    return (found[1] or found[2]) if found else ""
+
+
+def why_not(what: str, run: Run) -> str:
+    """Why that can't be done to a run as it stands, and what would help; '' for what can be done to any."""
+    if what not in _ONLY:
+        return ""
+    helps = "; s stops it" if what in ("resume", "delete") and run.state.alive else ""
+    return f"{_ONLY[what]}; this one is {run.state}{helps}."
 
 
 def nothing_listed(runs: Sequence[Run] | None, problem: str, runs_dir: Path) -> Content:

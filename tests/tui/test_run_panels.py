@@ -8,7 +8,7 @@ from fmnist_tui.runs.metrics import EventRecord
 from fmnist_tui.runs.records import utc_now
 from fmnist_tui.tui.notes import Note
 from fmnist_tui.tui.run_data import PlacedEvent
-from fmnist_tui.tui.widgets.run_panels import events_text, narration_rows
+from fmnist_tui.tui.widgets.run_panels import LogTail, events_text, narration_rows
 
 
 def test_notes_are_wrapped_and_what_to_press_is_kept() -> None:
@@ -47,3 +47,14 @@ def test_an_events_sentence_goes_on_under_itself(width: int, hang: int) -> None:
 def test_an_events_further_lines_hang_too() -> None:
     content = events_text(events_of("The data set was not found.\n  tried /a: no such directory"), 78)
     assert content is not None and content.plain.splitlines()[1] == " " * 27 + "  tried /a: no such directory"
+
+
+def test_a_long_line_of_the_log_goes_on_further_right() -> None:
+    tail = LogTail()
+    tail.extend(["2026-11-28T23:28:40Z choice: " + "word " * 30, "short"], restarted=False)
+    content = tail.text(60)
+    assert content is not None
+    first, *rest, last = content.plain.splitlines()
+    assert not first.startswith(" ") and last == "short" and len(rest) >= 2
+    assert all(line.startswith("  word") and len(line) <= 60 for line in rest)
+    assert LogTail().text(60) is None

@@ -23,7 +23,7 @@ from fmnist_tui.tui import columns
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.filter import HINT, RunFilter, parse_filter
 from fmnist_tui.tui.messages import CompareRequested, OpenRun, RunActionRequested
-from fmnist_tui.tui.runs_words import counts, nothing_listed, what_comparing_needs
+from fmnist_tui.tui.runs_words import counts, nothing_listed, steered, what_comparing_needs, why_not
 from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
@@ -248,10 +248,12 @@ class RunsScreen(FeedScreen):
         """Ask the app to show them side by side."""
         self.post_message(CompareRequested(self.to_compare))
 
-    def key_p(self) -> None:
-        """Nobody has taken the key: there is nothing to compare. Say what it needs."""
-        self.app.clear_notifications()
-        self.notify(what_comparing_needs(len(self._runs or ()), len(self._marked)))
+    def refusal(self, action: str) -> str:
+        """What comparing needs, or why it can't be done to the run under the cursor."""
+        if action == "compare" and len(self.to_compare) < 2:
+            return what_comparing_needs(len(self._runs or ()), len(self._marked))
+        what, run = steered(action), self.selected
+        return why_not(what, run) if what in NEEDS and run is not None and not NEEDS[what](run) else ""
 
     def action_move(self, by: int) -> None:
         """Ask the app to move a queued run."""

@@ -89,7 +89,6 @@ class TextPanel(VerticalScroll):
                 border-top: solid $foreground 30%; border-title-color: $foreground; border-title-style: bold;
                 border-title-align: left; padding: 0 1; scrollbar-gutter: stable; }
     TextPanel:focus { border-top: solid $primary; }
-    #panel-log > Static { text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, title: str, empty: str, kind: Literal["events", "log"]) -> None:
@@ -147,6 +146,17 @@ def local_time(timestamp: str) -> str:
     return f"{datetime.fromisoformat(timestamp).astimezone():%H:%M}"
 
 
+LOG_HANG = "  "
+"""Before the further parts of a line of the log."""
+
+
+def _hanging(line: str, width: int, room: int) -> list[str]:
+    """A line of the log in parts: the first as wide as the panel, the others as wide as `room`."""
+    line = line.expandtabs()
+    first, *rest = wrapped(line, max(8, width))
+    return [first, *wrapped(line[len(first) :].lstrip(), room)] if rest else [first]
+
+
 class LogTail:
     """The newest lines of the worker's log."""
 
@@ -163,5 +173,9 @@ class LogTail:
         self.version += 1
 
     def text(self, width: int) -> Content | None:
-        """All that is kept, whatever the width: lines that are too long are cut off."""
-        return Content("\n".join(self._lines)) if self._lines else None
+        """All that is kept; what is too long for the width goes on a little further right."""
+        if not self._lines:
+            return None
+        room = max(8, width - len(LOG_HANG))
+        parts = (f"\n{LOG_HANG}".join(_hanging(line, width, room)) for line in self._lines)
+        return Content("\n".join(parts))
