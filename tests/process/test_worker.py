@@ -130,7 +130,7 @@ def test_it_listens_on_no_port_and_loads_no_compiler(
 
 @pytest.mark.parametrize(
     ("device", "code", "words"),
-    [("cuda:9", 2, "--device = 'cuda:9'"), ("mps", 2, "--device = 'mps'"), ("toaster", 2, "--device = 'toaster'")],
+    [("cuda:9", 2, "device = 'cuda:9'"), ("mps", 2, "device = 'mps'"), ("toaster", 2, "device = 'toaster'")],
 )
 def test_a_device_that_is_not_there_fails_with_usage(
     runs_dir: Path, start: Start, device: str, code: int, words: str
