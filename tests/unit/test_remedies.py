@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,9 @@ from fmnist_tui.fields import notes, with_changes
 from fmnist_tui.presets import load_preset
 from fmnist_tui.remedies import COMMAND_LINE, Remedy, remedy, with_remedy
 from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.status import State, Status
+from fmnist_tui.training import many
 from fmnist_tui.tui.remedies import APP, FORM, told
 
 VALUES = {"run": "R", "more": "more", "fits": "8", "half": "4", "directory": "D"}
@@ -75,3 +79,13 @@ def test_milestones_that_are_never_reached() -> None:
     config = with_changes(load_preset("wrn"), {"training.epochs": 50})
     assert "--scale-schedule moves them" in notes(config)[0]
     assert notes(config, APP)[0].endswith("F8 moves them in proportion")
+
+
+def test_gpus_that_are_not_there_are_told_without_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "list_gpus", lambda: SimpleNamespace(gpus=[1], problem=""))
+    turn: Any = SimpleNamespace(devices=[SimpleNamespace(name="cuda:0")])
+    run: Any = None
+    ending = many.start_ranks(run, LaunchRequest(gpus=2), turn, run, run)
+    assert ending.error == "2 GPUs were asked for: there is 1 (cuda:0)"
+    status = Status(state=State.FAILED, error=ending.error, remedy=ending.remedy)
+    assert status.told().endswith("; choose as many with --gpus") and "--" not in status.told(APP)
