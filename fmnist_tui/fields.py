@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from fmnist_tui.config import MODEL_KINDS, SECTIONS, ConfigError, FieldError, RunConfig, parse_config
+from fmnist_tui.remedies import COMMAND_LINE, remedy
 from fmnist_tui.wording import nearest
 
 
@@ -227,8 +228,8 @@ def steps_per_epoch(config: RunConfig, train_images: int) -> int:
     return math.ceil(train_images / config.training.batch_size)
 
 
-def notes(config: RunConfig) -> list[str]:
-    """What a user should know about a valid configuration, in words: milestones never reached, and the like."""
+def notes(config: RunConfig, words: Mapping[str, str] = COMMAND_LINE) -> list[str]:
+    """What a user should know about a valid configuration, milestones never reached and the like, in a room's words."""
     said = []
     schedule, training = config.schedule, config.training
     unreached = [m for m in schedule.milestones if m > training.epochs] if schedule.kind == "step" else []
@@ -238,7 +239,7 @@ def notes(config: RunConfig) -> list[str]:
         said.append(
             f"schedule.milestones: {word} {what} will never be reached in {training.epochs} "
             f"{'epoch' if training.epochs == 1 else 'epochs'}; "
-            "--scale-schedule moves them in proportion"
+            f"{remedy('scale schedule').worded(words)}"
         )
     if training.eval_every > training.epochs:
         said.append(

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from fmnist_tui.analysis.epochs import epoch_steps
+from fmnist_tui.analysis.epochs import epoch_steps, epoch_text, evaluated_at
 from fmnist_tui.analysis.paired import PairedComparison, compare_right, holm
 from fmnist_tui.analysis.predictions import Predictions, PredictionsError, load_predictions, load_test_set
 from fmnist_tui.data.source import DataError
@@ -81,7 +81,7 @@ def lead_sentence(found: Lead | None, names: Sequence[str]) -> str:
     """'At epoch 8, the last all have in common, A leads by 0.40 points (84.00 to 83.60); ahead at 5 of 8 epochs.'"""
     if found is None:
         return "No epoch has been evaluated by all of them yet: nothing to compare at equal epochs."
-    at = f"At epoch {f'{found.epoch:.2f}'.removesuffix('.00')}, the last that all have evaluated,"
+    at = f"At epoch {epoch_text(found.epoch)}, the last that all have evaluated,"
     leaders = found.leaders
     if len(leaders) > 1:
         equal = " and ".join(names[i] for i in leaders)
@@ -103,8 +103,8 @@ class Pair:
     second: int
     comparison: PairedComparison | None
     why_not: str = ""
-    epochs: tuple[int, int] = (0, 0)
-    """The epochs whose predictions were compared."""
+    epochs: tuple[float, float] = (0, 0)
+    """Epochs trained by the evaluations whose predictions were compared; not whole where one came in mid-epoch."""
 
 
 def pairs(runs: Sequence[Run], data_dir: Path | None = None) -> list[Pair]:
@@ -153,7 +153,14 @@ def _pair(i: int, j: int, runs: Sequence[Run], found: Mapping[int, Predictions],
     if why := "; ".join(reasons[at] for at in (i, j) if at in reasons):
         return Pair(i, j, None, why)
     first, second = found[i], found[j]
-    return Pair(i, j, compare_right(first.right, second.right), epochs=(first.epoch, second.epoch))
+    return Pair(
+        i, j, compare_right(first.right, second.right), epochs=(_trained(runs[i], first), _trained(runs[j], second))
+    )
+
+
+def _trained(run: Run, predictions: Predictions) -> float:
+    records = evaluations(run.directory)
+    return evaluated_at(predictions.epoch, epoch_steps(run.status, run.config, records), records)
 
 
 def pair_sentences(pair: Pair, tests: int) -> list[str]:
@@ -165,7 +172,8 @@ def pair_sentences(pair: Pair, tests: int) -> list[str]:
     low, high = found.interval
     verdict = "within noise" if found.within_noise else f"{a if found.difference > 0 else b} is better beyond noise"
     number = f", adjusted for {tests} pairs" if tests > 1 else ""
-    epochs = "" if pair.epochs[0] == pair.epochs[1] else f" ({a} at epoch {pair.epochs[0]}, {b} at {pair.epochs[1]})"
+    at = [epoch_text(epochs) for epochs in pair.epochs]
+    epochs = "" if pair.epochs[0] == pair.epochs[1] else f" ({a} at epoch {at[0]}, {b} at {at[1]})"
     difference = (
         f"{a} {found.accuracies[0]:.2f} % - {b} {found.accuracies[1]:.2f} % = {found.difference:+.2f} points "
         f"(95 % interval {low:+.2f} to {high:+.2f}): {verdict}."

@@ -31,3 +31,20 @@ def epoch_steps(status: Status | None, config: RunConfig | None, evaluations: Se
 def epoch_of(step: float, per_epoch: int) -> int:
     """The epoch, counted from 1, a step belongs to: with 118 steps an epoch, step 118 is epoch 1, 119 epoch 2."""
     return max(1, math.ceil(step / per_epoch))
+
+
+def evaluated_at(epoch: int, per_epoch: int, evaluations: Sequence[EvalRecord]) -> float:
+    """Epochs trained by the evaluation that bears this epoch's number: not whole where a step limit came first.
+
+    Where `evaluations` do not hold it (its metrics are gone), the number itself.
+    """
+    step = next((record.step for record in reversed(evaluations) if record.epoch == epoch), epoch * per_epoch)
+    return epoch if step == epoch * per_epoch else step / per_epoch
+
+
+def epoch_text(epochs: float) -> str:
+    """Epochs trained, as every view says them: '8', '2.66'; never whole where they are not."""
+    if epochs == int(epochs):
+        return f"{int(epochs):,}"
+    text = f"{epochs:.2f}"
+    return text if not text.endswith(".00") else f"{epochs:.4f}"

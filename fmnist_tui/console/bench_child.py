@@ -17,6 +17,7 @@ from typing import IO, Any, NoReturn
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console.output import console, say
+from fmnist_tui.remedies import Remedy, with_remedy
 from fmnist_tui.report.bench import BenchRecord
 from fmnist_tui.runs.process import worker_environment
 from fmnist_tui.runs.status import ExitCode
@@ -58,7 +59,8 @@ def measured(
         if "record" in last and code == 0:
             return BenchRecord.model_validate(last["record"])
         if "error" in last:
-            raise MeasuringFailed(last["error"], code)
+            helps = str(Remedy.model_validate(last["remedy"])) if "remedy" in last else ""
+            raise MeasuringFailed(with_remedy(last["error"], helps), code)
         raise MeasuringFailed(_reason(code, errors), ExitCode.FAILED)
 
 

@@ -40,7 +40,7 @@ def run_details(run: Run) -> RenderableType:
         if run.state is State.LOST:
             parts += [Text("\nLost", style="bold"), Text(why_lost(run), style="magenta")]
         if run.status.error:
-            parts += [Text("\nError", style="bold"), Text(run.status.error, style="red")]
+            parts += [Text("\nError", style="bold"), Text(run.status.told(), style="red")]
     if run.result is not None and run.result is not run.earlier:
         parts += _section("Result", _result_rows(run.result))
     if run.earlier is not None:

@@ -14,7 +14,7 @@ from fmnist_tui.console.output import console
 from fmnist_tui.fields import notes, with_changes
 from fmnist_tui.monitor.devices import devices_for
 from fmnist_tui.runs.errors import RunError
-from fmnist_tui.runs.launch import last_launch
+from fmnist_tui.runs.launch import Length, last_launch
 from fmnist_tui.runs.provenance import differences, recorded
 from fmnist_tui.runs.result import Provenance
 from fmnist_tui.runs.store import Run
@@ -67,14 +67,24 @@ def _what_differs(run: Run, now: Provenance, device: str, gpu_names: Mapping[str
     return said
 
 
+def _to_stop(accuracy: float | None) -> str:
+    return "not to stop at an accuracy" if accuracy is None else f"to stop at {accuracy:g} %"
+
+
 def _what_to_expect(config: RunConfig, run: Run) -> Sequence[str]:
     """Why the repeat may come out differently even where nothing differs."""
     said = []
-    epochs = last_launch(run.directory).epochs or (run.result.epochs if run.result else config.training.epochs)
-    if epochs != config.training.epochs and config.training.max_steps is None:
+    own = Length(config.training.epochs, config.training.stop_at_accuracy)
+    length = last_launch(run.directory).length(run.status) if run.status else own  # edits while it was at work included
+    if length.epochs != own.epochs and config.training.max_steps is None:
         said.append(
-            f"{run.id} was changed on the way to {epochs} epochs; this one trains for the {config.training.epochs} "
+            f"{run.id} was changed on the way to {length.epochs} epochs; this one trains for the {own.epochs} "
             "of its configuration"
+        )
+    if length.stop_at_accuracy != own.stop_at_accuracy:
+        said.append(
+            f"{run.id} was changed on the way {_to_stop(length.stop_at_accuracy)}; "
+            f"this one is {_to_stop(own.stop_at_accuracy)}, as its configuration says"
         )
     if run.result is not None and run.result.devices > 1:
         said.append(f"{run.id} trained on {run.result.devices} GPUs; this one trains on as many as --gpus says")

@@ -19,7 +19,7 @@ def print_summary(run: Run) -> None:
     stdout = console()
     if run.state is State.FINISHED and run.result is not None and run.config is not None:
         if run.status is not None and run.status.error is not None:
-            print_error(f"{run.id}: {run.status.error}")
+            print_error(f"{run.id}: {run.status.told()}")
         stdout.print(summary_row(run.result, run.config), soft_wrap=True, end="")
     elif run.state is State.STOPPED and not run.directory.checkpoint("last").is_file():
         stdout.print(f"Stopped before its first step. {resume_hint(run)}", soft_wrap=True)
@@ -27,7 +27,7 @@ def print_summary(run: Run) -> None:
         where = f"epoch {run.status.epoch} of {run.status.epochs}, step {run.status.step:,}"
         stdout.print(f"Stopped in {where}, with a checkpoint. {resume_hint(run)}", soft_wrap=True)
     else:
-        error = (run.status.error if run.status else None) or run.problem or why_lost(run)
+        error = (run.status.told() if run.status else "") or run.problem or why_lost(run)
         print_error(f"{run.id}: {'was lost' if run.state is State.LOST else run.state}: {error}")
         refused = run.status is not None and run.status.exit_code == ExitCode.USAGE  # it would be so again
         if run.directory.checkpoint("last").is_file() and not refused:

@@ -56,7 +56,7 @@ def describe(record: AnyRecord, epochs: int) -> Text | None:
             f"  train loss {words.number(record.train_loss)}",
         )
     if isinstance(record, EventRecord) and record.event not in QUIET_EVENTS:
-        return Text(f"{record.event}: {record.message}", style=EVENT_STYLES.get(record.event, "dim"))
+        return Text(f"{record.event}: {record.told()}", style=EVENT_STYLES.get(record.event, "dim"))
     return None
 
 

@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from fmnist_tui.data import files
 from fmnist_tui.data.files import DataError, FileSpec
+from fmnist_tui.remedies import remedy
 
 Progress = Callable[[str, int, int], None]
 """Called with a file's name, the bytes received and the bytes expected (0 where the server doesn't say)."""
@@ -26,10 +27,7 @@ TIMEOUT = 30.0
 """Seconds a server may stay silent before the next mirror is tried."""
 
 _CHUNK = 1 << 16
-_REMEDY = (
-    "Check the network and run it again (whole files are kept), or get the data set with "
-    "`apt-get install dataset-fashion-mnist`, --data-dir, or use the small sample with --data sample."
-)
+_REMEDY = remedy("data not fetched")
 
 
 def fetch(directory: Path, progress: Progress | None = None) -> Path:

@@ -18,11 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_tui.config import IMAGE_SIZE
+from fmnist_tui.remedies import Remedy, Told, remedy
 
-REMEDY = (
-    "Get the full data set with `apt-get install dataset-fashion-mnist` or `fmnist-tui data fetch`, name the "
-    "directory that holds it with --data-dir, or use the small sample with --data sample."
-)
+GET_DATA = remedy("data")
 
 
 class FileSpec(NamedTuple):
@@ -42,15 +40,17 @@ FULL_FILES: tuple[FileSpec, ...] = (
 """The full data set in the order train images, train labels, test images, test labels."""
 
 
-class DataError(ValueError):
+class DataError(Told, ValueError):
     """The data set can't be had: what is wrong, with which file, what was tried, how to get it (exit code 3)."""
 
-    def __init__(self, problem: str, tried: Sequence[str] = (), remedy: str = REMEDY) -> None:
-        self.problem = problem
+    def __init__(self, problem: str, tried: Sequence[str] = (), remedy: Remedy | str = GET_DATA) -> None:
         self.tried = tuple(tried)
-        self.remedy = remedy
-        places = [f"  tried {line}" for line in self.tried]
-        super().__init__("\n".join([problem, *places, remedy]))
+        super().__init__(problem, remedy)
+
+    @property
+    def wrong(self) -> str:
+        """The problem and what was tried."""
+        return "\n".join([self.problem, *(f"  tried {line}" for line in self.tried)])
 
 
 class FileStatus(NamedTuple):

@@ -20,7 +20,8 @@ from fmnist_tui import paths
 from fmnist_tui.config import DataConfig
 from fmnist_tui.data import files
 from fmnist_tui.data.download import Progress, fetch
-from fmnist_tui.data.files import REMEDY, DataError, FileSpec, FileStatus
+from fmnist_tui.data.files import DataError, FileSpec, FileStatus
+from fmnist_tui.remedies import Remedy, remedy
 
 __all__ = [
     "SIZES",
@@ -110,14 +111,13 @@ def verify(data_dir: Path | None = None) -> list[FileStatus]:
     return records
 
 
-def _refuse_damaged(directory: Path, records: Sequence[FileStatus], remedy: str = "") -> None:
+def _refuse_damaged(directory: Path, records: Sequence[FileStatus], instead: Remedy | str = "") -> None:
     bad = [record for record in records if record.state != "present"]
     if bad:
         lines = [f"  {record.path or directory / record.name} {record.problem}" for record in bad]
-        replace = f"`fmnist-tui data fetch --data-dir {directory}` replaces damaged files, or delete them. "
         raise DataError(
             "\n".join([f"The Fashion-MNIST data in {directory} is damaged:", *lines]),
-            remedy=remedy or replace + REMEDY,
+            remedy=instead or remedy("data damaged", directory=directory),
         )
 
 

@@ -26,7 +26,7 @@ from fmnist_tui.analysis.confusion import (
     worst_pairs,
 )
 from fmnist_tui.analysis.differences import names_apart
-from fmnist_tui.analysis.epochs import epoch_steps
+from fmnist_tui.analysis.epochs import epoch_steps, epoch_text, evaluated_at
 from fmnist_tui.analysis.mistakes import confident_mistakes, top_guesses
 from fmnist_tui.analysis.predictions import Predictions, PredictionsError, TestSet, load_predictions, load_test_set
 from fmnist_tui.analysis.series import Series
@@ -38,7 +38,7 @@ from fmnist_tui.report.curves import Level, Line, chart
 from fmnist_tui.report.page import table, text
 from fmnist_tui.report.words import duration, percent, speed
 from fmnist_tui.runs.launch import last_launch
-from fmnist_tui.runs.metrics import Metrics, read_metrics
+from fmnist_tui.runs.metrics import EvalRecord, Metrics, read_metrics
 from fmnist_tui.runs.provenance import described, recorded
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
@@ -69,8 +69,9 @@ def section(run: Run, name: str, load_tests: LoadTestSet = load_test_set) -> str
     parts = [f'<section class="run" id="run-{text(run.id)}">', f"<h2>{_title(name, run)}</h2>"]
     parts.append(_facts(run))
     parts += [f'<p class="problem">{text(said)}</p>' for said in (run.problem, run.earlier_problem) if said]
-    parts.append(_curves(run, read_metrics(run.directory)))
-    parts.append(_evaluation(run, load_tests))
+    metrics = read_metrics(run.directory)
+    parts.append(_curves(run, metrics))
+    parts.append(_evaluation(run, metrics.eval, load_tests))
     if run.config is not None:
         rows = [(key, field_value(value)) for key, value in flatten(run.config).items()]
         parts.append(f"<h3>Configuration</h3>{_pairs(rows)}")
@@ -94,7 +95,7 @@ def _facts(run: Run) -> str:
     rows = [("state", str(run.state))]
     status, result = run.status, run.result
     if status is not None and status.error:
-        rows.append(("error", status.error))
+        rows.append(("error", status.told()))
     if result is not None:
         rows += [
             ("test accuracy, last epoch", f"{percent(result.test_accuracy)} %"),
@@ -159,11 +160,15 @@ def _percent(value: float) -> str:
 # --- the evaluation of the last epoch
 
 
-def _evaluation(run: Run, load_tests: LoadTestSet) -> str:
+def _evaluation(run: Run, evaluations: Sequence[EvalRecord], load_tests: LoadTestSet) -> str:
     """Confusion matrix, classes and mistakes; without the data the matrix the trainer counted itself."""
     if run.config is None or run.state in (State.QUEUED, State.STARTING):
         return ""
     directory = last_launch(run.directory).data_dir
+
+    def after(epoch: int) -> str:
+        return epoch_text(evaluated_at(epoch, epoch_steps(run.status, run.config, evaluations), evaluations))
+
     try:
         test = load_tests(run.config.data, Path(directory) if directory else None)
         predictions = load_predictions(run, "last", test)
@@ -172,12 +177,12 @@ def _evaluation(run: Run, load_tests: LoadTestSet) -> str:
         history = read_history(run.directory)
         if not len(history):
             return f"<h3>Mistakes</h3>{why}"
-        return _matrix_parts(history.matrices[-1], int(history.epochs[-1])) + why
+        return _matrix_parts(history.matrices[-1], after(int(history.epochs[-1]))) + why
     matrix = confusion_matrix(predictions.labels, predictions.classes)
-    return _matrix_parts(matrix, predictions.epoch) + _mistakes(predictions, test)
+    return _matrix_parts(matrix, after(predictions.epoch)) + _mistakes(predictions, test)
 
 
-def _matrix_parts(matrix: Matrix, epoch: int) -> str:
+def _matrix_parts(matrix: Matrix, epoch: str) -> str:
     pairs = worst_pairs(matrix, PAIRS)
     told = "".join(f"<li>{text(pair.words)} ({pair.count:,} images)</li>" for pair in pairs)
     return (

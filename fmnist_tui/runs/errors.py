@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fmnist_tui.remedies import Told
 
-class RunError(ValueError):
+
+class RunError(Told, ValueError):
     """A run that can't be found, read, asked or changed; the text says why and what to do."""

@@ -6,11 +6,13 @@ Written by the trainer's Reporter. Whoever follows a run that is at work reads o
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from fmnist_tui.remedies import COMMAND_LINE, Remedy, with_remedy
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import (
@@ -126,7 +128,13 @@ class EventRecord(Record):
     epoch: Count = 0
     message: Shown = ""
     """One sentence in words."""
+    remedy: Remedy | None = None
+    """What can be done about it, or then."""
     data: dict[str, Any] = Field(default_factory=dict)
+
+    def told(self, words: Mapping[str, str] = COMMAND_LINE) -> str:
+        """The sentence with what can be done, in a room's words."""
+        return with_remedy(self.message, self.remedy.worded(words) if self.remedy else "")
 
 
 Metric = Annotated[TrainRecord | EvalRecord | SystemRecord | EventRecord, Field(discriminator="kind")]

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from filelock import Timeout
 
+from fmnist_tui.remedies import remedy
 from fmnist_tui.runs import jobs
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
@@ -183,9 +184,9 @@ def move(run_id: str, place: int) -> int:
     changed.
     """
     if place < 1:
-        raise RunError(f"--place {place}: places begin at 1, the next to start")
+        raise RunError("places begin at 1, the next to start", option="place", value=place)
     directory = queue_directory()
-    not_queued = RunError(f"{run_id}: is not queued on this machine; see: fmnist-tui runs queue")
+    not_queued = RunError(f"{run_id}: is not queued on this machine", remedy("queue"))
     if not list_path(directory).exists():
         raise not_queued
     lock = list_lock(directory, timeout=5 * LOCK_SECONDS)

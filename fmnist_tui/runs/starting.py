@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.fields import with_changes
+from fmnist_tui.remedies import remedy
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.launch import LaunchRequest
@@ -42,13 +43,14 @@ def check_runs_dir(runs_dir: Path) -> None:
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise RunError(f"--runs-dir {runs_dir}: is a file; name a directory") from None
+        raise RunError("is a file; name a directory", option="runs-dir", value=runs_dir) from None
     except NotADirectoryError:
-        raise RunError(f"--runs-dir {runs_dir}: a part of the path is a file; name a directory") from None
+        text = "a part of the path is a file; name a directory"
+        raise RunError(text, option="runs-dir", value=runs_dir) from None
     except OSError as error:
-        raise RunError(f"--runs-dir {runs_dir}: cannot be made: {error.strerror}") from None
+        raise RunError(f"cannot be made: {error.strerror}", option="runs-dir", value=runs_dir) from None
     if not os.access(runs_dir, os.W_OK | os.X_OK):
-        raise RunError(f"--runs-dir {runs_dir}: is not writable; choose another with --runs-dir or FMNIST_TUI_RUNS_DIR")
+        raise RunError("is not writable", remedy("other runs directory"), option="runs-dir", value=runs_dir)
 
 
 def _unused(runs_dir: Path, name: str) -> RunDirectory:
@@ -89,7 +91,8 @@ def create_run(
     except BaseException as error:
         shutil.rmtree(hidden.path, ignore_errors=True)
         if isinstance(error, OSError):
-            raise RunError(f"--runs-dir {runs_dir}: the run could not be made: {error.strerror}") from None
+            text = f"the run could not be made: {error.strerror}"
+            raise RunError(text, option="runs-dir", value=runs_dir) from None
         raise
     return run
 
@@ -105,7 +108,7 @@ def _write_launch(run: RunDirectory, device: str, data_dir: Path | None, **how: 
     """The other fields of the LaunchRequest are in `how`."""
     directory = str(data_dir.absolute()) if data_dir else None
     if directory and not _is_unicode(directory):
-        raise RunError(f"--data-dir {directory!r}: its name is not Unicode text; give one that is")
+        raise RunError("its name is not Unicode text; give one that is", option="data-dir", value=repr(directory))
     command = [Path(sys.argv[0]).name, *sys.argv[1:]]
     launch = LaunchRequest(
         device=device,
@@ -146,7 +149,7 @@ def prepare_resume(
         raise RunError(f"{run.id}: is queued and will start by itself")
     refuse_at_work(run)
     if checkpoint != "last" and not run.directory.checkpoint(checkpoint).is_file():
-        raise RunError(f"--from {checkpoint}: {run.id} has no checkpoint of this name")
+        raise RunError(f"{run.id} has no checkpoint of this name", option="from", value=checkpoint)
     _check_epochs(run, run.config, run.status, epochs)
     if run.state is State.FINISHED:
         _check_limit(run, run.status, checkpoint, epochs, stop_at_accuracy)
@@ -176,7 +179,7 @@ def limit_note(status: Status) -> str:
     if status.stop_at_accuracy is None:
         return ""
     holds = f"training.stop_at_accuracy = {status.stop_at_accuracy:g} still holds"
-    return f"{holds}; --stop-at-accuracy none takes it back"
+    return f"{holds}; {remedy('no limit')}"
 
 
 def _check_limit(run: Run, status: Status, checkpoint: str, epochs: int | None, stop_at_accuracy: float | None) -> None:
@@ -190,14 +193,12 @@ def _check_limit(run: Run, status: Status, checkpoint: str, epochs: int | None, 
     if not limit or accuracy is None or accuracy < limit:
         return
     if stop_at_accuracy is not None:
-        raise RunError(
-            f"--stop-at-accuracy {limit:g}: {run.id} has reached {accuracy:.2f} % already; give more, or none"
-        )
+        text = f"{run.id} has reached {accuracy:.2f} % already; give more, or none"
+        raise RunError(text, option="stop-at-accuracy", value=f"{limit:g}")
     needs_epochs = checkpoint == "last" and epochs is None and status.epoch >= status.epochs
-    also = ", and give more epochs: --epochs N" if needs_epochs else ""
     raise RunError(
-        f"{run.id}: is finished after {_ended(status)}: {accuracy:.2f} % reached training.stop_at_accuracy = "
-        f"{limit:g}; to go on, raise it or take it back: --stop-at-accuracy none{also}"
+        f"{run.id}: is finished after {_ended(status)}: {accuracy:.2f} % reached training.stop_at_accuracy = {limit:g}",
+        remedy("other limit and epochs" if needs_epochs else "other limit"),
     )
 
 
@@ -211,8 +212,8 @@ def at_step_limit(run: Run) -> str:
     limit = run.config.training.max_steps if run.config else None
     if limit is None or run.status is None or run.status.step < limit:
         return ""
-    remedy = "a resumed run keeps the limit: start a new one without it, or with more"
-    return f"{run.id}: is finished after training.max_steps = {limit:,}; {remedy}"
+    helps = "a resumed run keeps the limit: start a new one without it, or with more"
+    return f"{run.id}: is finished after training.max_steps = {limit:,}; {helps}"
 
 
 def _check_can_be_longer(
@@ -227,7 +228,7 @@ def _check_can_be_longer(
     if epochs is None or epochs <= status.epochs:
         least = status.epochs if stop_at_accuracy is None else status.epoch
         more = f"more than {least}" if early else "more"
-        raise RunError(f"{run.id}: is finished after {_ended(status)}; to go on, give {more}: --epochs N")
+        raise RunError(f"{run.id}: is finished after {_ended(status)}", remedy("more epochs", more=more))
 
 
 def _check_checkpoint(run: Run, status: Status) -> None:
@@ -240,8 +241,8 @@ def _check_checkpoint(run: Run, status: Status) -> None:
         return
     if run.result is None and not directory.earlier_result.exists() and status.epoch <= 2:
         return
-    best = "--from best goes on from the best one, or " if directory.checkpoint("best").exists() else ""
-    raise RunError(f"{run.id}: has no checkpoint to go on from; {best}train it anew: fmnist-tui run repeat {run.id}")
+    helps = "from best" if directory.checkpoint("best").exists() else "train anew"
+    raise RunError(f"{run.id}: has no checkpoint to go on from", remedy(helps, run=run.id))
 
 
 def _check_epochs(run: Run, config: RunConfig, status: Status, epochs: int | None) -> None:
@@ -253,7 +254,8 @@ def _check_epochs(run: Run, config: RunConfig, status: Status, epochs: int | Non
     except ConfigError as error:
         raise RunError(f"{run.id}: {error.errors[0]}") from None
     if epochs < status.epoch:
-        raise RunError(f"--epochs {epochs}: {run.id} is in epoch {status.epoch} already; give at least that")
+        text = f"{run.id} is in epoch {status.epoch} already; give at least that"
+        raise RunError(text, option="epochs", value=epochs)
 
 
 def _fresh() -> dict[str, Any]:
@@ -265,9 +267,11 @@ def _fresh() -> dict[str, Any]:
         "heartbeat": utc_now(),
         "ended": None,
         "error": None,
+        "remedy": None,
         "exit_code": None,
         "eta_seconds": None,
         "beside": None,
         "retries_used": 0,
+        "answered": [],
         **NOT_QUEUED,
     }

@@ -6,11 +6,13 @@ last status.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
+from fmnist_tui.remedies import COMMAND_LINE, Remedy, with_remedy
 from fmnist_tui.runs.records import SCHEMA_VERSION, Amount, Count, Percent, Record, Seconds, Shown, Timestamp, utc_now
 
 
@@ -90,6 +92,8 @@ class Status(Record):
     """The test accuracy in per cent at which it ends before its last epoch; None without such a limit."""
     launched: Timestamp | None = None
     """Of the launch request whose changes `epochs` and `stop_at_accuracy` hold already (its `time`)."""
+    answered: list[Shown] = Field(default_factory=list)
+    """Ids of the edits in control.json that these fields hold: one that begins anew does not answer them again."""
     images_per_second: Amount | None = None
     eta_seconds: Seconds | None = None
     active_seconds: Seconds = 0.0
@@ -105,10 +109,17 @@ class Status(Record):
     beside: Shown | None = None
     """The id of the run this one was started beside on the same device (`--now`, or a request to start now)."""
     error: Shown | None = None
+    """What went wrong."""
+    remedy: Remedy | None = None
+    """What can be done about it, where the error does not say."""
     exit_code: int | None = Field(None, ge=-255, le=255)
     """Negative: the signal that ended the worker, as seen by the app."""
     retries_used: Count = 0
     """How often this start began anew after the device failed."""
+
+    def told(self, words: Mapping[str, str] = COMMAND_LINE) -> str:
+        """What went wrong and what can be done about it, in a room's words; '' where nothing did."""
+        return with_remedy(self.error, self.remedy.worded(words) if self.remedy else "") if self.error else ""
 
 
 NOT_QUEUED: dict[str, Any] = {"queue_place": None, "queue_behind": None, "starts_in_seconds": None}
@@ -120,4 +131,5 @@ class LastWord(Record):
 
     state: State
     error: Shown | None = None
+    remedy: Remedy | None = None
     exit_code: int

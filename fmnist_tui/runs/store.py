@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from fmnist_tui.characters import unfit
 from fmnist_tui.config import RunConfig
+from fmnist_tui.remedies import remedy
 from fmnist_tui.runs import process
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import LineWriter, replace_bytes
@@ -180,9 +181,9 @@ def _directories(runs_dir: Path, wanted: Callable[[str], bool]) -> list[str]:
     except FileNotFoundError:
         return []
     except NotADirectoryError:
-        raise RunError(f"--runs-dir {runs_dir}: is a file; name a directory") from None
+        raise RunError("is a file; name a directory", option="runs-dir", value=runs_dir) from None
     except OSError as error:
-        raise RunError(f"--runs-dir {runs_dir}: {error.strerror}") from None
+        raise RunError(str(error.strerror), option="runs-dir", value=runs_dir) from None
 
 
 _STAMP_LENGTH = len("20261123-142501")
@@ -227,7 +228,7 @@ def find_run(runs_dir: Path, text: str) -> Run:
 def refuse_at_work(run: Run) -> None:
     """Raises RunError for a run whose worker is, or may be, there."""
     if run.state.alive:
-        raise RunError(f"{run.id}: is {run.state}; stop it first: fmnist-tui runs stop {run.id}")
+        raise RunError(f"{run.id}: is {run.state}", remedy("stop first", run=run.id))
     if process.is_locked(run.directory):
         raise RunError(f"{run.id}: is {run.state}, but its worker is still there; try again in a moment")
 

@@ -147,14 +147,14 @@ def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchReq
             reporter.abandon()
             return ending.code
         if ending.error:
-            reporter.event("error" if ending.state is State.FAILED else "stop", ending.error)
+            reporter.event("error" if ending.state is State.FAILED else "stop", ending.error, remedy=ending.remedy)
         if ending.retry and reporter.status.retries_used < launch.retries and _paused(reporter, stop_signal):
             _begin_anew(run, turn, reporter)
         reporter.update(**NOT_QUEUED)
         if ending.state is State.STOPPED and job is not None and stop_signal.received == "SIGTERM":
             reporter.leave_to_slurm()
             return ending.code
-        reporter.close(ending.state, ending.error if ending.state is State.FAILED else None, ending.code)
+        reporter.close(ending.state, ending.error if ending.state is State.FAILED else None, ending.code, ending.remedy)
         if ending.state is State.FINISHED:
             after_finish(run)
     return ending.code

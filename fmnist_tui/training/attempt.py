@@ -15,6 +15,7 @@ import torch
 
 from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.data import source
+from fmnist_tui.remedies import Remedy, Told
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import ExitCode, State
@@ -74,16 +75,25 @@ def _foreseen(error: Exception, run: RunDirectory, config: RunConfig) -> Ending 
             print(f"{error}; training ends", file=sys.stderr)
             return Ending(State.FAILED, str(error), ExitCode.FAILED, deleted=True)
         case source.DataError():
-            return Ending(State.FAILED, str(error), ExitCode.DATA)
+            return _told(error, ExitCode.DATA)
         case DeviceGone():
             return Ending(State.FAILED, str(error), ExitCode.FAILED, retry=True)
-        case ConfigError() | checkpoint.CheckpointError():
+        case checkpoint.CheckpointError():
+            return _told(error, ExitCode.USAGE)
+        case ConfigError():
             return Ending(State.FAILED, str(error), ExitCode.USAGE)
         case NonFiniteLoss():
             return Ending(State.FAILED, f"{error}; {_non_finite_remedy(run, config)}", ExitCode.FAILED)
         case OutOfMemory():
-            return Ending(State.FAILED, str(error), ExitCode.FAILED)
+            return _told(error, ExitCode.FAILED)
     return None
+
+
+def _told(error: Told, code: int) -> Ending:
+    """The ending of an error whose remedy whoever shows it puts into words."""
+    if isinstance(error.remedy, Remedy):
+        return Ending(State.FAILED, error.wrong, code, remedy=error.remedy)
+    return Ending(State.FAILED, str(error), code)
 
 
 def _unforeseen(error: Exception, run: RunDirectory) -> Ending:

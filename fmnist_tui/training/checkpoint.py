@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.remedies import Told, remedy
 from fmnist_tui.runs.files import link, sync_directory
 from fmnist_tui.runs.layout import RunDirectory
 
@@ -28,7 +29,7 @@ FORMAT = 1
 """Raised when a change makes older checkpoints unreadable."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(Told, ValueError):
     """A checkpoint that can't be used; the text names the file and says why."""
 
 
@@ -153,13 +154,12 @@ def load_newest(run: RunDirectory, which: str = "last") -> tuple[dict[str, Any] 
             return read(path), problems
         except CheckpointError as error:
             problems.append(str(error))
-    remedy = f"train it anew: fmnist-tui run repeat {run.id}"
     if not present and run.result.exists():  # a new start would train over what it has come to
-        raise CheckpointError(f"{run.id}: is finished, and has no checkpoint to go on from; {remedy}")
+        text = f"{run.id}: is finished, and has no checkpoint to go on from"
+        raise CheckpointError(text, remedy("train anew", run=run.id))
     if present:
-        if which == "last" and run.checkpoint("best").exists():
-            remedy = f"try --from best, or {remedy}"
-        raise CheckpointError("; ".join([*problems, f"no other checkpoint can be read; {remedy}"]))
+        helps = "try best" if which == "last" and run.checkpoint("best").exists() else "train anew"
+        raise CheckpointError("; ".join([*problems, "no other checkpoint can be read"]), remedy(helps, run=run.id))
     return None, problems
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.remedies import Remedy, Told
 from fmnist_tui.runs.status import ExitCode
 from fmnist_tui.training.parent import die_with_parent
 
@@ -33,9 +34,16 @@ def answer(measure: Callable[[RunConfig], Iterable[dict[str, Any]]]) -> int:
         tell({"error": str(error)})
         return ExitCode.USAGE
     except ValueError as error:  # DataError, and a configuration that is not one
-        tell({"error": str(error)})
+        tell(_told(error) or {"error": str(error)})
         return ExitCode.DATA
     except RuntimeError as error:  # OutOfMemory, and a device that fails
-        tell({"error": str(error).splitlines()[0]})
+        tell(_told(error) or {"error": str(error).splitlines()[0]})
         return ExitCode.FAILED
     return ExitCode.DONE
+
+
+def _told(error: Exception) -> dict[str, Any]:
+    """An error whose remedy whoever reads this puts into words; {} where it has none."""
+    if isinstance(error, Told) and isinstance(error.remedy, Remedy):
+        return {"error": error.wrong, "remedy": error.remedy.model_dump()}
+    return {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -77,9 +77,10 @@ class StopSignal:
 class ControlReader:
     """The new requests in a run's control.json; looks at most every POLL_SECONDS, and only if it changed."""
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, answered: Iterable[str] = ()) -> None:
+        """`answered` are the ids of requests that an earlier process of this start has answered."""
         self._run = run
-        self._seen: set[str] = set()
+        self._seen = set(answered)
         self._stamp: tuple[int, int] | None = None
         self._due = 0.0
         self.polled = False

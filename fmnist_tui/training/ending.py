@@ -6,6 +6,7 @@ import shutil
 import sys
 from typing import NamedTuple
 
+from fmnist_tui.remedies import Remedy
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
 
@@ -18,6 +19,8 @@ class Ending(NamedTuple):
     code: int
     retry: bool = False
     """Whether another try from the checkpoint may go better."""
+    remedy: Remedy | None = None
+    """What can be done about the error."""
     deleted: bool = False
     """There is no run directory any more to write to."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.monitor import list_gpus
+from fmnist_tui.remedies import remedy
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import NOT_QUEUED, ExitCode, LastWord, State, Status
@@ -57,7 +58,7 @@ def work_as_rank(run: RunDirectory, status: Status, rank: Rank, train: Callable[
     reporter.update(state=State.STARTING, phase="loading torch", retries_used=rank.restarts, **NOT_QUEUED)
     reporter.start()
     ending = train(reporter)
-    word = LastWord(state=ending.state, error=ending.error, exit_code=ending.code)
+    word = LastWord(state=ending.state, error=ending.error, remedy=ending.remedy, exit_code=ending.code)
     if ending.retry:
         record_failure(ending.error or "")
     elif not ending.deleted and (rank.rank == 0 or ending.error):
@@ -67,7 +68,7 @@ def work_as_rank(run: RunDirectory, status: Status, rank: Rank, train: Callable[
     elif rank.launched or rank.rank > 0:
         reporter.hand_over()
     else:
-        reporter.close(word.state, word.error, word.exit_code)
+        reporter.close(word.state, word.error, word.exit_code, word.remedy)
         if word.state is State.FINISHED:
             after_finish(run)
     if ending.state in (State.FINISHED, State.STOPPED):
@@ -94,9 +95,10 @@ def start_ranks(
         found = list_gpus()
         if not found.gpus:  # the device is only the one that was asked for
             there = found.problem or "this machine has no GPU"
-        return Ending(State.FAILED, f"--gpus {launch.gpus}: {there}", ExitCode.USAGE)
+        asked = f"{launch.gpus} GPUs were asked for: {there}"
+        return Ending(State.FAILED, asked, ExitCode.USAGE, remedy=remedy("fewer GPUs"))
     word = launcher.run_ranks(run, launch, devices, reporter, stop_signal, joining)
-    return Ending(word.state, word.error, word.exit_code, deleted=not run.marker.exists())
+    return Ending(word.state, word.error, word.exit_code, remedy=word.remedy, deleted=not run.marker.exists())
 
 
 def rank_device(launch: LaunchRequest, rank: Rank) -> torch.device:

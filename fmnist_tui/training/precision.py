@@ -111,7 +111,7 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError([FieldError("--device", name, "must be auto, cpu, cuda, cuda:N or mps")]) from None
+        raise ConfigError([FieldError("device", name, "must be auto, cpu, cuda, cuda:N or mps")]) from None
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
@@ -120,12 +120,12 @@ def resolve_device(name: str) -> torch.device:
                 if count
                 else "torch sees no CUDA device; choose cpu or auto"
             )
-            raise ConfigError([FieldError("--device", name, there)])
+            raise ConfigError([FieldError("device", name, there)])
         return torch.device("cuda", device.index or 0)
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError([FieldError("--device", name, "torch sees no Apple GPU; choose cpu or auto")])
+        raise ConfigError([FieldError("device", name, "torch sees no Apple GPU; choose cpu or auto")])
     if device.type not in ("cpu", "mps"):
-        raise ConfigError([FieldError("--device", name, "must be auto, cpu, cuda, cuda:N or mps")])
+        raise ConfigError([FieldError("device", name, "must be auto, cpu, cuda, cuda:N or mps")])
     return device
 
 

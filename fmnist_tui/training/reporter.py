@@ -20,6 +20,7 @@ import psutil
 from pydantic import ValidationError
 
 from fmnist_tui.monitor import Monitor
+from fmnist_tui.remedies import Remedy
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord, EventRecord, TrainRecord, parse_metric
@@ -74,9 +75,9 @@ class Reporter:
         """Append one metric line. Lines that do not fit on the disk are kept and tried again."""
         self._append(record.to_json() + "\n")
 
-    def event(self, event: str, message: str, **data: Any) -> None:
-        """Append an event at the current step, and say it in worker.log."""
-        self._append(self._event_line(event, message, **data))
+    def event(self, event: str, message: str, *, remedy: Remedy | None = None, **data: Any) -> None:
+        """Append an event at the current step, and say it in worker.log, which every room shows: without a remedy."""
+        self._append(self._event_line(event, message, remedy, **data))
 
     def _append(self, line: str) -> None:
         with self._lock:
@@ -94,13 +95,14 @@ class Reporter:
                 except OSError as error:
                     self._note_unwritten("metrics", error)
 
-    def close(self, state: State, error: str | None, exit_code: int) -> None:
+    def close(self, state: State, error: str | None, exit_code: int, remedy: Remedy | None = None) -> None:
         """The last word: the final status. Stops the thread.
 
         A finished run that was to go on and could not begin to is what it was: its result is still there.
         """
         state, error = ended_as(self.run, state, error)
-        self._last_word(state=state, phase="", error=error, exit_code=exit_code, ended=utc_now())
+        remedy = remedy if error else None
+        self._last_word(state=state, phase="", error=error, remedy=remedy, exit_code=exit_code, ended=utc_now())
 
     def leave_to_slurm(self) -> None:
         """The last word of a start that Slurm has ended: the run waits for another one. Stops the thread."""
@@ -205,12 +207,13 @@ class Reporter:
                 self._in_trouble = False
                 self.event("warning", "the run's files can be written again", trouble="disk", over=True)
 
-    def _event_line(self, event: str, message: str, **data: Any) -> str:
+    def _event_line(self, event: str, message: str, remedy: Remedy | None = None, **data: Any) -> str:
         """Say an event in worker.log; returns its metric line."""
         print(f"{utc_now()} {event}: {message}", file=sys.stderr, flush=True)
         with self._lock:
             step, epoch = self.status.step, self.status.epoch
-        return EventRecord(event=event, step=step, epoch=epoch, message=message, data=data).to_json() + "\n"
+        values = {"step": step, "epoch": epoch, "message": message, "remedy": remedy, "data": data}
+        return EventRecord(event=event, **values).to_json() + "\n"
 
     def _work(self) -> None:
         monitor = Monitor(self.run.path, os.getpid())

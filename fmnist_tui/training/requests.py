@@ -20,7 +20,7 @@ class Requests:
 
     def __init__(self, job: Job, progress: Progress, logbook: Logbook) -> None:
         self._job, self._progress, self._logbook = job, progress, logbook
-        self.control = ControlReader(job.run)
+        self.control = ControlReader(job.run, job.reporter.status.answered)
         self.stop: Literal["", "now", "epoch"] = ""
         """When the run is to stop; '' where nobody asked."""
         self.stopped_by = ""
@@ -63,6 +63,8 @@ class Requests:
                 self.edit_epochs(request.epochs)
             if request.stop_at_accuracy is not None:
                 self.edit_limit(request.stop_at_accuracy)
+            reporter = self._job.reporter
+            reporter.update(now=True, answered=[*reporter.status.answered, request.id])
 
     def _ask_to_stop(self, when: Literal["now", "epoch"], by: str) -> None:
         self.stop, self.stopped_by = when, by

@@ -91,7 +91,7 @@ class Saver:
         problem = self.writer.problem
         if problem != self.writer.told:
             text = f"the checkpoint could not be written: {problem}; the older ones are whole, training goes on"
-            over = {} if problem else {"over": True}
+            over: dict[str, Any] = {} if problem else {"over": True}
             text = text if problem else "checkpoints can be written again"
             self._job.reporter.event("warning", text, trouble="checkpoint", **over)
             self.writer.told = problem

@@ -15,13 +15,16 @@ from torch.nn import functional as F
 from fmnist_tui.config import RunConfig
 from fmnist_tui.data import augment
 from fmnist_tui.data.batches import step_seed
+from fmnist_tui.remedies import Told, remedy
 from fmnist_tui.training.compiling import compiled
 from fmnist_tui.training.graphs import StepGraphs
 from fmnist_tui.training.optim import set_learning_rate
 from fmnist_tui.training.precision import Execution
 
+NONE_FITS = "not even one image fits: a smaller model or another device is needed"
 
-class OutOfMemory(RuntimeError):
+
+class OutOfMemory(Told, RuntimeError):
     """A step did not fit into memory; the text says how much was asked for and what would fit."""
 
 
@@ -187,12 +190,10 @@ class TrainStep:
             return
         tried = self.micro_batch
         fits = 0 if automatic else self._largest_that_fits(inputs, labels)
-        remedy = (
-            f"micro_batch = {fits} fits: --set training.micro_batch={fits}, or --set training.micro_batch=auto"
-            if fits
-            else "not even one image fits: a smaller model or another device is needed"
-        )
-        raise OutOfMemory(f"out of memory with training.micro_batch = {tried} images at once ({asked}); {remedy}")
+        out = f"out of memory with training.micro_batch = {tried} images at once ({asked})"
+        if fits:
+            raise OutOfMemory(f"{out}; {fits} fit", remedy("micro batch", fits=fits))
+        raise OutOfMemory(f"{out}; {NONE_FITS}")
 
     def _largest_that_fits(self, inputs: Tensor, labels: Tensor) -> int:
         """The largest halving of the micro-batch a forward and backward pass fits with; 0 where none does."""

@@ -16,10 +16,11 @@ from fmnist_tui.config import ConfigError, FieldError, RunConfig
 from fmnist_tui.data import augment
 from fmnist_tui.data.batches import step_seed
 from fmnist_tui.models.noise import part_of_batch
+from fmnist_tui.remedies import remedy
 from fmnist_tui.training.compiling import compiled
 from fmnist_tui.training.distributed import Team, part_of
 from fmnist_tui.training.precision import Execution
-from fmnist_tui.training.step import OutOfMemory, TrainStep
+from fmnist_tui.training.step import NONE_FITS, OutOfMemory, TrainStep
 
 
 def with_batch_norm(model: nn.Module, config: RunConfig, device: torch.device) -> nn.Module:
@@ -123,13 +124,11 @@ class TeamStep(TrainStep):
     def _halve_or_raise(self, asked: str, inputs: Tensor, labels: Tensor) -> None:
         """Always raises: the other ranks wait in the middle of their exchange, so nothing can be tried any more."""
         tried = min(self.micro_batch, len(labels))
-        remedy = (
-            f"set training.micro_batch to less, for example --set training.micro_batch={(tried + 1) // 2}"
-            if tried > 1
-            else "not even one image fits: a smaller model or another device is needed"
-        )
         where = f"rank {self.team.rank}, {self.team.device}"
-        raise OutOfMemory(f"out of memory on {where} with {tried} images at once ({asked}); {remedy}")
+        out = f"out of memory on {where} with {tried} images at once ({asked})"
+        if tried > 1:
+            raise OutOfMemory(out, remedy("smaller micro batch", half=(tried + 1) // 2))
+        raise OutOfMemory(f"{out}; {NONE_FITS}")
 
 
 def build_step(

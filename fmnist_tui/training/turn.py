@@ -14,6 +14,7 @@ from types import TracebackType
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.monitor.devices import devices_for
+from fmnist_tui.remedies import remedy
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.place import Place
@@ -115,7 +116,8 @@ class Turn:
         where = place_in_words(status) + (f", behind {status.queue_behind}" if status.queue_behind else "")
         self._reporter.event(
             "queue",
-            f"{where}; 'fmnist-tui runs move {self._run.id} --now' starts it at once, beside the run at work",
+            where,
+            remedy=remedy("start now", run=self._run.id),
             device=name,
             place=status.queue_place,
             behind=status.queue_behind,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
@@ -215,6 +216,11 @@ class FmnistApp(ListeningApp):
         yield from commands(self, screen)
 
     # --- what screens ask for
+
+    def on_key(self, event: events.Key) -> None:
+        """Nobody has taken the key, and every key before it has been done: its binding comes next, or its excuse."""
+        if isinstance(self.screen, FeedScreen):
+            self.screen.say_why_not(event.key)
 
     async def on_open_run(self, message: OpenRun) -> None:
         """A run was chosen."""

@@ -25,10 +25,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic import ValidationError
+
 from fmnist_tui.config import RunConfig
+from fmnist_tui.remedies import Remedy, with_remedy
 from fmnist_tui.runs.process import worker_environment
 from fmnist_tui.runs.status import ExitCode
 from fmnist_tui.tui.outlook import Speed
+from fmnist_tui.tui.remedies import FORM
 
 COMMAND = (sys.executable, "-m", "fmnist_tui.training.calibrate")
 MEASURE_SECONDS = 5.0
@@ -63,6 +67,8 @@ class Measurement:
     phase: str = ""
     """What the child is doing, where it says so."""
     error: str = ""
+    remedy: Remedy | None = None
+    """What helps, where it is known."""
     measured: datetime = field(default_factory=datetime.now)
 
     def speed(self, device: str) -> Speed:
@@ -95,6 +101,8 @@ def updated(so_far: Measurement, line: bytes) -> Measurement:
     for name in ("device_name", "precision", "phase", "error"):
         if isinstance(data.get(name), str):
             known[name] = data[name]
+    with contextlib.suppress(ValidationError):
+        known["remedy"] = Remedy.model_validate(data["remedy"]) if "remedy" in data else None
     return replace(so_far, **known, measured=datetime.now())
 
 
@@ -161,7 +169,7 @@ class Calibration:
             if self.cancelled:
                 raise CalibrationCancelled
             if so_far.error:
-                raise CalibrationError(_with_remedy(so_far.error, child.returncode))
+                raise CalibrationError(_told(so_far, child.returncode))
             if silent and so_far.images_per_second is None:
                 raise CalibrationError(
                     f"nothing was heard of the worker process for {self._silence:g} s, so it was ended; "
@@ -223,8 +231,11 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
             os.killpg(child.pid, signal.SIGKILL)
 
 
-def _with_remedy(error: str, returncode: int) -> str:
+def _told(so_far: Measurement, returncode: int) -> str:
     """What the child said is wrong. Of wrong settings, missing data and full memory it says itself what helps."""
+    error = so_far.error
+    if so_far.remedy is not None:
+        return with_remedy(error, so_far.remedy.worded(FORM))
     if returncode != ExitCode.FAILED or "memory" in error:
         return error
     return f"{error.rstrip('.')}; choose another device below, or ask `fmnist-tui doctor`"

@@ -21,6 +21,7 @@ from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.launching import Children
 from fmnist_tui.tui.messages import FeedProblem, RunAdvanced, RunsListed, RunVanished, SystemSampled
 from fmnist_tui.tui.reading import LogReader, MetricsReader, RunList
+from fmnist_tui.tui.remedies import told
 
 WATCH_SECONDS = 0.2
 """Between two looks at a run or log on screen: at most 5 RunAdvanced a second a run."""
@@ -123,7 +124,7 @@ class Feed(threading.Thread):
         try:
             looked = look(*values)
         except Exception as error:
-            text = str(error) if isinstance(error, RunError) else f"Reading {what} went wrong: {error!r}"
+            text = told(error) if isinstance(error, RunError) else f"Reading {what} went wrong: {error!r}"
             if self._problems.get(what) != text:
                 self._problems[what] = text
                 self._post(FeedProblem(text))

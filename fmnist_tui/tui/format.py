@@ -229,10 +229,11 @@ def pace(run: Run) -> float | None:
 def seconds_left(run: Run, now: datetime) -> float | None:
     """The run's own estimate less the time since it was made; None where it has expired.
 
-    It expires when the run is not at work (lost, ended), and when its worker has not been heard of for a minute.
+    It expires when the run is not at work (lost, ended) or stopping, and when its worker has not been heard of for a
+    minute.
     """
-    status = run.status
-    return _counted_down(status, status.eta_seconds, now) if status and run.state.at_work else None
+    status, goes_on = run.status, run.state.at_work and run.state is not State.STOPPING
+    return _counted_down(status, status.eta_seconds, now) if status and goes_on else None
 
 
 def seconds_to_start(run: Run, now: datetime) -> float | None:

@@ -125,10 +125,11 @@ def resume(
     children: Children,
     epochs: int | None = None,
     stop_at_accuracy: float | None = None,
+    checkpoint: Literal["last", "best"] = "last",
 ) -> None:
-    """Start a run's worker again from its last checkpoint, on the device and data it was started with, in its turn.
+    """Start a run's worker again from a checkpoint, on the device and data it was started with, in its turn.
 
-    The last two change how long it trains; None leaves that as it is. Raises DataError, RunError.
+    `epochs` and `stop_at_accuracy` change how long it trains; None leaves that as it is. Raises DataError, RunError.
     """
     run = _load(directory)
     launch = last_launch(directory)
@@ -142,7 +143,7 @@ def resume(
     if run.config is not None:
         _check_data(run.config, data)
     note_loss(run)
-    changes = {"epochs": epochs, "stop_at_accuracy": stop_at_accuracy}
+    changes = {"epochs": epochs, "stop_at_accuracy": stop_at_accuracy, "checkpoint": checkpoint}
     how: dict[str, Any] = {**changes, "retries": launch.retries, "gpus": launch.gpus}
     if launch.launcher == "slurm":
         from fmnist_tui.runs import submit

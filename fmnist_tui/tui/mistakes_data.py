@@ -20,6 +20,7 @@ from fmnist_tui.analysis.predictions import (
 from fmnist_tui.config import DataConfig
 from fmnist_tui.data.source import DataError
 from fmnist_tui.runs.store import Run
+from fmnist_tui.tui.remedies import told
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,8 @@ class MistakesReader:
             best_epoch = read_stored(run.directory, "best").epoch
             test = self.test_set(run.config.data) if run.config else None
             last, best = load_predictions(run, "last", test), load_predictions(run, "best", test)
-        except DataError as error:
-            problem = f"{error.problem} {error.remedy}"
-        except PredictionsError as error:
-            problem = str(error)
+        except (DataError, PredictionsError) as error:
+            problem = told(error)
         self._stamp = stamp
         return _reading(history, last, best, best_epoch, self._test if last else None, problem)
 

@@ -17,6 +17,7 @@ from fmnist_tui.runs.metrics import EventRecord
 from fmnist_tui.tui import evaluation_notes
 from fmnist_tui.tui.format import speed
 from fmnist_tui.tui.notes import Level, Note, Surroundings, sentence
+from fmnist_tui.tui.remedies import APP
 from fmnist_tui.tui.run_data import RunData
 
 _ORDER: tuple[Level, ...] = ("error", "warning", "good", "info")
@@ -84,7 +85,7 @@ def worker_warnings(data: RunData, around: Surroundings) -> list[Note]:
         lasts = bool(trouble) and not record.data.get("over")
         if lasts or (not around.ended and epoch - record.epoch <= around.news_epochs):
             level: Level = "info" if record.data.get("over") else "warning"
-            notes.append(Note(level, record.epoch, sentence(record.message)))
+            notes.append(Note(level, record.epoch, sentence(record.told(APP))))
     return notes[:MOST_WARNINGS]
 
 

@@ -9,6 +9,15 @@ from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import first_line, moment, percent
 from fmnist_tui.tui.notes import Note, sentence
+from fmnist_tui.tui.remedies import APP
+
+
+def only_best_is_left(run: Run) -> bool:
+    """Whether the best checkpoint is the only one to go on from: the others are gone, or were found damaged."""
+    if not run.directory.checkpoint("best").exists():
+        return False
+    helps = run.status.remedy if run.status else None
+    return (helps is not None and helps.name == "try best") or not run.directory.has_checkpoint()
 
 
 def outcome(run: Run, now: datetime) -> list[Note]:
@@ -23,7 +32,7 @@ def outcome(run: Run, now: datetime) -> list[Note]:
 def _became(run: Run, epoch: int, now: datetime) -> list[Note]:
     status, state = run.status, run.state
     if state is State.FINISHED:
-        kept = [Note("error", epoch, f"It {status.error}")] if status and status.error else []
+        kept = [Note("error", epoch, f"It {status.told(APP)}")] if status and status.error else []
         return [_finished(run, epoch), *kept]
     if state is State.QUEUED and status is not None and status.job is not None:
         return [Note("info", epoch, f"Queued: {place_in_words(status)}.")]
@@ -31,7 +40,10 @@ def _became(run: Run, epoch: int, now: datetime) -> list[Note]:
         device = f" on {status.device}" if status and status.device not in ("", "auto") else ""
         when = f"it starts when what runs before it{device} has ended"
         return [Note("info", epoch, f"Queued: {when}; s can start it now.")]
-    if run.directory.has_checkpoint():
+    if only_best_is_left(run):
+        go_on = "Press r to go on from its best checkpoint, the only one there is to go on from"
+        remedy = Note("error", epoch, f"{go_on}, C to change a copy, l for the log, d to delete it.")
+    elif run.directory.has_checkpoint():
         go_on = "Press r to resume from the last checkpoint"
         remedy = Note("error", epoch, f"{go_on}, l for the log, d to delete it.")
     else:  # again with the same settings it may well fail again
@@ -42,7 +54,10 @@ def _became(run: Run, epoch: int, now: datetime) -> list[Note]:
     if state is State.FAILED:
         error = first_line(status.error or "") if status else ""
         what = f"Failed in epoch {epoch}: {error}" if epoch else f"Failed: {error}"
-        return [Note("error", epoch, what if error else "Failed; the log says why."), remedy]
+        failed = Note("error", epoch, what if error else "Failed; the log says why.")
+        known = status.remedy if status and status.remedy and not only_best_is_left(run) else None
+        helps = known.worded(APP) if known else ""
+        return [failed, *([Note("error", epoch, sentence(helps))] if helps else []), remedy]
     if state is State.LOST:
         heard = moment(status.heartbeat, now) if status else "never"
         what = "Lost: its process is gone (killed, out of memory, a full disk, or the machine was restarted)"

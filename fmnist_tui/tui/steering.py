@@ -20,6 +20,8 @@ from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import launching
+from fmnist_tui.tui.outcome import only_best_is_left
+from fmnist_tui.tui.remedies import told
 from fmnist_tui.tui.screens.log import LogScreen
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class Steering:
         except filelock.Timeout:
             text = "Another program has held the run's lock for 10 seconds. Try again."
         except (ValueError, OSError) as error:  # RunError, DataError and ConfigError are ValueErrors
-            text = str(error)
+            text = told(error)
         raise await self._refused(title, text)
 
     async def _refused(self, title: str, text: str) -> Refused:
@@ -138,9 +140,14 @@ class Steering:
             await self.app.show_run(run.id, instead_of=NewRunScreen)
 
     async def _resume(self, run: Run) -> None:
+        from fmnist_tui.tui.screens.choice_dialogs import best_dialog
         from fmnist_tui.tui.screens.dialogs import Edit, EditDialog
 
-        edit = Edit(None, None)
+        edit, checkpoint = Edit(None, None), "last"
+        if await asyncio.to_thread(only_best_is_left, run):
+            if await self.app.push_screen_wait(best_dialog(run)) != "best":
+                return
+            checkpoint = "best"
         if run.state is State.FINISHED:
             if ended := starting.at_step_limit(run):
                 raise await self._refused(f"{run.name} was not resumed", ended)
@@ -149,11 +156,11 @@ class Steering:
                 return
             edit = asked
         places = (self.app.data_dir, self.app.feed.children)
-        await self._try(f"{run.name} was not resumed", launching.resume, run.directory, *places, *edit)
+        await self._try(f"{run.name} was not resumed", launching.resume, run.directory, *places, *edit, checkpoint)
         self._done(f"{run.name} goes on, in its turn.")
 
     async def _stop(self, run: Run) -> None:
-        from fmnist_tui.tui.screens.dialogs import stop_dialog
+        from fmnist_tui.tui.screens.choice_dialogs import stop_dialog
 
         here = stopping.killable(run, socket.gethostname())
         how = await self.app.push_screen_wait(stop_dialog(run, here))
@@ -179,7 +186,7 @@ class Steering:
             self._done(f"{run.name} was asked to {'leave the queue' if run.state is State.QUEUED else what}.")
 
     async def _delete(self, run: Run) -> None:
-        from fmnist_tui.tui.screens.dialogs import delete_dialog
+        from fmnist_tui.tui.screens.choice_dialogs import delete_dialog
 
         if await self.app.push_screen_wait(delete_dialog(run)) == "delete":
             await self._try(f"{run.name} was not deleted", launching.delete, run.directory)

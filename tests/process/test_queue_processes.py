@@ -16,7 +16,7 @@ from fmnist_tui.runs import queue, requests, starting, store
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.metrics import EventRecord, parse_metric
+from fmnist_tui.runs.metrics import EventRecord, parse_metric, read_metrics
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.tickets import Device
 from tests.events import messages
@@ -49,7 +49,9 @@ def test_a_queued_run_waits_cheaply_and_starts_by_itself(
     wait_until(run.metrics.exists, "the event")
     assert store.load_run(run).state is State.QUEUED
     assert "next on cpu, behind " + holder.run.id in messages(run, "queue")[0]
-    assert f"'fmnist-tui runs move {run.id} --now' starts it at once" in messages(run, "queue")[0]
+    said = next(event for event in read_metrics(run).event if event.event == "queue")
+    assert f"'fmnist-tui runs move {run.id} --now' starts it at once" in said.told()
+    assert "--now" not in said.message + run.worker_log.read_text(), "the app shows both"
     maps = Path(f"/proc/{worker.pid}/maps")
     if maps.exists():
         assert "libtorch" not in maps.read_text() and "numpy" not in maps.read_text()

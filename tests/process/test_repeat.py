@@ -69,7 +69,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunConfig, str]]:
 def stopped(runs_dir: Path, made: Provenance | None, config: RunConfig | None = None, **values: Any) -> RunDirectory:
     """A run that began with this provenance and was stopped."""
     run = starting.create_run(runs_dir, config or load_preset("quick"), device="cpu")
-    status = Status(state="stopped", device="cpu", device_name="a processor")
+    status = Status(state="stopped", device="cpu", device_name="a processor", epochs=8)
     replace_bytes(run.status, status.model_copy(update=values).to_json().encode())
     if made is not None:
         event = EventRecord(event="start", data={"provenance": made.model_dump(mode="json")})
@@ -94,6 +94,28 @@ def test_what_is_not_as_it_was_is_said(runs_dir: Path, started: list[tuple[RunCo
         "deterministic is false",
     ):
         assert said in notes, said
+
+
+def test_an_edit_at_work_is_the_later_word(runs_dir: Path, started: list[tuple[RunConfig, str]]) -> None:
+    run = stopped(runs_dir, MADE, epochs=20, stop_at_accuracy=90.0)
+    launch = LaunchRequest(device="cpu", epochs=12)
+    replace_bytes(run.launch, launch.to_json().encode())
+    replace_bytes(run.status, status_of(run, epochs=20, launched=launch.time).to_json().encode())
+    assert main(["run", "repeat", "last"]) == 0
+    notes = started[0][1]
+    assert "on the way to 20 epochs; this one trains for the 8" in notes and "12 epochs" not in notes
+    assert "on the way to stop at 90 %; this one is not to stop at an accuracy, as its configuration says" in notes
+
+
+def test_a_run_that_its_accuracy_ended_was_not_changed(runs_dir: Path, started: list[tuple[RunConfig, str]]) -> None:
+    config = with_changes(load_preset("quick"), {"training.stop_at_accuracy": 50.0})
+    stopped(runs_dir, MADE, config, epoch=3, epochs=8, stop_at_accuracy=50.0)
+    assert main(["run", "repeat", "last"]) == 0
+    assert "on the way" not in started[0][1]
+
+
+def status_of(run: RunDirectory, **changes: Any) -> Status:
+    return Status.model_validate_json(run.status.read_bytes()).model_copy(update=changes)
 
 
 def test_a_deterministic_run_gets_its_threads_back(runs_dir: Path, started: list[tuple[RunConfig, str]]) -> None:

@@ -13,7 +13,7 @@ from fmnist_tui.runs import jobs, queue
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import SlurmJob, State
 from fmnist_tui.tui.app import FmnistApp
-from fmnist_tui.tui.screens.dialogs import ChoiceDialog
+from fmnist_tui.tui.screens.choice_dialogs import ChoiceDialog
 from fmnist_tui.tui.screens.runs import RunsScreen
 from tests.full_disk import disk_full
 from tests.tui.synthetic import RunMaker, asked, drawn, until, until_drawn

@@ -23,6 +23,8 @@ from fmnist_tui.tui.screens import runs as runs_screen
 from fmnist_tui.tui.screens.compare import CompareScreen
 from fmnist_tui.tui.screens.run import RunScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
+from fmnist_tui.tui.widgets.chart import Chart
+from fmnist_tui.tui.widgets.runs_table import RunsTable
 from tests.predictions_maker import save_twice
 from tests.tui import synthetic_runs as made
 from tests.tui.synthetic import drawn, until, until_drawn
@@ -74,7 +76,7 @@ def test_as_many_can_be_marked_as_compared() -> None:
 
 
 async def test_marks_are_shown_taken_away_and_compared_in_their_order(app: FmnistApp) -> None:
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_drawn(pilot, "✓ finished")
         assert "p Compare" not in drawn(app)[-1], "nothing is marked"
         await pilot.press("down", "space")
@@ -89,6 +91,11 @@ async def test_marks_are_shown_taken_away_and_compared_in_their_order(app: Fmnis
         await pilot.press("down", "space")
         await until(pilot, lambda: "marked" not in "\n".join(drawn(app)))
         await pilot.press("p")
+        await until_drawn(pilot, "p compares marked runs: mark two or more with space")
+        assert app.screen is screen
+        screen.query_one(RunsTable).move_cursor(row=0)
+        await pilot.press("space", "up", "p")
+        await until_drawn(pilot, "One run is marked: mark another")
         assert app.screen is screen
 
 
@@ -202,3 +209,21 @@ def test_snapshot(snap_compare: Any, app: FmnistApp, size: tuple[int, int]) -> N
         await until_drawn(pilot, "At epoch 8, the last", "CPU 3%", "optimizer.lr")
 
     assert snap_compare(app, terminal_size=size, run_before=ready)
+
+
+@pytest.mark.parametrize(("size", "charts"), [((80, 24), 1), ((120, 40), 1), ((160, 40), 2), ((200, 60), 4)])
+async def test_the_charts_take_the_lines_the_words_leave(app: FmnistApp, size: tuple[int, int], charts: int) -> None:
+    async with app.run_test(size=size) as pilot:
+        await open_comparison(pilot)
+        await until_drawn(pilot, "McNemar" if size[1] > 24 else "At epoch")
+        screen = screen_of(pilot)
+        words = screen.query_one("#words")
+        shown = [chart for chart in screen.charts.query(Chart) if chart.display]
+        assert len(shown) == charts
+        assert screen.charts.size.height + words.size.height == size[1] - 2
+        assert words.size.height <= (size[1] // 2 if size[1] < 32 else 0.4 * size[1] + 1)
+        if size[1] >= 40:
+            blank = [line for line in drawn(app)[screen.charts.size.height + 1 : -1] if not line.strip()]
+            assert len(blank) <= 3, "the gaps between its parts"
+        if charts == 4:
+            await until_drawn(pilot, "Test accuracy %", "Test loss", "Train loss", "Learning rate")

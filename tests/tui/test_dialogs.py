@@ -9,7 +9,8 @@ from textual.widgets import Input
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import load_run
 from fmnist_tui.tui.app import FmnistApp
-from fmnist_tui.tui.screens.dialogs import Dialog, EditDialog, ExportDialog, MessageDialog, stop_dialog
+from fmnist_tui.tui.screens.choice_dialogs import stop_dialog
+from fmnist_tui.tui.screens.dialogs import Dialog, EditDialog, ExportDialog, MessageDialog
 from fmnist_tui.tui.screens.help import HelpScreen
 from tests.tui.synthetic import RunMaker, drawn, until, until_drawn
 

@@ -137,6 +137,8 @@ def test_time_left_counts_down_and_expires(maker: RunMaker) -> None:
     lost = store.load_run(maker.make("wrn", State.LOST, ago=2, epoch=3, eta_seconds=100.0))
     assert lost.state is State.LOST
     assert words.seconds_left(lost, now) is None
+    stopping = store.load_run(maker.make("wrn", State.STOPPING, epoch=3, eta_seconds=100.0))
+    assert words.seconds_left(stopping, now) is None, "it does not train on to its last epoch"
 
 
 def test_what_is_shortened_is_counted_in_cells() -> None:

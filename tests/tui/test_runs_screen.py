@@ -279,3 +279,25 @@ async def test_colours_follow_the_theme(app: Listening, maker: RunMaker) -> None
         await until_drawn(pilot, "● running")
         light = {str(segment.style) for strip in app.screen._compositor.render_strips() for segment in strip}
         assert not dark & light, "nothing is left in the other theme's colours"
+
+
+async def test_a_key_that_does_nothing_to_a_run_says_why(app: Listening, maker: RunMaker) -> None:
+    maker.make("quick")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "✓ finished")
+        for key, said in (("e", "e changes a run at work; this one is finished"), ("s", "at work or queued")):
+            await pilot.press(key)
+            await until_drawn(pilot, said)
+        await pilot.press("p")
+        await until_drawn(pilot, "there have to be two")
+        assert app.asked == []
+
+
+async def test_a_key_that_does_something_is_silent(app: Listening, maker: RunMaker) -> None:
+    maker.make("quick")
+    maker.make("wrn")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "2 runs")
+        await pilot.press("space", "space", "l", "p")
+        await pilot.pause()
+        assert not app._notifications

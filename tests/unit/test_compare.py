@@ -9,7 +9,10 @@ import pytest
 
 from fmnist_tui.analysis import compare
 from fmnist_tui.analysis.differences import differing
+from fmnist_tui.analysis.epochs import epoch_steps, epoch_text
 from fmnist_tui.cli import main
+from fmnist_tui.console.compare import comparison_object
+from fmnist_tui.report import run_page
 from fmnist_tui.runs import store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord
@@ -112,6 +115,33 @@ def test_pairs_on_the_same_images(runs_dir: Path) -> None:
     said = compare.pair_sentences(found[1], 3)
     assert "A is better beyond noise" in said[0] and "(A at epoch 8, C at 6)" in said[1]
     assert "p < 0.0001, adjusted for 3 pairs" in said[1]
+
+
+def test_a_pair_names_an_evaluation_in_mid_epoch_by_what_was_trained(runs_dir: Path) -> None:
+    """A step limit ends a run within its third epoch: the record bears its number, and half of it was trained."""
+    short = make_run(runs_dir, [60.0, 70.0, 75.0], slice(0, 500))
+    whole = make_run(runs_dir, [60.0, 70.0, 80.0], slice(0, 400))
+    lines = [json.loads(line) for line in short.metrics.read_text().splitlines()]
+    per_epoch = epoch_steps(None, loaded(short)[0].config)
+    for line in lines:
+        line["step"] = per_epoch * line["epoch"] - (per_epoch // 2 if line["epoch"] == 3 else 0)
+    short.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    runs = loaded(short, whole)
+    whole.metrics.unlink()  # then what the predictions say
+    (pair,) = compare.pairs(runs)
+    assert pair.epochs == (lines[-1]["step"] / per_epoch, 3)
+    assert "(A at epoch 2.5" in compare.pair_sentences(pair, 1)[1]
+    (pair,) = comparison_object(runs, [[], []], [pair])["pairs"]
+    assert pair["epochs"] == [lines[-1]["step"] / per_epoch, 3]
+    page = run_page.section(runs[0], "short")
+    assert "Confusion matrix after epoch 2.5" in page and "after epoch 3" not in page
+
+
+@pytest.mark.parametrize(
+    ("epochs", "text"), [(8, "8"), (8.0, "8"), (2.656, "2.66"), (2.9999, "2.9999"), (1200, "1,200")]
+)
+def test_epochs_in_words(epochs: float, text: str) -> None:
+    assert epoch_text(epochs) == text
 
 
 def test_what_cannot_be_tested_says_why(runs_dir: Path) -> None:

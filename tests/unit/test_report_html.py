@@ -33,6 +33,7 @@ from fmnist_tui.runs.status import State
 from fmnist_tui.tui.screens.run_config import result_parts
 from tests.predictions_maker import save_twice
 from tests.unit.cli_runs import finished_run, make_run
+from tests.unit.stored_runs import write_status
 
 TEST = load_test_set(DataConfig(source="sample", split="standard"))
 VOID = {"meta", "img", "br"}
@@ -112,6 +113,7 @@ def run(runs_dir: Path) -> RunDirectory:
 
 
 def test_everything_of_a_run_is_on_the_page(run: RunDirectory, runs_dir: Path) -> None:
+    write_status(run, steps_per_epoch=100)
     source = render(runs_dir, "html")
     page = Page(source)
     sections = [attributes for tag, attributes in page.tags if tag == "section"]

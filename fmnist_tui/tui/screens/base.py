@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from textual.binding import Binding
 from textual.screen import Screen
 
 from fmnist_tui.runs.metrics import SystemRecord
@@ -34,6 +35,19 @@ class FeedScreen(Screen[None]):
         """
         stack = self.app.screen_stack  # empty for a moment while the app closes
         return self.is_active or (bool(stack) and stack[-1].is_modal and self in stack[-2:])
+
+    def say_why_not(self, key: str) -> None:
+        """Say why a key of this screen does nothing now, where there is something to say. Called before it is done."""
+        for binding in self.BINDINGS:
+            if not isinstance(binding, Binding) or key not in binding.key.split(","):
+                continue
+            if text := self.refusal(binding.action):
+                self.app.clear_notifications()
+                self.notify(text, markup=False)
+
+    def refusal(self, action: str) -> str:
+        """Why an action (as a Binding has it) can't be done now; '' where it can, or its key is silent."""
+        return ""
 
     def runs_listed(self, runs: list[Run]) -> None:
         """The list of runs changed (newest first)."""

@@ -21,6 +21,7 @@ from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui import standings
 from fmnist_tui.tui.messages import OpenRun
+from fmnist_tui.tui.remedies import told
 from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.screens.dialogs import ExportDialog
 from fmnist_tui.tui.widgets.footer import KeyBar
@@ -110,7 +111,7 @@ class BenchmarksScreen(FeedScreen):
         try:
             found: Benchmarks | str = collect(self._runs_dir)
         except (ValueError, OSError) as error:
-            found = str(error)
+            found = told(error)
         self.app.call_from_thread(self._have, found)
 
     def _have(self, found: Benchmarks | str) -> None:
@@ -237,7 +238,7 @@ class BenchmarksScreen(FeedScreen):
             replace_bytes(path, report.render(self._runs_dir, SUFFIXES[path.suffix], group_by=self._by).encode())
             text, severity = f"Written to {path.absolute()}", "information"
         except (ValueError, OSError) as error:
-            text, severity = f"{path} was not written: {error}", "error"
+            text, severity = f"{path} was not written: {told(error)}", "error"
         self.app.call_from_thread(self.app.notify, text, severity=severity, markup=False)
 
     @work(thread=True, group="export")
@@ -246,7 +247,7 @@ class BenchmarksScreen(FeedScreen):
         try:
             text = report.render(self._runs_dir, "markdown", group_by=self._by)
         except (ValueError, OSError) as error:
-            self.app.call_from_thread(self.app.notify, str(error), severity="error", markup=False)
+            self.app.call_from_thread(self.app.notify, told(error), severity="error", markup=False)
             return
         self.app.call_from_thread(self.app.copy_to_clipboard, text)
         self.app.call_from_thread(

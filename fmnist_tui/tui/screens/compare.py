@@ -137,13 +137,13 @@ class CompareScreen(FeedScreen):
         if not width:
             return
         self.charts.display = self._shown != "words"
-        self.charts.lay_out(width)
+        self.charts.lay_out(width, height)
         words = self.query_one("#words")
         words.display = self._shown != "chart"
         words.set_class(width >= BROAD, "-beside")
-        # Of a low screen the chart gets half, of a higher one more: the words need no more than they need.
-        self.charts.styles.height = "1fr" if height < 32 else "3fr"
-        words.styles.height = "1fr" if height < 32 else "2fr"
+        # The words get the lines they need, up to half of a low screen and less of a higher one; the charts the rest.
+        words.styles.height = "auto" if self.charts.display else "1fr"
+        words.styles.max_height = None if not self.charts.display else "50%" if height < 32 else "40%"
         self.call_after_refresh(self._redraw)
 
     # --- what the feed says

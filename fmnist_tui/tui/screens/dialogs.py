@@ -1,24 +1,22 @@
-"""The app's questions and messages: stop, delete, edit, resume, errors. Each is dismissed with what was chosen.
+"""The app's forms and messages: edit, resume for longer, export, errors. Each is dismissed with what was typed.
 
-Pushed by `tui.steering` alone; escape always means None: nothing happens.
+Pushed by `tui.steering` and the screens; escape always means None: nothing happens. Questions with a few answers are in
+`choice_dialogs`.
 """
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, TypeVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, Static
 
-from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 
 T = TypeVar("T")
@@ -72,95 +70,6 @@ class Wrong(Static):
         """It has more or fewer lines than before."""
         if isinstance(self.screen, Dialog):
             self.screen.fit()
-
-
-class Choice(NamedTuple):
-    """An answer: the key that gives it, what it is called, what it does, and what the dialog is dismissed with."""
-
-    key: str
-    label: str
-    help: str
-    value: str
-
-
-INDENT, FRAME = 4 * " ", 5
-"""Before what an answer does; cells of the box's border, padding and scroll bar."""
-
-
-class ChoiceDialog(Dialog[str]):
-    """A question with a few answers: by their keys, with the arrows and enter, or with the mouse."""
-
-    def __init__(self, title: str, text: str, choices: list[Choice]) -> None:
-        super().__init__(title, "esc cancels")
-        self._text = text
-        self._choices = choices
-
-    def compose(self) -> ComposeResult:
-        """The question and the list of answers."""
-        with Vertical(classes="dialog"):
-            if self._text:
-                yield Static(Content(self._text), classes="dialog-text")
-            options = [Option(self._prompt(choice), id=choice.value) for choice in self._choices]
-            yield OptionList(*options, classes="dialog-scroll")
-
-    def on_resize(self) -> None:
-        """What an answer does goes on under itself, not under its key: so it is wrapped for the width there is."""
-        for at, choice in enumerate(self._choices):
-            self.query_one(OptionList).replace_option_prompt_at_index(at, self._prompt(choice))
-        super().on_resize()
-
-    def _prompt(self, choice: Choice) -> Content:
-        parts = [(f" {choice.key} ", "bold $primary"), (f" {choice.label}", "bold")]
-        room = min(WIDTH, self.size.width) - FRAME - len(INDENT)
-        lines = textwrap.wrap(choice.help, max(8, room))
-        parts += [(f"\n{INDENT}{line}", "$foreground-muted") for line in lines]
-        return Content.assemble(*parts)
-
-    def on_key(self, event: events.Key) -> None:
-        """An answer's own key."""
-        for choice in self._choices:
-            if event.character == choice.key:
-                event.stop()
-                self.dismiss(choice.value)
-
-    @on(OptionList.OptionSelected)
-    def _chosen(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(event.option.id)
-
-
-def stop_dialog(run: Run, here: bool) -> ChoiceDialog:
-    """How to stop a run; a worker on another machine (`here` is False) can be asked but not killed."""
-    if run.state is State.QUEUED and run.status is not None and run.status.job is not None:
-        cancel = Choice("n", "Cancel its job", "Nothing of the run is lost; r submits it again.", "now")
-        title = f"{run.name} waits for Slurm job {run.status.job.id}"
-        return ChoiceDialog(title, "", [cancel, Choice("k", "Let it wait", "", "keep")])
-    if run.state is State.QUEUED:
-        choices = [
-            Choice("b", "Start it now", "Beside what is at work on its device: both are slower.", "start"),
-            Choice("n", "Take it out of the queue", "Nothing of it is lost; r puts it back, at the end.", "now"),
-            Choice("k", "Keep it there", "", "keep"),
-        ]
-        return ChoiceDialog(f"{run.name} waits for its device", "", choices)
-    again = "It was asked to stop already. " if run.state is State.STOPPING else ""
-    where = "" if here else "Its worker runs on another machine: it can be asked, not killed."
-    choices = [
-        Choice("n", "Now, with a checkpoint", "After the step at work; r goes on from there.", "now"),
-        Choice("a", "After this epoch", "Evaluates and saves first.", "after_epoch"),
-    ]
-    if run.status is not None and run.status.job is not None:
-        choices.append(Choice("k", "Cancel its job", "Slurm gives it half a minute to save, then kills it.", "kill"))
-    elif here:
-        choices.append(Choice("k", "Kill it", "At once; what it did since its last checkpoint is lost.", "kill"))
-    return ChoiceDialog(f"Stop {run.name}?", again + where, choices)
-
-
-def delete_dialog(run: Run) -> ChoiceDialog:
-    """Whether to delete a run for good."""
-    choices = [
-        Choice("d", "Delete it", "Its curves, checkpoints and result, for good.", "delete"),
-        Choice("k", "Keep it", "", "keep"),
-    ]
-    return ChoiceDialog(f"Delete {run.name}?", run.id, choices)
 
 
 class MessageDialog(Dialog[None]):

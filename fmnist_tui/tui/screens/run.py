@@ -22,6 +22,7 @@ from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.messages import RunAction, RunActionRequested
 from fmnist_tui.tui.notes import Ghost, Note, surroundings
 from fmnist_tui.tui.outcome import outcome
+from fmnist_tui.tui.runs_words import steered, why_not
 from fmnist_tui.tui.screens.run_reading import RunReading
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
@@ -232,6 +233,11 @@ class RunScreen(RunReading):
             "clone": self.run.config is not None,
         }
         return allowed.get(str(parameters[0]), True)
+
+    def refusal(self, action: str) -> str:
+        """Why it can't be done to this run."""
+        what = steered(action)
+        return why_not(what, self.run) if what and self.run and self.check_action("steer", (what,)) is False else ""
 
     def action_steer(self, what: RunAction) -> None:
         """Ask the app to do something to the run."""

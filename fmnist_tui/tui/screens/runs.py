@@ -23,6 +23,7 @@ from fmnist_tui.tui import columns
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.filter import HINT, RunFilter, parse_filter
 from fmnist_tui.tui.messages import CompareRequested, OpenRun, RunActionRequested
+from fmnist_tui.tui.runs_words import counts, nothing_listed, steered, what_comparing_needs, why_not
 from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
@@ -178,42 +179,12 @@ class RunsScreen(FeedScreen):
         if runs:
             self._show_detail(len(runs))
         else:
-            instead.update(self._nothing())
+            instead.update(nothing_listed(self._runs, self.problem, self._runs_dir))
         self.refresh_bindings()
 
     def _show_detail(self, shown: int) -> None:
-        runs = self._runs or []
-        at_work, queued = sum(run.state.at_work for run in runs), sum(run.state is State.QUEUED for run in runs)
-        counts = words.count(len(runs), "run")
-        counts = f"{shown} of {counts}" if shown < len(runs) else counts
-        counts += f", {at_work} at work" if at_work else ""
-        counts += f", {queued} queued" if queued else ""
-        marked = f"{len(self._marked)} marked (p compares)" if self._marked else ""
-        told = (f"{counts}, {marked}", marked) if marked else (counts,)
+        told = counts(self._runs or [], shown, len(self._marked))
         self.query_one(RunDetail).show(self.selected, self._now(), told)
-
-    def _nothing(self) -> Content:
-        """What stands in the table's place."""
-        if self.problem and not self._runs:
-            return Content.styled(self.problem, "$warning")
-        if self._runs is None:
-            return Content("Reading the runs ...")
-        if self._runs:
-            return Content.assemble(
-                (f"None of {words.count(len(self._runs), 'run')} passes the filter.\n\n", ""),
-                (" esc ", "bold $primary"),
-                "shows all",
-            )
-        return Content.assemble(
-            ("No runs yet.\n\n", "bold"),
-            (" n ", "bold $primary"),
-            " choose a preset, change what you like, start it\n",
-            (" ? ", "bold $primary"),
-            " all keys\n\n",
-            ("The same without the app, from any shell:\n", ""),
-            ("fmnist-tui run preset quick\n\n", "bold"),
-            (f"Runs are kept in {self._runs_dir}", "$foreground-muted"),
-        )
 
     @on(DataTable.RowHighlighted)
     @on(RunsTable.Filled)
@@ -275,8 +246,14 @@ class RunsScreen(FeedScreen):
 
     def action_compare(self) -> None:
         """Ask the app to show them side by side."""
-        if len(run_ids := self.to_compare) >= 2:
-            self.post_message(CompareRequested(run_ids))
+        self.post_message(CompareRequested(self.to_compare))
+
+    def refusal(self, action: str) -> str:
+        """What comparing needs, or why it can't be done to the run under the cursor."""
+        if action == "compare" and len(self.to_compare) < 2:
+            return what_comparing_needs(len(self._runs or ()), len(self._marked))
+        what, run = steered(action), self.selected
+        return why_not(what, run) if what in NEEDS and run is not None and not NEEDS[what](run) else ""
 
     def action_move(self, by: int) -> None:
         """Ask the app to move a queued run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from textual import events
@@ -15,9 +16,13 @@ from fmnist_tui.runs.metrics import SystemRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import Glyphs
 from fmnist_tui.tui.machine import History, describe
+from fmnist_tui.tui.machine_charts import charts, runs_at_work
 from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
+
+OTHER_LINES = 5
+"""Of the bars, of the space above and below the text, and the one its last line end begins."""
 
 
 class SystemScreen(FeedScreen):
@@ -25,7 +30,8 @@ class SystemScreen(FeedScreen):
 
     HELP = (
         "GPUs as the NVIDIA driver reports them, and the host. The blocks at the right are the last seconds, one each, "
-        "since the app was opened. A run's own samples, also of the time the app was closed, are on its screen."
+        "since the app was opened; where there is room, charts have up to ten minutes, a column the highest of its "
+        "seconds. A run's own samples, also of the time the app was closed, are on its screen."
     )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "app.back", "Back")]
 
@@ -69,6 +75,11 @@ class SystemScreen(FeedScreen):
     def _show(self) -> None:
         width = max(20, self.size.width - 3)
         lines = describe(self._history, self._problem, self._runs, self._where, width, self._glyphs)
+        rows = self.size.height - OTHER_LINES
+        at_work = runs_at_work(self._runs, datetime.now().astimezone(), width, self._glyphs)
+        if len(lines) + 1 + len(at_work) <= rows:
+            lines = [*lines, [], *at_work]
+        lines += charts(self._history, rows - len(lines), width, self._glyphs)
         parts: list[tuple[str, str]] = []
         for line in lines:
             parts += [(text, color if color in ("", "bold") else f"${color}") for text, color in line]

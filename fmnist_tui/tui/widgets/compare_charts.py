@@ -1,4 +1,4 @@
-"""The charts of the Compare screen: all runs on one, or on two side by side, over one shared time axis.
+"""The charts of the Compare screen: all runs on one, on two side by side, or on four, over one shared time axis.
 
 `CompareCharts.show` gives it the runs as they stand; keys and mouse only change what is shown and how, and are
 answered at once. Used by the Compare screen.
@@ -16,13 +16,17 @@ from fmnist_tui.tui.widgets.chart_group import ChartGroup
 
 HUGE = 160
 """Columns from which two charts stand side by side."""
+TALL = 50
+"""Lines of such a screen from which two more stand below them: every value is on it."""
+CHARTS = ("first", "second", "third", "fourth")
 
 
 class CompareCharts(ChartGroup):
-    """One or two charts."""
+    """One, two or four charts."""
 
     DEFAULT_CSS = """
-    CompareCharts { width: 1fr; height: 1fr; layout: horizontal; }
+    CompareCharts { width: 1fr; height: 1fr; layout: grid; grid-size: 1; }
+    CompareCharts.-columns { grid-size: 2; }
     CompareCharts Chart { width: 1fr; height: 1fr; }
     """
 
@@ -32,13 +36,16 @@ class CompareCharts(ChartGroup):
         self._sides: Sequence[Side] = ()
 
     def compose(self) -> ComposeResult:
-        """Both charts; `lay_out` hides the second where there is no room."""
-        yield Chart(self.view, self._ascii_only, id="first")
-        yield Chart(self.view, self._ascii_only, id="second")
+        """All charts; `lay_out` hides those that have no room."""
+        for name in CHARTS:
+            yield Chart(self.view, self._ascii_only, id=name)
 
-    def lay_out(self, width: int) -> None:
-        """Show what fits a screen of this many columns."""
-        self.query_one("#second").display = width >= HUGE
+    def lay_out(self, width: int, height: int) -> None:
+        """Show what fits a screen of this size."""
+        fit = 1 if width < HUGE else 2 if height < TALL else 4
+        self.set_class(fit > 1, "-columns")
+        for at, name in enumerate(CHARTS):
+            self.query_one(f"#{name}").display = at < fit
 
     def show(self, sides: Sequence[Side]) -> None:
         """Draw the runs as they stand."""
@@ -47,8 +54,10 @@ class CompareCharts(ChartGroup):
             return
         found = extent(sides, self.look.axis)
         self.view.total, self.view.latest, self.view.ended = found.total, found.latest, found.ended
-        for chart_id, metric in (("#first", self.look.metric), ("#second", COMPANIONS[self.look.metric])):
-            widget = self.query_one(chart_id, Chart)
+        chosen = [self.look.metric, COMPANIONS[self.look.metric]]
+        metrics = [*chosen, *(metric for metric in METRICS if metric not in chosen)]
+        for name, metric in zip(CHARTS, metrics, strict=True):
+            widget = self.query_one(f"#{name}", Chart)
             if widget.display:
                 widget.show(chart(sides, metric, self.look), self.look.smoothing)
 

@@ -29,6 +29,7 @@ from fmnist_tui.tui.forecast import (
     speed_facts,
 )
 from fmnist_tui.tui.outlook import memory_estimate, plan, size
+from fmnist_tui.tui.remedies import APP
 from fmnist_tui.tui.widgets.facts import Facts
 from fmnist_tui.tui.widgets.image_grid import ImageGrid, Tile
 from fmnist_tui.tui.widgets.lr_curve import LrCurve
@@ -125,7 +126,7 @@ class OutlookPanel(VerticalScroll):
 
     def _notes(self) -> list[str]:
         said = ["Shown for the last valid settings."] if self._stale else []
-        said += [note.replace("--scale-schedule moves", "F8 moves") for note in notes(self.config)]
+        said += notes(self.config, APP)
         if self.config.data.source == "full" and self.data_problem:
             said.append(f"{self.data_problem} `fmnist-tui data fetch` gets it; data.source = sample needs none.")
         needed = memory_estimate(self.config, 4 if self.config.training.precision == "fp32" else 2)

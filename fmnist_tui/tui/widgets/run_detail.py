@@ -20,6 +20,8 @@ from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.format import Glyphs
+from fmnist_tui.tui.outcome import only_best_is_left
+from fmnist_tui.tui.remedies import APP, BEST
 
 
 def describe(run: Run, now: datetime, glyphs: Glyphs) -> list[tuple[str, str]]:
@@ -31,7 +33,7 @@ def describe(run: Run, now: datetime, glyphs: Glyphs) -> list[tuple[str, str]]:
         return []
     lines: list[tuple[str, str]] = []
     if run.state is State.FAILED:
-        lines.append((status.error or "It failed without saying why; see the log.", "error"))
+        lines.append((status.told(APP) or "It failed without saying why; see the log.", "error"))
     if run.state is State.LOST:
         heard = words.moment(status.heartbeat, now)
         cause = "killed, out of memory, a full disk, or the machine went down"
@@ -103,6 +105,8 @@ def _what_to_press(run: Run) -> str:
         return "enter shows its curves, C starts one like it"
     if state is State.FINISHED:
         return "enter shows its curves, r trains for more epochs, C starts one like it"
+    if only_best_is_left(run):
+        return f"{BEST}; l shows the worker's log, C starts one like it"
     again = "resumes it from its last checkpoint" if run.directory.has_checkpoint() else "starts it again"
     return f"r {again}; l shows the worker's log, C starts one like it"
 

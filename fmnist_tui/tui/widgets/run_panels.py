@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
+from textual import events
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
@@ -15,10 +16,14 @@ from textual.widgets import Static
 
 from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.notes import Note
+from fmnist_tui.tui.remedies import APP
 from fmnist_tui.tui.run_data import PlacedEvent
+from fmnist_tui.tui.widgets.wrapped_log import wrapped
 
 LOG_LINES = 200
 """Lines the log tail keeps; the whole log has its own screen."""
+LEAST_HANGING = 30
+"""Columns beside what an event is from which on its sentence stands there, not below."""
 _LOOKS: dict[str, tuple[str, str, str]] = {
     "error": ("×", "x", "bold $text-error"),
     "warning": ("▲", "!", "bold $text-warning"),
@@ -82,9 +87,8 @@ class TextPanel(VerticalScroll):
     DEFAULT_CSS = """
     TextPanel { width: 1fr; height: 1fr; scrollbar-size-vertical: 1; color: $foreground;
                 border-top: solid $foreground 30%; border-title-color: $foreground; border-title-style: bold;
-                border-title-align: left; padding: 0 1; }
+                border-title-align: left; padding: 0 1; scrollbar-gutter: stable; }
     TextPanel:focus { border-top: solid $primary; }
-    #panel-log > Static { text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, title: str, empty: str, kind: Literal["events", "log"]) -> None:
@@ -92,34 +96,47 @@ class TextPanel(VerticalScroll):
         self.border_title = title
         self._empty = empty
         self._version: object = None
+        self._content: Callable[[int], Content | None] = lambda width: None
         self._body = Static(empty, markup=False)
 
     def compose(self) -> Iterable[Widget]:
         """The lines."""
         yield self._body
 
-    def write(self, version: object, content: Callable[[], Content | None]) -> None:
-        """Show what `content` gives (None: there is nothing), where `version` is another than the last time."""
+    def write(self, version: object, content: Callable[[int], Content | None]) -> None:
+        """Show what `content` gives for a width (None: there is nothing), where `version` is another than last time."""
         if version == self._version:
             return
-        self._version = version
+        self._version, self._content = version, content
+        self._fill()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Lines are broken anew for another width."""
+        self._fill()
+
+    def _fill(self) -> None:
         at_end = self.scroll_offset.y >= self.max_scroll_y
-        self._body.update(content() or self._empty)
+        self._body.update(self._content(self.scrollable_content_region.width) or self._empty)
         if at_end:
             self.scroll_end(animate=False)
 
 
-def events_text(events: Sequence[PlacedEvent]) -> Content | None:
-    """A line for each event: local time, epoch, what, and its sentence."""
+def events_text(placed: Sequence[PlacedEvent], width: int) -> Content | None:
+    """A line for each event: local time, epoch, what, and its sentence, which goes on under itself."""
     parts: list[tuple[str, str]] = []
-    for event in events:
+    for event in placed:
         record = event.record
+        time, epoch, what = f"{local_time(record.time)}  ", f"epoch {record.epoch:<5}", f"{record.event:<8} "
+        before = len(time + epoch + what)
+        hang = before if width - before >= LEAST_HANGING else len(time)
+        lines = [line for text in record.told(APP).splitlines() for line in wrapped(text, max(8, width - hang))] or [""]
+        if hang < before:  # too narrow beside: the sentence begins below
+            lines.insert(0, "")
         parts += [
             ("\n" if parts else "", ""),
-            (f"{local_time(record.time)}  ", "$foreground 65%"),
-            (f"epoch {record.epoch:<5}", "$foreground 65%"),
-            (f"{record.event:<8}", "bold " + _EVENT_LOOKS.get(record.event, "$text-primary")),
-            (f" {record.message}", ""),
+            (time + epoch, "$foreground 65%"),
+            (what if lines[0] else what.rstrip(), "bold " + _EVENT_LOOKS.get(record.event, "$text-primary")),
+            (f"\n{' ' * hang}".join(lines), ""),
         ]
     return Content.assemble(*parts) if parts else None
 
@@ -127,6 +144,17 @@ def events_text(events: Sequence[PlacedEvent]) -> Content | None:
 def local_time(timestamp: str) -> str:
     """A record's timestamp as hours and minutes here."""
     return f"{datetime.fromisoformat(timestamp).astimezone():%H:%M}"
+
+
+LOG_HANG = "  "
+"""Before the further parts of a line of the log."""
+
+
+def _hanging(line: str, width: int, room: int) -> list[str]:
+    """A line of the log in parts: the first as wide as the panel, the others as wide as `room`."""
+    line = line.expandtabs()
+    first, *rest = wrapped(line, max(8, width))
+    return [first, *wrapped(line[len(first) :].lstrip(), room)] if rest else [first]
 
 
 class LogTail:
@@ -144,6 +172,10 @@ class LogTail:
         self._lines.extend(lines)
         self.version += 1
 
-    def text(self) -> Content | None:
-        """All that is kept."""
-        return Content("\n".join(self._lines)) if self._lines else None
+    def text(self, width: int) -> Content | None:
+        """All that is kept; what is too long for the width goes on a little further right."""
+        if not self._lines:
+            return None
+        room = max(8, width - len(LOG_HANG))
+        parts = (f"\n{LOG_HANG}".join(_hanging(line, width, room)) for line in self._lines)
+        return Content("\n".join(parts))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -127,7 +128,8 @@ class RunPanes(ChartGroup):
             self.draw_anew()
         if "lists" in self.page:
             events = shown.data.events
-            self.query_one("#panel-events", TextPanel).write((id(events), len(events)), lambda: events_text(events))
+            panel = self.query_one("#panel-events", TextPanel)
+            panel.write((id(events), len(events)), partial(events_text, events))
             self.query_one("#panel-log", TextPanel).write(shown.log.version, shown.log.text)
 
     def draw_anew(self) -> None:

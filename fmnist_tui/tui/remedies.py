@@ -1,0 +1,60 @@
+"""What helps, in the app's words: keys, fields and screens. `fmnist_tui.remedies` has the command line's.
+
+A remedy of which the app can do nothing names what to type in a shell, as a whole command; one that needs none (the
+screen shows it already) is ''.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fmnist_tui.remedies import Told
+
+IN_A_SHELL = "In a shell, `apt-get install dataset-fashion-mnist` or `fmnist-tui data fetch` gets the full data set"
+SAMPLE = "the small sample needs neither: data.source = sample on New run"
+ANEW = "C opens a copy of it on New run, to train it anew"
+BEST = "r asks whether to go on from the best one"
+
+APP: Mapping[str, str] = {
+    "data": f"{IN_A_SHELL}; {SAMPLE}.",
+    "data damaged": "In a shell, `fmnist-tui data fetch --data-dir {directory}` replaces damaged files; "
+    + SAMPLE
+    + ".",
+    "data not fetched": f"{IN_A_SHELL}; {SAMPLE}.",
+    "other runs directory": "make it writable, or start the app in another: `fmnist-tui --runs-dir DIRECTORY`",
+    "more epochs": "r again: give {more} as epochs in all",
+    "other limit": "r again: raise the accuracy to stop at, or empty its field",
+    "other limit and epochs": "r again: raise the accuracy to stop at or empty its field, and give more epochs",
+    "no limit": "r asks for another, or none",
+    "train anew": ANEW,
+    "from best": f"{BEST}; {ANEW}",
+    "try best": f"{BEST}; {ANEW}",
+    "stop first": "s stops it",
+    "queue": "",
+    "start now": "s can start it at once, beside the run at work",
+    "micro batch": "C opens a copy of it on New run: set training.micro_batch to {fits} or auto there",
+    "smaller micro batch": "C opens a copy of it on New run: set training.micro_batch to less, for example {half}",
+    "fewer GPUs": "C opens a copy of it on New run: choose as many there",
+    "scale schedule": "F8 moves them in proportion",
+}
+
+FORM: Mapping[str, str] = {
+    **APP,
+    "micro batch": "set training.micro_batch to {fits} or auto",
+    "smaller micro batch": "set training.micro_batch to less, for example {half}",
+    "fewer GPUs": "choose as many",
+}
+"""The same where the settings are at hand: on New run."""
+
+OPTIONS: Mapping[str, str] = {
+    "runs-dir": "runs directory",
+    "data-dir": "data directory",
+    "stop-at-accuracy": "accuracy to stop at",
+    "from": "checkpoint",
+}
+"""What the app calls the values that the command line's options of these names give."""
+
+
+def told(error: Exception) -> str:
+    """What an error says, with what helps in the app's words."""
+    return error.told(APP, OPTIONS) if isinstance(error, Told) else str(error)
