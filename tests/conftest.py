@@ -53,7 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def common_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cache directory of this session's tests: the first run that wants kernels for the CPU has them built."""
-    return tmp_path_factory.mktemp("cache")
+    cache = tmp_path_factory.mktemp("cache")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the kernels of one process are those of all
+        kernels = tmp_path_factory.getbasetemp().parent / "kernels"
+        kernels.mkdir(mode=0o700, exist_ok=True)
+        (cache / paths.kernels_dir().name).symlink_to(kernels)
+    return cache
 
 
 @pytest.fixture(autouse=True)
