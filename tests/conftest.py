@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from fmnist_tui import paths
 from fmnist_tui.data import files
-from fmnist_tui.runs import jobs
+from fmnist_tui.runs import jobs, process
 from tests.unit.slurm_programs import Program
 
 REQUIRE_FULL_DATA = os.environ.get("FMNIST_TUI_REQUIRE_FULL_DATA") == "1"
@@ -24,6 +25,16 @@ FULL_DATA_DIR = Path(os.environ.get("FMNIST_TUI_DATA_DIR") or paths.DEBIAN_DATA_
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it runs in the background so, and what the tests start, and interrupt, would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Before torch is loaded. pytest-xdist's processes share the cores: networks as small as the tests' take up to five
+# times the processor time where two threads of each wait for one another. Tests of threads set their own.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", process.SPIN_COUNT)
+
+if sys.dont_write_bytecode:
+    # The tests start some hundreds of processes, and pytest rewrites their assertions: once is enough.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,7 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def common_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cache directory of this session's tests: the first run that wants kernels for the CPU has them built."""
-    return tmp_path_factory.mktemp("cache")
+    cache = tmp_path_factory.mktemp("cache")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the kernels of one process are those of all
+        kernels = tmp_path_factory.getbasetemp().parent / "kernels"
+        kernels.mkdir(mode=0o700, exist_ok=True)
+        (cache / paths.kernels_dir().name).symlink_to(kernels)
+    return cache
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +70,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, common_cache: Path
     for name in ("CONFIG", "STATE"):
         monkeypatch.setenv(f"FMNIST_TUI_{name}_DIR", str(tmp_path / name.lower()))
     monkeypatch.setenv("FMNIST_TUI_CACHE_DIR", str(common_cache))
+    monkeypatch.delenv("GOMP_SPINCOUNT")  # a worker has its own, unless somebody has set it
     monkeypatch.chdir(tmp_path)
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import Status
@@ -29,6 +29,15 @@ TINY = (
     "--set=augment.crop_padding=0",
 )
 """A network that takes a few milliseconds for a step, 94 steps an epoch."""
+
+
+class Started(Protocol):
+    """A command at work: a subprocess.Popen, or a `ForkedCommand`."""
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def communicate(self, *, timeout: float) -> tuple[str, str]: ...
 
 
 def command(*arguments: str) -> list[str]:
@@ -66,7 +75,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def finish(process: Started) -> tuple[int | None, str, str]:
     """Wait for a started command: exit code, stdout, stderr."""
     stdout, stderr = process.communicate(timeout=SECONDS)
     return process.returncode, stdout, stderr

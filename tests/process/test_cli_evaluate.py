@@ -8,7 +8,8 @@ import numpy as np
 
 from fmnist_tui.runs.result import Result
 from tests.printed import json_lines
-from tests.process.cli_helpers import TINY, only_run, run
+from tests.process.cli_helpers import TINY, only_run
+from tests.process.forked_commands import run
 
 
 def test_evaluate_agrees_with_the_run_and_says_what_does_not(runs_dir: Path) -> None:

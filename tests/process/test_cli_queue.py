@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,16 +13,11 @@ import pytest
 
 from fmnist_tui.runs import process, store
 from fmnist_tui.runs.layout import RunDirectory
+from tests.process.forked_commands import run as command
 from tests.process.holders import is_queued
 from tests.process.workers import status_of, wait_until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "fmnist_tui", *arguments]
-    wide = os.environ | {"COLUMNS": "200"}
-    return subprocess.run(words, capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL, env=wide)
 
 
 TINY = ("--device=cpu", "--epochs=1", "--set=training.max_steps=2", "--set=model.widen_factor=1")

@@ -1,4 +1,7 @@
-"""`run preset|resume` with real workers and real signals: to the end, stopped, killed, detached, resumed."""
+"""`run preset|resume` with real workers and real signals: to the end, stopped, killed, detached, resumed.
+
+Whole programs, or forked ones where the start is not what a test is about.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.status import State
 from tests.printed import json_lines
 from tests.process import cli_helpers as h
+from tests.process import forked_commands as forked
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +61,7 @@ def test_run_to_the_end_prints_a_table_row_and_no_control_codes(runs_dir: Path) 
 
 
 def test_json_is_one_object_a_line_from_the_run_to_the_result(runs_dir: Path) -> None:
-    done = h.run(
+    done = forked.run(
         "run", "preset", "quick", "--runs-dir", str(runs_dir), *h.TINY, "--set=training.max_steps=20", "--json"
     )
     assert done.returncode == 0, done.stderr
@@ -96,7 +100,7 @@ def test_ctrl_c_stops_with_a_checkpoint_and_resume_finishes(runs_dir: Path) -> N
 
 
 def test_sigterm_stops_as_ctrl_c_does(runs_dir: Path) -> None:
-    watcher = h.start(*long_run(runs_dir, "--json"))
+    watcher = forked.start(*long_run(runs_dir, "--json"))
     directory = h.only_run(runs_dir)
     h.wait_for_step(directory, 1)
     watcher.terminate()
@@ -124,7 +128,7 @@ def test_ctrl_c_twice_kills(runs_dir: Path) -> None:
 
 
 def test_a_worker_killed_by_others_is_written_down_with_its_log(runs_dir: Path) -> None:
-    watcher = h.start(*long_run(runs_dir))
+    watcher = forked.start(*long_run(runs_dir))
     directory = h.only_run(runs_dir)
     h.wait_for_step(directory, 1)
     os.kill(h.status(directory).pid or 0, signal.SIGKILL)
@@ -151,18 +155,18 @@ def test_closing_the_terminal_leaves_the_run_at_work_until_it_is_stopped(runs_di
 
 def test_detached_then_watched_stopped_and_deleted(runs_dir: Path) -> None:
     where = ("--runs-dir", str(runs_dir))
-    done = h.run(*long_run(runs_dir, "--detach"))
+    done = forked.run(*long_run(runs_dir, "--detach"))
     assert done.returncode == 0, done.stderr
     run_id = done.stdout.strip()
     directory = h.only_run(runs_dir)
     assert run_id == directory.id, "the id and nothing else on stdout"
 
-    (listed,) = json_lines(h.run("runs", "list", "--json", *where).stdout)
+    (listed,) = json_lines(forked.run("runs", "list", "--json", *where).stdout)
     assert listed["id"] == run_id and listed["state"] in ("starting", "running")
-    refused = h.run("runs", "delete", run_id, "--yes", *where)
+    refused = forked.run("runs", "delete", run_id, "--yes", *where)
     assert refused.returncode == 2 and "at work" in refused.stderr and directory.path.exists()
 
-    leaver = h.start("runs", "watch", "last", *where)
+    leaver = forked.start("runs", "watch", "last", *where)
     h.wait_for_step(directory, 1)
     h.wait_for("the watcher's first line", lambda: leaver.stdout and leaver.stdout.readline())
     leaver.send_signal(signal.SIGINT)
@@ -170,29 +174,29 @@ def test_detached_then_watched_stopped_and_deleted(runs_dir: Path) -> None:
     assert code == 0 and "goes on" in stderr
     assert store.load_run(directory).state is State.RUNNING, "Ctrl-C of a watcher only detaches"
 
-    watcher = h.start("runs", "watch", run_id[-4:], "--json", *where)
-    stopped = h.run("runs", "stop", run_id, *where)
+    watcher = forked.start("runs", "watch", run_id[-4:], "--json", *where)
+    stopped = forked.run("runs", "stop", run_id, *where)
     assert stopped.returncode == 0 and "stopped in epoch" in stopped.stderr
     code, stdout, _ = h.finish(watcher)
     assert code == 130
     assert [line["kind"] for line in json_lines(stdout)][0 :: len(stdout.splitlines()) - 1] == ["run", "status"]
 
-    again = h.run("runs", "stop", run_id, *where)
+    again = forked.run("runs", "stop", run_id, *where)
     assert again.returncode == 0 and "nothing to stop" in again.stderr
-    assert "start:" in h.run("runs", "logs", run_id, *where).stdout
-    unasked = h.run("runs", "delete", run_id, *where)
+    assert "start:" in forked.run("runs", "logs", run_id, *where).stdout
+    unasked = forked.run("runs", "delete", run_id, *where)
     assert unasked.returncode == 2 and "--yes" in unasked.stderr and directory.path.exists()
-    assert h.run("runs", "delete", run_id, "--yes", *where).returncode == 0
+    assert forked.run("runs", "delete", run_id, "--yes", *where).returncode == 0
     assert not directory.path.exists()
 
 
 def test_stop_after_the_epoch_and_logs_that_follow(runs_dir: Path) -> None:
     where = ("--runs-dir", str(runs_dir))
-    h.run(*long_run(runs_dir, "--detach"))
+    forked.run(*long_run(runs_dir, "--detach"))
     directory = h.only_run(runs_dir)
     h.wait_for_step(directory, 1)
-    logs = h.start("runs", "logs", "last", "--follow", *where)
-    asked = h.run("runs", "stop", "last", "--after-epoch", *where)
+    logs = forked.start("runs", "logs", "last", "--follow", *where)
+    asked = forked.run("runs", "stop", "last", "--after-epoch", *where)
     assert asked.returncode == 0 and "after epoch" in asked.stderr
     code, stdout, _ = h.finish(logs)
     assert code == 0 and "start:" in stdout and "stop:" in stdout

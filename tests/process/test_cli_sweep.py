@@ -11,7 +11,8 @@ from fmnist_tui.runs import process
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import list_runs
 from tests.printed import json_lines
-from tests.process.cli_helpers import TINY, finish, run, start, wait_for
+from tests.process.cli_helpers import TINY, finish, wait_for
+from tests.process.forked_commands import run, start
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from fmnist_tui.runs.layout import BENCHMARKS, RunDirectory
 from fmnist_tui.runs.status import State
 from tests.events import messages
 from tests.process.small_runs import LONG, SMALL, config
-from tests.process.workers import Start, status_of, steps_of, wait_until
+from tests.process.workers import Start, as_long_as_the_start, status_of, steps_of, wait_until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,8 +75,10 @@ def test_a_killed_rank_ends_the_run_with_the_cause(runs_dir: Path, start: Start)
     """Rank 0, which writes the run's files; within seconds, no process is left, and the checkpoint stays."""
     victim = 0
     run = starting.create_run(runs_dir, config(**LONG), device="cpu", gpus=2)
+    began = time.monotonic()
     launcher = start(run)
     wait_until(lambda: run.checkpoint("last").exists(), "a checkpoint")
+    limit = as_long_as_the_start(began)
     ranks = ranks_of(launcher.pid)
     assert set(ranks) == {0, 1} and status_of(run).pid == launcher.pid
     addresses = [
@@ -88,8 +90,8 @@ def test_a_killed_rank_ends_the_run_with_the_cause(runs_dir: Path, start: Start)
     assert set(addresses) <= {"127.0.0.1", "::1"}, "nothing listens on an outside address"
     ranks[victim].kill()
     began = time.monotonic()
-    assert launcher.wait(timeout=60) == 4
-    assert time.monotonic() - began < 20, "a loaded machine needs a few seconds"
+    assert launcher.wait(timeout=120) == 4
+    assert time.monotonic() - began < limit, "a loaded machine needs a few seconds"
     status = status_of(run)
     assert status.state is State.FAILED and status.exit_code == 4
     assert f"rank {victim} (pid {ranks[victim].pid}) was killed by SIGKILL" in (status.error or "")
@@ -99,13 +101,14 @@ def test_a_killed_rank_ends_the_run_with_the_cause(runs_dir: Path, start: Start)
 
 def test_a_killed_launcher_leaves_no_orphan(runs_dir: Path, start: Start) -> None:
     run = starting.create_run(runs_dir, config(**LONG), device="cpu", gpus=2)
+    began = time.monotonic()
     launcher = start(run)
     wait_until(lambda: run.checkpoint("last").exists(), "a checkpoint")
     ranks = list(ranks_of(launcher.pid).values())
     assert len(ranks) == 2
     launcher.kill()
     launcher.wait()
-    wait_until(lambda: all_gone(ranks), "the ranks die with it", 10)
+    wait_until(lambda: all_gone(ranks), "the ranks die with it", as_long_as_the_start(began))
     loaded = store.load_run(run)
     assert loaded.state is State.LOST and loaded.status is not None
     starting.prepare_resume(loaded, device="cpu", epochs=loaded.status.epoch)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
+
+import psutil
 
 from fmnist_tui.config import RunConfig, parse_config
 from fmnist_tui.runs.layout import RunDirectory
@@ -43,6 +46,23 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120.0)
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.02)
+
+
+def as_long_as_the_start(began: float) -> float:
+    """Seconds that a matter of seconds may take: 20, or on a busy machine as many as a worker that began then took."""
+    return max(20.0, time.monotonic() - began)
+
+
+def seconds_to_the_end(worker: Worker) -> tuple[float, float]:
+    """By the clock, and of the processor, from now on; the latter does not depend on who else computes."""
+    began, before, used = time.monotonic(), 0.0, 0.0
+    with contextlib.suppress(psutil.Error):
+        family = psutil.Process(worker.pid)
+        used = before = sum(family.cpu_times()[:2])
+        while worker.poll() is None and time.monotonic() - began < 300:
+            used = max(used, sum(family.cpu_times()[:2]))
+            time.sleep(0.01)
+    return time.monotonic() - began, used - before
 
 
 def steps_of(run: RunDirectory) -> list[dict[str, Any]]:

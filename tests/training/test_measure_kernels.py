@@ -29,6 +29,8 @@ def test_steps_and_evaluations_take_turns(monkeypatch: pytest.MonkeyPatch, capsy
     except build.Unavailable as error:
         pytest.skip(f"no kernels here: {error}")
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
+    assert measure_kernels.EVAL_IMAGES == 500
+    monkeypatch.setattr(measure_kernels, "EVAL_IMAGES", 20)  # of 500 the eight evaluations take a minute
     turns = list[torch.dtype | None]()
 
     def noted(dtype: torch.dtype | None) -> None:
@@ -42,7 +44,7 @@ def test_steps_and_evaluations_take_turns(monkeypatch: pytest.MonkeyPatch, capsy
     assert [line.partition(":")[0] for line in lines[1:]] == [
         "a step of 8 images of 28x28",
         "a step of 8 images of 20x20",
-        "evaluating 500 images",
+        "evaluating 20 images",
     ]
     figures = r"[0-9.]+ s without, [0-9.]+ s with; ratio [0-9.]+ \([0-9.]+ to [0-9.]+\), 2 pairs$"
     assert all(re.search(figures, line) for line in lines[1:])
