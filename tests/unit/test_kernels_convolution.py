@@ -94,13 +94,15 @@ def test_a_gradient_may_lie_otherwise_in_memory() -> None:
     assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
 
 
-def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
+@pytest.mark.parametrize(("channels", "outputs"), [(64, 48), (48, 16)], ids=["shared", "each its own images"])
+def test_the_bits_do_not_depend_on_the_number_of_threads(channels: int, outputs: int) -> None:
+    assert convolution._alone(channels, outputs) == (channels == 48)
     found = []
     for threads in (1, 2, 3, 5):
         torch.set_num_threads(threads)
-        conv, x = convolution_of(64, 48), images(50, 64, 14, 14).requires_grad_()
+        conv, x = convolution_of(channels, outputs), images(50, channels, 14, 14).requires_grad_()
         result = conv(x)
-        result.backward(images(50, 48, 14, 14, seed=3))
+        result.backward(images(50, outputs, 14, 14, seed=3))
         assert x.grad is not None and conv.weight.grad is not None
         found.append(torch.cat([part.detach().flatten() for part in (result, x.grad, conv.weight.grad)]))
     assert all(torch.equal(found[0], other) for other in found[1:])

@@ -40,9 +40,9 @@ SIGNATURES = {
 }
 """Arguments of each function of a library; none returns anything."""
 FP32_SIGNATURES = {
-    "winograd_forward": [*[POINTER] * 4, LONG, POINTER, *[LONG] * 6, INT],
-    "winograd_backward": [*[POINTER] * 7, *[LONG] * 6, INT],
-    "winograd_room": [*[LONG] * 5, INT],
+    "winograd_forward": [*[POINTER] * 4, LONG, POINTER, *[LONG] * 6, *[INT] * 2],
+    "winograd_backward": [*[POINTER] * 7, *[LONG] * 6, *[INT] * 2],
+    "winograd_room": [*[LONG] * 5, *[INT] * 3],
     "channel_moments": [POINTER, *[LONG] * 3, *[POINTER] * 2, INT],
     "norm_coefficients": [POINTER, *[LONG] * 2, *[POINTER] * 4, *[DOUBLE] * 2, POINTER],
     "norm_slopes": [*[POINTER] * 2, *[LONG] * 2, *[POINTER] * 4, INT],

@@ -23,6 +23,8 @@ LEAST_SAVED = 1.5
 8x8, 1.6, by which a training step is no slower; at 2x2 they are 1."""
 CACHE_BYTES = 2_000_000
 """What the tiles of the images that are computed at a time take together, to stay in a processor's cache."""
+ALONE_BYTES, OWN_BYTES = 256_000, 400_000
+"""Of all filters' transforms at most, where each thread has images of its own, and of the tiles of those."""
 LEAST_CHANNELS = 12
 """Of the images and of the result: with fewer the sums before and after cost what is saved."""
 
@@ -61,14 +63,23 @@ def _together(x: Tensor, outputs: int) -> int:
     """
     images, channels, height, width = x.shape
     both = channels + outputs
-    tiles = max(CACHE_BYTES / (PLACES * 4 * both), channels * outputs / both)
+    if _alone(channels, outputs):
+        tiles = OWN_BYTES / (PLACES * 4 * both)
+    else:
+        tiles = max(CACHE_BYTES / (PLACES * 4 * both), channels * outputs / both)
     return max(1, min(images, round(tiles / _tiles(height, width))))
 
 
+def _alone(channels: int, outputs: int) -> bool:
+    return PLACES * 4 * channels * outputs <= ALONE_BYTES
+
+
 def _sizes(x: Tensor, weight: Tensor) -> tuple[int, ...]:
-    """What `winograd.c` wants to know: images, how many at a time, height, width, channels, outputs."""
+    """What `winograd.c` wants to know: images, how many at a time, height, width, channels, outputs, alone, threads."""
     images, channels, height, width = x.shape
-    return images, _together(x, len(weight)), height, width, channels, len(weight)
+    outputs = len(weight)
+    alone = int(_alone(channels, outputs))
+    return images, _together(x, outputs), height, width, channels, outputs, alone, torch.get_num_threads()
 
 
 class Convolution3x3(torch.autograd.Function):
@@ -111,7 +122,6 @@ def run_forward(x: Tensor, weight: Tensor, y: Tensor, coefficients: Tensor | Non
         y.stride(3),
         room.data_ptr(),
         *sizes,
-        torch.get_num_threads(),
     )
 
 
@@ -128,4 +138,4 @@ def run_backward(
     room = torch.empty(library.winograd_room(*sizes[1:], 1))
     tensors = (x, coefficients, weight, grad, dx, weight_grad, room)
     addresses = (None if values is None else values.data_ptr() for values in tensors)
-    library.winograd_backward(*addresses, *sizes, torch.get_num_threads())
+    library.winograd_backward(*addresses, *sizes)

@@ -114,9 +114,6 @@ static void normalise(const float *x, long apart, long rows, long channels, cons
     for (long row = 0; row < rows; row++) {
         const float *restrict pixel = x + row * apart;
         float *restrict into = to + row * stride;
-#ifdef PREF
-        for (long c = 0; c < channels; c += 16) __builtin_prefetch(pixel + PIXELS * apart + c, 0, 2);
-#endif
 #pragma omp simd
         for (long c = 0; c < channels; c++) into[c] = activate(pixel[c] * scale[c] + shift[c], RELU);
         memset(into + channels, 0, (stride - channels) * sizeof *into);
