@@ -9,15 +9,7 @@ from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import first_line, moment, percent
 from fmnist_tui.tui.notes import Note, sentence
-from fmnist_tui.tui.remedies import APP
-
-
-def only_best_is_left(run: Run) -> bool:
-    """Whether the best checkpoint is the only one to go on from: the others are gone, or were found damaged."""
-    if not run.directory.checkpoint("best").exists():
-        return False
-    helps = run.status.remedy if run.status else None
-    return (helps is not None and helps.name == "try best") or not run.directory.has_checkpoint()
+from fmnist_tui.tui.remedies import APP, only_best_is_left
 
 
 def outcome(run: Run, now: datetime) -> list[Note]:

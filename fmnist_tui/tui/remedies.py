@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fmnist_tui.remedies import Told
+from fmnist_tui.runs.store import Run
 
 IN_A_SHELL = "In a shell, `apt-get install dataset-fashion-mnist` or `fmnist-tui data fetch` gets the full data set"
 SAMPLE = "the small sample needs neither: data.source = sample on New run"
@@ -58,3 +59,11 @@ OPTIONS: Mapping[str, str] = {
 def told(error: Exception) -> str:
     """What an error says, with what helps in the app's words."""
     return error.told(APP, OPTIONS) if isinstance(error, Told) else str(error)
+
+
+def only_best_is_left(run: Run) -> bool:
+    """Whether the best checkpoint is the only one to go on from: the others are gone, or were found damaged."""
+    if not run.directory.checkpoint("best").exists():
+        return False
+    helps = run.status.remedy if run.status else None
+    return (helps is not None and helps.name == "try best") or not run.directory.has_checkpoint()

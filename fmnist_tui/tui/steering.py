@@ -20,8 +20,7 @@ from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import launching
-from fmnist_tui.tui.outcome import only_best_is_left
-from fmnist_tui.tui.remedies import told
+from fmnist_tui.tui.remedies import only_best_is_left, told
 from fmnist_tui.tui.screens.log import LogScreen
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.format import Glyphs
-from fmnist_tui.tui.outcome import only_best_is_left
-from fmnist_tui.tui.remedies import APP, BEST
+from fmnist_tui.tui.remedies import APP, BEST, only_best_is_left
 
 
 def describe(run: Run, now: datetime, glyphs: Glyphs) -> list[tuple[str, str]]:
