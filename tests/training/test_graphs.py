@@ -204,7 +204,7 @@ def test_a_record_gives_way_to_a_batch_that_does_not_fit_beside_it(
     step(pixels, labels, 0.1, 2, 0)
     assert Repeater.made[0].replays == 2, "nothing is recorded any more"
     fails.append(True)
-    with pytest.raises(OutOfMemory, match="16 fit; --set training.micro_batch=16"):
+    with pytest.raises(OutOfMemory, match=r"16 fit; --set training\.micro_batch=16"):
         step(pixels, labels, 0.1, 2, 1)
 
 
