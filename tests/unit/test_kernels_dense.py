@@ -213,3 +213,11 @@ def test_one_that_computes_something_else_is_noticed(monkeypatch: pytest.MonkeyP
         assert "a dense layer differs" in (check.problem(torch.float32) or "")
     finally:
         check.problem.cache_clear()
+
+
+def test_looking_whether_they_are_right_draws_no_random_numbers() -> None:
+    """The process that looks first would begin with other weights than one for which that is known."""
+    before = torch.get_rng_state()
+    check.problem.cache_clear()
+    assert check.problem(torch.float32) is None
+    assert torch.equal(torch.get_rng_state(), before)
