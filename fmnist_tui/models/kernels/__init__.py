@@ -1,9 +1,9 @@
 """Layers in fewer passes over the images than torch makes, in bf16 and fp32, for channels_last on a CPU.
 
 `fused.c` and what it includes have the loops, `build` compiles them on this machine; `norm`, `pool`, `mixture` and, for
-fp32, `convolution` give them gradients. The layers of the families call these functions always; whether the kernels run
-is decided once by `training.precision`, which asks `problem` and calls `use`. Wherever they are off, or an input is not
-of their kind, torch does the same.
+fp32, `convolution` and `dense` give them gradients. The layers of the families call these functions always; whether the
+kernels run is decided once by `training.precision`, which asks `problem` and calls `use`. Wherever they are off, or an
+input is not of their kind, torch does the same (`dense_block` leaves it to the layers, which do).
 """
 
 from fmnist_tui.models.kernels.check import problem

@@ -1,4 +1,4 @@
-/* ReLU and GELU of a value, and their gradients. Included by norm.c. */
+/* ReLU and GELU of a value, and their gradients. Included by norm.c and norm_grad.c. */
 #pragma once
 #include "values.h"
 

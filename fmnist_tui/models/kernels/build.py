@@ -22,7 +22,7 @@ SOURCE = Path(__file__).with_name("fused.c")
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-fopenmp", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-w")
 SECONDS = 120.0
-"""A compiler that takes longer is given up. It takes 1 to 5."""
+"""A compiler that takes longer is given up. It takes 3 to 7."""
 
 DTYPES = {torch.bfloat16: ("bf16", ()), torch.float32: ("fp32", ("-DFP32",))}
 """Of the images: the library's name, and what tells the sources."""

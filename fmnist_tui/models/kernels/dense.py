@@ -46,7 +46,10 @@ PARAMETERS, KEPT = 6, 3
 
 
 def dense_block(layers: Sequence[BottleneckLayer], x: Tensor) -> Tensor | None:
-    """x (B, C, H, W) and behind it the channels of each layer; None where there is no kernel for these."""
+    """x (B, C, H, W) fp32 and behind it the channels of each layer, as (B, C', H, W) in channels_last.
+
+    In training the running statistics move. None, and nothing has been done, where there is no kernel for these.
+    """
     if not (x.dtype == torch.float32 and fits(x) and _are_plain(layers, x)):
         return None
     training = layers[0].norm1.training

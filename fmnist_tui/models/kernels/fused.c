@@ -7,6 +7,7 @@
  * what fits.
  */
 #include "norm.c"
+#include "norm_grad.c"
 #include "pool.c"
 #include "mixture.c"
 #ifdef FP32

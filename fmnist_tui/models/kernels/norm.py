@@ -1,4 +1,4 @@
-"""Batch norm with its activation as one operation, with gradients, by `norm.c`.
+"""Batch norm with its activation as one operation, with gradients, by `norm.c` and `norm_grad.c`.
 
 A step of densenet is bound by memory: torch's batch norm reads its input twice and writes a result that ReLU reads and
 writes again, five passes over it; backwards ReLU, batch norm and the sum of two gradients make eleven. Here they are
