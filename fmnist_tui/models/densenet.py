@@ -54,7 +54,7 @@ class Transition(nn.Module):
     """BN-ReLU-1x1 to fewer channels, then 2x2 average pooling.
 
     Where nothing lies between them the pooling comes first: a 1x1 convolution of averages is the average of its
-    results, and has a quarter of the work.
+    results, and has a quarter of the work. BN-ReLU is applied by the network, with the block before it.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, drop_rate: float) -> None:
@@ -63,9 +63,8 @@ class Transition(nn.Module):
         self.conv = conv1x1(in_channels, out_channels)
         self.drop_rate = drop_rate
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, out_channels, H // 2, W // 2)."""
-        y = self.norm(x)
+    def forward(self, y: Tensor) -> Tensor:
+        """What `norm` makes, (B, in_channels, H, W), to (B, out_channels, H // 2, W // 2)."""
         if self.drop_rate > 0 and self.training:
             return F.avg_pool2d(dropout(self.conv(y), self.drop_rate, self.training), kernel_size=2)
         result: Tensor = self.conv(F.avg_pool2d(y, kernel_size=2))
@@ -112,22 +111,24 @@ class DenseNet(nn.Module):
         x = self.stem(images)
         waiting: list[DenseLayer] = []
         for layer in self.blocks:
-            if isinstance(layer, DenseLayer):
-                waiting.append(layer)
-            else:
-                x = layer(_in_turn(waiting, x))
+            if isinstance(layer, Transition):
+                x = layer(_in_turn(waiting, layer.norm, x))
                 waiting = []
-        logits: Tensor = self.classifier(self.norm(_in_turn(waiting, x)))
+            else:
+                assert isinstance(layer, DenseLayer)
+                waiting.append(layer)
+        logits: Tensor = self.classifier(_in_turn(waiting, self.norm, x))
         return logits
 
 
-def _in_turn(layers: list[DenseLayer], x: Tensor) -> Tensor:
-    """x and behind it what each layer appends, as one operation where there is one."""
+def _in_turn(layers: list[DenseLayer], norm: BatchNormReLU, x: Tensor) -> Tensor:
+    """norm of x and, behind it, what each layer appends, as one operation where there is one."""
     if layers and fits(x):
         parts = [part for layer in layers if (part := layer.parts()) is not None]
-        block = dense_block(parts, x) if len(parts) == len(layers) else None
+        block = dense_block(parts, norm.bn, x) if len(parts) == len(layers) else None
         if block is not None:
             return block
     for layer in layers:
         x = layer(x)
-    return x
+    result: Tensor = norm(x)
+    return result

@@ -1,9 +1,10 @@
-"""Dense blocks by `models.kernels` against torch's in float64: results, gradients, statistics; and what they leave."""
+"""Dense blocks, with the norm behind them, by `models.kernels` against torch's in float64; and what they leave."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -26,7 +27,18 @@ SHAPES = [  # images, channels, between, growth, height, width, layers
 pytestmark = [pytest.mark.usefixtures("kernels_used"), pytest.mark.parametrize("kernels_used", ["fp32"], indirect=True)]
 
 
-def layers_of(channels: int, between: int, growth: int, count: int) -> list[BottleneckLayer]:
+class Block(NamedTuple):
+    layers: list[BottleneckLayer]
+    norm: nn.BatchNorm2d
+
+    def norms(self) -> list[nn.BatchNorm2d]:
+        return [*(bn for layer in self.layers for bn in (layer.norm1, layer.norm2)), self.norm]
+
+    def parameters(self) -> list[Tensor]:
+        return [*(p for layer in self.layers for p in layer.parameters()), self.norm.weight, self.norm.bias]
+
+
+def block_of(channels: int, between: int, growth: int, count: int) -> Block:
     generator = torch.Generator().manual_seed(5)
     layers = []
     for index in range(count):
@@ -35,27 +47,27 @@ def layers_of(channels: int, between: int, growth: int, count: int) -> list[Bott
             filters = torch.randn(conv.weight.shape, generator=generator) / conv.weight[0].numel() ** 0.5
             conv.weight = nn.Parameter(filters.contiguous(memory_format=CHANNELS_LAST))
         layers.append(BottleneckLayer(norm(channels + index * growth), reduce, norm(between), grow))
-    return layers
+    return Block(layers, norm(channels + count * growth))
 
 
-def exact_block(layers: Sequence[BottleneckLayer], x: Tensor) -> Tensor:
+def exact_block(block: Block, x: Tensor) -> Tensor:
     """By torch, in x's dtype."""
-    for norm1, reduce, norm2, grow in layers:
+    for norm1, reduce, norm2, grow in block.layers:
         y = F.conv2d(F.relu(norm1(x)), reduce.weight)
         y = F.conv2d(F.relu(norm2(y)), grow.weight, padding=1)
         x = torch.cat([x, y], dim=1)
-    return x
+    return F.relu(block.norm(x))
 
 
-def in_float64(layers: Sequence[BottleneckLayer]) -> list[BottleneckLayer]:
-    copies = copy.deepcopy(list(layers))
-    for module in (module for layer in copies for module in layer):
+def in_float64(block: Block) -> Block:
+    copies = copy.deepcopy(block)
+    for module in (*(module for layer in copies.layers for module in layer), copies.norm):
         module.double()
     return copies
 
 
-def by_kernels(layers: Sequence[BottleneckLayer], x: Tensor) -> Tensor:
-    result = dense_block(layers, x)
+def by_kernels(block: Block, x: Tensor) -> Tensor:
+    result = dense_block(block.layers, block.norm, x)
     assert result is not None, "torch would have made it"
     assert result.is_contiguous(memory_format=CHANNELS_LAST)
     return result
@@ -67,52 +79,50 @@ def test_training_is_torchs_in_float64(shape: tuple[int, ...], threads: int) -> 
     """Results, all gradients, and the statistics of every norm."""
     torch.set_num_threads(threads)
     count, channels, between, growth, *size, depth = shape
-    layers, x = layers_of(channels, between, growth, depth), images(count, channels, *size)
-    theirs, exact_x = in_float64(layers), x.double().requires_grad_()
+    ours, x = block_of(channels, between, growth, depth), images(count, channels, *size)
+    theirs, exact_x = in_float64(ours), x.double().requires_grad_()
     grad = torch.randn((count, channels + depth * growth, *size), generator=torch.Generator().manual_seed(3))
     leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
-    result, exact = by_kernels(layers, leaf), exact_block(theirs, exact_x)
+    result, exact = by_kernels(ours, leaf), exact_block(theirs, exact_x)
     result.backward(grad)
     exact.backward(grad.double())
     close(result, exact, 3e-5)
     assert leaf.grad is not None and exact_x.grad is not None
     assert leaf.grad.is_contiguous(memory_format=CHANNELS_LAST)
-    tolerance = 1e-3 if count * size[0] * size[1] < 1000 else 5e-3  # what rounding moves over ReLU's edge adds up
+    tolerance = 1e-3 if count * size[0] * size[1] < 1000 else 2e-2  # what rounding moves over ReLU's edge adds up
     assert (leaf.grad - exact_x.grad).norm() <= tolerance * exact_x.grad.norm()
-    for ours, other in zip(layers, theirs, strict=True):
-        for found, expected in zip(ours.parameters(), other.parameters(), strict=True):
-            assert found.grad is not None and expected.grad is not None
-            assert found.grad.stride() == found.stride()
-            assert (found.grad - expected.grad).norm() <= tolerance * expected.grad.norm()
-        for bn, expected_bn in ((ours.norm1, other.norm1), (ours.norm2, other.norm2)):
-            for found, expected in zip(bn.buffers(), expected_bn.buffers(), strict=True):
-                close(found, expected, 3e-5)
+    for found, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert found.grad is not None and expected.grad is not None
+        assert found.grad.stride() == found.stride()
+        assert (found.grad - expected.grad).norm() <= tolerance * expected.grad.norm()
+    for bn, expected_bn in zip(ours.norms(), theirs.norms(), strict=True):
+        for found, expected in zip(bn.buffers(), expected_bn.buffers(), strict=True):
+            close(found, expected, 3e-5)
 
 
 def test_evaluation_is_torchs_in_float64_and_moves_nothing() -> None:
-    layers, x = layers_of(24, 48, 12, 3), images(5, 24, 14, 14)
-    by_kernels(layers, x)  # running statistics that are not those they begin with
-    for layer in layers:
-        layer.norm1.eval()
-        layer.norm2.eval()
-    theirs = in_float64(layers)
+    ours, x = block_of(24, 48, 12, 3), images(5, 24, 14, 14)
+    by_kernels(ours, x)  # running statistics that are not those they begin with
+    for bn in ours.norms():
+        bn.eval()
+    theirs = in_float64(ours)
     with torch.no_grad():
-        close(by_kernels(layers, x), exact_block(theirs, x.double()), 3e-5)
-    for ours, other in zip(layers, theirs, strict=True):
-        for found, before in zip(ours.norm1.buffers(), other.norm1.buffers(), strict=True):
+        close(by_kernels(ours, x), exact_block(theirs, x.double()), 3e-5)
+    for bn, expected_bn in zip(ours.norms(), theirs.norms(), strict=True):
+        for found, before in zip(bn.buffers(), expected_bn.buffers(), strict=True):
             assert torch.equal(found, before.to(found.dtype))
 
 
 def test_a_gradient_may_lie_otherwise_in_memory_and_is_left_as_it_is() -> None:
     found = []
     for layout in (CHANNELS_LAST, torch.contiguous_format):
-        layers, x = layers_of(24, 48, 12, 2), images(3, 24, 8, 8).requires_grad_()
+        block, x = block_of(24, 48, 12, 2), images(3, 24, 8, 8).requires_grad_()
         grad = images(3, 48, 8, 8, seed=3).contiguous(memory_format=layout)
         before = grad.clone()
-        by_kernels(layers, x).backward(grad)
+        by_kernels(block, x).backward(grad)
         assert torch.equal(grad, before)
         assert x.grad is not None
-        grads = [p.grad.flatten() for p in layers[0].parameters() if p.grad is not None]
+        grads = [p.grad.flatten() for p in block.parameters() if p.grad is not None]
         found.append(torch.cat([x.grad.flatten(), *grads]))
     assert torch.equal(found[0], found[1])
 
@@ -121,8 +131,8 @@ def test_the_same_threads_make_the_same_bits() -> None:
     torch.set_num_threads(3)
     found = []
     for _ in range(2):
-        layers, x = layers_of(24, 48, 12, 2), images(30, 24, 14, 14).requires_grad_()
-        by_kernels(layers, x).square().sum().backward()
+        block, x = block_of(24, 48, 12, 2), images(30, 24, 14, 14).requires_grad_()
+        by_kernels(block, x).square().sum().backward()
         assert x.grad is not None
         found.append(x.grad)
     assert torch.equal(found[0], found[1])
@@ -130,27 +140,40 @@ def test_the_same_threads_make_the_same_bits() -> None:
 
 def test_gradients_may_be_wanted_of_filters_alone() -> None:
     """As where the layers before are not trained."""
-    layers, x = layers_of(24, 48, 12, 2), images(3, 24, 8, 8)
-    layers[1].grow.weight.requires_grad_(False)
-    by_kernels(layers, x).square().sum().backward()
-    assert x.grad is None and layers[1].grow.weight.grad is None
-    assert layers[0].reduce.weight.grad is not None and layers[0].reduce.weight.grad.any()
+    block, x = block_of(24, 48, 12, 2), images(3, 24, 8, 8)
+    first, second = block.layers
+    second.grow.weight.requires_grad_(False)
+    by_kernels(block, x).square().sum().backward()
+    assert x.grad is None and second.grow.weight.grad is None
+    assert first.reduce.weight.grad is not None and first.reduce.weight.grad.any()
 
 
 def test_not_a_number_spreads_as_in_torch() -> None:
-    layers, x = layers_of(24, 48, 12, 1), images(3, 24, 8, 8)
+    block, x = block_of(24, 48, 12, 1), images(3, 24, 8, 8)
     x[1, 3, 4, 4] = float("nan")
-    assert by_kernels(layers, x)[:, 24:].isnan().all(), "by batch norm to all images"
+    found = by_kernels(block, x).isnan().flatten(2).all(dim=2).all(dim=0)
+    assert found.nonzero().flatten().tolist() == [3, *range(24, 36)], "by batch norm to all images"
 
 
 @pytest.mark.parametrize(
     "what",
-    ["off", "contiguous", "one pixel", "few channels", "bias", "stride", "momentum", "no statistics", "evaluation"],
+    [
+        "off",
+        "contiguous",
+        "one pixel",
+        "few channels",
+        "bias",
+        "stride",
+        "momentum",
+        "no statistics",
+        "evaluation",
+        "the last norm",
+    ],
 )
 def test_what_does_not_fit_is_left_to_torch(what: str) -> None:
     size, growth = (1 if what == "one pixel" else 8), (8 if what == "few channels" else 12)
-    layers, x = layers_of(24, 48, growth, 2), images(1, 24, size, size)
-    last = layers[1]
+    block, x = block_of(24, 48, growth, 2), images(1, 24, size, size)
+    last = block.layers[1]
     if what == "off":
         kernels.use(None)
     elif what == "contiguous":
@@ -165,8 +188,10 @@ def test_what_does_not_fit_is_left_to_torch(what: str) -> None:
         last.norm1.running_mean = None
     elif what == "evaluation":  # of some layers only, as where they are frozen
         last.norm1.eval()
+    elif what == "the last norm":
+        block.norm.momentum = None
     counted = last.norm1.num_batches_tracked
-    assert dense_block(layers, x) is None
+    assert dense_block(block.layers, block.norm, x) is None
     assert counted is not None and counted == 0, "what torch computes is counted by torch"
 
 

@@ -43,12 +43,15 @@ FP32_SIGNATURES = {
     "winograd_forward": [*[POINTER] * 4, LONG, POINTER, *[LONG] * 6, *[INT] * 2],
     "winograd_backward": [*[POINTER] * 7, *[LONG] * 6, *[INT] * 2],
     "winograd_room": [*[LONG] * 5, *[INT] * 3],
-    "channel_moments": [POINTER, *[LONG] * 3, *[POINTER] * 2, INT],
     "norm_coefficients": [POINTER, *[LONG] * 2, *[POINTER] * 4, *[DOUBLE] * 2, POINTER],
     "norm_slopes": [*[POINTER] * 2, *[LONG] * 2, *[POINTER] * 4, INT],
+    "planes_room": [*[LONG] * 2],
+    "planes_append": [POINTER, *[LONG] * 2, POINTER, *[LONG] * 2, *[POINTER] * 2, INT],
+    "planes_forward": [POINTER, *[LONG] * 2, *[POINTER] * 2, INT],
+    "planes_backward": [POINTER, *[LONG] * 2, *[POINTER] * 6, INT],
+    "planes_rest": [*[POINTER] * 2, *[LONG] * 4, *[POINTER] * 2, INT],
     "pointwise_forward": [POINTER, *[LONG] * 3, *[POINTER] * 3, LONG, *[POINTER] * 3, INT],
-    "pointwise_backward": [POINTER, *[LONG] * 3, *[POINTER] * 5, LONG, *[POINTER] * 7, INT],
-    "pointwise_rest": [*[POINTER] * 2, *[LONG] * 3, *[POINTER] * 2, INT],
+    "pointwise_backward": [POINTER, *[LONG] * 3, *[POINTER] * 5, LONG, *[POINTER] * 6, INT],
     "pointwise_room": [*[LONG] * 2, *[INT] * 2],
 }
 """What the fp32 library has beside them; those of rooms return a long."""

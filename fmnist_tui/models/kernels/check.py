@@ -93,12 +93,13 @@ def _appended(images: list[Tensor]) -> Tensor:
     """The same of a dense layer."""
     layer = BottleneckLayer(_norm(), _convolution(CHANNELS, CHANNELS, 1), _norm(), _convolution(CHANNELS, CHANNELS, 3))
     x = images[0].clone().requires_grad_()
-    result = dense_block([layer], x)
+    norm = _norm(2 * CHANNELS)
+    result = dense_block([layer], norm, x)
     if result is None:
         y = F.conv2d(F.relu(layer.norm1(x)), layer.reduce.weight)
         y = F.conv2d(F.relu(layer.norm2(y)), layer.grow.weight, padding=1)
-        result = torch.cat([x, y], dim=1)
-    return _all_of(result, [x, layer.reduce.weight, layer.grow.weight], [layer.norm1, layer.norm2])
+        result = F.relu(norm(torch.cat([x, y], dim=1)))
+    return _all_of(result, [x, layer.reduce.weight, layer.grow.weight], [layer.norm1, layer.norm2, norm])
 
 
 def _convolution(channels: int, outputs: int, size: int) -> nn.Conv2d:
@@ -108,10 +109,10 @@ def _convolution(channels: int, outputs: int, size: int) -> nn.Conv2d:
     return conv
 
 
-def _norm() -> nn.BatchNorm2d:
-    bn = nn.BatchNorm2d(CHANNELS)
+def _norm(channels: int = CHANNELS) -> nn.BatchNorm2d:
+    bn = nn.BatchNorm2d(channels)
     with torch.no_grad():
-        bn.bias.copy_(torch.linspace(-1, 1, CHANNELS))
+        bn.bias.copy_(torch.linspace(-1, 1, channels))
     return bn
 
 

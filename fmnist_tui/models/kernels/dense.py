@@ -1,13 +1,14 @@
-"""Layers of a dense block as one operation, with gradients, by `pointwise.c` and `winograd.c`: for fp32.
+"""A dense block and the batch norm behind it as one operation, with gradients: for fp32.
 
 A layer reads all channels so far, appends a few, and has as much work with copying, batch norm and ReLU as with its
-1x1 convolution. Here all channels have one place, to which each layer's are written; statistics are taken of a channel
-once, for all the layers that read it; and what lies between a layer's norm and its convolution is not written at all,
-nor kept for the gradients.
+1x1 convolution. Here all channels have one place (`planes.c`), to which each layer's are written; statistics are taken
+of a channel once, for all the norms that read it; and what lies between a layer's norm and its convolution
+(`pointwise.c`, `winograd.c`) is not written at all, nor kept for the gradients.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from fmnist_tui.models.kernels import build, convolution
-from fmnist_tui.models.kernels.switch import WIDEST, address, fits, is_plain, rows_of
+from fmnist_tui.models.kernels.switch import WIDEST, address, fits, is_plain
 
 
 class BottleneckLayer(NamedTuple):
@@ -45,41 +46,77 @@ PARAMETERS, KEPT = 6, 3
 """Of a layer."""
 
 
-def dense_block(layers: Sequence[BottleneckLayer], x: Tensor) -> Tensor | None:
-    """x (B, C, H, W) fp32 and behind it the channels of each layer, as (B, C', H, W) in channels_last.
+class Planes(NamedTuple):
+    """All channels of a block, fp32, as `planes.h` has them, and what they are of: (B, C', H, W)."""
+
+    values: Tensor
+    shape: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, *shape: int) -> Planes:
+        """With nothing in them yet."""
+        images, wide, height, width = shape
+        room = build.library(torch.float32).planes_room(images * height * width, wide)
+        return cls(torch.empty(room), (images, wide, height, width))
+
+    @property
+    def wide(self) -> int:
+        """Channels."""
+        return self.shape[1]
+
+    @property
+    def rows(self) -> int:
+        """Pixels of all images."""
+        return self.shape[0] * self.shape[2] * self.shape[3]
+
+    @property
+    def library(self) -> ctypes.CDLL:
+        """That has the loops."""
+        return build.library(self.values.dtype)
+
+    def images_of(self, channels: int) -> Tensor:
+        """Room for images of as many channels, in channels_last."""
+        images, _, height, width = self.shape
+        return torch.empty((images, channels, height, width), memory_format=torch.channels_last)
+
+
+def dense_block(layers: Sequence[BottleneckLayer], norm: nn.BatchNorm2d, x: Tensor) -> Tensor | None:
+    """ReLU(norm) of x (B, C, H, W) fp32 and, behind it, the channels of each layer: (B, C', H, W) in channels_last.
 
     In training the running statistics move. None, and nothing has been done, where there is no kernel for these.
     """
-    if not (x.dtype == torch.float32 and fits(x) and _are_plain(layers, x)):
+    if not (x.dtype == torch.float32 and fits(x) and _are_plain(layers, norm, x)):
         return None
-    training = layers[0].norm1.training
+    training = norm.training
     if not training and torch.is_grad_enabled():
         return None
     if training:
-        for layer in layers:
-            for bn in (layer.norm1, layer.norm2):
-                assert bn.num_batches_tracked is not None
-                bn.num_batches_tracked.add_(1)
+        for bn in (norm, *(bn for layer in layers for bn in (layer.norm1, layer.norm2))):
+            assert bn.num_batches_tracked is not None
+            bn.num_batches_tracked.add_(1)
     parameters = [parameter for layer in layers for parameter in layer.parameters()]
-    result: Tensor = DenseBlock.apply(x, layers, training, *parameters)
+    result: Tensor = DenseBlock.apply(x, layers, norm, *parameters, norm.weight, norm.bias)
     return result
 
 
-def _are_plain(layers: Sequence[BottleneckLayer], x: Tensor) -> bool:
+def _are_plain(layers: Sequence[BottleneckLayer], norm: nn.BatchNorm2d, x: Tensor) -> bool:
     """Whether all are as the kernels compute them."""
     channels = x.shape[1]
     for norm1, reduce, norm2, grow in layers:
         between = reduce.weight.shape[0]
-        for bn, wanted in ((norm1, channels), (norm2, between)):
-            pixels = x[:, :1].expand(-1, wanted, -1, -1)
-            if not (is_plain(bn, pixels) and bn.training == layers[0].norm1.training):
-                return False
+        if not (_is_plain(norm1, channels, norm, x) and _is_plain(norm2, between, norm, x)):
+            return False
         if not (_is_pointwise(reduce, channels) and convolution.suits_images(grow, *x.shape[2:])):
             return False
         if grow.weight.shape[1] != between:
             return False
         channels += grow.weight.shape[0]
-    return channels <= WIDEST
+    return channels <= WIDEST and _is_plain(norm, channels, norm, x)
+
+
+def _is_plain(bn: nn.BatchNorm2d, channels: int, last: nn.BatchNorm2d, x: Tensor) -> bool:
+    """Whether it is one of so many channels, and trained where the last one is."""
+    return is_plain(bn, x[:, :1].expand(-1, channels, -1, -1)) and bn.training == last.training
 
 
 def _is_pointwise(conv: nn.Conv2d, channels: int) -> bool:
@@ -93,64 +130,93 @@ class DenseBlock(torch.autograd.Function):
     """The block of x (B, C, H, W) fp32 in channels_last; what `_are_plain` asks is not asked here."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layers: Sequence[BottleneckLayer], training: bool, *_: Tensor) -> Tensor:
-        widths = [x.shape[1]]
+    def forward(ctx: Any, x: Tensor, layers: Sequence[BottleneckLayer], norm: nn.BatchNorm2d, *given: Tensor) -> Tensor:
+        images, channels, height, width = x.shape
+        planes = Planes.of(images, norm.num_features, height, width)
+        moments = torch.empty(planes.wide, 2, dtype=torch.float64) if norm.training else None
+        _write(planes, x, 0, moments)
+        widths, kept = [channels], list[Tensor]()
         for layer in layers:
-            widths.append(widths[-1] + layer.grow.weight.shape[0])
-        images, _channels, height, width = x.shape
-        features = torch.empty((images, widths[-1], height, width), memory_format=torch.channels_last)
-        features[:, : widths[0]] = x
-        moments = torch.empty(widths[-1], 2, dtype=torch.float64) if training else None
-        kept: list[Tensor] = []
-        for index, layer in enumerate(layers):
-            known = widths[index - 1] if index else 0
-            kept.extend(_append(layer, features, moments, known, widths[index]))
-        if training:
-            parameters = [parameter for layer in layers for parameter in layer.parameters()]
-            ctx.save_for_backward(features, *parameters, *kept)
-            ctx.widths = widths
-        return features
+            kept.extend(_append(layer, planes, moments, widths[-1]))
+            widths.append(widths[-1] + len(layer.grow.weight))
+        coefficients = _coefficients(norm, moments, planes.rows)
+        result = planes.images_of(planes.wide)
+        planes.library.planes_forward(
+            planes.values.data_ptr(),
+            planes.rows,
+            planes.wide,
+            coefficients.data_ptr(),
+            result.data_ptr(),
+            torch.get_num_threads(),
+        )
+        if norm.training:
+            ctx.save_for_backward(planes.values, coefficients, *given, *kept)
+            ctx.shape, ctx.widths = planes.shape, widths
+        return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        features, *rest = ctx.saved_tensors
-        widths: list[int] = ctx.widths
+        values, coefficients, *rest = ctx.saved_tensors
+        planes, widths = Planes(values, ctx.shape), ctx.widths
         count = len(widths) - 1
-        parameters, kept = rest[: PARAMETERS * count], rest[PARAMETERS * count :]
-        before = grads[0].contiguous(memory_format=torch.channels_last)
-        grad = torch.empty_like(features)
-        later = torch.zeros(widths[-1], 2, dtype=torch.float64)
-        found: list[Tensor] = []
+        given, kept = rest[: PARAMETERS * count], rest[PARAMETERS * count + 2 :]
+        grad = torch.empty_like(values)
+        later = torch.zeros(planes.wide, 2, dtype=torch.float64)
+        threads = torch.get_num_threads()
+        norm_grads = torch.empty(2, planes.wide)
+        given_grad = grads[0].contiguous(memory_format=torch.channels_last)
+        sums = torch.empty(threads, 2, planes.wide, dtype=torch.float64)
+        planes.library.planes_backward(
+            values.data_ptr(),
+            planes.rows,
+            planes.wide,
+            coefficients.data_ptr(),
+            given_grad.data_ptr(),
+            grad.data_ptr(),
+            later.data_ptr(),
+            norm_grads.data_ptr(),
+            sums.data_ptr(),
+            threads,
+        )
+        found = list(norm_grads)
         for index in reversed(range(count)):
-            of_layer = parameters[PARAMETERS * index : PARAMETERS * (index + 1)]
+            of_layer = given[PARAMETERS * index : PARAMETERS * (index + 1)]
             of_pass = Kept(*kept[KEPT * index : KEPT * (index + 1)])
-            found[:0] = _gradients(features, (before, grad), later, widths[index : index + 2], of_layer, of_pass)
-            before = grad
-        return _rest(features, grad, later, 0, widths[0]), None, None, *found
+            found[:0] = _gradients(planes, grad, later, widths[index : index + 2], of_layer, of_pass)
+        return _rest(planes, grad, later, 0, widths[0]), None, None, *found
 
 
-def _append(layer: BottleneckLayer, features: Tensor, moments: Tensor | None, known: int, channels: int) -> Kept:
-    """Write a layer's result behind the first `channels` of the features; moments are known of the first `known`."""
+def _write(planes: Planes, x: Tensor, first: int, moments: Tensor | None) -> None:
+    """Put x (B, C, H, W) in the planes from `first` on, and its moments among those of all."""
+    channels, threads = x.shape[1], torch.get_num_threads()
+    own = torch.empty(threads, channels, 2, dtype=torch.float64)
+    planes.library.planes_append(
+        x.data_ptr(),
+        planes.rows,
+        channels,
+        planes.values.data_ptr(),
+        planes.wide,
+        first,
+        None if moments is None else moments[first].data_ptr(),
+        own.data_ptr(),
+        threads,
+    )
+
+
+def _append(layer: BottleneckLayer, planes: Planes, moments: Tensor | None, channels: int) -> Kept:
+    """Write a layer's result behind the first `channels`, of which the moments are known."""
     norm1, reduce, norm2, grow = layer
-    images, wide, height, width = features.shape
-    rows, threads = rows_of(features), torch.get_num_threads()
-    library = build.library(features.dtype)
-    if moments is not None:
-        count = channels - known
-        own = torch.empty(threads, count, 2, dtype=torch.float64)
-        first = features.data_ptr() + known * features.element_size()
-        library.channel_moments(first, wide, rows, count, moments[known].data_ptr(), own.data_ptr(), threads)
-    coefficients = _coefficients(norm1, moments, rows)
-    between = len(reduce.weight)
-    y = torch.empty((images, between, height, width), memory_format=torch.channels_last)
+    between, threads = len(reduce.weight), torch.get_num_threads()
+    coefficients = _coefficients(norm1, moments, planes.rows)
+    y = planes.images_of(between)
     y_moments = None if moments is None else torch.empty(between, 2, dtype=torch.float64)
     own = torch.empty(threads, between, 2, dtype=torch.float64)
-    room = torch.empty(library.pointwise_room(channels, between, threads, 0))
-    library.pointwise_forward(
-        features.data_ptr(),
-        wide,
-        rows,
+    room = torch.empty(planes.library.pointwise_room(channels, between, threads, 0))
+    planes.library.pointwise_forward(
+        planes.values.data_ptr(),
+        planes.wide,
+        planes.rows,
         channels,
         coefficients.data_ptr(),
         reduce.weight.data_ptr(),
@@ -161,8 +227,10 @@ def _append(layer: BottleneckLayer, features: Tensor, moments: Tensor | None, kn
         room.data_ptr(),
         threads,
     )
-    y_coefficients = _coefficients(norm2, y_moments, rows)
-    convolution.run_forward(y, grow.weight, features[:, channels:], y_coefficients)
+    y_coefficients = _coefficients(norm2, y_moments, planes.rows)
+    grown = planes.images_of(len(grow.weight))
+    convolution.run_forward(y, grow.weight, grown, y_coefficients)
+    _write(planes, grown, channels, moments)
     return Kept(y, coefficients, y_coefficients)
 
 
@@ -182,30 +250,23 @@ def _coefficients(bn: nn.BatchNorm2d, moments: Tensor | None, rows: int) -> Tens
 
 
 def _gradients(
-    features: Tensor,
-    grads: tuple[Tensor, Tensor],
-    later: Tensor,
-    widths: Sequence[int],
-    parameters: Sequence[Tensor],
-    kept: Kept,
+    planes: Planes, grad: Tensor, later: Tensor, widths: Sequence[int], parameters: Sequence[Tensor], kept: Kept
 ) -> list[Tensor]:
-    """A layer's gradients, in the order of its parameters; `grads`: of the features, before this layer and after it.
+    """A layer's gradients, in the order of its parameters; that of the planes becomes what it is before the layer.
 
     `later` has what is still to be added to a channel's gradient when all who read it have had their turn.
     """
     _, _, reduce, _, _, grow = parameters
     y, coefficients, y_coefficients = kept
-    before, grad = grads
-    (channels, end), between, wide = widths, len(reduce), features.shape[1]
-    rows, threads = rows_of(features), torch.get_num_threads()
-    library = build.library(features.dtype)
+    (channels, end), between = widths, len(reduce)
+    rows, threads = planes.rows, torch.get_num_threads()
 
-    own = _rest(features, before, later, channels, end)
+    own = _rest(planes, grad, later, channels, end)
     activated_grad, grow_grad = torch.empty_like(y), torch.empty_like(grow)
     convolution.run_backward(y, grow, own, activated_grad, grow_grad, y_coefficients)
     slopes, norm2_grads = torch.empty(4, between), torch.empty(2, between)
     sums = torch.empty(threads, 2, max(channels, between), dtype=torch.float64)
-    library.norm_slopes(
+    planes.library.norm_slopes(
         y.data_ptr(),
         activated_grad.data_ptr(),
         rows,
@@ -217,10 +278,10 @@ def _gradients(
         threads,
     )
     norm1_grads, reduce_grad = torch.empty(2, channels), torch.empty_like(reduce)
-    room = torch.empty(library.pointwise_room(channels, between, threads, 1))
-    library.pointwise_backward(
-        features.data_ptr(),
-        wide,
+    room = torch.empty(planes.library.pointwise_room(channels, between, threads, 1))
+    planes.library.pointwise_backward(
+        planes.values.data_ptr(),
+        planes.wide,
         rows,
         channels,
         coefficients.data_ptr(),
@@ -229,7 +290,6 @@ def _gradients(
         activated_grad.data_ptr(),
         slopes.data_ptr(),
         between,
-        before.data_ptr(),
         grad.data_ptr(),
         later.data_ptr(),
         norm1_grads.data_ptr(),
@@ -241,17 +301,17 @@ def _gradients(
     return [*norm1_grads, reduce_grad, *norm2_grads, grow_grad]
 
 
-def _rest(features: Tensor, grad: Tensor, later: Tensor, first: int, end: int) -> Tensor:
-    """The gradient of the channels from `first` to `end`, packed."""
-    images, wide, height, width = features.shape
-    found = torch.empty((images, end - first, height, width), memory_format=torch.channels_last)
-    build.library(found.dtype).pointwise_rest(
-        features.data_ptr() + first * features.element_size(),
-        grad.data_ptr() + first * grad.element_size(),
-        wide,
-        rows_of(features),
+def _rest(planes: Planes, grad: Tensor, later: Tensor, first: int, end: int) -> Tensor:
+    """The gradient of the channels from `first` to `end`, as images."""
+    found = planes.images_of(end - first)
+    planes.library.planes_rest(
+        planes.values.data_ptr(),
+        grad.data_ptr(),
+        planes.rows,
+        planes.wide,
+        first,
         end - first,
-        later[first].data_ptr(),
+        later.data_ptr(),
         found.data_ptr(),
         torch.get_num_threads(),
     )

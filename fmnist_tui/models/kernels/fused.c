@@ -12,5 +12,6 @@
 #include "mixture.c"
 #ifdef FP32
 #include "winograd.c"
+#include "planes.c"
 #include "pointwise.c"
 #endif

@@ -35,6 +35,9 @@ INLINE void store_some(float *to, vec numbers, long count) {
         memcpy(to, &numbers, count * sizeof *to);
 }
 
+/* As `activate` has it: not-a-number stays so. */
+INLINE vec relu(vec z) { return (vec)((bits_of_vec)z & ~(z < 0)); }
+
 /* A matrix of a product, and how far it is from row to row, from column to column, from panel to panel of columns. */
 typedef struct {
     const float *values;

@@ -103,76 +103,112 @@ static Tiles tiles_of(long images, long height, long width, long channels) {
     return tiles;
 }
 
-static const float nothing[MOST_CHANNELS];
-
-/* A pixel's channels in x, of which tiles has a row of tiles, or zeros where it lies outside of the image. */
-INLINE const float *pixel(const float *x, const Tiles *tiles, long row, long down, long across) {
-    if (down < 0 || down >= tiles->height || across < 0 || across >= tiles->width) return nothing;
-    return x + ((row / tiles->down * tiles->height + down) * tiles->width + across) * tiles->apart;
+/* Where the lines of pixels of a row of tiles begin, in images x: STEP of them, or TILE with those around; null of those
+ * that are outside of the image. */
+INLINE void lines_of(const float *x, const Tiles *tiles, long row, int count, const float **lines) {
+    for (int i = 0; i < count; i++) {
+        long down = row % tiles->down * STEP + i - (count - STEP) / 2;
+        int outside = down < 0 || down >= tiles->height;
+        lines[i] = outside ? 0 : x + (row / tiles->down * tiles->height + down) * tiles->width * tiles->apart;
+    }
 }
 
 INLINE float *tile(const Tiles *tiles, long row, long column) {
     return tiles->numbers + (row * tiles->across + column) * tiles->stride;
 }
 
-/* Batch norm and ReLU of channels of a pixel, as `activate` has it: not-a-number stays so. */
-INLINE vec normal_relu(vec x, const float *scale, const float *shift, long count) {
-    vec z = x * load_some(scale, count) + load_some(shift, count);
-    return (vec)((bits_of_vec)z & ~(z < 0));
-}
+/* Tiles of a row that are transformed together, so that what lies between the two axes stays in the nearest cache, and
+ * the columns of their pixels. */
+#define BESIDE 8
+#define COLUMNS (BESIDE * STEP + TILE - STEP)
 
-INLINE void tile_of_input(const float *from[TILE][TILE], const Tiles *tiles, float *to, int normalised) {
-    for (long c = 0; c < tiles->channels; c += LANES) {
-        long count = tiles->channels - c;
-        vec pixels[TILE][TILE], numbers[TILE][TILE];
-        for (int i = 0; i < TILE; i++)
-            for (int j = 0; j < TILE; j++) {
-                pixels[i][j] = load_some(from[i][j] + c, count);
-                if (normalised && from[i][j] != nothing)
-                    pixels[i][j] = normal_relu(pixels[i][j], tiles->scale + c, tiles->shift + c, count);
-            }
-        BOTH_WAYS(of_input, TILE, TILE, pixels, numbers);
-        for (int i = 0; i < TILE; i++)
-            for (int j = 0; j < TILE; j++) store(to + (i * TILE + j) * tiles->plane + c, numbers[i][j]);
+/* Up to LANES channels, from c on, of `count` tiles of a row from `first` on. */
+INLINE void tiles_of_input(const float *lines[TILE], const Tiles *tiles, long first, long count, long c, long channels,
+                           float *to, int normalised) {
+    vec half[TILE][COLUMNS], scale, shift;
+    if (normalised) {
+        scale = load_some(tiles->scale + c, channels);
+        shift = load_some(tiles->shift + c, channels);
     }
+    for (long j = 0; j < count * STEP + TILE - STEP; j++) {
+        long across = first * STEP - 1 + j;
+        vec column[TILE], turned[TILE];
+        for (int i = 0; i < TILE; i++) {
+            column[i] = (vec){0};
+            if (!lines[i] || across < 0 || across >= tiles->width) continue;
+            column[i] = load_some(lines[i] + across * tiles->apart + c, channels);
+            if (normalised) column[i] = relu(column[i] * scale + shift);
+        }
+        of_input(column, turned);
+        for (int i = 0; i < TILE; i++) half[i][j] = turned[i];
+    }
+    for (long k = 0; k < count; k++)
+        for (int i = 0; i < TILE; i++) {
+            vec numbers[TILE];
+            of_input(half[i] + k * STEP, numbers);
+            for (int j = 0; j < TILE; j++) store(to + k * tiles->stride + (i * TILE + j) * tiles->plane, numbers[j]);
+        }
 }
 
 /* A row of tiles, of images x: with the pixels around them, those of the tiles beside them or zeros. */
 static void row_of_input(const float *x, Tiles tiles, long row) {
-    for (long column = 0; column < tiles.across; column++) {
-        const float *from[TILE][TILE];
-        for (int i = 0; i < TILE; i++)
-            for (int j = 0; j < TILE; j++)
-                from[i][j] = pixel(x, &tiles, row, row % tiles.down * STEP - 1 + i, column * STEP - 1 + j);
-        if (tiles.scale)
-            tile_of_input(from, &tiles, tile(&tiles, row, column), 1);
-        else
-            tile_of_input(from, &tiles, tile(&tiles, row, column), 0);
+    const float *lines[TILE];
+    lines_of(x, &tiles, row, TILE, lines);
+    for (long first = 0; first < tiles.across; first += BESIDE) {
+        long count = tiles.across - first < BESIDE ? tiles.across - first : BESIDE, c = 0;
+        float *to = tile(&tiles, row, first);
+        for (; c + LANES <= tiles.channels; c += LANES)
+            if (tiles.scale)
+                tiles_of_input(lines, &tiles, first, count, c, LANES, to + c, 1);
+            else
+                tiles_of_input(lines, &tiles, first, count, c, LANES, to + c, 0);
+        if (c < tiles.channels) tiles_of_input(lines, &tiles, first, count, c, tiles.channels - c, to + c, !!tiles.scale);
     }
 }
 
-/* The transpose: adds to dx what the channels from `first` to `last` of a row of tiles say of the pixels. */
-static void row_to_input_grad(Tiles tiles, float *dx, long row, long first, long last) {
-    for (long column = 0; column < tiles.across; column++) {
-        const float *from = tile(&tiles, row, column);
-        for (long c = first; c < last; c += LANES) {
-            vec numbers[TILE][TILE], pixels[TILE][TILE];
-            for (int i = 0; i < TILE; i++)
-                for (int j = 0; j < TILE; j++) numbers[i][j] = load(from + (i * TILE + j) * tiles.plane + c);
-            BOTH_WAYS(to_input_grad, TILE, TILE, numbers, pixels);
-            for (int i = 0; i < TILE; i++)
-                for (int j = 0; j < TILE; j++) {
-                    long down = row % tiles.down * STEP - 1 + i, across = column * STEP - 1 + j;
-                    float *to = (float *)pixel(dx, &tiles, row, down, across);
-                    if (to == nothing) continue;
-                    store_some(to + c, load_some(to + c, last - c) + pixels[i][j], last - c);
-                }
+/* The transpose: what up to LANES channels, from c on, of some tiles of a row say of the pixels. Those of the row above
+ * have said what they do: it is added to. */
+INLINE void tiles_to_input_grad(const float *lines[TILE], const Tiles *tiles, long row, long first, long count, long c,
+                                long channels) {
+    vec half[TILE][COLUMNS] = {0};
+    const float *from = tile(tiles, row, first) + c;
+    for (long k = 0; k < count; k++)
+        for (int i = 0; i < TILE; i++) {
+            vec numbers[TILE], turned[TILE];
+            for (int j = 0; j < TILE; j++) numbers[j] = load(from + k * tiles->stride + (i * TILE + j) * tiles->plane);
+            to_input_grad(numbers, turned);
+            for (int j = 0; j < TILE; j++) half[i][k * STEP + j] += turned[j];
         }
+    for (long j = 0; j < count * STEP + TILE - STEP; j++) {
+        long across = first * STEP - 1 + j;
+        if (across < 0 || across >= tiles->width) continue;
+        vec column[TILE], turned[TILE];
+        for (int i = 0; i < TILE; i++) column[i] = half[i][j];
+        to_input_grad(column, turned);
+        for (int i = 0; i < TILE; i++) {
+            if (!lines[i]) continue;
+            float *to = (float *)lines[i] + across * tiles->apart + c;
+            int before = (i < TILE - STEP && row % tiles->down > 0) || (j < TILE - STEP && first > 0);
+            store_some(to, before ? load_some(to, channels) + turned[i] : turned[i], channels);
+        }
+    }
+}
+
+/* Of a row of tiles, the channels from `first` to `last`: to dx, or where the row above has written it added to it. */
+static void row_to_input_grad(Tiles tiles, float *dx, long row, long first, long last) {
+    const float *lines[TILE];
+    lines_of(dx, &tiles, row, TILE, lines);
+    for (long column = 0; column < tiles.across; column += BESIDE) {
+        long count = tiles.across - column < BESIDE ? tiles.across - column : BESIDE, c = first;
+        for (; c + LANES <= last; c += LANES) tiles_to_input_grad(lines, &tiles, row, column, count, c, LANES);
+        if (c < last) tiles_to_input_grad(lines, &tiles, row, column, count, c, last - c);
     }
 }
 
 /* A row of tiles to the 4x4 pixels of each, as many of them as are in the image. */
 static void row_to_output(Tiles tiles, float *y, long row) {
+    const float *lines[STEP];
+    lines_of(y, &tiles, row, STEP, lines);
     for (long column = 0; column < tiles.across; column++) {
         const float *from = tile(&tiles, row, column);
         for (long c = 0; c < tiles.channels; c += LANES) {
@@ -182,8 +218,9 @@ static void row_to_output(Tiles tiles, float *y, long row) {
             BOTH_WAYS(to_output, TILE, STEP, numbers, pixels);
             for (int i = 0; i < STEP; i++)
                 for (int j = 0; j < STEP; j++) {
-                    float *to = (float *)pixel(y, &tiles, row, row % tiles.down * STEP + i, column * STEP + j);
-                    if (to != nothing) store_some(to + c, pixels[i][j], tiles.channels - c);
+                    long across = column * STEP + j;
+                    if (!lines[i] || across >= tiles.width) continue;
+                    store_some((float *)lines[i] + across * tiles.apart + c, pixels[i][j], tiles.channels - c);
                 }
         }
     }
@@ -191,16 +228,19 @@ static void row_to_output(Tiles tiles, float *y, long row) {
 
 /* The transpose: a row of tiles, of the gradient of what they became. */
 static void row_of_output_grad(const float *grad, Tiles tiles, long row) {
+    const float *lines[STEP];
+    lines_of(grad, &tiles, row, STEP, lines);
     for (long column = 0; column < tiles.across; column++) {
-        const float *from[STEP][STEP];
         float *to = tile(&tiles, row, column);
-        for (int i = 0; i < STEP; i++)
-            for (int j = 0; j < STEP; j++)
-                from[i][j] = pixel(grad, &tiles, row, row % tiles.down * STEP + i, column * STEP + j);
         for (long c = 0; c < tiles.channels; c += LANES) {
             vec pixels[STEP][STEP], numbers[TILE][TILE];
             for (int i = 0; i < STEP; i++)
-                for (int j = 0; j < STEP; j++) pixels[i][j] = load_some(from[i][j] + c, tiles.channels - c);
+                for (int j = 0; j < STEP; j++) {
+                    long across = column * STEP + j;
+                    int outside = !lines[i] || across >= tiles.width;
+                    pixels[i][j] = outside ? (vec){0}
+                                           : load_some(lines[i] + across * tiles.apart + c, tiles.channels - c);
+                }
             BOTH_WAYS(of_output_grad, STEP, TILE, pixels, numbers);
             for (int i = 0; i < TILE; i++)
                 for (int j = 0; j < TILE; j++) store(to + (i * TILE + j) * tiles.plane + c, numbers[i][j]);

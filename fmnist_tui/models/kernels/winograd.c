@@ -127,8 +127,6 @@ void winograd_forward(const float *x, const float *coefficients, const float *we
 /* An image's gradient from its tiles': the channels of one block of GRAD_CHANNELS. */
 static void image_grad(Tiles tiles, float *dx, long image, long block) {
     long first = block * GRAD_CHANNELS, last = smaller(first + GRAD_CHANNELS, tiles.channels);
-    for (long at = image * tiles.height * tiles.width; at < (image + 1) * tiles.height * tiles.width; at++)
-        memset(dx + at * tiles.channels + first, 0, (last - first) * sizeof *dx);
     for (long row = image * tiles.down; row < (image + 1) * tiles.down; row++)
         row_to_input_grad(tiles, dx, row, first, last);
 }
