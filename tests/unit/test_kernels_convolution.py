@@ -30,6 +30,7 @@ SHAPES = [  # images, channels, outputs, height, width
     (50, 64, 48, 14, 14),  # not all at a time
     (33, 160, 160, 7, 7),
     (9, 20, 36, 5, 5),
+    (2, 13, 20, 9, 39),  # tiles of a row in two parts
 ]
 pytestmark = [pytest.mark.usefixtures("kernels_used"), pytest.mark.parametrize("kernels_used", ["fp32"], indirect=True)]
 
