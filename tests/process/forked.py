@@ -7,13 +7,14 @@ tests of what happens while a worker starts ask for whole ones.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,23 +24,19 @@ from fmnist_tui.runs.layout import RunDirectory
 
 SERVER = multiprocessing.get_context("forkserver")
 """One process for each pytest process, which has no threads, imports the following once and forks whenever asked."""
+CLONE_NEWNET = 0x40000000
 LOADED = ["torch._dynamo", "fmnist_tui.training.__main__", "fmnist_tui.training.attempt", "fmnist_tui.training.launcher"]
 
 
-class ForkedWorker:
-    """A worker's process, with what tests use of subprocess.Popen."""
+class Forked:
+    """A process of SERVER's, with what tests use of subprocess.Popen."""
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, target: Callable[..., None], *given: Any) -> None:
         SERVER.set_forkserver_preload(LOADED)
-        umask = os.umask(0)
-        os.umask(umask)
-        given = (str(run.path), process.worker_environment(), str(Path.cwd()), umask)
-        with process.status_noted(run) as write_down, process.stop_signals_held():
-            self._process = SERVER.Process(target=work, args=given)
-            self._process.start()
-            assert self._process.pid is not None
-            self.pid = self._process.pid
-            write_down(pid=self.pid, pid_started=process.process_started(self.pid))
+        self._process = SERVER.Process(target=target, args=given)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
 
     def poll(self) -> int | None:
         """The exit code, negative for a signal, or None."""
@@ -63,24 +60,43 @@ class ForkedWorker:
         self.send_signal(signal.SIGKILL)
 
 
-def work(path: str, environment: Mapping[str, str], directory: str, umask: int) -> None:
-    """What the forked process does: as `python -m fmnist_tui.training RUN_DIR`."""
+class ForkedWorker(Forked):
+    """A worker that was started as `process.start_worker` starts it."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        umask = os.umask(0)
+        os.umask(umask)
+        log = str(run.worker_log)
+        with process.status_noted(run) as write_down, process.stop_signals_held():
+            super().__init__(work, [str(run.path)], process.worker_environment(), str(Path.cwd()), umask, log)
+            write_down(pid=self.pid, pid_started=process.process_started(self.pid))
+
+
+def work(arguments: list[str], environment: Mapping[str, str], directory: str, umask: int, log: str) -> None:
+    """What the forked process does: as `python -m fmnist_tui.training ARGUMENTS`."""
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(directory)
     os.umask(umask)
-    run = RunDirectory(Path(path))
-    log = os.open(run.worker_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    written = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    os.dup2(written, 1)
+    os.dup2(written, 2)
     from fmnist_tui.training.__main__ import main
     from fmnist_tui.training.worker_log import forgive_full_disks
 
     fork_our_programs()
     sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
     forgive_full_disks()
-    sys.exit(main([path]))
+    sys.exit(main(arguments))
+
+
+def work_on(machine: str, *given: Any) -> None:
+    """`work` in this network namespace, as `ip netns exec` has a program begin."""
+    with Path("/run/netns", machine).open() as namespace:
+        if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"setns {machine}")
+    work(*given)
 
 
 def become(environment: Mapping[str, str], directory: str | None, streams: Sequence[int]) -> None:
