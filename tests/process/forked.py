@@ -25,7 +25,7 @@ from fmnist_tui.runs.layout import RunDirectory
 SERVER = multiprocessing.get_context("forkserver")
 """One process for each pytest process, which has no threads, imports the following once and forks whenever asked."""
 CLONE_NEWNET = 0x40000000
-LOADED = ["torch._dynamo", "fmnist_tui.training.__main__", "fmnist_tui.training.attempt", "fmnist_tui.training.launcher"]
+LOADED = ["torch._dynamo", *(f"fmnist_tui.training.{name}" for name in ("__main__", "attempt", "launcher"))]
 
 
 class Forked:
