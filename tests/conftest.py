@@ -37,8 +37,41 @@ if sys.dont_write_bytecode:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+LONG = (
+    "unit/test_rules.py::test_mypy",
+    "terminal/test_end_to_end.py",
+    "training/test_numerics.py::test_bf16_ends",
+    "training/test_measure_kernels.py::test_steps",
+    "training/test_turbo_run.py::test_stopped",
+    "training/test_compiled_runs.py::test_inductor",
+    "process/test_slurm_cluster.py",
+    "process/test_full_disks.py",
+    "process/test_ranks.py",
+    "process/test_repeat.py::test_a_repeat",
+    "process/test_cli_imports.py::test_bench",
+    "process/test_bench_scaling.py",
+    "training/test_gpu_session.py",
+    "process/test_submitit.py",
+)
+"""Tests and files of tests that take ten seconds and more, the longest first."""
+
+
+def longest_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """So that none is left for the end, where the other process of pytest-xdist would have nothing more to do.
+
+    Each of its two processes begins with one half of the tests, and at last takes over half of what the other has. The
+    tests of a file stay together, for they may share what took long to make.
+    """
+    places = {item: at for item in items for at, name in enumerate(LONG) if item.nodeid.startswith(f"tests/{name}")}
+    others = [item for item in items if item not in places]
+    halves = [sorted((item for item in places if places[item] % 2 == half), key=places.__getitem__) for half in (0, 1)]
+    middle = max(0, len(items) // 2 - len(halves[0]))
+    return [*halves[0], *others[:middle], *halves[1], *others[middle:]]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine has not got, with the reason."""
+    """Skip what this machine has not got, with the reason; order the tests."""
+    items[:] = longest_first(items)
     has_data = all(files.locate(FULL_DATA_DIR, spec.name) for spec in files.FULL_FILES)
     for item in items:
         if item.get_closest_marker("full_data") and not has_data and not REQUIRE_FULL_DATA:

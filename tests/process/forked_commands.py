@@ -8,19 +8,17 @@ takes for a short run, is done once. What is imported when, and how a program be
 from __future__ import annotations
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO
 
 from tests.process.cli_helpers import SECONDS, environment
-from tests.process.forked import LOADED, SERVER
+from tests.process.forked import LOADED, SERVER, become, fork_our_programs
 
 
 class ForkedCommand:
@@ -91,71 +89,9 @@ def run_command(
     arguments: Sequence[str], environment: Mapping[str, str], directory: str, stdout: Connection, stderr: Connection
 ) -> None:
     """What the forked process does: as `python -m fmnist_tui`."""
-    subprocess.Popen._execute_child = _fork_or_execute  # type: ignore[attr-defined]
-    _become(environment, directory, (-1, stdout.fileno(), stderr.fileno()))
+    fork_our_programs()
+    become(environment, directory, (-1, stdout.fileno(), stderr.fileno()))
     sys.argv = ["fmnist-tui", *arguments]
     from fmnist_tui.__main__ import main
 
     sys.exit(main())
-
-
-def _become(environment: Mapping[str, str], directory: str | None, streams: Sequence[int]) -> None:
-    """What exec does for a new program: its streams and no other files, its environment, no handlers of signals."""
-    for target, descriptor in enumerate(streams):
-        if descriptor != -1:
-            os.dup2(descriptor, target)
-    os.closerange(3, 1024)
-    # New ones, for those of before know of the files that were there.
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
-    os.environ.clear()
-    os.environ.update(environment)
-    if directory is not None:
-        os.chdir(directory)
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-_execute = subprocess.Popen._execute_child  # type: ignore[attr-defined]
-
-
-def _fork_or_execute(popen: Any, args: Any, executable: Any, preexec_fn: Any, close_fds: bool, *rest: Any) -> None:
-    """In the place of Popen's own: `python -m fmnist_tui.training...` is forked from this process, which has torch."""
-    _, cwd, env, _, _, _, *pipes, _, _, _, _, _, new_session, _ = rest
-    if not isinstance(args, list | tuple) or args[:2] not in ([sys.executable, "-m"], (sys.executable, "-m")):
-        _execute(popen, args, executable, preexec_fn, close_fds, *rest)
-        return
-    child_stdin, _, _, child_stdout, _, child_stderr = pipes
-    sys.stdout.flush()
-    sys.stderr.flush()
-    popen.pid = os.fork()
-    if popen.pid == 0:
-        if new_session:
-            os.setsid()
-        _run_module(args[2:], env or dict(os.environ), cwd, (child_stdin, child_stdout, child_stderr))
-    popen._child_created = True
-    popen._close_pipe_fds(*pipes)
-
-
-def _run_module(words: Sequence[str], environment: Mapping[str, str], cwd: Any, streams: Sequence[int]) -> NoReturn:
-    """Never returns to what the parent was about, whatever happens."""
-    code: object = 1
-    try:
-        _become(environment, cwd, streams)
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(write_through=True)  # type: ignore[union-attr]
-        sys.argv = list(words)
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
-        code = 0
-    except SystemExit as leaving:
-        code = leaving.code
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        with suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else int(code is not None))

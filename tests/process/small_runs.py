@@ -11,7 +11,7 @@ SMALL: dict[str, Any] = {
     "seed": 5,
     "model": {"kind": "dual_path_net", "blocks": [1], "filters": [4], "growth_rate": [1]},
     "data": {"source": "sample", "split": "standard"},
-    "augment": {"crop_padding": 4, "cutout_size": 16},
+    "augment": {"crop_padding": 4, "cutout_size": 16, "low_resolution": 8, "low_resolution_share": 1.0},
     "schedule": {"kind": "cosine"},
     "training": {"epochs": 2, "batch_size": 500, "precision": "fp32", "deterministic": True},
 }

@@ -15,7 +15,7 @@ from fmnist_tui.report.bench import Scaling
 from fmnist_tui.training.bench import scaling
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.rig import Rig
-from tests.training.tiny import tiny_config
+from tests.training.tiny import full_size_config
 
 
 def measured(config: RunConfig, counts: list[int]) -> tuple[list[str], Scaling]:
@@ -39,7 +39,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def config(**training: Any) -> RunConfig:
-    return tiny_config(training={"batch_size": 30, "deterministic": False, **training})
+    return full_size_config(training={"batch_size": 30, "deterministic": False, **training})
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -63,7 +63,7 @@ def test_which_device_each_rank_has() -> None:
 
 @pytest.mark.gpu
 def test_one_rank_on_a_gpu_goes_the_path_of_several() -> None:
-    settings = tiny_config(training={"batch_size": 30, "deterministic": False})
+    settings = full_size_config(training={"batch_size": 30, "deterministic": False})
     rig = Rig(settings, choose(settings.training, torch.device("cuda:0")), source.load_sample())
     found = finished(scaling.measure_scaling(rig, [1], "sample", None, seconds=1.0))[1]
     (point,) = found.points

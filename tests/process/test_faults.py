@@ -154,7 +154,8 @@ def test_sigterm_with_a_deadline(runs_dir: Path, start: Start, phase: str) -> No
     wide = {"kind": "wide_resnet", "depth": 28, "widen_factor": 10}
     batch = 1000 if phase == "training" else 1
     training = {"batch_size": batch, "max_steps": 1, "precision": "auto", "checkpoint_seconds": 600.0}
-    slow = parse_config({**NOISY, "model": wide, "training": {**NOISY["training"], **training}})
+    full_size = {"low_resolution": 28}
+    slow = parse_config({**NOISY, "model": wide, "augment": full_size, "training": {**NOISY["training"], **training}})
     run = starting.create_run(runs_dir, slow, device="cpu")
     worker = start(run)
     wait_until(lambda: status_of(run).phase == phase and status_of(run).state is State.RUNNING, phase)

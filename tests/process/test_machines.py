@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,13 +15,14 @@ import pytest
 from fmnist_tui.runs import starting, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
+from tests.process.forked import Forked, work_on
 from tests.process.small_runs import LONG, config
 from tests.process.workers import as_long_as_the_start, status_of, steps_of, wait_until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-Machine = Callable[..., subprocess.Popen[bytes]]
+Machine = Callable[..., Forked]
 
 
 def ip(*arguments: str) -> bool:
@@ -53,21 +53,18 @@ def machines() -> Iterator[tuple[str, str]]:
 @pytest.fixture
 def start_on(tmp_path: Path) -> Iterator[Machine]:
     """Starts a worker in a namespace, with a device queue of its own, as another machine has; leaves none behind."""
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[Forked] = []
 
-    def start(machine: str, run: RunDirectory, *options: str) -> subprocess.Popen[bytes]:
+    def start(machine: str, run: RunDirectory, *options: str) -> Forked:
         log = run.worker_log if not options else tmp_path / "joined.log"
         environment = os.environ | {"FMNIST_TUI_STATE_DIR": str(tmp_path / machine)}
-        with log.open("ab") as file:
-            command = ["ip", "netns", "exec", machine, sys.executable, "-m", "fmnist_tui.training", str(run.path)]
-            command += options
-            started.append(subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True))
+        arguments = [str(run.path), *options]
+        started.append(Forked(work_on, machine, arguments, environment, str(tmp_path), 0o022, str(log)))
         return started[-1]
 
     yield start
     for worker in started:
-        if worker.poll() is None:
-            worker.kill()
+        worker.kill()
         worker.wait(timeout=30)
 
 

@@ -25,13 +25,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def ranks_of(pid: int) -> dict[int, psutil.Process]:
-    """The launcher's ranks by number, as far as they are there."""
+    """The launcher's ranks by number, as far as they are there: it starts them in that order."""
     try:
         children = psutil.Process(pid).children()
-        found = {int(child.environ().get("RANK", "-1")): child for child in children}
+        return dict(enumerate(sorted(children, key=lambda child: (child.create_time(), child.pid))))
     except psutil.Error:
         return {}
-    return {rank: child for rank, child in found.items() if rank >= 0}
 
 
 def all_gone(processes: list[psutil.Process]) -> bool:
@@ -140,10 +139,10 @@ def test_a_killed_rank_is_begun_anew_from_the_checkpoint(runs_dir: Path, start: 
     assert content["progress"]["step"] == status.step == lines[-1]
 
 
-def test_a_stop_that_cannot_be_written_reaches_every_rank(runs_dir: Path, start: Start) -> None:
-    """By a signal to the launcher, which hands it on: with a checkpoint, as any stop."""
+def test_a_stop_that_cannot_be_written_reaches_every_rank(runs_dir: Path, start_whole: Start) -> None:
+    """By a signal to the launcher, which hands it on to what it knows by its environment: with a checkpoint."""
     run = starting.create_run(runs_dir, config(**LONG), device="cpu", gpus=2)
-    launcher = start(run)
+    launcher = start_whole(run)
     wait_until(lambda: run.checkpoint("last").exists(), "a checkpoint")
     run.control_lock.unlink(missing_ok=True)
     run.control_lock.mkdir()  # so that no request can be written

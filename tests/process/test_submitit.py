@@ -19,7 +19,7 @@ from fmnist_tui.runs.process import process_started
 from fmnist_tui.runs.status import State
 from tests.events import messages
 from tests.process.small_runs import LONG, config
-from tests.process.workers import status_of, steps_of, wait_until
+from tests.process.workers import Start, status_of, steps_of, wait_until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -93,11 +93,10 @@ def test_a_worker_that_dies_is_written_down_by_its_job(submitted: Submit) -> Non
 
 
 @pytest.mark.parametrize("damage", ["empty", "gone"])
-def test_a_job_that_begins_again_makes_a_lost_status_anew(submitted: Submit, damage: str) -> None:
+def test_a_job_that_begins_again_makes_a_lost_status_anew(runs_dir: Path, start: Start, damage: str) -> None:
     """As a plain resume does: a node that lost its power has left nothing that says where the run stood."""
-    run, controller = submitted(max_steps=3, epochs=4)
-    wait_until(lambda: not status_of(run).state.alive, "the end")
-    wait_until(lambda: process_started(controller.pid) is None, "the job's end")
+    run = starting.create_run(runs_dir, config(max_steps=3, epochs=4), device="cpu", launcher="slurm")
+    assert start(run).wait(timeout=120) == 0, run.worker_log.read_text()
     lines = steps_of(run)
     run.result.unlink()  # as if killed before its last words
     if damage == "gone":

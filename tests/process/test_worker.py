@@ -25,16 +25,19 @@ from tests.process.workers import NOISY, Start, assert_same_weights, config, sta
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start_whole: Start) -> None:
-    """kill -9 at random moments: lost at once, resumed, and in the end bit for bit the uninterrupted run."""
+def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start: Start, start_whole: Start) -> None:
+    """kill -9 at random moments: lost at once, resumed, and in the end bit for bit the uninterrupted run.
+
+    Those that are killed have torch loaded, so that they are at work when it happens.
+    """
     whole = starting.create_run(runs_dir, config(epochs=2), device="cpu")
-    began = time.monotonic()
-    assert start_whole(whole).wait(timeout=300) == 0, whole.worker_log.read_text()
+    worker, began = start(whole), time.monotonic()
+    assert worker.wait(timeout=300) == 0, whole.worker_log.read_text()
     duration = time.monotonic() - began
     killed = starting.create_run(runs_dir, config(epochs=2), device="cpu")
     chance = random.Random(20261123)
     for _ in range(3):
-        worker = start_whole(killed)
+        worker = start(killed)
         try:
             worker.wait(timeout=chance.uniform(0.1, 0.9) * duration)
         except subprocess.TimeoutExpired:
@@ -63,9 +66,9 @@ def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_it_with_a_checkpoint(runs_dir: Path, start_whole: Start, number: signal.Signals) -> None:
+def test_a_signal_stops_it_with_a_checkpoint(runs_dir: Path, start: Start, number: signal.Signals) -> None:
     run = starting.create_run(runs_dir, config(epochs=500), device="cpu")
-    worker = start_whole(run)
+    worker = start(run)
     wait_until(lambda: status_of(run).step >= 1, "the first step")
     worker.send_signal(signal.SIGHUP)  # a closed terminal
     worker.send_signal(number)
@@ -76,7 +79,9 @@ def test_a_signal_stops_it_with_a_checkpoint(runs_dir: Path, start_whole: Start,
     assert number.name in events(run, "stop")[0].message
 
 
-def test_a_signal_before_the_first_step_leaves_a_run_that_resumes(runs_dir: Path, start_whole: Start) -> None:
+def test_a_signal_before_the_first_step_leaves_a_run_that_resumes(
+    runs_dir: Path, start: Start, start_whole: Start
+) -> None:
     run = starting.create_run(runs_dir, config(max_steps=2), device="cpu")
     worker = start_whole(run)
     wait_until(lambda: status_of(run).pid == worker.pid, "the worker's first word")
@@ -84,7 +89,7 @@ def test_a_signal_before_the_first_step_leaves_a_run_that_resumes(runs_dir: Path
     assert worker.wait(timeout=60) == 130
     assert store.load_run(run).state is State.STOPPED
     starting.prepare_resume(store.load_run(run), device="cpu")
-    assert start_whole(run).wait(timeout=60) == 0
+    assert start(run).wait(timeout=60) == 0
     assert [line["step"] for line in steps_of(run) if line["kind"] == "train"] == [1, 2]
 
 
@@ -143,7 +148,7 @@ def test_a_device_that_is_not_there_fails_with_usage(
 
 
 def test_a_finished_run_that_cannot_go_on_is_what_it_was(runs_dir: Path, start: Start) -> None:
-    run = starting.create_run(runs_dir, config(), device="cpu")
+    run = starting.create_run(runs_dir, config(max_steps=2), device="cpu")
     assert start(run).wait(timeout=120) == 0
     result = run.result.read_bytes()
     for name in ("last", "previous", "best"):
@@ -159,7 +164,7 @@ def test_a_finished_run_that_cannot_go_on_is_what_it_was(runs_dir: Path, start: 
 
 
 def test_a_run_whose_status_is_gone_goes_on_from_its_checkpoint(runs_dir: Path, start: Start) -> None:
-    run = starting.create_run(runs_dir, config(), device="cpu")
+    run = starting.create_run(runs_dir, config(epochs=1), device="cpu")
     assert start(run).wait(timeout=120) == 0
     lines, predictions = steps_of(run), np.load(run.predictions)["last_probabilities"]
     run.result.unlink()  # as if killed before its last words, with the power lost

@@ -21,7 +21,7 @@ NOISY: dict[str, Any] = {
     "seed": 3,
     "model": {"kind": "shake_shake", "depth": 8, "base_channels": 2},
     "data": {"source": "sample", "split": "standard"},
-    "augment": {"crop_padding": 4, "cutout_size": 16},
+    "augment": {"crop_padding": 4, "cutout_size": 16, "low_resolution": 8, "low_resolution_share": 1.0},
     "schedule": {"kind": "cosine"},
     "training": {"epochs": 3, "batch_size": 500, "deterministic": True},
 }

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.step import TrainStep
-from tests.training.tiny import tiny_config
+from tests.training.tiny import full_size_config
 
 Batches = list[tuple[Tensor, Tensor]]
 NOISY = {"kind": "shake_shake", "depth": 8, "base_channels": 4}
@@ -37,7 +37,7 @@ class Small(nn.Module):
 
 
 def make_step(try_compile: bool = True, **training: Any) -> TrainStep:
-    config = tiny_config(training={"deterministic": False, "batch_size": 8, **training})
+    config = full_size_config(training={"deterministic": False, "batch_size": 8, **training})
     torch.manual_seed(0)
     model = Small()
     execution = replace(choose(config.training, torch.device("cpu")), try_compile=try_compile)

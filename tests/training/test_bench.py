@@ -22,14 +22,14 @@ from fmnist_tui.training.bench.flops import flops_per_image
 from fmnist_tui.training.bench.plain import Cutout, PlainLoop, plain_transforms
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.rig import Rig, typical
-from tests.training.tiny import tiny_config
+from tests.training.tiny import full_size_config
 
 CPU = torch.device("cpu")
 DPN = {"kind": "dual_path_net", "blocks": [1], "filters": [4], "growth_rate": [1]}
 
 
 def rig(images: Images, **sections: Any) -> Rig:
-    config = tiny_config(training={"batch_size": 32, "deterministic": False}, **sections)
+    config = full_size_config(training={"batch_size": 32, "deterministic": False}, **sections)
     return Rig(config, choose(config.training, CPU), images)
 
 
@@ -70,7 +70,7 @@ def test_the_batch_that_fits_into_the_time(seconds_per_image: float, seconds: fl
 @pytest.mark.parametrize(("asked", "batch"), [(64, 64), (48, 48), (1000, 150), (None, 4)])
 def test_a_batch_size_that_was_asked_for_is_kept(images: Images, asked: int | None, batch: int) -> None:
     """No time is left, so the smallest batch is taken where the size may be chosen. There are 150 images."""
-    config = tiny_config(model=DPN, training={"batch_size": 64, "epochs": 2})
+    config = full_size_config(model=DPN, training={"batch_size": 64, "epochs": 2})
     job = bench.Job(config, "cpu", None, "sample", 0.0, 0, [], asked)
     measured = bench._rig(job, choose(config.training, CPU), images)
     bench._first_steps(measured, job)
@@ -98,7 +98,7 @@ def test_the_rig_trains_at_the_resolution_of_the_epoch(images: Images) -> None:
 
 @pytest.fixture
 def plain(images: Images) -> PlainLoop:
-    config = tiny_config(augment={"cutout_size": 8}, training={"batch_size": 32, "deterministic": False})
+    config = full_size_config(augment={"cutout_size": 8}, training={"batch_size": 32, "deterministic": False})
     return PlainLoop(config, split(images, "standard"), CPU, 32, epoch=1)
 
 
@@ -125,19 +125,20 @@ def test_the_plain_loop_prepares_images_as_the_configuration_says(images: Images
     assert all(image.shape == (1, 28, 28) and image.dtype == torch.float32 for image in shown)
     assert any(not torch.equal(a, b) for a, b in itertools.pairwise(shown))
     names = [
-        type(step).__name__ for step in plain_transforms(tiny_config(augment={"cutout_size": 8}).augment).transforms
+        type(step).__name__
+        for step in plain_transforms(full_size_config(augment={"cutout_size": 8}).augment).transforms
     ]
     assert names == ["RandomCrop", "RandomHorizontalFlip", "ToTensor", "Normalize", "Cutout"]
-    bare = tiny_config(augment={"crop_padding": 0, "flip": False}).augment
+    bare = full_size_config(augment={"crop_padding": 0, "flip": False}).augment
     assert [type(step).__name__ for step in plain_transforms(bare).transforms] == ["ToTensor", "Normalize"]
 
 
 def test_cutout_hides_a_square_that_may_hang_over_the_border() -> None:
-    cutout = Cutout(tiny_config(augment={"cutout_size": 8, "cutout_probability": 1.0}).augment)
+    cutout = Cutout(full_size_config(augment={"cutout_size": 8, "cutout_probability": 1.0}).augment)
     torch.manual_seed(1)
     hidden = [int((cutout(torch.ones(1, 28, 28)) == 0).sum()) for _ in range(200)]
     assert max(hidden) == 64 and 16 <= min(hidden) < 64
-    never = Cutout(tiny_config(augment={"cutout_size": 8, "cutout_probability": 0.0}).augment)
+    never = Cutout(full_size_config(augment={"cutout_size": 8, "cutout_probability": 0.0}).augment)
     assert bool((never(torch.ones(1, 28, 28)) == 1).all())
 
 
@@ -148,7 +149,7 @@ def test_the_sides_take_turns_and_count_their_own_steps() -> None:
 
     class Ours:
         device, batch_size, train_set = CPU, 32, range(150)
-        config = tiny_config(training={"batch_size": 128})
+        config = full_size_config(training={"batch_size": 128})
 
         def run_steps(self, steps: int) -> float:
             calls.append("ours")
@@ -202,7 +203,7 @@ def test_a_whole_measurement_with_the_comparison(monkeypatch: pytest.MonkeyPatch
     """In a process that is three seconds old already, which leaves little time: few steps, and still every figure."""
     monkeypatch.setattr("fmnist_tui.training.bench.ceiling.MATRIX_SIDE", {"cpu": 256})
     monkeypatch.setattr("fmnist_tui.training.bench.ceiling.CONV_IMAGES", {"cpu": 1})
-    config = tiny_config(
+    config = full_size_config(
         model=DPN, data={"source": "full", "split": "custom"}, training={"batch_size": 64, "epochs": 2}
     )
     job = bench.Job(config, "cpu", None, "sample", 6.0, 3, ["fmnist-tui", "bench"], began=time.time() - 3)
@@ -219,7 +220,7 @@ def test_a_whole_measurement_with_the_comparison(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_preset_of_two_resolutions_measures_both(images: Images) -> None:
-    config = tiny_config(
+    config = full_size_config(
         augment={"low_resolution": 12, "low_resolution_share": 0.5}, training={"batch_size": 16, "epochs": 4}
     )
     measured = Rig(config, choose(config.training, CPU), images)

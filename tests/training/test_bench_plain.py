@@ -17,14 +17,14 @@ from fmnist_tui.training import memory, precision
 from fmnist_tui.training.bench import plain, versus
 from fmnist_tui.training.bench.plain_process import Answer, Task, Turn, answers
 from fmnist_tui.training.bench.versus import PlainProcess
-from tests.training.tiny import tiny_config
+from tests.training.tiny import full_size_config
 
 DPN = {"kind": "dual_path_net", "blocks": [1], "filters": [4], "growth_rate": [1]}
 
 
 def task(**changes: Any) -> Task:
     values: dict[str, Any] = {
-        "config": tiny_config(model=DPN, training={"batch_size": 16, "deterministic": False}),
+        "config": full_size_config(model=DPN, training={"batch_size": 16, "deterministic": False}),
         "device": "cpu",
         "threads": 1,
         "batch_size": 16,

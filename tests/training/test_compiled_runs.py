@@ -25,7 +25,7 @@ from fmnist_tui.training.precision import choose
 from fmnist_tui.training.step import TrainStep
 from tests.events import messages
 from tests.training.small_network import NOISY, Batches, Small, broken, make_step, wrong
-from tests.training.tiny import Trainer, tiny_config
+from tests.training.tiny import Trainer, full_size_config
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -67,7 +67,7 @@ def test_a_compiled_run_equals_an_eager_one(trainer: Trainer, monkeypatch: pytes
     runs = []
     for mode in ("off", "default"):
         training = {"deterministic": False, "epochs": 2, "compile": mode, "cpu_kernels": "off"}
-        run = trainer.create(tiny_config(model=NOISY, training=training))
+        run = trainer.create(full_size_config(model=NOISY, training=training))
         trainer.train(run)
         runs.append(run)
     eager, other = (trainer.weights(run) for run in runs)
@@ -79,7 +79,7 @@ def test_a_compiled_run_equals_an_eager_one(trainer: Trainer, monkeypatch: pytes
 
 def test_a_run_whose_compiler_fails_goes_on_without(trainer: Trainer, backend: Any) -> None:
     backend(broken)
-    run = trainer.create(tiny_config(training={"deterministic": False, "epochs": 1, "compile": "default"}))
+    run = trainer.create(full_size_config(training={"deterministic": False, "epochs": 1, "compile": "default"}))
     trainer.train(run)
     warnings = messages(run, "warning")
     assert len(warnings) == 1 and "no C++ compiler here" in warnings[0]
@@ -94,7 +94,7 @@ def test_bench_makes_the_trial_of_a_run(
     images: Images, seconds: Any, seconds_asked: float, mode: str, words: str
 ) -> None:
     """Where there is time for it; its record says how the network ran, and why."""
-    config = tiny_config(training={"deterministic": False})
+    config = full_size_config(training={"deterministic": False})
     job = bench.Job(config, "cpu", None, None, seconds_asked, 0, [])
     rig = bench._rig(job, replace(choose(config.training, torch.device("cpu")), try_compile=True), images)
     seconds(100.0, 40.0)
@@ -107,7 +107,7 @@ def test_bench_makes_the_trial_of_a_run(
 def test_bench_compiles_as_told_and_says_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fmnist_tui.training.bench.ceiling.MATRIX_SIDE", {"cpu": 256})
     monkeypatch.setattr("fmnist_tui.training.bench.ceiling.CONV_IMAGES", {"cpu": 1})
-    config = tiny_config(training={"deterministic": False, "compile": "default", "batch_size": 16})
+    config = full_size_config(training={"deterministic": False, "compile": "default", "batch_size": 16})
     *phases, last = bench.measure(bench.Job(config, "cpu", None, None, 0.0, 0, []))
     assert {"phase": "compiling"} in phases
     record = BenchRecord.model_validate(last["record"])
@@ -117,7 +117,7 @@ def test_bench_compiles_as_told_and_says_how_long_it_took(monkeypatch: pytest.Mo
 
 
 def test_another_batch_than_the_runs_is_not_compiled(images: Images) -> None:
-    config = tiny_config(training={"deterministic": False, "compile": "default"})
+    config = full_size_config(training={"deterministic": False, "compile": "default"})
     job = bench.Job(config, "cpu", None, None, 0.0, 0, [], batch=8)
     rig = bench._rig(job, choose(config.training, torch.device("cpu")), images)
     assert bench._compilation(rig, job) is None
@@ -152,7 +152,7 @@ def test_inductor_trains_as_eager_does(
     monkeypatch.setattr(torch._inductor.config.cpp, "vec_isa_ok", True)
     monkeypatch.setattr(torch._inductor.config, "cpp_cache_precompile_headers", False)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "kernels"))
-    config = tiny_config(training={"deterministic": False, "batch_size": 16})
+    config = full_size_config(training={"deterministic": False, "batch_size": 16})
     pixels = torch.from_numpy(images.train_images[:56].copy())
     labels = torch.from_numpy(images.train_labels[:56].copy()).long()
     found = []

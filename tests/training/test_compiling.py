@@ -15,7 +15,7 @@ from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.step import TrainStep
 from tests.training.small_network import Batches, Small, broken, make_step, wrong
-from tests.training.tiny import tiny_config
+from tests.training.tiny import full_size_config
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -109,7 +109,7 @@ class Deep(nn.Module):
 @pytest.mark.parametrize(("factor", "refused"), [(1.0, False), (0.5, True), (-1.0, True), (0.0, True)])
 def test_rounding_elsewhere_is_no_mistake_of_a_compiler(batches: Batches, factor: float, refused: bool) -> None:
     """A network that rounds nothing, and the same with wrong gradients, beside an eager one in bf16."""
-    config = tiny_config(training={"deterministic": False, "batch_size": 8, "precision": "bf16"})
+    config = full_size_config(training={"deterministic": False, "batch_size": 8, "precision": "bf16"})
     torch.manual_seed(0)
     model = Deep()
     step = TrainStep(

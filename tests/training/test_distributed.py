@@ -31,7 +31,7 @@ from fmnist_tui.training.ranks import Rank
 from fmnist_tui.training.step import OutOfMemory, TrainStep
 from fmnist_tui.training.team_step import TeamStep, with_batch_norm
 from tests.process.forked import LOADED, SERVER
-from tests.training.tiny import tiny_config
+from tests.training.tiny import full_size_config
 
 
 @pytest.mark.parametrize(("total", "size"), [(48, 2), (40_000, 3), (7, 7), (10, 4), (256, 8)])
@@ -130,7 +130,7 @@ def trained(images: Images, team: Team | None, limit: int = 10_000) -> list[dict
     """Two steps for each case: losses, correct predictions and the weights after them."""
     found = []
     for case in CASES:
-        config = tiny_config(
+        config = full_size_config(
             augment={"cutout_size": 8}, training={"batch_size": 32, "micro_batch": case.get("micro_batch", "full")}
         )
         torch.manual_seed(0)
@@ -202,16 +202,16 @@ def test_out_of_memory_on_a_rank_names_it_and_a_remedy(images: Images, alone: Te
 
 def test_ranks_record_no_steps() -> None:
     """The exchange of gradients would be part of the record."""
-    execution = replace(choose(tiny_config().training, torch.device("cpu")), cuda_graphs=True)
+    execution = replace(choose(full_size_config().training, torch.device("cpu")), cuda_graphs=True)
     of_rank = execution_of_rank(execution)
     assert not of_rank.cuda_graphs and "exchange gradients" in of_rank.reasons["cuda_graphs"]
 
 
 def test_synchronised_batch_norm_on_a_cpu_is_refused() -> None:
     model, cpu = Small(), torch.device("cpu")
-    assert with_batch_norm(model, tiny_config(), cpu) is model
+    assert with_batch_norm(model, full_size_config(), cpu) is model
     with pytest.raises(ConfigError, match=r"training\.sync_batch_norm = true: torch synchronises .* on CUDA only"):
-        with_batch_norm(model, tiny_config(training={"sync_batch_norm": True}), cpu)
+        with_batch_norm(model, full_size_config(training={"sync_batch_norm": True}), cpu)
 
 
 def test_requests_come_back_at_the_next_step(alone: Team) -> None:

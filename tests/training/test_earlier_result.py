@@ -18,14 +18,14 @@ from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.ending import after_finish
 from fmnist_tui.training.job import Stopped
 from tests.events import messages
-from tests.training.tiny import Trainer, tiny_config
+from tests.training.tiny import Trainer, full_size_config
 from tests.training.whole_runs import result_of
 
 
 @pytest.fixture
 def longer(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     """A run that was finished after an epoch, and stopped on its way to a third, in the midst of it."""
-    run = trainer.create(tiny_config(training={"epochs": 1}))
+    run = trainer.create(full_size_config(training={"epochs": 1}))
     trainer.train(run)
     with monkeypatch.context() as patch:
         original = Desk.after_step
@@ -78,7 +78,7 @@ def test_it_goes_once_the_run_is_finished_again(longer: RunDirectory, trainer: T
 def test_where_it_cannot_be_kept_there_is_none_and_training_goes_on(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trainer.create(tiny_config(training={"epochs": 1}))
+    run = trainer.create(full_size_config(training={"epochs": 1}))
     trainer.train(run)
     assert not run.earlier.exists()
     run.earlier.write_text("a file where the directory is to be")
@@ -105,7 +105,7 @@ def test_the_api_gives_the_predictions_of_the_result_it_shows(longer: RunDirecto
 
 
 def test_before_its_training_begins_the_earlier_predictions_are_those_that_lie_there(trainer: Trainer) -> None:
-    made = trainer.create(tiny_config(training={"epochs": 1}))
+    made = trainer.create(full_size_config(training={"epochs": 1}))
     trainer.train(made).reporter.close(State.FINISHED, None, 0)
     prepare_resume(load_run(made), "cpu", epochs=2)
     test = TestSet(trainer.images.test_images, trainer.images.test_labels, "sample", "standard", {})

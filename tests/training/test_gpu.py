@@ -32,7 +32,7 @@ from fmnist_tui.training.rig import STEPS_AT_ONCE, Rig
 from fmnist_tui.training.schedule import train_resolution
 from fmnist_tui.training.step import TrainStep
 from tests.events import messages
-from tests.training.tiny import tiny_config
+from tests.training.tiny import full_size_config
 
 pytestmark = pytest.mark.gpu
 
@@ -172,7 +172,7 @@ def test_a_checkpoint_holds_the_weights_of_its_moment() -> None:
 
 
 def test_a_worker_trains_on_the_gpu_and_resumes(runs_dir: Path) -> None:
-    config = tiny_config(training={"epochs": 2, "batch_size": 256, "deterministic": False, "precision": "auto"})
+    config = full_size_config(training={"epochs": 2, "batch_size": 256, "deterministic": False, "precision": "auto"})
     run = starting.create_run(runs_dir, config, device="cuda:0")
     assert process.start_worker(run).wait(timeout=300) == 0, run.worker_log.read_text()
     loaded = store.load_run(run)
@@ -246,7 +246,7 @@ def test_out_of_memory_finds_a_micro_batch_that_fits(images: Images) -> None:
 
 
 def test_bench_on_the_gpu_times_with_events_and_reports_the_tensors_memory() -> None:
-    config = tiny_config(training={"epochs": 2, "batch_size": 256, "deterministic": False, "precision": "auto"})
+    config = full_size_config(training={"epochs": 2, "batch_size": 256, "deterministic": False, "precision": "auto"})
     job = bench.Job(config, "cuda:0", None, None, 30.0, 3, [])
     torch.cuda.reset_peak_memory_stats()
     *_, last = bench.measure(job)
@@ -261,7 +261,7 @@ def test_bench_on_the_gpu_times_with_events_and_reports_the_tensors_memory() -> 
 
 def test_event_times_add_up_to_the_clock(images: Images) -> None:
     """Steps handed over without waiting, each timed by its event: together what the host sees, or a little less."""
-    config = tiny_config(training={"batch_size": 32, "deterministic": False, "precision": "auto"})
+    config = full_size_config(training={"batch_size": 32, "deterministic": False, "precision": "auto"})
     rig = Rig(config, choose(config.training, torch.device("cuda", 0)), images)
     rig.warm_up()
     started = time.perf_counter()

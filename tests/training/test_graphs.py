@@ -26,7 +26,7 @@ from fmnist_tui.training.precision import Execution, choose
 from fmnist_tui.training.schedule import train_resolution
 from fmnist_tui.training.step import OutOfMemory, TrainStep
 from tests.events import messages
-from tests.training.tiny import Trainer, tiny_config
+from tests.training.tiny import Trainer, full_size_config
 
 CPU = torch.device("cpu")
 NOISY = {"model": {"kind": "shake_shake", "depth": 8, "base_channels": 4}}
@@ -109,8 +109,8 @@ TURBO = {
 @pytest.mark.parametrize(
     ("config", "records"),
     [
-        (tiny_config(**NOISY, augment={"cutout_size": 8}, training={"epochs": 2}), 1),
-        (tiny_config(training={"epochs": 2, "micro_batch": 13}), 1),
+        (full_size_config(**NOISY, augment={"cutout_size": 8}, training={"epochs": 2}), 1),
+        (full_size_config(training={"epochs": 2, "micro_batch": 13}), 1),
         (with_changes(load_preset("turbo"), TURBO), 3),  # two sizes, and the whitening's bias frozen on the way
     ],
     ids=["noise", "micro-batches", "turbo"],
@@ -135,13 +135,13 @@ def test_recorded_steps_are_those_taken_one_by_one(images: Images, config: RunCo
 
 
 def test_results_are_no_views_of_what_the_next_step_overwrites(images: Images) -> None:
-    _, found = take_epochs(tiny_config(training={"epochs": 3}), images, recorded=True)
+    _, found = take_epochs(full_size_config(training={"epochs": 3}), images, recorded=True)
     assert len({float(result[0]) for result in found}) == len(found)
 
 
 def test_an_update_is_announced_before_a_replay(images: Images) -> None:
     """So that a signal to stop does not cut a step whose weights have changed."""
-    step = make_step(tiny_config(), images, recorded=True)
+    step = make_step(full_size_config(), images, recorded=True)
     pixels, labels = torch.from_numpy(images.train_images[:32].copy()), torch.zeros(32, dtype=torch.int64)
     seen = []
     step.before_update = lambda: seen.append(Repeater.made[0].replays)
@@ -152,7 +152,7 @@ def test_an_update_is_announced_before_a_replay(images: Images) -> None:
 
 
 def test_another_network_is_recorded_anew(images: Images) -> None:
-    step = make_step(tiny_config(), images, recorded=True)
+    step = make_step(full_size_config(), images, recorded=True)
     pixels, labels = torch.from_numpy(images.train_images[:32].copy()), torch.zeros(32, dtype=torch.int64)
     for index in range(EAGER_STEPS + 2):
         step(pixels, labels, 0.1, 1, index)
@@ -169,7 +169,7 @@ def test_what_cannot_be_recorded_costs_a_warning(trainer: Trainer, monkeypatch: 
         chosen = choose(config, device)
         return replace(chosen, cuda_graphs=True, reasons=chosen.reasons | {"cuda_graphs": "faster"})
 
-    config = tiny_config(training={"epochs": 1, "deterministic": False})
+    config = full_size_config(training={"epochs": 1, "deterministic": False})
     plain, run = trainer.create(config), trainer.create(config)
     trainer.train(plain)
     monkeypatch.setattr("tests.training.tiny.choose", recording)
@@ -186,7 +186,7 @@ def test_a_record_gives_way_to_a_batch_that_does_not_fit_beside_it(
     images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The short last batch of an epoch has activations of its own. The micro-batch stays, the run says why."""
-    step = make_step(tiny_config(), images, recorded=True)
+    step = make_step(full_size_config(), images, recorded=True)
     pixels, labels = torch.from_numpy(images.train_images[:32].copy()), torch.zeros(32, dtype=torch.int64)
     for index in range(EAGER_STEPS + 2):
         step(pixels, labels, 0.1, 1, index)
@@ -212,7 +212,7 @@ def test_a_trial_of_compiling_times_what_will_run(images: Images) -> None:
     """With steps that are recorded, passes are: what a host needs to hand kernels over would decide else."""
     pixels, labels = torch.from_numpy(images.train_images[:32].copy()), torch.zeros(32, dtype=torch.int64)
     for recorded in (False, True):
-        step = make_step(tiny_config(), images, recorded)
+        step = make_step(full_size_config(), images, recorded)
         batch = step.inputs(pixels, 1, 0), labels
         compiling._pass(step, step.model, batch)()
         assert bool(Repeater.made) == recorded
@@ -235,7 +235,7 @@ def test_a_trial_is_worth_what_recorded_steps_leave_to_save(
     told = iter(answers)
     monkeypatch.setattr(compiling, "BACKEND", "eager")
     monkeypatch.setattr(compiling, "_seconds", lambda run, device: (run(), next(told))[1])
-    step = make_step(tiny_config(training={"batch_size": 8}), images, recorded=True)
+    step = make_step(full_size_config(training={"batch_size": 8}), images, recorded=True)
     step.execution = replace(step.execution, try_compile=True)
     pixels, labels = torch.from_numpy(images.train_images[:8].copy()), torch.zeros(8, dtype=torch.int64)
     choice = compiling.choose_training(step, [(step.inputs(pixels, 1, 0), labels)], steps)

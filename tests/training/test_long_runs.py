@@ -15,7 +15,7 @@ from fmnist_tui.analysis.confusion import read_history
 from fmnist_tui.data.source import Images
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.training.desk import Desk
-from tests.training.tiny import Trainer, tiny_config
+from tests.training.tiny import Trainer, full_size_config
 
 EPOCHS = 120
 NARROW = {"kind": "dual_path_net", "blocks": [1], "filters": [4], "growth_rate": [1]}
@@ -73,7 +73,7 @@ def test_many_epochs_cost_what_the_first_ones_did(
 
     monkeypatch.setattr(Desk, "end_epoch", end_and_look)
     trainer = Trainer(runs_dir, small)
-    run = trainer.create(tiny_config(model=NARROW, training={"epochs": EPOCHS, "batch_size": 8}))
+    run = trainer.create(full_size_config(model=NARROW, training={"epochs": EPOCHS, "batch_size": 8}))
     trainer.train(run)
 
     third = EPOCHS // 3

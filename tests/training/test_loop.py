@@ -19,7 +19,7 @@ from fmnist_tui.training import logbook
 from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.job import Stopped
 from tests.events import events, messages
-from tests.training.tiny import Trainer, tiny_config
+from tests.training.tiny import Trainer, full_size_config, tiny_config
 from tests.training.whole_runs import CUTOUT, SHAKE, result_of, stop_at, without_clock
 
 
@@ -252,6 +252,6 @@ def test_training_learns(trainer: Trainer) -> None:
     """On images it has seen, a few epochs are far better than chance."""
     same = replace(trainer.images, test_images=trainer.images.train_images, test_labels=trainer.images.train_labels)
     trainer.images = same
-    run = trainer.create(tiny_config(training={"epochs": 12}, augment={"crop_padding": 0, "flip": False}))
+    run = trainer.create(full_size_config(training={"epochs": 12}, augment={"crop_padding": 0, "flip": False}))
     trainer.train(run)
     assert result_of(run).test_accuracy > 60.0

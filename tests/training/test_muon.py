@@ -13,7 +13,7 @@ from fmnist_tui.models import build_model
 from fmnist_tui.presets import load_preset
 from fmnist_tui.training.muon import NEWTON_SCHULZ, Muon, orthogonalise
 from fmnist_tui.training.optim import InPlaceSGD, build_optimizer, set_learning_rate
-from tests.training.tiny import tiny_config
+from tests.training.tiny import full_size_config
 
 SHAPES = [(8, 27), (27, 8), (16, 16), (3, 12, 40)]
 
@@ -159,5 +159,5 @@ def test_state_goes_on_where_it_was_saved() -> None:
 def test_optimizer_is_sgd_unless_asked() -> None:
     model = small_network()
     model(torch.zeros(2, 1, 10, 10))
-    assert type(build_optimizer(model, tiny_config().optimizer)) is InPlaceSGD
+    assert type(build_optimizer(model, full_size_config().optimizer)) is InPlaceSGD
     assert type(build_optimizer(model, OptimizerConfig(kind="muon"))) is Muon

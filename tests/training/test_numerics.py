@@ -18,7 +18,7 @@ from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.schedule import learning_rate
 from fmnist_tui.training.step import TrainStep
-from tests.training.tiny import tiny_config
+from tests.training.tiny import full_size_config
 
 CPU = torch.device("cpu")
 SEEDS = (1, 2, 3)
@@ -51,7 +51,7 @@ def halved(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def train(precision: str, seed: int, train_set: DeviceDataset, test_set: DeviceDataset) -> End:
     """A run's steps and its evaluation, without its files."""
     training = {"precision": precision, "epochs": EPOCHS, "batch_size": BATCH, "deterministic": False}
-    config = tiny_config(seed=seed, optimizer={"lr": 0.05}, training=training)
+    config = full_size_config(seed=seed, optimizer={"lr": 0.05}, training=training)
     execution = choose(config.training, CPU)
     torch.manual_seed(seed)
     model = build_model(config.model).to(memory_format=execution.memory_format)

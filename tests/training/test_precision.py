@@ -12,7 +12,7 @@ from fmnist_tui.config import ConfigError, TrainingConfig
 from fmnist_tui.training import precision
 from fmnist_tui.training.precision import apply_global_settings, choose, resolve_device
 from tests.events import messages
-from tests.training.tiny import Trainer, tiny_config
+from tests.training.tiny import Trainer, full_size_config
 
 CPU = torch.device("cpu")
 
@@ -111,7 +111,7 @@ def test_bf16_trains_like_fp32() -> None:
     labels = torch.from_numpy(sample.train_labels[:32].copy()).long()
     losses = {}
     for name in ("fp32", "bf16"):
-        config = tiny_config(training={"precision": name})
+        config = full_size_config(training={"precision": name})
         torch.manual_seed(0)
         model = build_model(config.model)
         execution = choose(config.training, CPU)
@@ -123,7 +123,7 @@ def test_bf16_trains_like_fp32() -> None:
 
 
 def test_kernels_that_were_set_and_can_not_be_had_cost_a_warning(trainer: Trainer) -> None:
-    run = trainer.create(tiny_config(training={"epochs": 1, "cpu_kernels": "on", "memory_format": "contiguous"}))
+    run = trainer.create(full_size_config(training={"epochs": 1, "cpu_kernels": "on", "memory_format": "contiguous"}))
     trainer.train(run)
     said = "training.cpu_kernels = on is not used: they are for bf16 and fp32 in channels_last"
     assert messages(run, "warning") == [said]

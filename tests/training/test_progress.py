@@ -6,7 +6,7 @@ import pytest
 
 from fmnist_tui.training.logbook import in_words
 from fmnist_tui.training.progress import Pace, Progress, evaluated_epochs
-from tests.training.tiny import tiny_config
+from tests.training.tiny import full_size_config
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ def test_evaluated_epochs(first: int, last: int, every: int, expected: list[int]
 
 
 def test_the_estimate_leaves_out_the_first_line_and_counts_evaluations() -> None:
-    pace = Pace(tiny_config(training={"epochs": 10}), test_images=300)
+    pace = Pace(full_size_config(training={"epochs": 10}), test_images=300)
     progress = Progress(epochs=10, steps_per_epoch=5, epoch=3, batch=0, step=10)
     pace.line(1.0)  # warm-up
     assert pace.left(progress, 100) is None
@@ -31,14 +31,14 @@ def test_the_estimate_leaves_out_the_first_line_and_counts_evaluations() -> None
 
 
 def test_an_estimate_that_no_status_may_hold_is_none() -> None:
-    pace = Pace(tiny_config(training={"epochs": 10}), test_images=300)
+    pace = Pace(full_size_config(training={"epochs": 10}), test_images=300)
     for _ in range(2):
         pace.line(1e-9)
     assert pace.left(Progress(10, 1), 600) is None
 
 
 def test_the_estimate_knows_the_step_limit() -> None:
-    pace = Pace(tiny_config(training={"epochs": 10, "max_steps": 7}), test_images=300)
+    pace = Pace(full_size_config(training={"epochs": 10, "max_steps": 7}), test_images=300)
     pace.line(1.0)
     pace.line(100.0)
     pace.evaluation(0.5)

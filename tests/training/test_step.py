@@ -13,7 +13,7 @@ from fmnist_tui.data.source import Images
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.step import OutOfMemory, TrainStep
-from tests.training.tiny import tiny_config
+from tests.training.tiny import full_size_config
 
 
 class Linear(nn.Module):
@@ -59,8 +59,8 @@ def batch(images: Images) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("micro_batch", [1, 7, 15, 30])
 def test_accumulated_gradients_equal_the_whole_batch(batch: tuple[Tensor, Tensor], micro_batch: int) -> None:
-    whole = make_step(tiny_config(training={"batch_size": 30}))
-    parts = make_step(tiny_config(training={"batch_size": 30, "micro_batch": micro_batch}))
+    whole = make_step(full_size_config(training={"batch_size": 30}))
+    parts = make_step(full_size_config(training={"batch_size": 30, "micro_batch": micro_batch}))
     (loss_a, correct_a), (loss_b, correct_b) = (step(*batch, 0.1, 1, 0) for step in (whole, parts))
     torch.testing.assert_close(loss_a, loss_b)
     assert int(correct_a) == int(correct_b)
@@ -69,8 +69,8 @@ def test_accumulated_gradients_equal_the_whole_batch(batch: tuple[Tensor, Tensor
 
 
 def test_auto_halves_the_micro_batch_until_it_fits(batch: tuple[Tensor, Tensor]) -> None:
-    whole = make_step(tiny_config(training={"batch_size": 30}))
-    split = make_step(tiny_config(training={"batch_size": 30, "micro_batch": "auto"}), limit=8)
+    whole = make_step(full_size_config(training={"batch_size": 30}))
+    split = make_step(full_size_config(training={"batch_size": 30, "micro_batch": "auto"}), limit=8)
     whole(*batch, 0.1, 1, 0)
     split(*batch, 0.1, 1, 0)
     assert split.micro_batch == 8 and isinstance(split.model, Linear) and split.model.sizes == [30, 15, 8, 8, 8, 6]
@@ -78,7 +78,7 @@ def test_auto_halves_the_micro_batch_until_it_fits(batch: tuple[Tensor, Tensor])
 
 
 def test_out_of_memory_says_what_was_asked_for_and_what_fits(batch: tuple[Tensor, Tensor]) -> None:
-    step = make_step(tiny_config(training={"batch_size": 30}), limit=8)
+    step = make_step(full_size_config(training={"batch_size": 30}), limit=8)
     with pytest.raises(OutOfMemory) as caught:
         step(*batch, 0.1, 1, 0)
     text = str(caught.value)
@@ -88,7 +88,7 @@ def test_out_of_memory_says_what_was_asked_for_and_what_fits(batch: tuple[Tensor
 @pytest.mark.parametrize("setting", ["auto", "full"])
 def test_less_is_tried_only_once_what_failed_is_out_of_memory(batch: tuple[Tensor, Tensor], setting: str) -> None:
     """An error that is being handled holds the frames it came through, and with them every activation."""
-    step = make_step(tiny_config(training={"batch_size": 30, "micro_batch": setting}), limit=0)
+    step = make_step(full_size_config(training={"batch_size": 30, "micro_batch": setting}), limit=0)
     with pytest.raises(OutOfMemory):
         step(*batch, 0.1, 1, 0)
     assert isinstance(step.model, Linear) and step.model.kept and not any(step.model.kept)
@@ -96,7 +96,7 @@ def test_less_is_tried_only_once_what_failed_is_out_of_memory(batch: tuple[Tenso
 
 def test_out_of_memory_with_one_image_says_that_nothing_fits(batch: tuple[Tensor, Tensor]) -> None:
     for setting in ("auto", "full"):
-        step = make_step(tiny_config(training={"batch_size": 30, "micro_batch": setting}), limit=0)
+        step = make_step(full_size_config(training={"batch_size": 30, "micro_batch": setting}), limit=0)
         with pytest.raises(OutOfMemory, match="not even one image"):
             step(*batch, 0.1, 1, 0)
 
@@ -105,7 +105,7 @@ def test_a_step_is_a_function_of_seed_epoch_and_step(batch: tuple[Tensor, Tensor
     """Not of what was drawn before it."""
 
     def weights(epoch: int, index: int, seed: int, before: int) -> Tensor:
-        step = make_step(tiny_config(seed=seed, augment={"cutout_size": 8}, training={"batch_size": 30}))
+        step = make_step(full_size_config(seed=seed, augment={"cutout_size": 8}, training={"batch_size": 30}))
         torch.manual_seed(before)
         step(*batch, 0.1, epoch, index)
         return layer_of(step).weight.detach()
@@ -118,7 +118,7 @@ def test_a_step_is_a_function_of_seed_epoch_and_step(batch: tuple[Tensor, Tensor
 
 def test_sgd_equals_torchs_plain_sgd(batch: tuple[Tensor, Tensor]) -> None:
     """Three steps of the fused optimizer against the update written out, weight decay and Nesterov included."""
-    config = tiny_config(
+    config = full_size_config(
         augment={"crop_padding": 0, "flip": False},
         optimizer={"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
         training={"batch_size": 30},

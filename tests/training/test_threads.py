@@ -16,7 +16,7 @@ from fmnist_tui.runs.metrics import EventRecord, parse_metric
 from fmnist_tui.runs.result import Result
 from fmnist_tui.training import launcher, threads
 from fmnist_tui.training.threads import Load, ThreadKeeper, choose_threads, fitting
-from tests.training.tiny import Trainer, tiny_config
+from tests.training.tiny import Trainer, full_size_config
 
 
 class Busy(Load):
@@ -193,7 +193,7 @@ def test_a_change_is_an_event_and_stands_in_the_result(trainer: Trainer, monkeyp
     loads = iter([0.0])
     monkeypatch.setattr(Load, "others", lambda self: next(loads, 1.5))
     monkeypatch.setattr(ThreadKeeper, "_is_better", lambda self, tried, before, gain: True)
-    run = trainer.create(tiny_config(training={"deterministic": False}))
+    run = trainer.create(full_size_config(training={"deterministic": False}))
     trainer.train(run)
     first, second = choices(run)
     assert first.data["value"] == "2" and "others use 0.0" in first.message
@@ -206,7 +206,7 @@ def test_a_change_is_an_event_and_stands_in_the_result(trainer: Trainer, monkeyp
 def test_a_deterministic_run_goes_on_with_its_number(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Begun where OpenMP was given 2 threads, resumed where it is given 1."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    run = trainer.create(tiny_config(training={"epochs": 1}))
+    run = trainer.create(full_size_config(training={"epochs": 1}))
     trainer.train(run)
     assert torch.get_num_threads() == 2
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

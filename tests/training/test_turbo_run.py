@@ -23,7 +23,7 @@ from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
 from fmnist_tui.training.progress import Pace, Progress
 from fmnist_tui.training.step import TrainStep
-from tests.training.tiny import Trainer, tiny_config
+from tests.training.tiny import Trainer, full_size_config
 from tests.training.whole_runs import result_of, stop_at, without_clock
 
 TURBO: dict[str, Any] = {
@@ -41,7 +41,7 @@ TURBO: dict[str, Any] = {
 
 
 def turbo_config(**training: Any) -> Any:
-    return tiny_config(**TURBO, training={"label_smoothing": 0.2, "tta": "flip", **training})
+    return full_size_config(**TURBO, training={"label_smoothing": 0.2, "tta": "flip", **training})
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_averaging_is_a_figure_of_its_own(trainer: Trainer) -> None:
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_training_loss_is_torchs_with_label_smoothing(monkeypatch: pytest.MonkeyPatch, smoothing: float) -> None:
     """The loss a step returns, in two micro-batches, against the definition written out."""
-    config = tiny_config(
+    config = full_size_config(
         model=TURBO["model"],
         augment={"crop_padding": 0, "flip": False},
         training={"batch_size": 30, "micro_batch": 15, "label_smoothing": smoothing},
@@ -194,7 +194,7 @@ def test_the_loop_hands_flips_and_sizes_to_the_step(trainer: Trainer, monkeypatc
 
 
 def test_the_estimate_knows_that_low_resolution_is_cheaper() -> None:
-    config = tiny_config(**TURBO, training={"epochs": 4})  # 3 of 4 epochs at 20 pixels
+    config = full_size_config(**TURBO, training={"epochs": 4})  # 3 of 4 epochs at 20 pixels
     pace = Pace(config, test_images=0)
     for speed in (1.0, 100.0, 100.0):
         pace.line(speed, epoch=1, epochs=4)
