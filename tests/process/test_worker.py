@@ -148,7 +148,7 @@ def test_a_device_that_is_not_there_fails_with_usage(
 
 
 def test_a_finished_run_that_cannot_go_on_is_what_it_was(runs_dir: Path, start: Start) -> None:
-    run = starting.create_run(runs_dir, config(max_steps=2), device="cpu")
+    run = starting.create_run(runs_dir, config(epochs=1), device="cpu")
     assert start(run).wait(timeout=120) == 0
     result = run.result.read_bytes()
     for name in ("last", "previous", "best"):
