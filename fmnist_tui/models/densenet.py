@@ -54,7 +54,8 @@ class Transition(nn.Module):
     """BN-ReLU-1x1 to fewer channels, then 2x2 average pooling.
 
     Where nothing lies between them the pooling comes first: a 1x1 convolution of averages is the average of its
-    results, and has a quarter of the work. BN-ReLU is applied by the network, with the block before it.
+    results, and has a quarter of the work. BN-ReLU is applied by the network, as one operation
+    with the block before it where there is one.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, drop_rate: float) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from fmnist_tui.config import parse_config
+from fmnist_tui.config import IMAGE_SIZE, parse_config
 from fmnist_tui.data import source
 from fmnist_tui.runs import process, requests, starting, store
 from fmnist_tui.runs.errors import RunError
@@ -30,11 +30,11 @@ def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start
 
     Those that are killed have torch loaded, so that they are at work when it happens.
     """
-    whole = starting.create_run(runs_dir, config(epochs=2), device="cpu")
+    whole = starting.create_run(runs_dir, config(size=IMAGE_SIZE, epochs=2), device="cpu")
     worker, began = start(whole), time.monotonic()
     assert worker.wait(timeout=300) == 0, whole.worker_log.read_text()
     duration = time.monotonic() - began
-    killed = starting.create_run(runs_dir, config(epochs=2), device="cpu")
+    killed = starting.create_run(runs_dir, config(size=IMAGE_SIZE, epochs=2), device="cpu")
     chance = random.Random(20261123)
     for _ in range(3):
         worker = start(killed)
@@ -59,6 +59,7 @@ def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start
     assert whole.confusions.read_bytes() == killed.confusions.read_bytes()
     results = [store.load_run(run).result for run in (whole, killed)]
     assert results[0] is not None and results[1] is not None
+    assert results[1].starts > 1, "it was never killed"
     assert results[0].test_accuracy == results[1].test_accuracy
     labels = source.load_sample().test_labels
     assert results[0].test_accuracy == pytest.approx(100 * np.mean(left["last_classes"] == labels), abs=1e-9)

@@ -33,8 +33,10 @@ Worker = subprocess.Popen[bytes] | ForkedWorker
 Start = Callable[[RunDirectory], Worker]
 
 
-def config(**training: Any) -> RunConfig:
-    return parse_config({**NOISY, "training": {**NOISY["training"], **training}})
+def config(*, size: int = 8, **training: Any) -> RunConfig:
+    """NOISY with other values of its training, on images of so many pixels."""
+    augment = {**NOISY["augment"], "low_resolution": size}
+    return parse_config({**NOISY, "augment": augment, "training": {**NOISY["training"], **training}})
 
 
 def status_of(run: RunDirectory) -> Status:

@@ -80,7 +80,7 @@ def test_stopped_and_resumed_equals_uninterrupted(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch, stop_step: int
 ) -> None:
     """Bit for bit: weights, momentum, metrics and predictions, with Shake-Shake's noise, Cutout and the shuffle."""
-    config = tiny_config(model=SHAKE, augment=CUTOUT)
+    config = full_size_config(model=SHAKE, augment=CUTOUT)
     whole, parted = trainer.create(config), trainer.create(config)
     trainer.train(whole)
     with monkeypatch.context() as patch:

@@ -8,7 +8,6 @@ of a channel once, for all the norms that read it; and what lies between a layer
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from fmnist_tui.models.kernels import build, convolution
+from fmnist_tui.models.kernels.planes import Planes, PlanesGrad
 from fmnist_tui.models.kernels.switch import WIDEST, address, fits, is_plain
 
 
@@ -44,40 +44,6 @@ class Kept(NamedTuple):
 
 PARAMETERS, KEPT = 6, 3
 """Of a layer."""
-
-
-class Planes(NamedTuple):
-    """All channels of a block, fp32, as `planes.h` has them, and what they are of: (B, C', H, W)."""
-
-    values: Tensor
-    shape: tuple[int, int, int, int]
-
-    @classmethod
-    def of(cls, *shape: int) -> Planes:
-        """With nothing in them yet."""
-        images, wide, height, width = shape
-        room = build.library(torch.float32).planes_room(images * height * width, wide)
-        return cls(torch.empty(room), (images, wide, height, width))
-
-    @property
-    def wide(self) -> int:
-        """Channels."""
-        return self.shape[1]
-
-    @property
-    def rows(self) -> int:
-        """Pixels of all images."""
-        return self.shape[0] * self.shape[2] * self.shape[3]
-
-    @property
-    def library(self) -> ctypes.CDLL:
-        """That has the loops."""
-        return build.library(self.values.dtype)
-
-    def images_of(self, channels: int) -> Tensor:
-        """Room for images of as many channels, in channels_last."""
-        images, _, height, width = self.shape
-        return torch.empty((images, channels, height, width), memory_format=torch.channels_last)
 
 
 def dense_block(layers: Sequence[BottleneckLayer], norm: nn.BatchNorm2d, x: Tensor) -> Tensor | None:
@@ -134,25 +100,16 @@ class DenseBlock(torch.autograd.Function):
         images, channels, height, width = x.shape
         planes = Planes.of(images, norm.num_features, height, width)
         moments = torch.empty(planes.wide, 2, dtype=torch.float64) if norm.training else None
-        _write(planes, x, 0, moments)
+        planes.write(x, 0, moments)
         widths, kept = [channels], list[Tensor]()
         for layer in layers:
             kept.extend(_append(layer, planes, moments, widths[-1]))
             widths.append(widths[-1] + len(layer.grow.weight))
         coefficients = _coefficients(norm, moments, planes.rows)
-        result = planes.images_of(planes.wide)
-        planes.library.planes_forward(
-            planes.values.data_ptr(),
-            planes.rows,
-            planes.wide,
-            coefficients.data_ptr(),
-            result.data_ptr(),
-            torch.get_num_threads(),
-        )
         if norm.training:
             ctx.save_for_backward(planes.values, coefficients, *given, *kept)
             ctx.shape, ctx.widths = planes.shape, widths
-        return result
+        return planes.activated(coefficients)
 
     @staticmethod
     @once_differentiable
@@ -161,47 +118,13 @@ class DenseBlock(torch.autograd.Function):
         planes, widths = Planes(values, ctx.shape), ctx.widths
         count = len(widths) - 1
         given, kept = rest[: PARAMETERS * count], rest[PARAMETERS * count + 2 :]
-        grad = torch.empty_like(values)
-        later = torch.zeros(planes.wide, 2, dtype=torch.float64)
-        threads = torch.get_num_threads()
-        norm_grads = torch.empty(2, planes.wide)
-        given_grad = grads[0].contiguous(memory_format=torch.channels_last)
-        sums = torch.empty(threads, 2, planes.wide, dtype=torch.float64)
-        planes.library.planes_backward(
-            values.data_ptr(),
-            planes.rows,
-            planes.wide,
-            coefficients.data_ptr(),
-            given_grad.data_ptr(),
-            grad.data_ptr(),
-            later.data_ptr(),
-            norm_grads.data_ptr(),
-            sums.data_ptr(),
-            threads,
-        )
+        grad, norm_grads = planes.gradient(coefficients, grads[0].contiguous(memory_format=torch.channels_last))
         found = list(norm_grads)
         for index in reversed(range(count)):
             of_layer = given[PARAMETERS * index : PARAMETERS * (index + 1)]
             of_pass = Kept(*kept[KEPT * index : KEPT * (index + 1)])
-            found[:0] = _gradients(planes, grad, later, widths[index : index + 2], of_layer, of_pass)
-        return _rest(planes, grad, later, 0, widths[0]), None, None, *found
-
-
-def _write(planes: Planes, x: Tensor, first: int, moments: Tensor | None) -> None:
-    """Put x (B, C, H, W) in the planes from `first` on, and its moments among those of all."""
-    channels, threads = x.shape[1], torch.get_num_threads()
-    own = torch.empty(threads, channels, 2, dtype=torch.float64)
-    planes.library.planes_append(
-        x.data_ptr(),
-        planes.rows,
-        channels,
-        planes.values.data_ptr(),
-        planes.wide,
-        first,
-        None if moments is None else moments[first].data_ptr(),
-        own.data_ptr(),
-        threads,
-    )
+            found[:0] = _gradients(planes, grad, widths[index : index + 2], of_layer, of_pass)
+        return planes.images_grad(grad, 0, widths[0]), None, None, *found
 
 
 def _append(layer: BottleneckLayer, planes: Planes, moments: Tensor | None, channels: int) -> Kept:
@@ -230,7 +153,7 @@ def _append(layer: BottleneckLayer, planes: Planes, moments: Tensor | None, chan
     y_coefficients = _coefficients(norm2, y_moments, planes.rows)
     grown = planes.images_of(len(grow.weight))
     convolution.run_forward(y, grow.weight, grown, y_coefficients)
-    _write(planes, grown, channels, moments)
+    planes.write(grown, channels, moments)
     return Kept(y, coefficients, y_coefficients)
 
 
@@ -250,26 +173,22 @@ def _coefficients(bn: nn.BatchNorm2d, moments: Tensor | None, rows: int) -> Tens
 
 
 def _gradients(
-    planes: Planes, grad: Tensor, later: Tensor, widths: Sequence[int], parameters: Sequence[Tensor], kept: Kept
+    planes: Planes, grad: PlanesGrad, widths: Sequence[int], parameters: Sequence[Tensor], kept: Kept
 ) -> list[Tensor]:
-    """A layer's gradients, in the order of its parameters; that of the planes becomes what it is before the layer.
-
-    `later` has what is still to be added to a channel's gradient when all who read it have had their turn.
-    """
+    """A layer's gradients, in the order of its parameters; that of the planes becomes what it is before the layer."""
     _, _, reduce, _, _, grow = parameters
-    y, coefficients, y_coefficients = kept
-    (channels, end), between = widths, len(reduce)
-    rows, threads = planes.rows, torch.get_num_threads()
-
-    own = _rest(planes, grad, later, channels, end)
+    y, _, y_coefficients = kept
+    own = planes.images_grad(grad, *widths)
     activated_grad, grow_grad = torch.empty_like(y), torch.empty_like(grow)
     convolution.run_backward(y, grow, own, activated_grad, grow_grad, y_coefficients)
+
+    between, threads = len(reduce), torch.get_num_threads()
     slopes, norm2_grads = torch.empty(4, between), torch.empty(2, between)
-    sums = torch.empty(threads, 2, max(channels, between), dtype=torch.float64)
+    sums = torch.empty(threads, 2, between, dtype=torch.float64)
     planes.library.norm_slopes(
         y.data_ptr(),
         activated_grad.data_ptr(),
-        rows,
+        planes.rows,
         between,
         y_coefficients.data_ptr(),
         slopes.data_ptr(),
@@ -277,12 +196,26 @@ def _gradients(
         sums.data_ptr(),
         threads,
     )
-    norm1_grads, reduce_grad = torch.empty(2, channels), torch.empty_like(reduce)
+    norm1_grads, reduce_grad = _pointwise_gradients(planes, grad, reduce, kept, activated_grad, slopes)
+    return [*norm1_grads, reduce_grad, *norm2_grads, grow_grad]
+
+
+def _pointwise_gradients(
+    planes: Planes, grad: PlanesGrad, reduce: Tensor, kept: Kept, activated_grad: Tensor, slopes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Of norm1's weight and bias, (2, C), and of the 1x1 filters (K, C, 1, 1); that of the planes is added to `grad`.
+
+    activated_grad: of ReLU(norm2(y)), like y; slopes (4, K): by which it becomes one of y.
+    """
+    y, coefficients, _ = kept
+    between, channels, threads = *reduce.shape[:2], torch.get_num_threads()
+    norm_grads, reduce_grad = torch.empty(2, channels), torch.empty_like(reduce)
+    sums = torch.empty(threads, 2, channels, dtype=torch.float64)
     room = torch.empty(planes.library.pointwise_room(channels, between, threads, 1))
     planes.library.pointwise_backward(
         planes.values.data_ptr(),
         planes.wide,
-        rows,
+        planes.rows,
         channels,
         coefficients.data_ptr(),
         reduce.data_ptr(),
@@ -290,29 +223,12 @@ def _gradients(
         activated_grad.data_ptr(),
         slopes.data_ptr(),
         between,
-        grad.data_ptr(),
-        later.data_ptr(),
-        norm1_grads.data_ptr(),
+        grad.values.data_ptr(),
+        grad.later.data_ptr(),
+        norm_grads.data_ptr(),
         reduce_grad.data_ptr(),
         sums.data_ptr(),
         room.data_ptr(),
         threads,
     )
-    return [*norm1_grads, reduce_grad, *norm2_grads, grow_grad]
-
-
-def _rest(planes: Planes, grad: Tensor, later: Tensor, first: int, end: int) -> Tensor:
-    """The gradient of the channels from `first` to `end`, as images."""
-    found = planes.images_of(end - first)
-    planes.library.planes_rest(
-        planes.values.data_ptr(),
-        grad.data_ptr(),
-        planes.rows,
-        planes.wide,
-        first,
-        end - first,
-        later.data_ptr(),
-        found.data_ptr(),
-        torch.get_num_threads(),
-    )
-    return found
+    return norm_grads, reduce_grad
