@@ -101,7 +101,7 @@ class TrainingConfig(Section):
     )
     cpu_kernels: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="On a CPU, batch norm with its activation and pooling in fewer passes over memory, and in fp32 3x3 "
+        description="On a CPU, batch norm with its activation and pooling in fewer passes over memory, and 3x3 "
         "convolutions in fewer multiplications; built with the C compiler. auto is on where there is one, but where "
         "deterministic.",
     )

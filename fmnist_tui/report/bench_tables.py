@@ -66,7 +66,7 @@ SPEED_LEGEND = (
     "and the ninetieth percentile (the lowest and the highest of under ten). GFLOP: convolutions and matrix products "
     "of the forward and the backward pass. Ceiling: the faster of one large convolution and one large matrix product "
     "in the same precision, on the spot, by torch. Convolutions are counted as usual, also where cpu_kernels need "
-    "fewer multiplications (fp32): a share may be above 100 %."
+    "fewer multiplications: a share may be above 100 %."
 )
 COST_LEGEND = (
     "Start: from a new process to the end of its first step. Peak memory: on a GPU what tensors held, on a CPU the "

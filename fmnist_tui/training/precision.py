@@ -222,10 +222,10 @@ def _cpu_kernels(config: TrainingConfig, precision: str, compile_mode: str) -> t
         return False, "off with torch.compile"
     if (problem := kernels.problem(DTYPES[precision])) is not None:
         return False, problem
-    return True, "set" if config.cpu_kernels == "on" else _GAINS[precision]
-
-
-_GAINS = {"bf16": "fewer passes over memory", "fp32": "fewer multiplications, and fewer passes over memory"}
+    if config.cpu_kernels == "on":
+        return True, "set"
+    fewer = "fewer multiplications, and " if kernels.convolves(DTYPES[precision]) else ""
+    return True, f"{fewer}fewer passes over memory"
 
 
 def _on_off(value: bool) -> str:

@@ -18,6 +18,7 @@ from fmnist_tui.config import (
     WideResNetConfig,
 )
 from fmnist_tui.models import build_model, kernels
+from fmnist_tui.models.kernels import build
 from fmnist_tui.models.kernels import norm as norm_file
 from fmnist_tui.models.kernels.norm import Activation
 from tests.unit import kernel_inputs
@@ -238,8 +239,11 @@ def test_statistics_of_one_value_are_torchs_to_refuse() -> None:
         ShakeShakeConfig(depth=8, base_channels=20, shake_level="batch", shake_backward=False),
     ],
 )
-def test_a_network_is_as_near_to_fp32_as_torchs(config: ModelConfig) -> None:
-    """Loss and all gradients of a step, in bf16 with the kernels and without, by their distance from fp32."""
+def test_a_network_is_about_as_near_to_fp32_as_torchs(config: ModelConfig) -> None:
+    """Loss and all gradients of a step, in bf16 with the kernels and without, by their distance from fp32.
+
+    Convolutions in fewer multiplications round more: 1.4 to 1.7 times torch's distance, without them at most 1.5.
+    """
     x = torch.randn((16, 1, 28, 28), generator=torch.Generator().manual_seed(0))
     labels = torch.arange(16) % 10
     results: dict[str, Tensor] = {}
@@ -256,4 +260,5 @@ def test_a_network_is_as_near_to_fp32_as_torchs(config: ModelConfig) -> None:
         results[how] = torch.cat([loss.detach()[None], *grads])
     by_torch = (results["torch"] - results["exact"]).norm()
     by_kernels = (results["kernels"] - results["exact"]).norm()
-    assert 0 < by_kernels <= 1.5 * by_torch and not torch.equal(results["torch"], results["kernels"])
+    most = 2.2 if build.convolves(torch.bfloat16) else 1.5
+    assert 0 < by_kernels <= most * by_torch and not torch.equal(results["torch"], results["kernels"])

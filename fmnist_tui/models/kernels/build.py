@@ -39,10 +39,13 @@ SIGNATURES = {
     "mixture_backward": [*[POINTER] * 8, *[LONG] * 3, *[POINTER] * 5, INT],
 }
 """Arguments of each function of a library; none returns anything."""
-FP32_SIGNATURES = {
+CONVOLUTION_SIGNATURES = {
     "winograd_forward": [*[POINTER] * 4, LONG, POINTER, *[LONG] * 6, *[INT] * 2],
     "winograd_backward": [*[POINTER] * 7, *[LONG] * 6, *[INT] * 2],
     "winograd_room": [*[LONG] * 5, *[INT] * 3],
+}
+"""What a library has beside them where convolutions are faster by it; those of rooms return a long."""
+FP32_SIGNATURES = {
     "norm_coefficients": [POINTER, *[LONG] * 2, *[POINTER] * 4, *[DOUBLE] * 2, POINTER],
     "norm_slopes": [*[POINTER] * 2, *[LONG] * 2, *[POINTER] * 4, INT],
     "planes_room": [*[LONG] * 2],
@@ -54,7 +57,7 @@ FP32_SIGNATURES = {
     "pointwise_backward": [POINTER, *[LONG] * 3, *[POINTER] * 5, LONG, *[POINTER] * 6, INT],
     "pointwise_room": [*[LONG] * 2, *[INT] * 2],
 }
-"""What the fp32 library has beside them; those of rooms return a long."""
+"""What the fp32 library has beside all of them."""
 
 
 class Unavailable(Exception):
@@ -72,6 +75,11 @@ def library(dtype: torch.dtype) -> ctypes.CDLL:
         return _kept_or_built(compiler, *DTYPES[dtype])
     except OSError as error:  # no room for temporary files, a compiler that has just gone
         raise Unavailable(f"it can't be built: {error}") from None
+
+
+def convolves(dtype: torch.dtype) -> bool:
+    """Whether the library for images of a dtype has convolutions; fp32's always has. Raises Unavailable."""
+    return hasattr(library(dtype), "winograd_forward")
 
 
 def _kept_or_built(compiler: list[str], dtype: str, flags: tuple[str, ...]) -> ctypes.CDLL:
@@ -201,7 +209,12 @@ def _is_whole(file: Path) -> bool:
 def _load(file: Path, dtype: str) -> ctypes.CDLL:
     """Raises OSError where it can't be loaded, or lacks a function."""
     loaded = ctypes.CDLL(str(file))
-    signatures = SIGNATURES | FP32_SIGNATURES if dtype == "fp32" else SIGNATURES
+    fp32 = dtype == "fp32"
+    signatures = {
+        **SIGNATURES,
+        **(CONVOLUTION_SIGNATURES if fp32 or hasattr(loaded, "winograd_forward") else {}),
+        **(FP32_SIGNATURES if fp32 else {}),
+    }
     for name, arguments in signatures.items():
         try:
             function = getattr(loaded, name)

@@ -44,8 +44,9 @@ def _disagreement(dtype: torch.dtype) -> str | None:
         for activation in KINDS
     }
     checks["the mixture of two branches differs"] = _mixed
-    if dtype == torch.float32:
+    if build.convolves(dtype):
         checks["convolution differs"] = _convolved
+    if dtype == torch.float32:
         checks["a dense layer differs"] = _appended
     for words, compute in checks.items():
         switch.use(dtype)

@@ -10,8 +10,11 @@
 #include "norm_grad.c"
 #include "pool.c"
 #include "mixture.c"
-#ifdef FP32
+/* In bf16 only with its products; where there are tiles of matrices (AMX), torch multiplies faster than this saves. */
+#if defined FP32 || (defined __AVX512BF16__ && !defined __AMX_BF16__)
 #include "winograd.c"
+#endif
+#ifdef FP32
 #include "planes.c"
 #include "pointwise.c"
 #endif

@@ -1,6 +1,13 @@
-/* Products of matrices of float, for winograd.c: small ones, and many of them. */
+/* Products of matrices, for winograd.c and pointwise.c: small ones, and many of them.
+ *
+ * A matrix consists of words of 32 bits: floats, or for bf16 two numbers, the first in the lower half, whose products
+ * with another word's are added to one sum in one instruction. Sums are floats.
+ */
 #pragma once
 #include "values.h"
+#ifndef FP32
+#include <immintrin.h>
+#endif
 
 /* Floats of a vector; where the processor's are narrower, the compiler takes several. */
 #ifndef LANES
@@ -35,12 +42,58 @@ INLINE void store_some(float *to, vec numbers, long count) {
         memcpy(to, &numbers, count * sizeof *to);
 }
 
+/* Numbers of a word, and what two words add to a sum. */
+#ifdef FP32
+#define WORD 1
+
+INLINE vec add_product(vec sum, float word, vec words) { return sum + word * words; }
+#else
+#define WORD 2
+typedef element halves __attribute__((vector_size(2 * LANES), aligned(2)));
+
+INLINE vec add_product(vec sum, float word, vec words) {
+    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_ps(word), (__m512bh)words);
+}
+
+/* Each number, rounded, in a half of its own word: the lower one or the upper one. */
+INLINE bits_of_vec half_words(vec numbers, int upper) {
+    bits_of_vec words = (bits_of_vec)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)numbers));
+    return upper ? words << 16 : words;
+}
+#endif
+
+/* Up to LANES elements of an image as floats, the others 0; and back, the others left alone. */
+INLINE vec load_pixel(const element *from, long count) {
+#ifdef FP32
+    return load_some(from, count);
+#else
+    halves numbers = {0};
+    if (count >= LANES)
+        numbers = *(const halves *)from;
+    else
+        memcpy(&numbers, from, count * sizeof *from);
+    return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)numbers), 16);
+#endif
+}
+
+INLINE void store_pixel(element *to, vec numbers, long count) {
+#ifdef FP32
+    store_some(to, numbers, count);
+#else
+    halves rounded = (halves)_mm512_cvtneps_pbh((__m512)numbers);
+    if (count >= LANES)
+        *(halves *)to = rounded;
+    else
+        memcpy(to, &rounded, count * sizeof *to);
+#endif
+}
+
 /* As `activate` has it: not-a-number stays so. */
 INLINE vec relu(vec z) { return (vec)((bits_of_vec)z & ~(z < 0)); }
 
 /* A matrix of a product, and how far it is from row to row, from column to column, from panel to panel of columns. */
 typedef struct {
-    const float *values;
+    const float *values; /* words */
     long row, column, panel;
 } Factor;
 
@@ -57,8 +110,8 @@ INLINE void block(Factor a, Factor b, float *to, long to_row, long depth, int ro
 #pragma GCC unroll 6
         for (int i = 0; i < rows; i++) {
             float factor = a.values[i * a.row + d * a.column];
-            left[i] += factor * first;
-            right[i] += factor * second;
+            left[i] = add_product(left[i], factor, first);
+            right[i] = add_product(right[i], factor, second);
         }
     }
 #pragma GCC unroll 6
@@ -68,7 +121,7 @@ INLINE void block(Factor a, Factor b, float *to, long to_row, long depth, int ro
     }
 }
 
-/* a (rows, depth) * b (depth, columns) to `to`, its rows `to_row` apart; columns are whole panels. */
+/* a (rows, depth) * b (depth, columns), depth in words, to `to`, its rows `to_row` apart; columns are whole panels. */
 static void multiply(Factor a, Factor b, float *to, long to_row, long rows, long columns, long depth, int add) {
     for (long column = 0; column < columns; column += PANEL) {
         Factor panel = {b.values + column / PANEL * b.panel, b.row, 1, 0}, part = a;
