@@ -70,6 +70,14 @@ class AugmentConfig(Section):
         json_schema_extra=unit("probability"),
     )
     cutout_inside: bool = Field(False, description="Keep the whole square inside the image; else only its centre.")
+    cutmix_probability: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of the batches in which a rectangle of each image is another image's, and the label by its "
+        "share of the pixels as well; 0 is off (CutMix, arXiv 1905.04899).",
+        json_schema_extra=unit("probability"),
+    )
     low_resolution: int = Field(
         IMAGE_SIZE,
         ge=8,

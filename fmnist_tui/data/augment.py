@@ -1,4 +1,4 @@
-"""Random crop, horizontal flip and Cutout for a whole batch as tensor operations on its device.
+"""Random crop, horizontal flip, Cutout and CutMix for a whole batch as tensor operations on its device.
 
 Called by the trainer for every training batch. Drawing and applying are apart, so that the same draws can
 be given to torchvision's own transforms (the tests do). No host synchronisation, no shape that depends on
@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from fmnist_tui.config import IMAGE_SIZE, AugmentConfig
+from fmnist_tui.config import CLASSES, IMAGE_SIZE, AugmentConfig
 from fmnist_tui.data.batches import normalize, step_seed
 
 
@@ -91,7 +92,7 @@ def crop_and_flip(images: Tensor, draws: AugmentDraws, config: AugmentConfig) ->
     if not padding and not config.flip:
         return images
     batch, height, width = images.shape
-    padded = torch.nn.functional.pad(images, (padding, padding, padding, padding))
+    padded = F.pad(images, (padding, padding, padding, padding))
     padded_height, padded_width = padded.shape[1:]
     image = torch.arange(batch, device=images.device)
     left = draws.left
@@ -142,7 +143,7 @@ def apply(
 
 def resize(images: Tensor, size: int) -> Tensor:
     """(B, 1, H, W) float32 to (B, 1, size, size): bilinear with antialiasing, in the memory format of `images`."""
-    resized = torch.nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
+    resized = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
     if images.stride(1) == 1:  # channels_last, which one channel has in its strides only
         return resized.reshape(len(images), size, size, 1).permute(0, 3, 1, 2)
     return resized
@@ -161,3 +162,21 @@ def augment(
     """
     draws = draw(len(images), config, generator, images.device, images.shape[-1])
     return apply(images, draws, config, dtype, memory_format)
+
+
+def cutmix(images: Tensor, labels: Tensor, config: AugmentConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """CutMix of a batch (arXiv 1905.04899): (B, 1, H, H) and labels (B,) int64 to images and targets (B, 10) float32.
+
+    In `cutmix_probability` of the batches a rectangle of each image is that of the one before it in the batch, the
+    same rectangle for all; a target's two probabilities are the shares of the pixels. The rectangle's sides are
+    drawn so that its area is uniform, its centre anywhere; what hangs over the border is cut off.
+    """
+    side = images.shape[-1]
+    chance, area, row, column = torch.rand(4, generator=generator, device=images.device)
+    reach = area.sqrt() * (chance < config.cutmix_probability) / 2
+    position = (torch.arange(side, device=images.device) + 0.5) / side
+    mixed = ((position - row).abs() < reach)[:, None] & ((position - column).abs() < reach)
+    own, other = (F.one_hot(y, len(CLASSES)).float() for y in (labels, labels.roll(1)))
+    result = torch.empty_like(images)  # keeps the memory format, which one channel has in its strides only
+    torch.where(mixed, images.roll(1, 0), images, out=result)
+    return result, torch.lerp(own, other, mixed.float().mean())

@@ -96,21 +96,21 @@ class TrainStep:
 
     def take(self, images: Tensor, labels: Tensor, flip: Tensor | None, size: int | None) -> tuple[Tensor, Tensor]:
         """The step with the random generators and the learning rate as they stand, kernel by kernel."""
-        inputs = self._augmented(images, flip, size)
+        inputs, targets = self._mixed(self._augmented(images, flip, size), labels)
         while True:
             try:
-                loss, correct = self._forward_backward(inputs, labels)
+                loss, correct = self._forward_backward(inputs, targets)
                 break
             except torch.OutOfMemoryError as error:
                 asked = str(error).split("\n")[0].rstrip(".")
             # Only here: the error, while it is being handled, holds every activation of the pass that failed.
-            self._halve_or_raise(asked, inputs, labels)
+            self._halve_or_raise(asked, inputs, targets)
         self._update()
         return loss, correct
 
     def compute(self, images: Tensor, labels: Tensor, flip: Tensor | None, size: int | None) -> tuple[Tensor, Tensor]:
         """The same without a remedy for want of memory, so that the same kernels follow one another every time."""
-        loss, correct = self._forward_backward(self._augmented(images, flip, size), labels)
+        loss, correct = self._forward_backward(*self._mixed(self._augmented(images, flip, size), labels))
         self._update()
         return loss, correct
 
@@ -140,6 +140,12 @@ class TrainStep:
         execution = self.execution
         return augment.apply(images, draws, self.config.augment, execution.dtype, execution.memory_format, size)
 
+    def _mixed(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """With CutMix: the images, and in the place of labels (B,) targets (B, 10)."""
+        if not self.config.augment.cutmix_probability:
+            return inputs, labels
+        return augment.cutmix(inputs, labels, self.config.augment, self.generator)
+
     def _forward_backward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         self.optimizer.zero_grad(set_to_none=True)
         self.model.train()
@@ -158,13 +164,15 @@ class TrainStep:
     ) -> tuple[Tensor, Tensor]:
         """Add to the gradients for some images, whose mean loss counts as `share` of the batch's.
 
+        `labels` are (B,) int64, or (B, 10) probabilities, of which the largest is what counts as correct.
         Returns that share of the loss and the correct predictions; `scale` is on the gradients only.
         """
         with self.execution.autocast():
             logits = network(inputs)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing) * share
         self.scaler.scale(loss * scale if scale != 1.0 else loss).backward()
-        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+        right = labels if labels.dim() == 1 else labels.argmax(1)
+        return loss.detach(), (logits.detach().argmax(1) == right).sum()
 
     def _own_part(self, images: Tensor, draws: augment.AugmentDraws) -> tuple[Tensor, augment.AugmentDraws]:
         """What this process has to do of a batch: all of it, where it is alone."""

@@ -133,6 +133,26 @@ def test_the_plain_loop_prepares_images_as_the_configuration_says(images: Images
     assert [type(step).__name__ for step in plain_transforms(bare).transforms] == ["ToTensor", "Normalize"]
 
 
+@pytest.mark.parametrize(("probability", "least", "most"), [(0.0, 0, 0), (0.5, 1, 24), (1.0, 25, 25)])
+def test_the_plain_loop_mixes_as_many_batches_as_the_configuration_says(
+    images: Images, probability: float, least: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By torchvision's CutMix, whose targets are probabilities."""
+    config = full_size_config(augment={"cutmix_probability": probability}, training={"batch_size": 4})
+    loop = PlainLoop(config, split(images, "standard"), CPU, 4, epoch=1)
+    mixed, original = list[torch.Size](), loop.cutmix.forward
+
+    def noted(*batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        result: tuple[torch.Tensor, torch.Tensor] = original(*batch)
+        mixed.append(result[1].shape)
+        return result
+
+    monkeypatch.setattr(loop.cutmix, "forward", noted)
+    torch.manual_seed(0)
+    assert all(loss > 0 for loss in loop.train(24)[1])
+    assert least <= len(mixed) <= most and set(mixed) <= {torch.Size((4, 10))}
+
+
 def test_cutout_hides_a_square_that_may_hang_over_the_border() -> None:
     cutout = Cutout(full_size_config(augment={"cutout_size": 8, "cutout_probability": 1.0}).augment)
     torch.manual_seed(1)

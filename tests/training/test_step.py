@@ -7,8 +7,10 @@ import weakref
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.data.augment import cutmix
 from fmnist_tui.data.source import Images
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
@@ -57,15 +59,38 @@ def batch(images: Images) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images.train_images[:30].copy()), torch.from_numpy(images.train_labels[:30].copy()).long()
 
 
+@pytest.mark.parametrize("probability", [0.0, 1.0])
 @pytest.mark.parametrize("micro_batch", [1, 7, 15, 30])
-def test_accumulated_gradients_equal_the_whole_batch(batch: tuple[Tensor, Tensor], micro_batch: int) -> None:
-    whole = make_step(full_size_config(training={"batch_size": 30}))
-    parts = make_step(full_size_config(training={"batch_size": 30, "micro_batch": micro_batch}))
+def test_accumulated_gradients_equal_the_whole_batch(
+    batch: tuple[Tensor, Tensor], micro_batch: int, probability: float
+) -> None:
+    augment = {"cutmix_probability": probability}
+    whole = make_step(full_size_config(augment=augment, training={"batch_size": 30}))
+    parts = make_step(full_size_config(augment=augment, training={"batch_size": 30, "micro_batch": micro_batch}))
     (loss_a, correct_a), (loss_b, correct_b) = (step(*batch, 0.1, 1, 0) for step in (whole, parts))
     torch.testing.assert_close(loss_a, loss_b)
     assert int(correct_a) == int(correct_b)
     torch.testing.assert_close(layer_of(whole).weight, layer_of(parts).weight)
     assert isinstance(parts.model, Linear) and max(parts.model.sizes) == micro_batch
+
+
+def test_cutmix_weighs_the_losses_of_both_labels_by_their_shares(batch: tuple[Tensor, Tensor]) -> None:
+    images, labels = batch
+    step = make_step(
+        full_size_config(augment={"cutmix_probability": 1.0}, training={"batch_size": 30, "label_smoothing": 0.1})
+    )
+    inputs = step.inputs(images, 1, 0)
+    mixed, targets = cutmix(inputs, labels, step.config.augment, step.generator)
+    theirs = float((mixed != inputs).any(1).float().mean())  # some pixels are alike in both
+    logits = layer_of(step)(mixed.flatten(1)).detach()
+    first = int((labels != labels.roll(1)).nonzero()[0])  # an image of another class than the one before
+    share = float(targets[first, labels[first - 1]])
+    assert 0 < theirs <= share < 1
+    own, other = (F.cross_entropy(logits, target, label_smoothing=0.1) for target in (labels, labels.roll(1)))
+    loss, correct = step(images, labels, 0.1, 1, 0)
+    torch.testing.assert_close(loss, (1 - share) * own + share * other)
+    most = torch.where(torch.tensor(share) > 0.5, labels.roll(1), labels)
+    assert int(correct) == int((logits.argmax(1) == most).sum())
 
 
 def test_auto_halves_the_micro_batch_until_it_fits(batch: tuple[Tensor, Tensor]) -> None:

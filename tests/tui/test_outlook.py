@@ -174,5 +174,7 @@ def test_numbers_in_words() -> None:
     assert memory(7_730_941_132) == "7.2 GiB"
     assert memory(99_000_000) == "94 MiB"
     assert augmentation_in_words(load_preset("shake-shake-64").augment) == "crop 4, flip, Cutout 16"
+    mixed = with_changes(load_preset("wrn"), {"augment.cutmix_probability": 0.5})
+    assert augmentation_in_words(mixed.augment) == "crop 4, flip, CutMix in 0.5 of the batches"
     nothing = {"augment.crop_padding": 0, "augment.flip": False}
     assert augmentation_in_words(with_changes(load_preset("wrn"), nothing).augment) == "none"

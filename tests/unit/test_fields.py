@@ -137,6 +137,7 @@ COMMON_VALUES = {
     "augment.cutout_size": "14",
     "augment.cutout_probability": "0.5",
     "augment.cutout_inside": "true",
+    "augment.cutmix_probability": "0.5",
     "augment.low_resolution": "20",
     "augment.low_resolution_share": "0.25",
     "optimizer.kind": "muon",

@@ -75,7 +75,8 @@ def by_torch(conv: nn.Conv2d, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, 
 @in_both
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_it_is_torchs_in_float64(shape: tuple[int, ...], threads: int) -> None:
+def test_it_is_torchs_in_float64(shape: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(convolution.LEAST_SAVED, torch.bfloat16, convolution.LEAST_SAVED[torch.float32])
     torch.set_num_threads(threads)
     count, channels, outputs, *size = shape
     conv, x, grad = convolution_of(channels, outputs), images(count, channels, *size), images(count, outputs, *size)
@@ -89,6 +90,15 @@ def test_it_is_torchs_in_float64(shape: tuple[int, ...], threads: int) -> None:
     found = (result.detach(), leaf.grad, conv.weight.grad)
     for one, exact, what in zip(found, by_torch(conv, x, grad), BF16_DISTANCES, strict=True):
         near(one, exact, what)
+
+
+@in_both
+def test_what_saves_too_little_in_bf16_is_torchs() -> None:
+    """Images of 5x5 pixels, whose tiles make 8x8."""
+    conv, x = convolution_of(20, 36), images(9, 20, 5, 5)
+    with torch.autocast("cpu", torch.bfloat16, enabled=x.dtype == torch.bfloat16):
+        result = conv(x.requires_grad_())
+    assert ("Convolution3x3" in type(result.grad_fn).__name__) == (x.dtype == torch.float32)
 
 
 @in_both

@@ -19,9 +19,10 @@ from fmnist_tui.models.kernels.switch import WIDEST, fits
 
 STEP, PLACES = 4, 36
 """Pixels along a tile, and numbers of a tile, as in `tiles.h`."""
-LEAST_SAVED = 1.5
+LEAST_SAVED = {torch.float32: 1.5, torch.bfloat16: 2.0}
 """Multiplications of the usual way for one of this, at least. At 28x28 pixels they are 4; at 5x5, of which tiles make
-8x8, 1.6, by which a training step is no slower; at 2x2 they are 1."""
+8x8, 1.6, by which a training step is no slower in fp32, but convolutions take 1.1 to 1.4 times as long in bf16; at 2x2
+they are 1."""
 CACHE_BYTES = 2_000_000
 """What the tiles of the images that are computed at a time take together, to stay in a processor's cache."""
 ALONE_BYTES, OWN_BYTES = 256_000, 400_000
@@ -39,18 +40,18 @@ def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def _suits(conv: nn.Conv2d, x: Tensor) -> bool:
-    return fits(x) and build.convolves(x.dtype) and suits_images(conv, *x.shape[2:])
+    return fits(x) and build.convolves(x.dtype) and suits_images(conv, x.shape[2], x.shape[3], x.dtype)
 
 
-def suits_images(conv: nn.Conv2d, height: int, width: int) -> bool:
-    """Whether there is a kernel for it and fp32 images of a size, and it is the faster."""
+def suits_images(conv: nn.Conv2d, height: int, width: int, dtype: torch.dtype) -> bool:
+    """Whether there is a kernel for it and images of a size and dtype, and it is the faster."""
     weight = conv.weight
     plain = conv.kernel_size == (3, 3) and conv.stride == conv.padding == conv.dilation == (1, 1) and conv.groups == 1
     if not (plain and conv.bias is None and weight.dtype == torch.float32 and max(weight.shape) <= WIDEST):
         return False
     if min(weight.shape[:2]) < LEAST_CHANNELS or not weight.is_contiguous(memory_format=torch.channels_last):
         return False
-    return 9 * height * width >= LEAST_SAVED * PLACES * _tiles(height, width)
+    return 9 * height * width >= LEAST_SAVED[dtype] * PLACES * _tiles(height, width)
 
 
 def _tiles(height: int, width: int) -> int:

@@ -72,7 +72,8 @@ def _are_plain(layers: Sequence[BottleneckLayer], norm: nn.BatchNorm2d, x: Tenso
         between = reduce.weight.shape[0]
         if not (_is_plain(norm1, channels, norm, x) and _is_plain(norm2, between, norm, x)):
             return False
-        if not (_is_pointwise(reduce, channels) and convolution.suits_images(grow, *x.shape[2:])):
+        fits = convolution.suits_images(grow, x.shape[2], x.shape[3], x.dtype)
+        if not (_is_pointwise(reduce, channels) and fits):
             return False
         if grow.weight.shape[1] != between:
             return False

@@ -43,7 +43,7 @@ void pointwise_forward(const float *planes, long wide, long rows, long channels,
                 long depth = channels - c < DEPTH ? channels - c : DEPTH;
                 Factor a = {normal, 1, PIXELS, 0}, b = {room + c * results, results, 1, PANEL};
                 normalise(planes + (group * wide + c) * PIXELS, depth, scale + c, shift + c, normal);
-                multiply(a, b, products, results, PIXELS, results, depth, c > 0);
+                multiply(a, b, products, results, PIXELS, outputs, depth, c > 0);
             }
             for (long i = 0; i < count; i++)
                 memcpy(y + (group * PIXELS + i) * outputs, products + i * results, outputs * sizeof *y);
@@ -90,7 +90,7 @@ void pointwise_backward(const float *planes, long wide, long rows, long channels
                 prefetch(grad + at, some * PIXELS);
                 prefetch(planes + at + some * PIXELS, some * PIXELS);
                 normalise(planes + at, some, scale + c, shift + c, normal);
-                multiply(normals, grads, own_weight_grad + c * results, results, some, results, PIXELS, 1);
+                multiply(normals, grads, own_weight_grad + c * results, results, some, outputs, PIXELS, 1);
                 multiply(across, grad_planes, normal_grad, PIXELS, some, PIXELS, outputs, 0);
                 through_norm(planes + at, normal, normal_grad, some, scale + c, mean + c, grad + at, 1, sum + c,
                              product + c);

@@ -97,44 +97,50 @@ typedef struct {
     long row, column, panel;
 } Factor;
 
-/* `rows` rows of a panel of a * b, added to what is there or in its place. */
-INLINE void block(Factor a, Factor b, float *to, long to_row, long depth, int rows, int add) {
+/* `rows` rows of a panel of a * b, or unless `wide` of its first half, added to what is there or in its place. */
+INLINE void block(Factor a, Factor b, float *to, long to_row, long depth, int rows, int add, int wide) {
     vec left[ROWS], right[ROWS];
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++) {
         left[i] = add ? load(to + i * to_row) : (vec){0};
-        right[i] = add ? load(to + i * to_row + LANES) : (vec){0};
+        right[i] = add && wide ? load(to + i * to_row + LANES) : (vec){0};
     }
     for (long d = 0; d < depth; d++) {
-        vec first = load(b.values + d * b.row), second = load(b.values + d * b.row + LANES);
+        vec first = load(b.values + d * b.row), second = wide ? load(b.values + d * b.row + LANES) : first;
 #pragma GCC unroll 6
         for (int i = 0; i < rows; i++) {
             float factor = a.values[i * a.row + d * a.column];
             left[i] = add_product(left[i], factor, first);
-            right[i] = add_product(right[i], factor, second);
+            if (wide) right[i] = add_product(right[i], factor, second);
         }
     }
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++) {
         store(to + i * to_row, left[i]);
-        store(to + i * to_row + LANES, right[i]);
+        if (wide) store(to + i * to_row + LANES, right[i]);
     }
 }
 
-/* a (rows, depth) * b (depth, columns), depth in words, to `to`, its rows `to_row` apart; columns are whole panels. */
+INLINE void multiply_panel(Factor a, Factor b, float *to, long to_row, long rows, long depth, int add, int wide) {
+    for (; rows >= ROWS; rows -= ROWS, a.values += ROWS * a.row, to += ROWS * to_row)
+        block(a, b, to, to_row, depth, ROWS, add, wide);
+    switch (rows) { /* each number of rows has its own loop */
+    case 1: block(a, b, to, to_row, depth, 1, add, wide); break;
+    case 2: block(a, b, to, to_row, depth, 2, add, wide); break;
+    case 3: block(a, b, to, to_row, depth, 3, add, wide); break;
+    case 4: block(a, b, to, to_row, depth, 4, add, wide); break;
+    case 5: block(a, b, to, to_row, depth, 5, add, wide); break;
+    }
+}
+
+/* a (rows, depth) * b (depth, columns), depth in words, to `to`, its rows `to_row` apart. Where columns fill no half of
+ * a panel, b and the result have room for one. */
 static void multiply(Factor a, Factor b, float *to, long to_row, long rows, long columns, long depth, int add) {
     for (long column = 0; column < columns; column += PANEL) {
-        Factor panel = {b.values + column / PANEL * b.panel, b.row, 1, 0}, part = a;
-        float *at = to + column;
-        long left = rows;
-        for (; left >= ROWS; left -= ROWS, part.values += ROWS * a.row, at += ROWS * to_row)
-            block(part, panel, at, to_row, depth, ROWS, add);
-        switch (left) { /* each number of rows has its own loop */
-        case 1: block(part, panel, at, to_row, depth, 1, add); break;
-        case 2: block(part, panel, at, to_row, depth, 2, add); break;
-        case 3: block(part, panel, at, to_row, depth, 3, add); break;
-        case 4: block(part, panel, at, to_row, depth, 4, add); break;
-        case 5: block(part, panel, at, to_row, depth, 5, add); break;
-        }
+        Factor panel = {b.values + column / PANEL * b.panel, b.row, 1, 0};
+        if (columns - column > LANES)
+            multiply_panel(a, panel, to + column, to_row, rows, depth, add, 1);
+        else
+            multiply_panel(a, panel, to + column, to_row, rows, depth, add, 0);
     }
 }

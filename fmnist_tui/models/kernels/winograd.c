@@ -60,7 +60,7 @@ static void multiply_share(Tiles from, const float *panels, Tiles to, long task,
     Factor a = {from.words + place * from.plane + first * from.stride, from.stride, 1, 0};
     Factor b = {panels + place * plane_of(depth, columns), PANEL, 1, depth * PANEL};
     float *at = to.words + place * to.plane + first * to.stride;
-    multiply(a, b, at, to.stride, smaller(PRODUCT_ROWS, rows - first), columns, depth, 0);
+    multiply(a, b, at, to.stride, smaller(PRODUCT_ROWS, rows - first), to.channels, depth, 0);
 }
 
 /* A share of the gradient of the filters' transforms, of tiles by image, added up over all images. */
@@ -70,7 +70,7 @@ static void filters_share(Tiles grads, Tiles inputs, float *sums, long task, lon
     Factor a = {grads.words + place * grads.plane + first, 1, grads.stride, 0};
     Factor b = {inputs.words + place * inputs.plane, inputs.stride, 1, PANEL};
     float *to = sums + place * plane_of(outputs, columns) + first * columns;
-    multiply(a, b, to, columns, smaller(PRODUCT_ROWS, outputs - first), columns, rows, add);
+    multiply(a, b, to, columns, smaller(PRODUCT_ROWS, outputs - first), inputs.channels, rows, add);
 }
 
 static Tiles normalised(Tiles tiles, const float *coefficients) {
