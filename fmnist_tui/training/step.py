@@ -96,7 +96,7 @@ class TrainStep:
 
     def take(self, images: Tensor, labels: Tensor, flip: Tensor | None, size: int | None) -> tuple[Tensor, Tensor]:
         """The step with the random generators and the learning rate as they stand, kernel by kernel."""
-        inputs, targets = self._mixed(self._augmented(images, flip, size), labels)
+        inputs, targets = self._batch(images, labels, flip, size)
         while True:
             try:
                 loss, correct = self._forward_backward(inputs, targets)
@@ -110,7 +110,7 @@ class TrainStep:
 
     def compute(self, images: Tensor, labels: Tensor, flip: Tensor | None, size: int | None) -> tuple[Tensor, Tensor]:
         """The same without a remedy for want of memory, so that the same kernels follow one another every time."""
-        loss, correct = self._forward_backward(*self._mixed(self._augmented(images, flip, size), labels))
+        loss, correct = self._forward_backward(*self._batch(images, labels, flip, size))
         self._update()
         return loss, correct
 
@@ -132,18 +132,24 @@ class TrainStep:
         self.generator.manual_seed(step_seed(seed, "augment", epoch, step))
         torch.manual_seed(step_seed(seed, "network", epoch, step))  # dropout and Shake-Shake's branch weights
 
-    def _augmented(self, images: Tensor, flip: Tensor | None, size: int | None) -> Tensor:
+    def _augmented(self, images: Tensor, flip: Tensor | None, size: int | None, whole: bool = False) -> Tensor:
+        """This process's part of the batch, or all of it."""
         draws = augment.draw(len(images), self.config.augment, self.generator, self.execution.device)
         if flip is not None:
             draws = draws._replace(flip=flip)
-        images, draws = self._own_part(images, draws)
+        if not whole:
+            images, draws = self._own_part(images, draws)
         execution = self.execution
         return augment.apply(images, draws, self.config.augment, execution.dtype, execution.memory_format, size)
 
-    def _mixed(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """With CutMix: the images, and in the place of labels (B,) targets (B, 10)."""
+    def _batch(self, images: Tensor, labels: Tensor, flip: Tensor | None, size: int | None) -> tuple[Tensor, Tensor]:
+        """What this process trains on: inputs, and labels (B,) or with CutMix targets (B, 10)."""
         if not self.config.augment.cutmix_probability:
-            return inputs, labels
+            return self._augmented(images, flip, size), labels
+        return self._mixed(self._augmented(images, flip, size, whole=True), labels)
+
+    def _mixed(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """This process's part of the whole batch after CutMix; `labels` are its own."""
         return augment.cutmix(inputs, labels, self.config.augment, self.generator)
 
     def _forward_backward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

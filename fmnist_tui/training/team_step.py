@@ -55,6 +55,7 @@ class TeamStep(TrainStep):
     ) -> None:
         self.team = team
         self._total = 0
+        self._labels = torch.empty(0, dtype=torch.int64)
         self._seed = 0
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # for what torch 2.13 lacks yet
@@ -88,7 +89,7 @@ class TeamStep(TrainStep):
     ) -> tuple[Tensor, Tensor]:
         """As `TrainStep`: takes the whole batch and returns the whole batch's loss and correct predictions."""
         self._seed = step_seed(self.config.seed, "network", epoch, step)
-        self._total = len(labels)
+        self._total, self._labels = len(labels), labels
         start, stop, _ = self.team.part(self._total)
         loss, correct = super().__call__(images, labels[start:stop], lr, epoch, step, flip, size)
         return self.team.add_up(loss, correct, self._total)
@@ -96,6 +97,12 @@ class TeamStep(TrainStep):
     def _own_part(self, images: Tensor, draws: augment.AugmentDraws) -> tuple[Tensor, augment.AugmentDraws]:
         start, stop, _ = self.team.part(len(images))
         return images[start:stop], augment.AugmentDraws(*(values[start:stop] for values in draws))
+
+    def _mixed(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """An image's partner may be another rank's: all is mixed before the part is taken."""
+        mixed, targets = super()._mixed(inputs, self._labels)
+        start, stop, _ = self.team.part(len(mixed))
+        return mixed[start:stop], targets[start:stop]
 
     def _forward_backward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Every rank makes the same number of passes; the gradients are exchanged in the last one.

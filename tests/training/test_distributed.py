@@ -122,6 +122,7 @@ CASES: list[dict[str, Any]] = [
     {"images": 31},
     {"images": 31, "micro_batch": 7},
     {"images": 1},
+    {"images": 31, "cutmix": 1.0},
 ]
 """Batches a pair divides evenly and unevenly, in passes of a different number of images, and not at all."""
 
@@ -131,7 +132,8 @@ def trained(images: Images, team: Team | None, limit: int = 10_000) -> list[dict
     found = []
     for case in CASES:
         config = full_size_config(
-            augment={"cutout_size": 8}, training={"batch_size": 32, "micro_batch": case.get("micro_batch", "full")}
+            augment={"cutout_size": 8, "cutmix_probability": case.get("cutmix", 0.0)},
+            training={"batch_size": 32, "micro_batch": case.get("micro_batch", "full")},
         )
         torch.manual_seed(0)
         model = Small(limit)
