@@ -12,7 +12,7 @@ from textual.app import App, ComposeResult
 from fmnist_tui.config import AugmentConfig
 from fmnist_tui.data.source import load_sample
 from fmnist_tui.tui.widgets.image_grid import ImageGrid, Tile, image_cells
-from fmnist_tui.tui.widgets.preview import MEAN_PIXEL, Draw, augment, draw, in_words
+from fmnist_tui.tui.widgets.preview import MEAN_PIXEL, Draw, augment, draw, in_words, mix
 
 NOTHING = Draw(top=4, left=4, flip=False, cutout=False, cutout_row=0, cutout_column=0)
 """With a padding of 4: the image where it was."""
@@ -41,6 +41,25 @@ def test_the_flip_comes_after_the_crop(image: np.ndarray) -> None:
     assert not flipped[:, :2].any()
     off = config.model_copy(update={"flip": False})
     assert np.array_equal(augment(image, Draw(4, 4, True, False, 0, 0), off), image), "a flip switched off"
+
+
+def test_cutmix_puts_a_rectangle_of_the_other_image_in_its_place(image: np.ndarray) -> None:
+    """As often and as large as the trainer's, of which test_cutmix.py has the arithmetic."""
+    other = np.full_like(image, 7)
+    never, always, often = (AugmentConfig(cutmix_probability=share) for share in (0.0, 1.0, 0.3))
+    shares, mixed = list[float](), 0
+    for seed in range(2000):
+        untouched, none = mix(image, other, never, np.random.default_rng(seed))
+        assert untouched is image and none == 0
+        result, share = mix(image, other, always, np.random.default_rng(seed))
+        theirs = result == 7
+        assert np.array_equal(theirs, theirs.any(1)[:, None] & theirs.any(0)) and theirs.mean() == share
+        assert np.array_equal(result[~theirs], image[~theirs])
+        shares.append(share)
+        mixed += mix(image, other, often, np.random.default_rng(seed))[1] > 0
+    sides = np.sqrt(np.linspace(0, 1, 100_001))
+    assert np.mean(shares) == pytest.approx(((sides - sides**2 / 4) ** 2).mean(), abs=0.02)
+    assert 520 < mixed < 680
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ from fmnist_tui.tui.forecast import (
 from fmnist_tui.tui.outlook import memory_estimate, plan, size
 from fmnist_tui.tui.remedies import APP
 from fmnist_tui.tui.widgets.facts import Facts
-from fmnist_tui.tui.widgets.image_grid import ImageGrid, Tile
+from fmnist_tui.tui.widgets.image_grid import Image, ImageGrid, Tile
 from fmnist_tui.tui.widgets.lr_curve import LrCurve
-from fmnist_tui.tui.widgets.preview import augment, draw, in_words
+from fmnist_tui.tui.widgets.preview import augment, draw, in_words, mix
 
 PREVIEW_CLASSES = (9, 5, 3, 1, 7, 0, 2, 4, 6, 8)
 """The class of the picture after each re-roll: first those that look least alike."""
@@ -172,13 +172,21 @@ class OutlookPanel(VerticalScroll):
     def _row_of_tiles(self, roll: int, count: int) -> list[Tile]:
         """A picture as it is, and beside it as the network would see it in different epochs."""
         config = self.config.augment
-        label = PREVIEW_CLASSES[roll % len(PREVIEW_CLASSES)]
-        pictures = self._images[label]
-        image = pictures[roll // len(PREVIEW_CLASSES) % len(pictures)]
+        image, label = self._picture(roll)
         tiles = [Tile(image, CLASSES[label])]
         for index in range(1, count):
-            drawn = draw(config, np.random.default_rng((roll, self.roll, index)))
+            rng = np.random.default_rng((roll, self.roll, index))
+            drawn = draw(config, rng)
             if config.flip_mode == "alternating":  # one after the other, as from epoch to epoch
                 drawn = replace(drawn, flip=(roll + index) % 2 == 0)
-            tiles.append(Tile(augment(image, drawn, config), in_words(drawn, config)))
+            other, of_other = self._picture(roll + index)
+            shown, share = mix(augment(image, drawn, config), other, config, rng)
+            words = f"{share:.0%} {CLASSES[of_other]}" if share else in_words(drawn, config)
+            tiles.append(Tile(shown, words))
         return tiles
+
+    def _picture(self, roll: int) -> tuple[Image, int]:
+        """One of the preview's pictures and its class, another class with each roll."""
+        label = PREVIEW_CLASSES[roll % len(PREVIEW_CLASSES)]
+        pictures = self._images[label]
+        return pictures[roll // len(PREVIEW_CLASSES) % len(pictures)], label

@@ -1,8 +1,8 @@
 """The augmentation preview: real images as the network would see them. `image_grid` draws them.
 
 The app may not import torch, so the augmentation is written here once more in NumPy, with the meaning of
-`data/augment.py`: pad with black and crop, flip, fill Cutout's square with the mean. The New run screen
-shows the preview.
+`data/augment.py`: pad with black and crop, flip, fill Cutout's square with the mean, mix with another
+image. The New run screen shows the preview.
 """
 
 from __future__ import annotations
@@ -58,6 +58,18 @@ def augment(image: Image, drawn: Draw, config: AugmentConfig) -> Image:
         )
         result[rows, columns] = MEAN_PIXEL
     return result
+
+
+def mix(image: Image, other: Image, config: AugmentConfig, rng: np.random.Generator) -> tuple[Image, float]:
+    """CutMix: the image with a rectangle of the other, and that one's share; with a share of 0 the image itself."""
+    size = image.shape[0]
+    chance, area, row, column = rng.random(4)
+    if chance >= config.cutmix_probability:
+        return image, 0.0
+    position = (np.arange(size) + 0.5) / size
+    rows, columns = (np.abs(position - centre) < np.sqrt(area) / 2 for centre in (row, column))
+    mixed = rows[:, None] & columns
+    return np.where(mixed, other, image), float(mixed.mean())
 
 
 def in_words(drawn: Draw, config: AugmentConfig) -> str:
