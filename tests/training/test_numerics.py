@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
 from fmnist_tui.data import source
 from fmnist_tui.data.batches import DeviceDataset, epoch_permutation, train_batch
-from fmnist_tui.models import build_model
+from fmnist_tui.models import build_model, kernels
+from fmnist_tui.models.kernels import convolution
 from fmnist_tui.training.evaluate import evaluate
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import choose
@@ -86,12 +89,47 @@ def keeps_float32(tensor: torch.Tensor) -> bool:
     return tensor.dtype is torch.float32 and not torch.equal(tensor, tensor.bfloat16().float())
 
 
-def test_bf16_ends_within_the_noise_of_fp32() -> None:
-    """Weights, gradients, momentum and statistics stay float32 throughout; only the activations are rounded."""
+@pytest.fixture(scope="module")
+def sets() -> tuple[DeviceDataset, DeviceDataset]:
     sample = source.load_sample()
-    train_set = DeviceDataset(halved(sample.train_images[:1280]), sample.train_labels[:1280])
-    test_set = DeviceDataset(halved(sample.test_images[:1000]), sample.test_labels[:1000])
-    fp32, bf16 = ([train(precision, seed, train_set, test_set) for seed in SEEDS] for precision in ("fp32", "bf16"))
+    return (
+        DeviceDataset(halved(sample.train_images[:1280]), sample.train_labels[:1280]),
+        DeviceDataset(halved(sample.test_images[:1000]), sample.test_labels[:1000]),
+    )
+
+
+@pytest.fixture(scope="module")
+def fp32(sets: tuple[DeviceDataset, DeviceDataset]) -> list[End]:
+    """By torch alone."""
+    return [train("fp32", seed, *sets) for seed in SEEDS]
+
+
+@pytest.fixture
+def convolutions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Size]]:
+    """bf16 with torch's layers, or with those of `models.kernels`: the filters of the convolutions these make."""
+    problem = kernels.problem(torch.bfloat16)  # asked before, because it makes a convolution
+    if request.param == "kernels":
+        if problem is not None:
+            pytest.skip(problem)
+        kernels.use(torch.bfloat16)
+    made, run = list[torch.Size](), convolution.run_forward
+
+    def noted(x: torch.Tensor, weight: torch.Tensor, y: torch.Tensor) -> None:
+        made.append(weight.shape)
+        run(x, weight, y)
+
+    monkeypatch.setattr(convolution, "run_forward", noted)
+    yield made
+    kernels.use(None)
+
+
+@pytest.mark.parametrize("convolutions", ["torch", "kernels"], indirect=True)
+def test_bf16_ends_within_the_noise_of_fp32(
+    sets: tuple[DeviceDataset, DeviceDataset], fp32: list[End], convolutions: list[torch.Size]
+) -> None:
+    """Weights, gradients, momentum and statistics stay float32 throughout; only the activations are rounded."""
+    bf16 = [train("bf16", seed, *sets) for seed in SEEDS]
+    assert bool(convolutions) == (kernels.in_use() is not None and kernels.convolves(torch.bfloat16))
     assert all(keeps_float32(tensor) for end in bf16 for tensor in end.kept)
     assert all(gradient.dtype is torch.float32 for end in bf16 for gradient in end.gradients)
     assert bf16[0].test_loss != fp32[0].test_loss, "nothing was computed in bf16"
