@@ -78,6 +78,14 @@ class AugmentConfig(Section):
         "share of the pixels as well; 0 is off (CutMix, arXiv 1905.04899).",
         json_schema_extra=unit("probability"),
     )
+    cutmix_share: float = Field(
+        1.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of the epochs, from the first, that have CutMix. The last ones train on whole images, as "
+        "evaluations have them.",
+        json_schema_extra=unit("share"),
+    )
     low_resolution: int = Field(
         IMAGE_SIZE,
         ge=8,

@@ -69,8 +69,9 @@ def augmentation(config: AugmentConfig) -> str:
     if config.cutout_size and config.cutout_probability:
         share = "" if config.cutout_probability == 1 else f" (p {config.cutout_probability:g})"
         said.append(f"Cutout {config.cutout_size}{share}" + (" inside" if config.cutout_inside else ""))
-    if config.cutmix_probability:
-        said.append(f"CutMix (p {config.cutmix_probability:g})")
+    if config.cutmix_probability and config.cutmix_share:
+        until = "" if config.cutmix_share == 1 else f" in the first {config.cutmix_share:.0%} of the epochs"
+        said.append(f"CutMix (p {config.cutmix_probability:g}){until}")
     if config.low_resolution < IMAGE_SIZE and config.low_resolution_share:
         size = config.low_resolution
         said.append(f"first {config.low_resolution_share:.0%} of the epochs at {size}x{size}")

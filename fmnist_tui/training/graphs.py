@@ -128,7 +128,7 @@ class StepGraphs:
         self._longest = max(self._longest, len(images))
         if self.problem is not None or len(images) < self._longest:
             return step.take(images, labels, flip, size)
-        kind = (len(images), size, flip is None, step.micro_batch, phase(step.model))
+        kind = (len(images), size, flip is None, step.micro_batch, step.mixing, phase(step.model))
         if kind != self._kind:
             self._give_up()
             self._kind = kind

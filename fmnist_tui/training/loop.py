@@ -32,7 +32,7 @@ from fmnist_tui.training.job import Job
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import apply_global_settings
 from fmnist_tui.training.progress import Progress
-from fmnist_tui.training.schedule import learning_rate, train_resolution
+from fmnist_tui.training.schedule import learning_rate, mixes, train_resolution
 from fmnist_tui.training.team_step import build_step, with_batch_norm
 
 
@@ -75,6 +75,7 @@ def train(job: Job) -> None:
         permutation = epoch_permutation(len(train_set), config.seed, progress.epoch, device)
         flips = epoch_flips(config.augment, len(train_set), config.seed, progress.epoch, device)
         size = train_resolution(progress.epoch, config, progress.epochs)
+        step.mixing = mixes(progress.epoch, config, progress.epochs)
         begin_epoch(model, progress.epoch, progress.epochs)
         started = time.perf_counter()
         desk.restart_clocks()

@@ -25,7 +25,7 @@ from fmnist_tui.training.distributed import Team
 from fmnist_tui.training.evaluate import evaluate
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import Execution, apply_global_settings
-from fmnist_tui.training.schedule import train_resolution
+from fmnist_tui.training.schedule import mixes, train_resolution
 from fmnist_tui.training.team_step import build_step, with_batch_norm
 
 RATE_SHARE = 1e-3
@@ -94,6 +94,7 @@ class Rig:
         """The steps from here on are those of `epoch`, counted from 1."""
         self.epoch = epoch
         self.size = train_resolution(epoch, self.config)
+        self.step.mixing = mixes(epoch, self.config)
         begin_epoch(self.model, epoch, self.config.training.epochs)
         self._permutation = epoch_permutation(len(self.train_set), self.config.seed, epoch, self.device)
         self._flips = augment.epoch_flips(

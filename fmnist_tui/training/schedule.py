@@ -61,6 +61,12 @@ def low_resolution_epochs(config: RunConfig, epochs: int | None = None) -> int:
     return round(config.augment.low_resolution_share * (epochs or config.training.epochs))
 
 
+def mixes(epoch: int, config: RunConfig, epochs: int | None = None) -> bool:
+    """Whether an epoch (counted from 1) has CutMix: the nearest whole number of epochs to its share has."""
+    augment = config.augment
+    return augment.cutmix_probability > 0 and epoch <= round(augment.cutmix_share * (epochs or config.training.epochs))
+
+
 def work(position: float, config: RunConfig, epochs: int | None = None) -> float:
     """Arithmetic of the run up to a position in epochs, in epochs at full resolution.
 

@@ -56,6 +56,8 @@ class TrainStep:
         self.micro_batch = micro_batch_size(config)
         self.generator = torch.Generator(execution.device)
         self.label_smoothing = config.training.label_smoothing
+        self.mixing = config.augment.cutmix_probability > 0
+        """Whether the steps from here on have CutMix; `schedule.mixes` says it of an epoch."""
         self.scaler = torch.amp.GradScaler(execution.device.type, enabled=execution.precision == "fp16")
         self.before_update: Callable[[], None] = lambda: None
         """Called in each step when it begins to change weights."""
@@ -144,7 +146,7 @@ class TrainStep:
 
     def _batch(self, images: Tensor, labels: Tensor, flip: Tensor | None, size: int | None) -> tuple[Tensor, Tensor]:
         """What this process trains on: inputs, and labels (B,) or with CutMix targets (B, 10)."""
-        if not self.config.augment.cutmix_probability:
+        if not self.mixing:
             return self._augmented(images, flip, size), labels
         return self._mixed(self._augmented(images, flip, size, whole=True), labels)
 

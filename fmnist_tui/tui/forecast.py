@@ -73,8 +73,9 @@ def augmentation_in_words(config: AugmentConfig) -> str:
     if config.cutout_size:
         share = "" if config.cutout_probability == 1 else f" for {config.cutout_probability:.3g} of the images"
         parts.append(f"Cutout {config.cutout_size}{' inside' if config.cutout_inside else ''}{share}")
-    if config.cutmix_probability:
-        parts.append(f"CutMix in {config.cutmix_probability:.3g} of the batches")
+    if config.cutmix_probability and config.cutmix_share:
+        until = "" if config.cutmix_share == 1 else f" for the first {config.cutmix_share:.0%}"
+        parts.append(f"CutMix in {config.cutmix_probability:.3g} of the batches{until}")
     if config.low_resolution_share and config.low_resolution < IMAGE_SIZE:
         parts.append(f"{config.low_resolution} px for the first {config.low_resolution_share:.0%}")
     return ", ".join(parts) or "none"

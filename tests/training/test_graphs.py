@@ -23,7 +23,7 @@ from fmnist_tui.training import compiling, graphs
 from fmnist_tui.training.graphs import EAGER_STEPS
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import Execution, choose
-from fmnist_tui.training.schedule import train_resolution
+from fmnist_tui.training.schedule import mixes, train_resolution
 from fmnist_tui.training.step import OutOfMemory, TrainStep
 from tests.events import messages
 from tests.training.tiny import Trainer, full_size_config
@@ -84,6 +84,7 @@ def take_epochs(config: RunConfig, images: Images, recorded: bool, count: int = 
     size = config.training.batch_size
     for epoch in range(1, config.training.epochs + 1):
         begin_epoch(step.model, epoch, config.training.epochs)
+        step.mixing = mixes(epoch, config)
         permutation = epoch_permutation(count, config.seed, epoch)
         flips = epoch_flips(config.augment, count, config.seed, epoch)
         for batch in range(-(-count // size)):
@@ -112,8 +113,9 @@ TURBO = {
         (full_size_config(**NOISY, augment={"cutout_size": 8}, training={"epochs": 2}), 1),
         (full_size_config(training={"epochs": 2, "micro_batch": 13}), 1),
         (with_changes(load_preset("turbo"), TURBO), 3),  # two sizes, and the whitening's bias frozen on the way
+        (full_size_config(augment={"cutmix_probability": 0.5, "cutmix_share": 0.5}, training={"epochs": 4}), 2),
     ],
-    ids=["noise", "micro-batches", "turbo"],
+    ids=["noise", "micro-batches", "turbo", "CutMix"],
 )
 def test_recorded_steps_are_those_taken_one_by_one(images: Images, config: RunConfig, records: int) -> None:
     """Losses, weights, batch norm's statistics and momentum, with noise, augmentation and changing rates.

@@ -40,8 +40,10 @@ TURBO: dict[str, Any] = {
 }
 
 
-def turbo_config(**training: Any) -> Any:
-    return full_size_config(**TURBO, training={"label_smoothing": 0.2, "tta": "flip", **training})
+def turbo_config(cutmix: float = 0.0, **training: Any) -> Any:
+    augment = {**TURBO["augment"], "cutmix_probability": cutmix, "cutmix_share": 0.67}
+    training = {"label_smoothing": 0.2, "tta": "flip", **training}
+    return full_size_config(**TURBO | {"augment": augment}, training=training)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,8 @@ def turbo_config(**training: Any) -> Any:
 def test_stopped_and_resumed_equals_uninterrupted(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch, precision: str, cpu_kernels: str
 ) -> None:
-    """Bit for bit, stopped in an epoch of low resolution, at its end, and in one of full resolution."""
-    config = turbo_config(precision=precision, memory_format="channels_last", cpu_kernels=cpu_kernels)
+    """Bit for bit, stopped in an epoch of low resolution and CutMix, at its end, and in one without either."""
+    config = turbo_config(cutmix=0.7, precision=precision, memory_format="channels_last", cpu_kernels=cpu_kernels)
     whole = trainer.create(config)
     trainer.train(whole)
     for stop_step in (1, 7, 10, 12):
@@ -191,6 +193,19 @@ def test_the_loop_hands_flips_and_sizes_to_the_step(trainer: Trainer, monkeypatc
         by_epoch.append({image.numpy().tobytes(): bool(flip) for image, flip in pairs})
     assert len(by_epoch[0]) == 150
     assert all(by_epoch[1][key] == (not flip) and by_epoch[2][key] == flip for key, flip in by_epoch[0].items())
+
+
+def test_the_loop_mixes_the_first_epochs(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs: list[int] = []
+    original = step_module.augment.cutmix
+
+    def noted(images: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        epochs.append(len(epochs) // 5 + 1)
+        return original(images, *rest)
+
+    monkeypatch.setattr(step_module.augment, "cutmix", noted)
+    trainer.train(trainer.create(turbo_config(cutmix=1.0)))
+    assert epochs == [1] * 5 + [2] * 5, "of three epochs"
 
 
 def test_the_estimate_knows_that_low_resolution_is_cheaper() -> None:

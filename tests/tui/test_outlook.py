@@ -176,5 +176,7 @@ def test_numbers_in_words() -> None:
     assert augmentation_in_words(load_preset("shake-shake-64").augment) == "crop 4, flip, Cutout 16"
     mixed = with_changes(load_preset("wrn"), {"augment.cutmix_probability": 0.5})
     assert augmentation_in_words(mixed.augment) == "crop 4, flip, CutMix in 0.5 of the batches"
+    for share, words in ((0.75, "crop 4, flip, CutMix in 0.5 of the batches for the first 75%"), (0.0, "crop 4, flip")):
+        assert augmentation_in_words(mixed.augment.model_copy(update={"cutmix_share": share})) == words
     nothing = {"augment.crop_padding": 0, "augment.flip": False}
     assert augmentation_in_words(with_changes(load_preset("wrn"), nothing).augment) == "none"

@@ -9,6 +9,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fmnist_tui.config import AugmentConfig
 from fmnist_tui.data.augment import cutmix
+from fmnist_tui.fields import with_changes
+from fmnist_tui.presets import load_preset
+from fmnist_tui.training.schedule import mixes
 
 ALWAYS = AugmentConfig(cutmix_probability=1.0)
 
@@ -80,3 +83,13 @@ def test_nothing_waits_for_the_device() -> None:
             torch.zeros(8, 1, 28, 28, device="cpu"), torch.zeros(8, dtype=torch.int64), ALWAYS, torch.Generator()
         )
     assert images.shape == (8, 1, 28, 28) and targets.shape == (8, 10)
+
+
+def test_the_first_epochs_have_it() -> None:
+    config = with_changes(load_preset("quick"), {"augment.cutmix_probability": 0.5, "training.epochs": 7})
+    assert all(mixes(epoch, config) for epoch in range(1, 8))
+    part = with_changes(config, {"augment.cutmix_share": 0.75})
+    assert [mixes(epoch, part) for epoch in range(1, 8)] == [True] * 5 + [False] * 2
+    assert [mixes(epoch, part, 16) for epoch in (1, 12, 13, 16)] == [True, True, False, False], "of an edited length"
+    for off in ({"augment.cutmix_share": 0.0}, {"augment.cutmix_probability": 0.0}):
+        assert not any(mixes(epoch, with_changes(config, off)) for epoch in range(1, 8))

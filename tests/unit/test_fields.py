@@ -138,6 +138,7 @@ COMMON_VALUES = {
     "augment.cutout_probability": "0.5",
     "augment.cutout_inside": "true",
     "augment.cutmix_probability": "0.5",
+    "augment.cutmix_share": "0.75",
     "augment.low_resolution": "20",
     "augment.low_resolution_share": "0.25",
     "optimizer.kind": "muon",

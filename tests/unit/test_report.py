@@ -201,7 +201,7 @@ def test_the_results_to_beat(runs_dir: Path) -> None:
 def test_hyperparameters_of_every_preset(runs_dir: Path) -> None:
     for name in ("wrn", "densenet", "dpn", "shake-shake-96"):
         finish(runs_dir, preset(name))
-    finish(runs_dir, preset("quick", augment__cutmix_probability=0.5))
+    finish(runs_dir, preset("quick", augment__cutmix_probability=0.5, augment__cutmix_share=0.75))
     finish(runs_dir, preset("wrn", seed=1), device_name="NVIDIA A100")  # another row, the same recipe
     rows = {row["Preset"]: row for row in read_markdown(render(runs_dir))["Hyperparameters"]}
     assert len(rows) == 5
@@ -218,7 +218,7 @@ def test_hyperparameters_of_every_preset(runs_dir: Path) -> None:
         "Seeds": "1, 40000",
     }
     assert rows["shake-shake-96"]["Augmentation"] == "crop (pad 4), flip, Cutout 16"
-    assert rows["quick"]["Augmentation"].endswith(", CutMix (p 0.5)")
+    assert rows["quick"]["Augmentation"].endswith(", CutMix (p 0.5) in the first 75% of the epochs")
     assert rows["shake-shake-96"]["Schedule"] == "cosine to 0"
     assert rows["dpn"]["Optimizer"] == "SGD, momentum 0.9"
     assert rows["dpn"]["Network"] == "blocks [4, 4, 4], filters [160, 320, 640], growth_rate [16, 32, 64]"

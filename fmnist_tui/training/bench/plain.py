@@ -25,6 +25,7 @@ from fmnist_tui.data.batches import PIXEL_MEAN, PIXEL_STD
 from fmnist_tui.data.split import Split
 from fmnist_tui.models import begin_epoch, build_model, initialise_from
 from fmnist_tui.training.rig import RATE_SHARE
+from fmnist_tui.training.schedule import mixes
 
 WORKERS = 2
 PREFETCHED = 2 * WORKERS
@@ -85,7 +86,8 @@ class PlainLoop:
     def __init__(self, config: RunConfig, images: Split, device: torch.device, batch_size: int, epoch: int) -> None:
         self.device, self.batch_size = device, batch_size
         self.label_smoothing = config.training.label_smoothing
-        self.cutmix, self.cutmix_share = v2.CutMix(num_classes=len(CLASSES)), config.augment.cutmix_probability
+        self.cutmix = v2.CutMix(num_classes=len(CLASSES))
+        self.mixed_share = config.augment.cutmix_probability if mixes(epoch, config) else 0.0
         self.dataset = PlainDataset(images.train_images, images.train_labels, plain_transforms(config.augment))
         self.model: nn.Module = build_model(config.model)
         initialise_from(self.model, torch.from_numpy(images.train_images.copy()))
@@ -118,7 +120,7 @@ class PlainLoop:
         started = ended = 0.0
         for step, (images, labels) in enumerate(self._loader(count + 1 + PREFETCHED)):
             images, labels = images.to(self.device), labels.to(self.device)
-            if float(torch.rand(())) < self.cutmix_share:
+            if float(torch.rand(())) < self.mixed_share:
                 images, labels = self.cutmix(images, labels)
             self.optimizer.zero_grad()
             loss = F.cross_entropy(self.model(images), labels, label_smoothing=self.label_smoothing)
