@@ -54,18 +54,18 @@ def task_of(controller: psutil.Process) -> psutil.Process:
 
 def test_preemption_saves_requeues_and_goes_on_to_the_end(submitted: Submit) -> None:
     """submitit's own signal, as Slurm sends it before a job's time is up; then no step is missing and none is twice."""
-    run, controller = submitted(max_steps=9, epochs=4, checkpoint_seconds=0.2)
+    run, controller = submitted(max_steps=60, epochs=30, checkpoint_seconds=0.2)
     wait_until(lambda: status_of(run).step >= 1 and run.checkpoint("last").exists(), "a step and a checkpoint")
     task = task_of(controller)
     task.send_signal(signal.SIGUSR2)
     wait_until(lambda: status_of(run).state is State.QUEUED, "the run waits again")
     waiting = status_of(run)
-    assert waiting.pid is None and waiting.step < 9 and store.load_run(run).state is State.QUEUED
+    assert waiting.pid is None and waiting.step < 60 and store.load_run(run).state is State.QUEUED
     wait_until(lambda: not status_of(run).state.alive, "the end")
     finished = store.load_run(run)
     assert finished.state is State.FINISHED and finished.result is not None and finished.result.starts == 2
     lines = [line["step"] for line in steps_of(run) if line["kind"] == "train"]
-    assert lines == list(range(1, 10))
+    assert lines == list(range(1, 61))
     assert [event.rpartition(" on ")[0] for event in messages(run, "resume")] == [
         f"going on from epoch {waiting.epoch}, step {waiting.step}"
     ]
