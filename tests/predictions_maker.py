@@ -8,11 +8,14 @@ from typing import Literal
 
 import numpy as np
 
+from fmnist_tui.analysis.epochs import epoch_steps
 from fmnist_tui.config import DataConfig, RunConfig
 from fmnist_tui.runs.confusions import ConfusionRecord
 from fmnist_tui.runs.files import LineWriter
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.starting import create_run
+from fmnist_tui.runs.store import load_run
 
 CONFUSED_WITH = np.array([6, 3, 4, 0, 2, 7, 0, 9, 6, 7], dtype=np.uint8)
 """What an image of each class is mostly taken for."""
@@ -82,6 +85,20 @@ def write_evaluations(run: RunDirectory, labels: np.ndarray, found: list[Evaluat
             record = ConfusionRecord(epoch=at + 1, step=118 * (at + 1), counts=one.counts(labels))
             writer.write(record.to_json() + "\n")
         writer.close()
+
+
+def limited(run: RunDirectory, epochs: int, share: float) -> None:
+    """Write metrics of an evaluation an epoch, the last one in the midst of its epoch: a step limit ended it there."""
+    made = load_run(run)
+    per_epoch = epoch_steps(made.status, made.config)
+    steps = [per_epoch * epoch for epoch in range(1, epochs)]
+    steps.append(per_epoch * (epochs - 1) + round(per_epoch * share))
+    with run.metrics.open("w") as file:
+        for epoch, step in enumerate(steps, 1):
+            record = EvalRecord(
+                epoch=epoch, step=step, test_loss=0.5, test_accuracy=80, train_loss=0.4, train_accuracy=80, seconds=1
+            )
+            file.write(record.to_json() + "\n")
 
 
 def sample_run(runs_dir: Path, config: RunConfig, split: Literal["custom", "standard"] = "standard") -> RunDirectory:

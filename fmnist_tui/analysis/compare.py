@@ -12,12 +12,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from fmnist_tui.analysis.epochs import epoch_steps, epoch_text, evaluated_at
+from fmnist_tui.analysis.epochs import Trained, epoch_steps, epoch_text
 from fmnist_tui.analysis.paired import PairedComparison, compare_right, holm
 from fmnist_tui.analysis.predictions import Predictions, PredictionsError, load_predictions, load_test_set
 from fmnist_tui.data.source import DataError
-from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.metrics import EvalRecord, parse_metric
+from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.store import Run
 
 LETTERS = "ABCDEFGH"
@@ -153,14 +152,8 @@ def _pair(i: int, j: int, runs: Sequence[Run], found: Mapping[int, Predictions],
     if why := "; ".join(reasons[at] for at in (i, j) if at in reasons):
         return Pair(i, j, None, why)
     first, second = found[i], found[j]
-    return Pair(
-        i, j, compare_right(first.right, second.right), epochs=(_trained(runs[i], first), _trained(runs[j], second))
-    )
-
-
-def _trained(run: Run, predictions: Predictions) -> float:
-    records = evaluations(run.directory)
-    return evaluated_at(predictions.epoch, epoch_steps(run.status, run.config, records), records)
+    trained = (Trained(runs[i]).by(first.epoch), Trained(runs[j]).by(second.epoch))
+    return Pair(i, j, compare_right(first.right, second.right), epochs=trained)
 
 
 def pair_sentences(pair: Pair, tests: int) -> list[str]:
@@ -196,13 +189,3 @@ CAVEAT = (
     "For settings, train several seeds of each and compare the means in the report."
 )
 """Said below every paired test."""
-
-
-def evaluations(directory: RunDirectory) -> list[EvalRecord]:
-    """A run's evaluations, oldest first; none where its metrics can't be read."""
-    try:
-        with directory.metrics.open("rb") as file:
-            records = (parse_metric(line) for line in file if b'"eval"' in line)
-            return [record for record in records if isinstance(record, EvalRecord)]
-    except OSError:
-        return []

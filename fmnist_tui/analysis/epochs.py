@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from fmnist_tui.config import RunConfig
 from fmnist_tui.data.split import split_sizes
 from fmnist_tui.fields import steps_per_epoch
-from fmnist_tui.runs.metrics import EvalRecord
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.metrics import EvalRecord, parse_metric
 from fmnist_tui.runs.status import Status
+from fmnist_tui.runs.store import Run
 
 
 def epoch_steps(status: Status | None, config: RunConfig | None, evaluations: Sequence[EvalRecord] = ()) -> int:
@@ -33,13 +35,39 @@ def epoch_of(step: float, per_epoch: int) -> int:
     return max(1, math.ceil(step / per_epoch))
 
 
-def evaluated_at(epoch: int, per_epoch: int, evaluations: Sequence[EvalRecord]) -> float:
-    """Epochs trained by the evaluation that bears this epoch's number: not whole where a step limit came first.
+def evaluations(directory: RunDirectory) -> list[EvalRecord]:
+    """A run's evaluations, oldest first; none where its metrics can't be read."""
+    try:
+        with directory.metrics.open("rb") as file:
+            records = (parse_metric(line) for line in file if b'"eval"' in line)
+            return [record for record in records if isinstance(record, EvalRecord)]
+    except OSError:
+        return []
 
-    Where `evaluations` do not hold it (its metrics are gone), the number itself.
+
+class Trained:
+    """How many epochs were trained by the evaluation that bears an epoch's number.
+
+    Not whole where a step limit came first; the number itself where metrics don't hold that evaluation.
     """
-    step = next((record.step for record in reversed(evaluations) if record.epoch == epoch), epoch * per_epoch)
-    return epoch if step == epoch * per_epoch else step / per_epoch
+
+    def __init__(self, run: Run, found: Sequence[EvalRecord] | None = None) -> None:
+        """Of a run's metrics, or of the evaluations in them where they were read already."""
+        records = evaluations(run.directory) if found is None else found
+        self.per_epoch = epoch_steps(run.status, run.config, records)
+        self._steps = {record.epoch: record.step for record in records}
+
+    def by(self, epoch: int) -> float:
+        """Epochs trained: 8, 2.656."""
+        return self.by_step(self._steps.get(epoch, epoch * self.per_epoch))
+
+    def by_step(self, step: int) -> float:
+        """The same of any step."""
+        return step // self.per_epoch if step % self.per_epoch == 0 else step / self.per_epoch
+
+    def text(self, epoch: int) -> str:
+        """The same in words: '8', '2.66'."""
+        return epoch_text(self.by(epoch))
 
 
 def epoch_text(epochs: float) -> str:

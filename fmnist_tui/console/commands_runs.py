@@ -115,16 +115,17 @@ def compare_command(
     """
     from fmnist_tui import paths
     from fmnist_tui.analysis import compare
+    from fmnist_tui.analysis.epochs import evaluations
     from fmnist_tui.console.compare import comparison_object, comparison_text, find_runs
     from fmnist_tui.console.output import console, print_json
 
     found = find_runs(paths.runs_dir(runs_dir), runs)
-    evaluations = [compare.evaluations(run.directory) for run in found]
+    records = [evaluations(run.directory) for run in found]
     pairs = compare.pairs(found, paths.data_dir_override(data_dir))
     if json:
-        print_json(comparison_object(found, evaluations, pairs))
+        print_json(comparison_object(found, records, pairs))
     else:
-        console().print(comparison_text(found, evaluations, pairs))
+        console().print(comparison_text(found, records, pairs))
     return 0
 
 

@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from fmnist_tui.analysis import scores as scoring
+from fmnist_tui.analysis.epochs import Trained
 from fmnist_tui.analysis.paired import PairedComparison, compare_right
 from fmnist_tui.analysis.predictions import (
     PredictionsError,
@@ -43,6 +44,8 @@ class Evaluated:
 
     run: Run
     epoch: int
+    trained: float
+    """Epochs trained by then: not whole where a step limit, or the checkpoint, came in the midst of one."""
     probabilities: np.ndarray
     classes: np.ndarray
     labels: np.ndarray
@@ -160,7 +163,8 @@ def _from_saved(run: Run, which: Which, data_dir: Path | None) -> Evaluated | No
         return NotEvaluated(str(error), ExitCode.USAGE)
     figures = scoring.scores(found.probabilities, found.labels, found.classes)
     said = "these are the saved predictions"
-    return Evaluated(run, found.epoch, found.probabilities, found.classes, found.labels, figures, said, {})
+    trained = Trained(run).by(found.epoch)
+    return Evaluated(run, found.epoch, trained, found.probabilities, found.classes, found.labels, figures, said, {})
 
 
 def _from_checkpoints(
@@ -232,7 +236,8 @@ def _evaluated(run: Run, figures: dict[str, Any], directory: Path, test: TestSet
         averaged = file.get("tta_probabilities")
     found = scoring.scores(probabilities, test.labels, classes, figures["loss"])
     agreement = _agreement(run, classes, figures, which)
-    return Evaluated(run, figures["epoch"], probabilities, classes, test.labels, found, agreement, figures, averaged)
+    trained, epoch = Trained(run).by_step(figures["step"]), figures["epoch"]
+    return Evaluated(run, epoch, trained, probabilities, classes, test.labels, found, agreement, figures, averaged)
 
 
 def _agreement(run: Run, classes: np.ndarray, figures: dict[str, Any], which: Which) -> str:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fmnist_tui.analysis.calibration import BINS
 from fmnist_tui.analysis.compare import p_text
+from fmnist_tui.analysis.epochs import epoch_text
 from fmnist_tui.analysis.scores import Scores
 from fmnist_tui.config import CLASSES
 from fmnist_tui.console import words
@@ -50,7 +51,7 @@ def _figures(found: Sequence[Evaluated], together: Ensemble | None) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for each in found:
         extra = _tta_cell(each.figures.get("tta_accuracy")) if averaged else []
-        table.add_row(each.run.id, *_cells(f"{each.epoch:,}", each.scores, extra))
+        table.add_row(each.run.id, *_cells(epoch_text(each.trained), each.scores, extra))
     if together is not None:
         title = f"ensemble of {len(together.members)}"
         extra = _tta_cell(together.tta_accuracy) if averaged else []
@@ -125,6 +126,7 @@ def evaluation_object(
             "checkpoint": None if saved else checkpoint,
             "saved": checkpoint if saved else None,
             "epoch": each.epoch,
+            "epochs_trained": each.trained,
             "tta_accuracy": each.figures.get("tta_accuracy"),
             **_scores_object(each.scores),
             "agreement": each.agreement,

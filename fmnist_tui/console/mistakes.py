@@ -23,6 +23,7 @@ from fmnist_tui.analysis.confusion import (
     read_history,
     worst_pairs,
 )
+from fmnist_tui.analysis.epochs import Trained, epoch_text
 from fmnist_tui.analysis.predictions import (
     Predictions,
     PredictionsError,
@@ -46,6 +47,8 @@ class Shown(NamedTuple):
 
     run: Run
     epoch: int
+    trained: float
+    """Epochs trained by then: not whole where a step limit came first."""
     matrix: Matrix
     predictions: Predictions | None
     """Of the last and the best evaluation, where the data set is here."""
@@ -102,7 +105,7 @@ def find_evaluation(run: Run, at: str, data_dir: Path | None, images_needed: boo
         images = " and ".join(f"{which} ({number})" for which, number in kept_epochs.items())
         raise UsageError(f"--at {at}: images of a pair are kept of two evaluations only: {images}")
     tag = ", ".join(which for which in ("last", "best") if kept_epochs.get(which) == epoch)
-    return Shown(run, epoch, matrices[epoch], kept.get(epoch), test, tag)
+    return Shown(run, epoch, Trained(run).by(epoch), matrices[epoch], kept.get(epoch), test, tag)
 
 
 def _wanted_epoch(at: str, epochs: list[int], kept: dict[str, int]) -> int:
@@ -135,10 +138,11 @@ def _head(shown: Shown) -> Text:
     data = shown.run.config.data if shown.run.config else None
     where = f", {data.split} split, {'full data' if data.source == 'full' else 'sample'}" if data else ""
     tag = f" ({shown.tag})" if shown.tag else ""
+    images = int(shown.matrix.sum())
     return Text.assemble(
         (f"{shown.run.id}\n", "bold"),
-        f"epoch {shown.epoch}{tag}: {words.percent(accuracy(shown.matrix))} of {int(shown.matrix.sum()):,} "
-        f"test images right{where}",
+        f"epoch {epoch_text(shown.trained)}{tag}: {words.percent(accuracy(shown.matrix))} of {images:,} test images "
+        f"right{where}",
     )
 
 
@@ -207,6 +211,7 @@ def as_objects(shown: Shown, pair: tuple[int, int] | None, top: int) -> Iterator
         "kind": "matrix",
         "id": shown.run.id,
         "epoch": shown.epoch,
+        "epochs_trained": shown.trained,
         "images": int(shown.matrix.sum()),
         "accuracy": accuracy(shown.matrix),
         "classes": list(CLASSES),

@@ -26,7 +26,7 @@ from fmnist_tui.analysis.confusion import (
     worst_pairs,
 )
 from fmnist_tui.analysis.differences import names_apart
-from fmnist_tui.analysis.epochs import epoch_steps, epoch_text, evaluated_at
+from fmnist_tui.analysis.epochs import Trained, epoch_steps
 from fmnist_tui.analysis.mistakes import confident_mistakes, top_guesses
 from fmnist_tui.analysis.predictions import Predictions, PredictionsError, TestSet, load_predictions, load_test_set
 from fmnist_tui.analysis.series import Series
@@ -165,10 +165,7 @@ def _evaluation(run: Run, evaluations: Sequence[EvalRecord], load_tests: LoadTes
     if run.config is None or run.state in (State.QUEUED, State.STARTING):
         return ""
     directory = last_launch(run.directory).data_dir
-
-    def after(epoch: int) -> str:
-        return epoch_text(evaluated_at(epoch, epoch_steps(run.status, run.config, evaluations), evaluations))
-
+    trained = Trained(run, evaluations)
     try:
         test = load_tests(run.config.data, Path(directory) if directory else None)
         predictions = load_predictions(run, "last", test)
@@ -177,9 +174,9 @@ def _evaluation(run: Run, evaluations: Sequence[EvalRecord], load_tests: LoadTes
         history = read_history(run.directory)
         if not len(history):
             return f"<h3>Mistakes</h3>{why}"
-        return _matrix_parts(history.matrices[-1], after(int(history.epochs[-1]))) + why
+        return _matrix_parts(history.matrices[-1], trained.text(int(history.epochs[-1]))) + why
     matrix = confusion_matrix(predictions.labels, predictions.classes)
-    return _matrix_parts(matrix, after(predictions.epoch)) + _mistakes(predictions, test)
+    return _matrix_parts(matrix, trained.text(predictions.epoch)) + _mistakes(predictions, test)
 
 
 def _matrix_parts(matrix: Matrix, epoch: str) -> str:

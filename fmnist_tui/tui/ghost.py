@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fmnist_tui.analysis.compare import evaluations
+from fmnist_tui.analysis.epochs import evaluations
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.status import State

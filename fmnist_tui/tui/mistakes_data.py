@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist_tui.analysis.confusion import History, Matrix, confusion_matrix, read_history
+from fmnist_tui.analysis.epochs import Trained
 from fmnist_tui.analysis.predictions import (
     Predictions,
     PredictionsError,
@@ -29,6 +30,8 @@ class Reading:
 
     epochs: tuple[int, ...]
     """The evaluated epochs whose matrices are known, oldest first."""
+    trained: Trained
+    """What was trained by each of them."""
     matrices: tuple[Matrix, ...]
     last: Predictions | None
     best: Predictions | None
@@ -64,12 +67,16 @@ class MistakesReader:
         last = best = None
         try:
             best_epoch = read_stored(run.directory, "best").epoch
-            test = self.test_set(run.config.data) if run.config else None
-            last, best = load_predictions(run, "last", test), load_predictions(run, "best", test)
+            images = self.test_set(run.config.data) if run.config else None
+            last, best = load_predictions(run, "last", images), load_predictions(run, "best", images)
         except (DataError, PredictionsError) as error:
             problem = told(error)
         self._stamp = stamp
-        return _reading(history, last, best, best_epoch, self._test if last else None, problem)
+        matrices = _matrices(history, last, best)
+        if best_epoch is None and matrices:
+            best_epoch = max(matrices, key=lambda epoch: (int(np.trace(matrices[epoch])), -epoch))
+        test = self._test if last else None
+        return Reading(tuple(matrices), Trained(run), tuple(matrices.values()), last, best, best_epoch, test, problem)
 
     def test_set(self, config: DataConfig) -> TestSet:
         """The test images, read once. Raises DataError."""
@@ -86,20 +93,10 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def _reading(
-    history: History,
-    last: Predictions | None,
-    best: Predictions | None,
-    best_epoch: int | None,
-    test: TestSet | None,
-    problem: str,
-) -> Reading:
-    """The history with the matrices of kept predictions, which runs of before the history have alone."""
+def _matrices(history: History, last: Predictions | None, best: Predictions | None) -> dict[int, Matrix]:
+    """By epoch, oldest first: the history with those of kept predictions, which runs of before it have alone."""
     matrices = dict(zip(history.epochs.tolist(), history.matrices, strict=True))
     for predictions in (best, last):
         if predictions is not None and predictions.epoch not in matrices:
             matrices[predictions.epoch] = confusion_matrix(predictions.labels, predictions.classes)
-    epochs = sorted(matrices)
-    if best_epoch is None and epochs:
-        best_epoch = max(epochs, key=lambda epoch: (int(np.trace(matrices[epoch])), -epoch))
-    return Reading(tuple(epochs), tuple(matrices[epoch] for epoch in epochs), last, best, best_epoch, test, problem)
+    return dict(sorted(matrices.items()))

@@ -64,35 +64,35 @@ def flip_kinds(reading: Reading) -> list[Kind]:
 
 def of_epoch(reading: Reading, epoch: int, cell: tuple[int, int] | None) -> Listing:
     """The images of a cell (true, predicted), or all mistakes, of an epoch whose predictions are kept."""
-    predictions = reading.at(epoch)
+    predictions, said = reading.at(epoch), reading.trained.text
     if predictions is None:
         assert reading.last is not None
-        kept = f"of the last evaluation (epoch {reading.last.epoch}) and of the best one (epoch {reading.best_epoch})"
-        return no_images(f"Of epoch {epoch} only the matrix is kept. Images are kept {kept}.")
+        best = said(reading.best_epoch) if reading.best_epoch is not None else "?"
+        kept = f"of the last evaluation (epoch {said(reading.last.epoch)}) and of the best one (epoch {best})"
+        return no_images(f"Of epoch {said(epoch)} only the matrix is kept. Images are kept {kept}.")
     if cell is None:
-        title = f"All mistakes of epoch {epoch}, most confident first"
+        title = f"All mistakes of epoch {said(epoch)}, most confident first"
         return Listing(title, mistakes.confident_mistakes(predictions), "No image is wrong.", predictions)
     true, predicted = cell
     order = "least confident first" if true == predicted else "most confident first"
     what = "recognised" if true == predicted else f"taken for {CLASSES[predicted]}"
     indices = mistakes.images_in_cell(predictions, true, predicted)
-    nothing = f"No {CLASSES[true]} is {what} in epoch {epoch}."
+    nothing = f"No {CLASSES[true]} is {what} in epoch {said(epoch)}."
     return Listing(f"{CLASSES[true]} {what}, {order}", indices, nothing, predictions)
 
 
 def flipped(reading: Reading, kind: Kind) -> Listing:
     """What the last evaluation gets right and an earlier one did not, or the other way round."""
-    last = reading.last
+    last, said = reading.last, reading.trained.text
     if last is None:
         return no_images(reading.problem)
     if kind.startswith("best"):
         assert reading.best is not None
-        before, epoch = reading.best.classes, reading.best.epoch
-        what = f"epoch {epoch} (best)"
+        before, what = reading.best.classes, f"epoch {said(reading.best.epoch)} (best)"
     elif last.previous_classes is None or last.previous_epoch is None:
-        return no_images(f"Only one evaluation was kept so far (epoch {last.epoch}): nothing to compare with.")
+        return no_images(f"Only one evaluation was kept so far (epoch {said(last.epoch)}): nothing to compare with.")
     else:
-        before, what = last.previous_classes, f"epoch {last.previous_epoch} (the one before)"
+        before, what = last.previous_classes, f"epoch {said(last.previous_epoch)} (the one before)"
     found = mistakes.flips(before, last.classes, last.labels)
     learned = kind.endswith("learned")
     verb = "Learned" if learned else "Forgotten"
@@ -100,7 +100,7 @@ def flipped(reading: Reading, kind: Kind) -> Listing:
     sure = mistakes.confidence(last)[chosen]
     chosen = chosen[np.argsort(-sure, kind="stable")]
     other = len(found.forgotten if learned else found.learned)
-    change = f"{verb} from {what} to epoch {last.epoch}"
+    change = f"{verb} from {what} to epoch {said(last.epoch)}"
     beside = f"{'Forgotten' if learned else 'Learned'} meanwhile: {other:,}."
     return Listing(f"{change}, surest first", chosen, f"{change}: no image. {beside}", last, before)
 

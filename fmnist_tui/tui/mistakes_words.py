@@ -37,18 +37,19 @@ def tags(reading: Reading, epoch: int) -> str:
 def evaluation_line(reading: Reading, at: int, run: Run, width: int) -> str:
     """Which weights, how good, of how many images of what; shortened where it has to be."""
     epoch, matrix = reading.epochs[at], reading.matrices[at]
+    after = f"Epoch {reading.trained.text(epoch)}"
     of = f" of {run.status.epochs}" if run.status and run.status.epochs else ""
     tagged = f" ({tags(reading, epoch)})" if tags(reading, epoch) else ""
     good = f"{tagged}  {words.percent(accuracy(matrix))} % right of {int(matrix.sum()):,} test images"
     data = run.config.data if run.config else None
     where = f" ({data.split} split, {'full data' if data.source == 'full' else 'sample'})" if data else ""
     short = f" ({data.split}{', sample' if data.source == 'sample' else ''})" if data else ""
-    line = f"Epoch {epoch}{good}"
+    line = f"{after}{good}"
     for longer in (
-        f"Epoch {epoch}{of}{good}{where}  matrix {at + 1} of {len(reading.epochs)}",
-        f"Epoch {epoch}{of}{good}{where}",
-        f"Epoch {epoch}{of}{good}{short}",
-        f"Epoch {epoch}{good}{short}",
+        f"{after}{of}{good}{where}  matrix {at + 1} of {len(reading.epochs)}",
+        f"{after}{of}{good}{where}",
+        f"{after}{of}{good}{short}",
+        f"{after}{good}{short}",
     ):
         if len(longer) <= width:
             return longer

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist_tui.runs.result import Result
+from fmnist_tui.runs.status import Status
 from tests.printed import json_lines
 from tests.process.cli_helpers import TINY, only_run
 from tests.process.forked_commands import run
@@ -24,6 +25,10 @@ def test_evaluate_agrees_with_the_run_and_says_what_does_not(runs_dir: Path) -> 
     assert told["agreement"] == "all 2,000 predictions are the saved ones"
     assert told["tta_accuracy"] is not None and told["checkpoint"] == "last"
     assert "evaluating" in done.stderr and told["images"] == 2000
+    status = Status.model_validate_json(directory.status.read_bytes())
+    assert (told["epoch"], told["epochs_trained"]) == (1, 20 / status.steps_per_epoch)
+    (saved,) = json_lines(run("evaluate", "last", "--saved", "--json", f"--runs-dir={runs_dir}").stdout)
+    assert (saved["epoch"], saved["epochs_trained"]) == (1, 20 / status.steps_per_epoch)
     with np.load(directory.predictions) as file:
         arrays = dict(file)
     arrays["last_classes"][:7] = (arrays["last_classes"][:7] + 1) % 10

@@ -11,7 +11,7 @@ from fmnist_tui.tui.screens.run import RunScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
 from fmnist_tui.tui.widgets.image_grid import ImageGrid
 from fmnist_tui.tui.widgets.matrix import LABEL, NARROW, MatrixView
-from tests.predictions_maker import evaluate, write_evaluations
+from tests.predictions_maker import evaluate, limited, write_evaluations
 from tests.tui.mistakes_runs import LABELS, LARGE, MIDDLE, SMALL, cell, make, opened, shown_images
 from tests.tui.synthetic import RunMaker, drawn, until, until_drawn
 
@@ -139,6 +139,21 @@ async def test_every_evaluated_epoch_can_be_seen_and_says_which_images_are_kept(
         await until_drawn(pilot, line(3, " (best)"))
         await pilot.press("right_square_bracket")
         await until_drawn(pilot, line(4, " (last)"))
+
+
+async def test_an_evaluation_in_mid_epoch_is_named_by_what_was_trained(maker: RunMaker) -> None:
+    """A step limit ends the run in the midst of its fourth epoch."""
+    run = make(maker)
+    limited(run, 4, 0.5)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=MIDDLE) as pilot:
+        await opened(pilot, run)
+        await until_drawn(pilot, "Epoch 3.50 of 4 (last)")
+        await pilot.press("m")
+        await until_drawn(pilot, "All mistakes of epoch 3.50, most confident first")
+        await pilot.press("b", "left_square_bracket")
+        await until_drawn(pilot, "Epoch 2 of 4", "the last evaluation (epoch 3.50) and of the best one (epoch 3)")
+        await pilot.press("u")
+        await until_drawn(pilot, "from epoch 3 (the one before) to epoch 3.50")
 
 
 async def test_the_last_evaluation_is_followed_while_the_run_trains_and_a_chosen_one_stays(maker: RunMaker) -> None:

@@ -15,7 +15,7 @@ from fmnist_tui.data.source import load_sample
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.starting import create_run
-from tests.predictions_maker import evaluate, sample_run, write_evaluations
+from tests.predictions_maker import evaluate, limited, sample_run, write_evaluations
 
 LABELS = load_sample().test_labels
 FOUND = evaluate(LABELS, 4)
@@ -67,6 +67,19 @@ def test_any_evaluated_epoch(run: RunDirectory, capsys: pytest.CaptureFixture[st
     assert main(["runs", "mistakes", "last", "--at", "1", "--json"]) == 0
     matrix = objects(capsys)[0]
     assert [count for row in matrix["counts"] for count in row] == FOUND[0].counts(LABELS)
+
+
+def test_an_evaluation_in_mid_epoch_is_named_by_what_was_trained(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A step limit ends the run in the midst of its fourth epoch."""
+    limited(run, 4, 0.25)
+    assert main(["runs", "mistakes", "last"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("epoch 3.26 (last): ")
+    for at, trained in (("4", 3 + 12 / 47), ("3", 3)):
+        assert main(["runs", "mistakes", "last", "--at", at, "--json"]) == 0
+        matrix = objects(capsys)[0]
+        assert (matrix["epoch"], matrix["epochs_trained"]) == (int(at), trained)
 
 
 @pytest.mark.parametrize("pair", ["Shirt,T-shirt/top", "shirt, t-shirt", "6,0"])

@@ -9,7 +9,7 @@ import pytest
 
 from fmnist_tui.analysis import compare
 from fmnist_tui.analysis.differences import differing
-from fmnist_tui.analysis.epochs import epoch_steps, epoch_text
+from fmnist_tui.analysis.epochs import epoch_steps, epoch_text, evaluations
 from fmnist_tui.cli import main
 from fmnist_tui.console.compare import comparison_object
 from fmnist_tui.report import run_page
@@ -27,7 +27,7 @@ def loaded(*runs: RunDirectory) -> list[store.Run]:
 
 
 def evaluated(runs: list[store.Run]) -> list[list[EvalRecord]]:
-    return [compare.evaluations(run.directory) for run in runs]
+    return [evaluations(run.directory) for run in runs]
 
 
 def test_only_what_differs_is_listed(runs_dir: Path) -> None:

@@ -59,13 +59,15 @@ def test_the_ensemble_with_flips_is_the_mean_of_its_members_with_flips(runs_dir:
         classes = alone.argmax(axis=1).astype(np.uint8)
         found = scores.scores(alone, labels, classes)
         run = load_run(make_run(runs_dir, [90.0]))
-        return Evaluated(run, 1, alone, classes, labels, found, "", {"tta_accuracy": 50.0}, averaged)
+        return Evaluated(run, 1, 0.25, alone, classes, labels, found, "", {"tta_accuracy": 50.0}, averaged)
 
     one, other = member(0.4, 0.9), member(0.3, 0.4)
     together = _together([one, other])
     assert (together.scores.accuracy, together.tta_accuracy) == (50.0, 100.0)
     shown = StringIO()
     Console(file=shown, width=120).print(evaluation_text([one, other], together, "last", False))
+    (first,) = [line for line in shown.getvalue().splitlines() if line.startswith(f"{one.run.id} ")]
+    assert first.split()[1] == "0.25", "epochs trained, which a step limit ended in the midst of the first"
     (row,) = [line for line in shown.getvalue().splitlines() if line.startswith("ensemble of 2")]
     assert row.split()[3:7] == ["-", "2", "50.00", "100.00"]
     *_, told = evaluation_object([one, other], together, "last", False)
