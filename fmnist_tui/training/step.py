@@ -124,7 +124,7 @@ class TrainStep:
     def inputs(
         self, images: Tensor, epoch: int, step: int, flip: Tensor | None = None, size: int | None = None
     ) -> Tensor:
-        """The augmented and normalised batch (B, 1, size, size) of a step; seeds the network's noise for it too."""
+        """The augmented and normalised batch (B, 1, size, size) of a step, before CutMix; seeds the network's noise."""
         self._seed_draws(epoch, step)
         return self._augmented(images, flip, size)
 

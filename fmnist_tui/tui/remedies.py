@@ -41,6 +41,7 @@ APP: Mapping[str, str] = {
 
 FORM: Mapping[str, str] = {
     **APP,
+    "data": f"{IN_A_SHELL}; data.source = sample needs neither.",
     "micro batch": "set training.micro_batch to {fits} or auto",
     "smaller micro batch": "set training.micro_batch to less, for example {half}",
     "fewer GPUs": "choose as many",

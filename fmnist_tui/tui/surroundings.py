@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from fmnist_tui.config import CLASSES
 from fmnist_tui.data import source
+from fmnist_tui.data.files import GET_DATA
 from fmnist_tui.monitor import Gpu, list_gpus
+from fmnist_tui.tui.remedies import FORM
 
 PICTURES_PER_CLASS = 12
 """Pictures of each class kept for the augmentation preview."""
@@ -30,7 +32,7 @@ class Surroundings:
     pictures_problem: str
     gpus: Sequence[Gpu]
     data_problem: str
-    """Why the full data set is not at hand, '' where its four files are."""
+    """Why the full data set is not at hand, and what helps; '' where its four files are."""
     slurm: bool = False
     """Whether jobs are submitted to Slurm from this machine."""
 
@@ -49,7 +51,7 @@ def look_around(data_dir: Path | None) -> Surroundings:
     try:
         source.find(data_dir)
     except source.DataError as error:
-        data_problem = error.problem
+        data_problem = f"{error.problem} {GET_DATA.worded(FORM)}"
     return Surroundings(pictures, pictures_problem, list_gpus().gpus, data_problem, has_slurm())
 
 

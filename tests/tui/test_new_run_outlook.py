@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_tui.data import source
+from fmnist_tui.data.files import DataError
 from fmnist_tui.monitor import Gpu
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs.status import State
@@ -65,6 +67,29 @@ def test_looking_around_finds_pictures_of_every_class(tmp_path: Path) -> None:
     assert all(pictures.shape[1:] == (28, 28) and len(pictures) > 1 for pictures in found.pictures.values())
     assert (found.pictures_problem, found.data_problem) == ("", "")
     assert [gpu.name for gpu in found.gpus] == ["NVIDIA H200"]
+
+
+def test_what_gets_the_data_set_is_said_in_the_forms_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(data_dir: Path | None) -> Path:
+        raise DataError(f"The data set was not found in {data_dir}.", ["a long list of places"])
+
+    monkeypatch.setattr(source, "find", find)
+    said = look_around(tmp_path).data_problem
+    assert said.startswith(f"The data set was not found in {tmp_path}. In a shell, ")
+    assert said.endswith("`fmnist-tui data fetch` gets the full data set; data.source = sample needs neither.")
+
+
+async def test_the_pictures_title_is_never_cut() -> None:
+    for size, panes in (((80, 24), 1), ((120, 40), 0)):
+        async with new_run(load_preset("turbo-long"), size=size) as (_, screen, pilot):
+            await pilot.press(*["ctrl+t"] * panes)
+            title = screen.query_one("#preview-title")
+            title.scroll_visible(animate=False)
+            await until_drawn(pilot, "F7 for another")
+            words = " ".join(" ".join(title.render_line(y).text for y in range(title.size.height)).split())
+            assert words.endswith(
+                "CutMix in 0.5 of the batches for the first 75%, 20 px for the first 50% F7 for another"
+            )
 
 
 async def test_devices_and_what_runs_there(maker: RunMaker) -> None:

@@ -49,7 +49,7 @@ class OutlookPanel(VerticalScroll):
     DEFAULT_CSS = """
     OutlookPanel { scrollbar-size-vertical: 1; }
     OutlookPanel Static { height: auto; width: 1fr; }
-    OutlookPanel .title { margin-top: 1; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    OutlookPanel .title { margin-top: 1; }
     OutlookPanel #notes { color: $text-warning; }
     OutlookPanel.-stale #facts, OutlookPanel.-stale LrCurve { text-opacity: 50%; }
     """
@@ -122,13 +122,16 @@ class OutlookPanel(VerticalScroll):
 
     def _set_title(self, id: str, name: str, about: str, keys: str = "") -> None:
         faint = (f"  {keys}" if keys else "", "$foreground-muted")
-        self.query_one(f"#{id}", Static).update(Content.assemble((name, "bold"), f"  {about}", faint), layout=False)
+        line = self.query_one(f"#{id}", Static)
+        text = Content.assemble((name, "bold"), f"  {about}", faint)
+        if text != line.content:
+            line.update(text)
 
     def _notes(self) -> list[str]:
         said = ["Shown for the last valid settings."] if self._stale else []
         said += notes(self.config, APP)
         if self.config.data.source == "full" and self.data_problem:
-            said.append(f"{self.data_problem} `fmnist-tui data fetch` gets it; data.source = sample needs none.")
+            said.append(self.data_problem)
         needed = memory_estimate(self.config, 4 if self.config.training.precision == "fp32" else 2)
         total = self.forecast.memory_total
         if total and needed > total and self.config.training.micro_batch != "auto":
