@@ -6,7 +6,7 @@ the backward pass are drawn independently; at test time both branches count one 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -80,10 +80,9 @@ class ShakeBlock(nn.Module):
 def _but_norm(branch: nn.Sequential, x: Tensor) -> tuple[Tensor, nn.BatchNorm2d]:
     """What enters a branch's last layer, and that layer."""
     *layers, norm = branch
-    assert isinstance(norm, nn.BatchNorm2d)
     for layer in layers:
         x = layer(x)
-    return x, norm
+    return x, cast(nn.BatchNorm2d, norm)  # or what several GPUs have in its place
 
 
 class Shortcut(nn.Module):

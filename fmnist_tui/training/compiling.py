@@ -39,6 +39,7 @@ GUESSED_SECONDS = 90.0
 HOPED_SHARE = 0.25
 """Share of the time left that compiling may save: a trial is made where this is more than it may take. On an H200 it
 took 14 % (wrn) to 26 % (densenet) off a recorded step."""
+NO_MEMORY = "memory does not suffice for a trial"
 LEAST_GAIN = 1.03
 CHECKED_STEPS = 4
 """Steps compared with eager ones."""
@@ -116,9 +117,20 @@ def choose_training(step: TrainStep, batches: list[tuple[Tensor, Tensor]], steps
 
     `batches` are inputs (B, 1, H, W) and labels (B,) int64 as the step's network is going to see them.
     """
-    execution = step.execution
-    if not execution.try_compile:
+    if not step.execution.try_compile:
         return _check_what_was_set(step, batches)
+    try:
+        return _try_training(step, batches, steps_left)
+    except torch.OutOfMemoryError:  # the steps themselves have a remedy for that
+        pass
+    _settle(step, "off")
+    _free_memory(step)
+    return Choice("off", NO_MEMORY)
+
+
+def _try_training(step: TrainStep, batches: list[tuple[Tensor, Tensor]], steps_left: int) -> Choice:
+    """As `choose_training`, where nothing was set. Raises torch.OutOfMemoryError where not even a step fits."""
+    execution = step.execution
     with _no_trace(step.model, execution.device):
         passes_left = steps_left * -(-step.config.training.batch_size // step.micro_batch)
         for recorded in (False, True) if step.graphs is not None else (False,):  # the former takes longer
@@ -147,9 +159,19 @@ def choose_training(step: TrainStep, batches: list[tuple[Tensor, Tensor]], steps
 
 def choose_evaluation(step: TrainStep, inputs: Tensor, batches_left: int) -> Choice:
     """The same for evaluation, on inputs (B, 1, H, W): only where training is compiled."""
-    execution = step.execution
     if step.compile == "off":
         return Choice("off", "as training")
+    try:
+        return _try_evaluation(step, inputs, batches_left)
+    except torch.OutOfMemoryError:
+        pass
+    _free_memory(step)
+    return Choice("off", NO_MEMORY)
+
+
+def _try_evaluation(step: TrainStep, inputs: Tensor, batches_left: int) -> Choice:
+    """As `choose_evaluation`. Raises torch.OutOfMemoryError where the batch does not fit."""
+    execution = step.execution
     with _no_trace(step.model, execution.device), torch.inference_mode(), execution.autocast():
         step.model.eval()
         eager = _seconds(partial(step.model, inputs), execution.device)
@@ -185,6 +207,13 @@ def _check_what_was_set(step: TrainStep, batches: list[tuple[Tensor, Tensor]]) -
     return Choice(mode, f"set; {CHECKED_STEPS} steps agree with eager ones")
 
 
+def _free_memory(step: TrainStep) -> None:
+    """What a trial held: the gradients, and the blocks that torch keeps for others of their sizes."""
+    step.optimizer.zero_grad(set_to_none=True)
+    if step.execution.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def _settle(step: TrainStep, mode: str) -> None:
     """Go on in this mode and release what the others hold. A shape that fails to compile later runs eagerly."""
     if step.compile != mode:
@@ -214,7 +243,17 @@ def _pass(
 ) -> Callable[[], object]:
     """What makes a forward and backward pass as the run would, which is recorded where its steps are."""
     run = partial(_forward_backward, step, network, *batch)
-    return run if step.graphs is None or not recorded else step.graphs.recorded(run)
+    if step.graphs is None or step.graphs.problem is not None or not recorded:
+        return run
+    try:
+        return step.graphs.recorded(run)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        if network is not step.model:
+            raise  # eager steps could be recorded: that is no reason to do without
+        step.graphs.fail(error)
+        return run
 
 
 def _forward_backward(step: TrainStep, network: Network, inputs: Tensor, labels: Tensor, exact: bool = False) -> Tensor:

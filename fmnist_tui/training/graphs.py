@@ -10,6 +10,7 @@ Used by `step` for the steps of a run, and by `compiling` for the passes of its 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+CANNOT = "steps can't be recorded as CUDA graphs"
 EAGER_STEPS = 3
 """Steps of a kind before one is recorded: they let cuDNN choose its algorithms, compile, and make the optimizer's
 state, none of which can be recorded."""
@@ -44,22 +46,51 @@ class Recorder:
         """
         usual = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(usual)
-        with torch.cuda.stream(self._stream):
-            yield
-        usual.wait_stream(self._stream)
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:  # a step that was cut short, too, may have left work on its way
+            usual.wait_stream(self._stream)
 
     def record(self, run: Callable[[], T], generators: Sequence[torch.Generator] = ()) -> tuple[Callable[[], None], T]:
         """What repeats `run` on the device, and where each repetition leaves its result; `run` itself has no effect.
 
-        It draws from the device's default generator and from `generators` as they stand at each repetition.
+        It draws from the device's default generator and from `generators` as they stand at each repetition. Where it
+        can't be recorded, the error is raised with everything as it was.
         """
+        device = self._stream.device
+        usual = torch.cuda.current_stream(device)
         graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            graph.register_generator_state(generator)
-        # Other threads, as the one that writes checkpoints, may go on with theirs.
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            result = run()
+        _register(graph, generators)
+        try:
+            # Other threads, as the one that writes checkpoints, may go on with theirs.
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                result = run()
+        except BaseException:
+            # A recording that breaks off may leave its stream the current one, and generators that wait for its end.
+            torch.cuda.set_stream(usual)
+            for generator in (torch.cuda.default_generators[device.index], *generators):
+                _renew(generator)
+            raise
         return graph.replay, result
+
+
+def _register(graph: torch.cuda.CUDAGraph, generators: Sequence[torch.Generator]) -> None:
+    """Let a graph draw from generators of its own; torch from about 2.13 on finds them itself, and says so."""
+    register = getattr(graph, "register_generator_state", None)
+    if register is None:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for generator in generators:
+            register(generator)
+
+
+def _renew(generator: torch.Generator) -> None:
+    """Give a generator a state of its own again, of the same seed and place, that belongs to no recording."""
+    fresh = torch.Generator(generator.device)
+    fresh.set_state(generator.get_state())
+    generator.graphsafe_set_state(fresh)
 
 
 class StepGraph:
@@ -102,6 +133,8 @@ class StepGraphs:
         self.problem: str | None = None
         """Why nothing is recorded any more."""
         self._step = step
+        if step.scaler.is_enabled() and not getattr(step.optimizer, "_step_supports_amp_scaling", False):
+            self.problem = f"{CANNOT}: in fp16 this optimizer waits for whether a gradient overflowed"
         self._recorder = Recorder(step.execution.device)
         self._longest = 0
         self.forget()
@@ -140,7 +173,7 @@ class StepGraphs:
             try:
                 self._graph = StepGraph(step, self._recorder, images, labels, flip, size)
             except Exception as error:  # also for want of memory: eager steps need less
-                self._fail(error)
+                self.fail(error)
             finally:
                 set_learning_rate(step.optimizer, lr)
         if self._graph is None:
@@ -149,22 +182,21 @@ class StepGraphs:
         return self._graph(images, labels, lr, flip)
 
     def recorded(self, run: Callable[[], object]) -> Callable[[], object]:
-        """What repeats `run` from a record of its own; `run` itself where that fails."""
+        """What repeats `run` from a record of its own. Raises what torch does where it can't be recorded."""
         with self._recorder.aside():
             for _ in range(EAGER_STEPS):
                 run()
-        try:
-            return self._recorder.record(run)[0]
-        except Exception as error:
-            self._fail(error)
-            return run
+        return self._recorder.record(run)[0]
 
     def _give_up(self) -> None:
         """Forget, and let go of the record's memory, in which the gradients are too."""
         self.forget()
         self._step.optimizer.zero_grad(set_to_none=True)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Take all steps as they come from here on, because of this error."""
         self._give_up()
+        while isinstance(error.__context__, Exception):  # what broke the recording, not what that led to
+            error = error.__context__
         said = str(error).strip().splitlines() or [type(error).__name__]
-        self.problem = f"steps can't be recorded as CUDA graphs: {said[0][:200]}"
+        self.problem = f"{CANNOT}: {said[0][:200]}"

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from fmnist_tui.models import phase
 from fmnist_tui.training.control import CutShort, StopSignal
 from fmnist_tui.training.step import TrainStep
 
 LONG_STEP_SECONDS = 1.0
 """A step that took longer than this makes the next one a long one."""
-NO_SIZE = -1
 
 
 class LongSteps:
@@ -28,14 +28,15 @@ class LongSteps:
 
     def __init__(self, step: TrainStep, stop_signal: StopSignal) -> None:
         self._step, self._stop_signal = step, stop_signal
-        self._size: int | None = NO_SIZE
+        self._kind: tuple[object, ...] | None = None
         self._seconds = 0.0
 
     @contextmanager
     def under_way(self, size: int | None) -> Iterator[None]:
         """Around a step on images of that size. Raises CutShort with everything as it was before the step."""
-        long = size != self._size or self._seconds > LONG_STEP_SECONDS
-        self._size, began = size, time.perf_counter()
+        kind = (size, phase(self._step.model))  # what a compiled network is compiled anew for
+        long = kind != self._kind or self._seconds > LONG_STEP_SECONDS
+        self._kind, began = kind, time.perf_counter()
         with self._may_be_cut() if long else ExitStack():
             yield
         self._seconds = time.perf_counter() - began

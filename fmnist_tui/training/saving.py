@@ -44,7 +44,8 @@ class Saver:
         checkpoint.check_model(content, job.config, str(job.run.checkpoint(job.launch.checkpoint)))
         self._model.load_state_dict(content["model"])
         self._optimizer.load_state_dict(content["optimizer"])
-        self._step.scaler.load_state_dict(content["scaler"])
+        if content["scaler"]:  # {} of a run that went on in bf16 or fp32: there fp16 begins with the usual scale
+            self._step.scaler.load_state_dict(content["scaler"])
         progress.restore(content["progress"], self._device)
         self._step.micro_batch = progress.micro_batch
         self._logbook.go_on(content["losses"])

@@ -45,6 +45,28 @@ def test_a_short_run_makes_no_trial(batches: Batches, seconds: Any, backend: Any
     assert choice.mode == "off" and "take 10 s at most" in choice.reason and not choice.problems
 
 
+def test_want_of_memory_in_a_trial_is_left_to_the_steps(batches: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They halve a micro-batch, or say what fits."""
+    step = make_step(micro_batch="auto")
+    forward, asked = step.model.forward, []
+
+    def scarce(images: Tensor) -> Tensor:
+        asked.append(len(images))
+        if len(images) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        logits: Tensor = forward(images)
+        return logits
+
+    monkeypatch.setattr(step.model, "forward", scarce)
+    choice = choose_training(step, batches, steps_left=100_000)
+    assert choice == compiling.Choice("off", compiling.NO_MEMORY) and step.compile == "off" and asked == [8]
+    pixels = torch.zeros(8, 28, 28, dtype=torch.uint8)
+    step(pixels, torch.zeros(8, dtype=torch.int64), 0.1, 1, 0)
+    assert step.micro_batch == 4
+    step.compile = "default"
+    assert compiling.choose_evaluation(step, batches[0][0], 10**6) == compiling.Choice("off", compiling.NO_MEMORY)
+
+
 @pytest.mark.parametrize("outcome", [(0.01, 0.005), (0.01, 0.02)])
 def test_a_trial_leaves_nothing_behind(batches: Batches, seconds: Any, outcome: tuple[float, ...]) -> None:
     """Weights, batch norm's statistics, gradients, random numbers: as if it had never been."""

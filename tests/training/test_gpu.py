@@ -24,12 +24,13 @@ from fmnist_tui.runs.status import State
 from fmnist_tui.training import checkpoint
 from fmnist_tui.training.bench import __main__ as bench
 from fmnist_tui.training.compiling import choose_training
+from fmnist_tui.training.graphs import Recorder
 from fmnist_tui.training.losses import LossLog
 from fmnist_tui.training.optim import build_optimizer
 from fmnist_tui.training.precision import apply_global_settings, choose
 from fmnist_tui.training.progress import Progress
 from fmnist_tui.training.rig import STEPS_AT_ONCE, Rig
-from fmnist_tui.training.schedule import train_resolution
+from fmnist_tui.training.schedule import mixes, train_resolution
 from fmnist_tui.training.step import TrainStep
 from tests.events import messages
 from tests.training.tiny import full_size_config
@@ -40,7 +41,7 @@ SMALL = {"model.depth": 22, "training.batch_size": 32}
 """A densenet that is compiled in a fraction of the time."""
 
 
-@pytest.mark.parametrize("name", ["wrn", "densenet", "dpn", "shake-shake-96", "shake-shake-64"])
+@pytest.mark.parametrize("name", ["wrn", "densenet", "dpn", "shake-shake-96", "shake-shake-64", "turbo-long"])
 def test_no_step_waits_for_the_device(images: Images, name: str) -> None:
     """After warm-up and recording, five steps with their losses on the way raise at the first synchronising call."""
     config = load_preset(name)
@@ -69,15 +70,15 @@ def test_no_step_waits_for_the_device(images: Images, name: str) -> None:
     assert step.graphs is not None and step.graphs.problem is None
 
 
-@pytest.mark.parametrize("name", ["densenet", "shake-shake-64", "turbo"])
+@pytest.mark.parametrize("name", ["densenet", "shake-shake-64", "turbo", "turbo-long"])
 def test_replayed_steps_are_the_eager_ones(name: str) -> None:
     """Twelve steps in fp32, recorded and not: the same noise, augmentation, rates and updates, so the same losses.
 
-    turbo's are of two kinds: its images grow, and the whitening's bias is frozen.
+    turbo's are of two kinds: its images grow, and the whitening's bias is frozen. turbo-long's have CutMix first.
     """
     size = 64
     settings = {"training.batch_size": size, "training.precision": "fp32", "training.tf32": "off"}
-    settings |= {"training.cudnn_benchmark": "off", "training.epochs": 2}
+    settings |= {"training.cudnn_benchmark": "off", "training.epochs": 2, "augment.cutmix_share": 0.5}
     if name == "densenet":
         settings["model.depth"] = 22
     device = torch.device("cuda", 0)
@@ -95,6 +96,7 @@ def test_replayed_steps_are_the_eager_ones(name: str) -> None:
         losses = []
         for epoch in (1, 2):
             begin_epoch(model, epoch, 2)
+            step.mixing = mixes(epoch, config)
             permutation = epoch_permutation(len(dataset), config.seed, epoch, device)
             flips = epoch_flips(config.augment, len(dataset), config.seed, epoch, device)
             for index in range(6):
@@ -108,6 +110,34 @@ def test_replayed_steps_are_the_eager_ones(name: str) -> None:
     assert len({float(loss) for loss in found[1]}) == 12
     assert torch.allclose(found[1], found[0], rtol=1e-2), found
     assert torch.allclose(found[1][:5], found[0][:5], rtol=1e-3), found
+
+
+def test_steps_go_on_after_a_recording_that_broke_off() -> None:
+    """What reads from the device can't be recorded: the stream and the random numbers are then as they were."""
+    device = torch.device("cuda", 0)
+    own = torch.Generator(device)
+    recorder = Recorder(device)
+    usual = torch.cuda.current_stream(device)
+
+    def draw() -> list[list[float]]:
+        return [torch.rand(3, device=device, generator=generator).tolist() for generator in (None, own)]
+
+    torch.manual_seed(3)
+    own.manual_seed(4)
+    expected = draw()
+    torch.manual_seed(3)
+    own.manual_seed(4)
+    with pytest.raises(Exception, match=r"captur"):
+        recorder.record(lambda: torch.rand(1, device=device, generator=own).item(), (own,))
+    assert torch.cuda.current_stream(device) == usual
+    assert draw() == expected
+    with recorder.aside():
+        pass
+    value = torch.zeros((), device=device)
+    replay, result = recorder.record(lambda: value + 1, (own,))
+    value.fill_(2)
+    replay()
+    assert result.item() == 3.0, "and others can be recorded"
 
 
 def test_compiled_steps_are_eager_ones_and_wait_for_nothing(images: Images) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from fmnist_tui.config import RunConfig, TrainingConfig
 from fmnist_tui.data.augment import epoch_flips
 from fmnist_tui.data.batches import DeviceDataset, batch_indices, epoch_permutation, train_batch
-from fmnist_tui.data.source import Images
+from fmnist_tui.data.source import Images, load_sample
 from fmnist_tui.fields import with_changes
 from fmnist_tui.models import begin_epoch, build_model, initialise_from
 from fmnist_tui.presets import load_preset
@@ -29,6 +29,7 @@ from tests.events import messages
 from tests.training.tiny import Trainer, full_size_config
 
 CPU = torch.device("cpu")
+RECORDER = graphs.Recorder
 NOISY = {"model": {"kind": "shake_shake", "depth": 8, "base_channels": 4}}
 
 
@@ -184,6 +185,22 @@ def test_what_cannot_be_recorded_costs_a_warning(trainer: Trainer, monkeypatch: 
     assert all(torch.allclose(ours[key].float(), theirs[key].float(), rtol=1e-4, atol=1e-6) for key in ours)
 
 
+def test_no_step_is_recorded_that_reads_from_the_device(images: Images) -> None:
+    """In fp16 torch's scaler asks the device at each of Muon's steps, and of unfused SGD's, before it takes them."""
+    config = with_changes(load_preset("turbo"), TURBO)
+    for other in ({}, {"optimizer.kind": "sgd"}):
+        config = with_changes(config, other)
+        torch.manual_seed(0)
+        model = build_model(config.model)
+        execution = replace(choose(config.training, CPU), precision="fp16", cuda_graphs=True)
+        optimizer = build_optimizer(model, config.optimizer, execution.dtype, fused=False)
+        step = TrainStep(model, optimizer, config, execution)
+        assert step.graphs is not None and step.graphs.problem is not None
+        assert "waits for whether a gradient overflowed" in step.graphs.problem
+    step = make_step(config, images, recorded=True)
+    assert step.graphs is not None and step.graphs.problem is None
+
+
 def test_a_record_gives_way_to_a_batch_that_does_not_fit_beside_it(
     images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +236,84 @@ def test_a_trial_of_compiling_times_what_will_run(images: Images) -> None:
         compiling._pass(step, step.model, batch)()
         assert bool(Repeater.made) == recorded
     assert (Repeater.made[0].records, Repeater.made[0].replays) == (1, 1)
+
+
+def test_a_compiled_pass_that_cannot_be_recorded_is_no_reason_to_record_no_eager_steps(
+    images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record(self: Repeater, run: Callable[[], Any], generators: Sequence[torch.Generator] = ()) -> tuple[Any, Any]:
+        if self.records:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return recorded(self, run, generators)
+
+    recorded = Repeater.record
+    monkeypatch.setattr(Repeater, "record", record)
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    monkeypatch.setattr(compiling, "_seconds", lambda run, device: (run(), 0.01)[1])
+    step = make_step(full_size_config(training={"batch_size": 8}), images, recorded=True)
+    step.execution = replace(step.execution, try_compile=True)
+    pixels, labels = torch.from_numpy(images.train_images[:8].copy()), torch.zeros(8, dtype=torch.int64)
+    choice = compiling.choose_training(step, [(step.inputs(pixels, 1, 0), labels)], 100_000)
+    assert choice.mode == step.compile == "off" and "stream is capturing" in choice.problems[0]
+    assert step.graphs is not None and step.graphs.problem is None
+    torch._dynamo.reset()
+    torch._inductor.config.fallback_random = False
+
+
+class Generator:
+    """Stands in for a GPU's, whose state a recording that broke off still holds."""
+
+    device = CPU
+
+    def __init__(self, seed: int) -> None:
+        self.state = torch.Generator().manual_seed(seed).get_state()
+        self.given: torch.Generator | None = None
+
+    def get_state(self) -> Tensor:
+        return self.state
+
+    def graphsafe_set_state(self, state: torch.Generator) -> None:
+        self.given = state
+
+
+def test_a_recording_that_breaks_off_leaves_stream_and_generators_to_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's own end of it raises before it puts them back."""
+    current = ["usual"]
+
+    class Breaking:
+        def __init__(self, graph: Any, stream: Any, capture_error_mode: str) -> None:
+            self.stream = stream
+
+        def __enter__(self) -> None:
+            current[0] = self.stream
+
+        def __exit__(self, *_: object) -> None:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    def run() -> None:
+        raise ValueError("an item was read")
+
+    default, own = Generator(1), Generator(2)
+    for name, stand_in in {
+        "current_stream": lambda device: current[0],
+        "set_stream": lambda stream: current.__setitem__(0, stream),
+        "CUDAGraph": object,
+        "graph": Breaking,
+        "default_generators": (default,),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    recorder = object.__new__(RECORDER)
+    stream: Any = type("Stream", (), {"device": torch.device("cuda", 0)})()
+    recorder._stream = stream
+    with pytest.raises(RuntimeError, match="previous error") as caught:
+        recorder.record(run, (own,))  # type: ignore[arg-type]
+    assert current == ["usual"]
+    for generator in (default, own):
+        assert generator.given is not None and torch.equal(generator.given.get_state(), generator.state)
+    step = make_step(full_size_config(), load_sample(), recorded=True)
+    assert step.graphs is not None
+    step.graphs.fail(caught.value)
+    assert step.graphs.problem == f"{graphs.CANNOT}: an item was read", "the cause, not what came of it"
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
 import torch
 
+from fmnist_tui.fields import with_changes
+from fmnist_tui.models import begin_epoch, build_model
+from fmnist_tui.presets import load_preset
 from fmnist_tui.training import evaluate as evaluate_module
 from fmnist_tui.training import halfway
 from fmnist_tui.training import step as step_module
 from fmnist_tui.training.control import CutShort, StopSignal
 from fmnist_tui.training.job import Job, Stopped
-from fmnist_tui.training.optim import InPlaceSGD
+from fmnist_tui.training.optim import InPlaceSGD, build_optimizer
+from fmnist_tui.training.precision import choose
 from tests.training.tiny import Trainer, tiny_config
 from tests.training.whole_runs import CUTOUT, SHAKE, without_clock
 
@@ -84,6 +89,28 @@ def in_evaluation(patch: pytest.MonkeyPatch, call: int) -> None:
         return original(*arguments)
 
     patch.setattr(evaluate_module, "normalize", normalize)
+
+
+def test_the_first_step_of_each_kind_may_be_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiled network is compiled anew for another size, and where another part of it is frozen."""
+    config = with_changes(load_preset("turbo"), {"model.widths": (8, 12, 16)})
+    model = build_model(config.model)
+    step = step_module.TrainStep(
+        model, build_optimizer(model, config.optimizer), config, choose(config.training, torch.device("cpu"))
+    )
+    steps, seen = halfway.LongSteps(step, StopSignal()), list[int]()
+
+    def note() -> AbstractContextManager[None]:
+        seen.append(size)
+        return nullcontext()
+
+    monkeypatch.setattr(steps, "_may_be_cut", note)
+    size = 20
+    for epoch, size in ((1, 20), (3, 20), (4, 20), (5, 28), (6, 28)):
+        begin_epoch(model, epoch, 8)
+        with steps.under_way(size):
+            pass
+    assert seen == [20, 20, 28], "the first, the first with a bias that stands still, the first at another size"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
 from fmnist_tui.runs.requests import RequestKind, send_request
 from fmnist_tui.training import logbook
+from fmnist_tui.training import precision as execution
 from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.job import Stopped
 from tests.events import events, messages
@@ -117,6 +119,21 @@ def test_resume_from_the_previous_checkpoint_where_the_last_is_cut_off(
     warning = events(broken, "warning")[0].message
     assert "last.pt" in warning and "damaged" in warning
     assert without_clock(trainer.steps(whole)) == without_clock(trainer.steps(broken))
+
+
+def test_a_run_goes_on_where_the_precision_is_another(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From bf16 or fp32 to a GPU whose precision is fp16, which has a scaler of gradients, and back."""
+    run = trainer.create(tiny_config(training={"epochs": 3, "precision": "auto", "deterministic": False}))
+    for stop, precision in ((4, "fp32"), (9, "fp16"), (None, "fp32")):
+        with monkeypatch.context() as patch:
+            patch.setattr(execution, "_auto_precision", lambda device, precision=precision: (precision, "the test's"))
+            if stop is not None:
+                stop_at(trainer, patch, stop)
+            with pytest.raises(Stopped) if stop else nullcontext():
+                trainer.train(run)
+        state = torch.load(run.checkpoint("last"), weights_only=True)["scaler"]
+        assert bool(state) == (precision == "fp16")
+    assert result_of(run).precision == "fp32" and result_of(run).steps == 15
 
 
 def test_resume_from_the_best_checkpoint_goes_back_to_its_epoch(trainer: Trainer) -> None:

@@ -17,6 +17,7 @@ from fmnist_tui.config import (
     DualPathNetConfig,
     ModelConfig,
     ShakeShakeConfig,
+    TurboConfig,
     WideResNetConfig,
     parse_config,
 )
@@ -55,6 +56,21 @@ def preset(name: str) -> ModelConfig:
 def build_without_weights(config: ModelConfig) -> nn.Module:
     with torch.device("meta"):
         return build_model(config)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("config", [*SMALL[::2], TurboConfig(widths=(8, 12, 16))], ids=lambda config: config.kind)
+def test_every_network_works_with_the_batch_norm_of_several_gpus(config: ModelConfig, training: bool) -> None:
+    """torch's layer for it is no BatchNorm2d; in a process of its own it computes what that does."""
+    torch.manual_seed(0)
+    images = torch.randn(6, 1, 28, 28)
+    found = []
+    for convert in (lambda model: model, nn.SyncBatchNorm.convert_sync_batchnorm):
+        torch.manual_seed(1)
+        model = convert(build_model(config)).train(training)
+        torch.manual_seed(2)
+        found.append(model(images))
+    torch.testing.assert_close(found[1], found[0])
 
 
 @st.composite
