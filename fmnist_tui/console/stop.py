@@ -19,9 +19,7 @@ from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.status import ExitCode, State
 from fmnist_tui.runs.store import Run
 
-KILLED = "killed with 'runs stop --now'; what came after the last checkpoint is lost"
-KILLED_IN_QUEUE = "killed with 'runs stop --now' while it was queued"
-
+KILLED = "killed with 'runs stop --now'"
 LOCK_SECONDS = 10.0
 """How long a killed worker's lock is waited for."""
 
@@ -73,7 +71,7 @@ def _say_ended(run: Run, queued: Run | None) -> int:
         say(f"{run.id} was taken out of the queue. {resume_hint(run)}")
         return ExitCode.DONE
     if run.state is State.STOPPED and run.status is not None:
-        say(f"{run.id} stopped in epoch {run.status.epoch}, step {run.status.step:,}. {resume_hint(run)}")
+        say(f"{run.id} stopped {run.status.where()}. {resume_hint(run)}")
         return ExitCode.DONE
     if run.state is State.FINISHED:
         say(f"{run.id} has finished.")
@@ -107,7 +105,7 @@ def kill(run: Run) -> int:
         time.sleep(LOOK_SECONDS)
     if store.load_run(run.directory).state is State.STOPPED:  # a Slurm job is given the time to save
         return _say_ended(store.load_run(run.directory), None)
-    store.mark_failed(run.directory, KILLED if run.state.at_work else KILLED_IN_QUEUE, ExitCode.STOPPED)
+    store.mark_killed(run.directory, KILLED if run.state.at_work else f"{KILLED} while it was queued")
     say(f"{run.id} was killed. {resume_hint(run)}")
     return ExitCode.DONE
 

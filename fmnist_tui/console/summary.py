@@ -24,8 +24,8 @@ def print_summary(run: Run) -> None:
     elif run.state is State.STOPPED and not run.directory.checkpoint("last").is_file():
         stdout.print(f"Stopped before its first step. {resume_hint(run)}", soft_wrap=True)
     elif run.state is State.STOPPED and run.status is not None:
-        where = f"epoch {run.status.epoch} of {run.status.epochs}, step {run.status.step:,}"
-        stdout.print(f"Stopped in {where}, with a checkpoint. {resume_hint(run)}", soft_wrap=True)
+        where = run.status.where(f" of {run.status.epochs}")
+        stdout.print(f"Stopped {where}, with a checkpoint. {resume_hint(run)}", soft_wrap=True)
     else:
         error = (run.status.told() if run.status else "") or run.problem or why_lost(run)
         print_error(f"{run.id}: {'was lost' if run.state is State.LOST else run.state}: {error}")

@@ -31,7 +31,6 @@ RECENT_LINES = 10
 
 STOPPING = "Stopping; a checkpoint is being written. Ctrl-C again kills the run."
 LEAVING = "Leaving the queue. Ctrl-C again kills the run."
-KILLED = "killed by the user; what came after the last checkpoint is lost"
 
 
 class Interrupts:
@@ -153,7 +152,7 @@ class Attendant:
         if code is None and (self._worker is not None or run.state is not State.LOST):
             return
         if self._killed:
-            store.mark_failed(self._directory, KILLED, ExitCode.STOPPED)
+            store.mark_killed(self._directory, "killed by the user")
             return
         why = death(self._directory, code) if code is not None else why_lost(run)
         store.mark_failed(self._directory, why, ExitCode.FAILED)

@@ -76,7 +76,7 @@ class Status(Record):
     ended: Timestamp | None = None
     heartbeat: Timestamp = Field(default_factory=utc_now)
     epoch: Count = 0
-    """The epoch at work, counted from 1; 0 before the first."""
+    """The epoch at work, or between two the one that has ended, counted from 1; 0 before the first."""
     epochs: Count = 0
     step: Count = 0
     """Steps done since the start of the run."""
@@ -116,6 +116,11 @@ class Status(Record):
     """Negative: the signal that ended the worker, as seen by the app."""
     retries_used: Count = 0
     """How often this start began anew after the device failed."""
+
+    def where(self, of: str = "") -> str:
+        """Where it stopped, in words: 'in epoch 3, step 96', 'after epoch 5, step 235'; `of` comes after the epoch."""
+        ended = self.step > 0 and self.step == self.epoch * self.steps_per_epoch
+        return f"{'after' if ended else 'in'} epoch {self.epoch}{of}, step {self.step:,}"
 
     def told(self, words: Mapping[str, str] = COMMAND_LINE) -> str:
         """What went wrong and what can be done about it, in a room's words; '' where nothing did."""

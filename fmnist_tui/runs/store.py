@@ -256,6 +256,12 @@ def mark_failed(run: RunDirectory, error: str, exit_code: int) -> None:
             replace_bytes(run.status, status.model_copy(update=update).to_json().encode())
 
 
+def mark_killed(run: RunDirectory, by: str) -> None:
+    """Write down that the user killed a run's worker: as `mark_failed`. `by` says how, in words."""
+    lost = "what came after the last checkpoint is lost" if run.has_checkpoint() else "it had no checkpoint yet"
+    mark_failed(run, f"{by}; {lost}", ExitCode.STOPPED)
+
+
 def mark_stopped(run: RunDirectory, why: str) -> None:
     """Write down that a run that waits will not be started (again), with an event that says why; as `mark_failed`."""
     status, _ = _read(run.status, Status)

@@ -48,6 +48,9 @@ class NoPredictions(Predictions):
     def save(self, run: RunDirectory) -> None:
         """Nothing."""
 
+    def cut_back(self, run: RunDirectory, evaluated_epoch: int) -> None:
+        """Nothing."""
+
 
 class Bystander(Desk):
     """A Desk that writes nothing."""

@@ -111,6 +111,7 @@ class Desk:
         progress.micro_batch = micro_batch_size(config)
         progress.stop_at_accuracy = config.training.stop_at_accuracy
         progress.start_epoch(self.job.execution.device)
+        self.logbook.tell_position()
         self._say_beginning(
             "start",
             f"{config.model.kind} with {count_parameters(self.model):,} parameters on {self.job.name_label}",
@@ -119,16 +120,15 @@ class Desk:
     def _go_on(self, content: dict[str, Any]) -> None:
         self.saver.restore(content)
         self._keep_until(self.progress.step, self.progress.evaluated_epoch)
-        where = f"epoch {self.progress.epoch}, step {self.progress.step}"
-        self._say_beginning("resume", f"going on from {where} on {self.job.name_label}")
+        self.logbook.tell_position()  # events carry the position: this one belongs where the run goes on
+        self._say_beginning("resume", f"going on {self.reporter.status.where()} on {self.job.name_label}")
 
     def _keep_until(self, step: int, evaluated_epoch: int) -> None:
         """Cut back what was written after the checkpoint: the run does it again."""
         self.reporter.keep_until(step, evaluated_epoch)
-        self.evaluations.confusions.keep_until(evaluated_epoch)
+        self.evaluations.cut_back(evaluated_epoch)
 
     def _say_beginning(self, event: str, message: str) -> None:
-        self.logbook.tell_position()  # events carry the position: this one belongs where the run goes on
         self.reporter.event(event, message, provenance=self.made_with.model_dump(mode="json"))
 
     # --- between steps
@@ -196,8 +196,9 @@ class Desk:
         if problem := self.saver.writer.problem:
             raise OSError(f"stopped, but the last checkpoint could not be written: {problem}")
         self.requests.control.forget()
-        by, where = self.requests.stopped_by, f"epoch {self.progress.epoch}, step {self.progress.step}"
-        self.reporter.event("stop", f"stopped by {by} in {where}")
+        by = self.requests.stopped_by
+        self.logbook.tell_position(now=True)
+        self.reporter.event("stop", f"stopped by {by} {self.reporter.status.where()}")
         raise Stopped(f"stopped by {by}")
 
     # --- the end of an epoch

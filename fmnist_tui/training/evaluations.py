@@ -57,6 +57,12 @@ class Evaluations:
         with self._warned_once("predictions"):
             self.predictions.save(self._run)
 
+    def cut_back(self, evaluated_epoch: int) -> None:
+        """Drop what is on disk of later evaluations: the run makes them again."""
+        self.confusions.keep_until(evaluated_epoch)
+        with self._warned_once("predictions"):
+            self.predictions.cut_back(self._run, evaluated_epoch)
+
     @contextmanager
     def _warned_once(self, what: str) -> Iterator[None]:
         """What can't be written within is a warning, and a word when it can again, not one for each evaluation."""

@@ -58,6 +58,11 @@ class Progress:
         """Steps of the whole run."""
         return self.epochs * self.steps_per_epoch
 
+    @property
+    def epoch_begun(self) -> int:
+        """The epoch of the last step that was taken; the first before that."""
+        return self.epoch - 1 if self.batch == 0 and self.epoch > 1 else self.epoch
+
     def reached(self, accuracy: float) -> bool:
         """Whether the newest evaluation came to this test accuracy."""
         return self.test_accuracy is not None and self.test_accuracy >= accuracy

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import resource
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -53,6 +56,18 @@ class Predictions:
         np.savez(buffer, **self._arrays)  # type: ignore[arg-type]
         replace_bytes(run.predictions, buffer.getvalue())
 
+    def cut_back(self, run: RunDirectory, evaluated_epoch: int) -> None:
+        """Put these in the place of a file that holds a later evaluation: a run that goes on knows nothing of it.
+
+        Raises OSError where that can't be done.
+        """
+        if not run.predictions.exists() or _last_epoch(run.predictions) <= evaluated_epoch:
+            return
+        if self._arrays:
+            self.save(run)
+        else:
+            run.predictions.unlink()
+
     def state(self) -> dict[str, torch.Tensor]:
         """For a checkpoint."""
         return {key: torch.from_numpy(np.asarray(array)) for key, array in self._arrays.items()}
@@ -60,6 +75,15 @@ class Predictions:
     def restore(self, state: dict[str, torch.Tensor]) -> None:
         """From a checkpoint."""
         self._arrays = {key: tensor.cpu().numpy() for key, tensor in state.items()}
+
+
+def _last_epoch(path: Path) -> float:
+    """Of predictions on disk; infinite where they can't be read."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return int(file["last_epoch"])
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return math.inf
 
 
 def device_name(device: torch.device) -> str:

@@ -11,6 +11,7 @@ from textual.screen import Screen
 
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.messages import CompareRequested, OpenRun, RunActionRequested
+from fmnist_tui.tui.runs_words import NEEDS
 from fmnist_tui.tui.widgets.header import TABS
 
 if TYPE_CHECKING:
@@ -79,8 +80,6 @@ def _run_here(app: FmnistApp, screen: Screen[object]) -> Run | None:
 
 def _run_commands(app: FmnistApp, screen: Screen[object]) -> Iterable[SystemCommand]:
     """What can be done to the run under the cursor, or to the one whose screen this is."""
-    from fmnist_tui.tui.screens.runs import NEEDS
-
     run = _run_here(app, screen)
     if run is None:
         return

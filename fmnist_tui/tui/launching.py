@@ -199,7 +199,7 @@ def kill(directory: RunDirectory) -> bool:
         time.sleep(0.05)
     if store.load_run(directory).state is State.STOPPED:
         return False
-    store.mark_failed(directory, "killed from the app; what came after the last checkpoint is lost", ExitCode.STOPPED)
+    store.mark_killed(directory, "killed from the app")
     return True
 
 

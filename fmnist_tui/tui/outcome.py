@@ -42,7 +42,8 @@ def _became(run: Run, epoch: int, now: datetime) -> list[Note]:
         go_on = "Press r to start it again"
         remedy = Note("error", epoch, f"{go_on}, C to change a copy, l for the log, d to delete it.")
     if state is State.STOPPED:
-        return [Note("info", epoch, f"Stopped in epoch {epoch}. {go_on}, d to delete it.")]
+        where = status.where() if status else f"in epoch {epoch}"
+        return [Note("info", epoch, f"Stopped {where}. {go_on}, d to delete it.")]
     if state is State.FAILED:
         error = first_line(status.error or "") if status else ""
         what = f"Failed in epoch {epoch}: {error}" if epoch else f"Failed: {error}"
@@ -66,4 +67,7 @@ def _finished(run: Run, epoch: int) -> Note:
     if reference is not None:
         ahead = result.best_accuracy - reference.accuracy
         text += f", {abs(ahead):.2f} points {'above' if ahead >= 0 else 'below'} the reference"
+    limit = run.status.stop_at_accuracy if run.status else None
+    if limit is not None and run.status and result.epochs < run.status.epochs and result.test_accuracy >= limit:
+        text += f". It was to stop at {limit:g} %, and did after epoch {result.epochs} of {run.status.epochs}"
     return Note("good", epoch, text + ".")

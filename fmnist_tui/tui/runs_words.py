@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from textual.content import Content
@@ -33,6 +33,19 @@ def what_comparing_needs(runs: int, marked: int) -> str:
     return "p compares marked runs: mark two or more with space, or one and move to another."
 
 
+NEEDS: dict[str, Callable[[Run], bool]] = {
+    "stop": lambda run: run.state.alive,
+    "edit": lambda run: run.state.at_work,
+    "move": lambda run: run.state is State.QUEUED and (run.status is None or run.status.job is None),
+    "resume": lambda run: not run.state.alive and (not run.problem or run.mendable),
+    "delete": lambda run: not run.state.alive,
+    "clone": lambda run: run.config is not None,
+    "config": lambda run: True,
+    "log": lambda run: True,
+    "mistakes": lambda run: True,
+}
+"""Which runs an action is offered for."""
+
 _ONLY = {
     "stop": "s stops a run that is at work or queued",
     "edit": "e changes a run at work",
@@ -51,10 +64,13 @@ def steered(action: str) -> str:
 
 
 def why_not(what: str, run: Run) -> str:
-    """Why that can't be done to a run as it stands, and what would help; '' for what can be done to any."""
-    if what not in _ONLY:
+    """Why that can't be done to a run as it stands, and what would help; '' for what can."""
+    if what not in _ONLY or NEEDS[what](run):
         return ""
+    if what == "resume" and run.problem and not run.state.alive:
+        return f"r can't go on with this one: {run.problem}."
     helps = "; s stops it" if what in ("resume", "delete") and run.state.alive else ""
+    helps = "; r asks for more epochs" if what == "edit" and run.state is State.FINISHED else helps
     return f"{_ONLY[what]}; this one is {run.state}{helps}."
 
 

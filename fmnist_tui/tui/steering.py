@@ -156,7 +156,9 @@ class Steering:
             edit = asked
         places = (self.app.data_dir, self.app.feed.children)
         await self._try(f"{run.name} was not resumed", launching.resume, run.directory, *places, *edit, checkpoint)
-        self._done(f"{run.name} goes on, in its turn.")
+        kept = await asyncio.to_thread(run.directory.has_checkpoint)
+        ahead = any(other.state.alive and other.id != run.id for other in self.app.runs)
+        self._done(f"{run.name} {'goes on' if kept else 'starts again'}{', in its turn' if ahead else ''}.")
 
     async def _stop(self, run: Run) -> None:
         from fmnist_tui.tui.screens.choice_dialogs import stop_dialog

@@ -66,9 +66,7 @@ def test_preemption_saves_requeues_and_goes_on_to_the_end(submitted: Submit) -> 
     assert finished.state is State.FINISHED and finished.result is not None and finished.result.starts == 2
     lines = [line["step"] for line in steps_of(run) if line["kind"] == "train"]
     assert lines == list(range(1, 61))
-    assert [event.rpartition(" on ")[0] for event in messages(run, "resume")] == [
-        f"going on from epoch {waiting.epoch}, step {waiting.step}"
-    ]
+    assert [event.rpartition(" on ")[0] for event in messages(run, "resume")] == [f"going on {waiting.where()}"]
     wait_until(lambda: process_started(controller.pid) is None, "the job's end")
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fmnist_tui.analysis.confusion import read_history
+from fmnist_tui.analysis.predictions import read_stored
 from fmnist_tui.models.count import parameter_count
 from fmnist_tui.runs import store
 from fmnist_tui.runs.launch import LaunchRequest
@@ -19,6 +20,7 @@ from fmnist_tui.runs.requests import RequestKind, send_request
 from fmnist_tui.training import logbook
 from fmnist_tui.training import precision as execution
 from fmnist_tui.training.desk import Desk
+from fmnist_tui.training.evaluations import Evaluations
 from fmnist_tui.training.job import Stopped
 from tests.events import events, messages
 from tests.training.tiny import Trainer, full_size_config, tiny_config
@@ -136,6 +138,35 @@ def test_a_run_goes_on_where_the_precision_is_another(trainer: Trainer, monkeypa
     assert result_of(run).precision == "fp32" and result_of(run).steps == 15
 
 
+def test_what_a_run_goes_back_behind_is_no_evaluation_of_it_any_more(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in epoch 3, taken up again from the best checkpoint (epoch 1), and stopped before epoch 2 ends."""
+    run = trainer.create(tiny_config())
+    worse, take_in = iter([60.0, 50.0]), Evaluations.take_in
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Evaluations, "take_in", lambda self, found, s: take_in(self, replace(found, accuracy=next(worse)), s)
+        )
+        stop_at(trainer, patch, 12)
+        with pytest.raises(Stopped):
+            trainer.train(run)
+    assert (read_stored(run, "last").epoch, read_stored(run, "best").epoch) == (2, 1)
+    with monkeypatch.context() as patch:
+        stop_at(trainer, patch, 7)
+        with pytest.raises(Stopped):
+            trainer.train(run, LaunchRequest(checkpoint="best"))
+    assert [record.epoch for record in trainer.steps(run) if isinstance(record, EvalRecord)] == [1]
+    assert (read_stored(run, "last").epoch, read_stored(run, "best").epoch) == (1, 1)
+    for which in ("last", "previous", "best"):
+        run.checkpoint(which).unlink()
+    with monkeypatch.context() as patch:
+        stop_at(trainer, patch, 2)
+        with pytest.raises(Stopped):
+            trainer.train(run)
+    assert not run.predictions.exists(), "begun anew"
+
+
 def test_resume_from_the_best_checkpoint_goes_back_to_its_epoch(trainer: Trainer) -> None:
     run = trainer.create(tiny_config())
     trainer.train(run)
@@ -205,9 +236,13 @@ def test_requests_while_training(trainer: Trainer, monkeypatch: pytest.MonkeyPat
         trainer.train(run)
     assert events(run, "edit")[0].message == "epochs 9 -> 4"
     assert saved == [5, 6, 10]
-    assert "after the epoch" in events(run, "stop")[0].message
+    (stop,) = events(run, "stop")
+    assert "after the epoch" in stop.message and stop.message.endswith(" after epoch 2, step 10")
+    status = store.read_status(run)
+    assert status is not None and (stop.epoch, status.epoch, status.where()) == (2, 2, "after epoch 2, step 10")
     assert not run.control.exists()
     trainer.train(run)
+    assert messages(run, "resume")[0].startswith("going on after epoch 2, step 10 on ")
     assert result_of(run).epochs == 4
 
 

@@ -167,10 +167,10 @@ def _train_line(writer: _Writer, begin: int, end: int) -> TrainRecord:
 
 
 def _stop_and_resume(writer: _Writer, epoch: int, step: int) -> None:
-    where = f"epoch {epoch + 1}, step {step}"
-    writer.add(EventRecord(event="stop", step=step, epoch=epoch + 1, message=f"stopped by a request in {where}"))
+    where = f"after epoch {epoch}, step {step}"
+    writer.add(EventRecord(event="stop", step=step, epoch=epoch, message=f"stopped by a request {where}"))
     writer.clock += 120.0
-    writer.add(EventRecord(event="resume", step=step, epoch=epoch + 1, message=f"going on from {where}"))
+    writer.add(EventRecord(event="resume", step=step, epoch=epoch, message=f"going on {where}"))
 
 
 def _evaluation(rng: np.random.Generator, plan: Plan, epoch: int, step: int, lr: float) -> EvalRecord:

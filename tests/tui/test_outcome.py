@@ -18,7 +18,8 @@ from tests.tui.synthetic_runs import NOW, Plan, make_run, preset
 @pytest.mark.parametrize(
     ("state", "changes", "words"),
     [
-        (State.STOPPED, {}, ["Stopped in epoch 3", "r to start it again"]),
+        (State.STOPPED, {}, ["Stopped after epoch 3, step 354.", "r to start it again"]),
+        (State.STOPPED, {"step": 300}, ["Stopped in epoch 3, step 300."]),
         (
             State.FAILED,
             {"error": "loss is NaN at step 300\ntrace"},

@@ -48,7 +48,7 @@ async def test_v_goes_through_every_view(tmp_path: Path) -> None:
             await until_drawn(pilot, title)
         assert "GPU " in screen_text(app) and " W" in screen_text(app)
         await pilot.press("v")
-        await until(pilot, lambda: "going on from epoch 6" in screen_text(app))
+        await until(pilot, lambda: "going on after epoch 5" in screen_text(app))
         await until(pilot, lambda: "epoch 20: test" in screen_text(app))
         await pilot.press("v")
         await until(pilot, lambda: "Loss (log)" in screen_text(app))

@@ -88,8 +88,12 @@ def test_one_signal_asks_for_a_stop(new_run: RunDirectory, number: int) -> None:
     assert ended.state is State.STOPPED and exit_code(ended) == 130
 
 
-def test_two_interrupts_kill_and_terminations_alone_never_do(new_run: RunDirectory) -> None:
+@pytest.mark.parametrize("kept", [True, False])
+def test_two_interrupts_kill_and_terminations_alone_never_do(new_run: RunDirectory, kept: bool) -> None:
     phase = 0
+    if kept:
+        new_run.checkpoint("last").parent.mkdir(exist_ok=True)
+        new_run.checkpoint("last").touch()
 
     def interrupt(current: Run) -> None:
         nonlocal phase
@@ -104,7 +108,8 @@ def test_two_interrupts_kill_and_terminations_alone_never_do(new_run: RunDirecto
         ended = Attendant(new_run, worker, interrupts).watch(Recorder(interrupt))
     assert worker.returncode == -signal.SIGKILL
     assert ended.state is State.FAILED and exit_code(ended) == ExitCode.STOPPED
-    assert ended.status is not None and "killed by the user" in (ended.status.error or "")
+    what = "what came after the last checkpoint is lost" if kept else "it had no checkpoint yet"
+    assert ended.status is not None and ended.status.error == f"killed by the user; {what}"
 
 
 def test_a_worker_that_has_no_pid_written_yet_can_be_killed(new_run: RunDirectory) -> None:

@@ -22,7 +22,7 @@ from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.messages import RunAction, RunActionRequested
 from fmnist_tui.tui.notes import Ghost, Note, surroundings
 from fmnist_tui.tui.outcome import outcome
-from fmnist_tui.tui.runs_words import steered, why_not
+from fmnist_tui.tui.runs_words import NEEDS, steered, why_not
 from fmnist_tui.tui.screens.run_reading import RunReading
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
@@ -222,22 +222,14 @@ class RunScreen(RunReading):
         """Offer only what can be done to the run as it stands."""
         if action != "steer":
             return True
-        if self.vanished or self.run is None:
-            return False
-        state = self.run.state
-        allowed = {
-            "stop": state.alive,
-            "edit": state.at_work,
-            "resume": state in ENDED and not self.run.problem,
-            "delete": not state.alive,
-            "clone": self.run.config is not None,
-        }
-        return allowed.get(str(parameters[0]), True)
+        return not self.vanished and self.run is not None and NEEDS[str(parameters[0])](self.run)
 
     def refusal(self, action: str) -> str:
         """Why it can't be done to this run."""
         what = steered(action)
-        return why_not(what, self.run) if what and self.run and self.check_action("steer", (what,)) is False else ""
+        if what and self.vanished:
+            return "This run was deleted; esc goes back."
+        return why_not(what, self.run) if self.run else ""
 
     def action_steer(self, what: RunAction) -> None:
         """Ask the app to do something to the run."""

@@ -17,13 +17,12 @@ from textual.reactive import reactive
 from textual.widgets import DataTable, Input, Static
 
 from fmnist_tui.analysis.differences import apart
-from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.filter import HINT, RunFilter, parse_filter
 from fmnist_tui.tui.messages import CompareRequested, OpenRun, RunActionRequested
-from fmnist_tui.tui.runs_words import counts, nothing_listed, steered, what_comparing_needs, why_not
+from fmnist_tui.tui.runs_words import NEEDS, counts, nothing_listed, steered, what_comparing_needs, why_not
 from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
@@ -34,18 +33,6 @@ MOST = 8
 """Runs in one comparison (`analysis.compare.MOST`; that module is not for the first frame)."""
 SHORT = 16
 """On screens lower than this the panel under the table has one line."""
-NEEDS: dict[str, Callable[[Run], bool]] = {
-    "stop": lambda run: run.state.alive,
-    "edit": lambda run: run.state.at_work,
-    "move": lambda run: run.state is State.QUEUED and (run.status is None or run.status.job is None),
-    "resume": lambda run: not run.state.alive and not run.problem,
-    "delete": lambda run: not run.state.alive,
-    "clone": lambda run: run.config is not None,
-    "config": lambda run: True,
-    "log": lambda run: True,
-    "mistakes": lambda run: True,
-}
-"""Which runs an action is offered for."""
 
 
 class FilterInput(Input):
@@ -253,7 +240,7 @@ class RunsScreen(FeedScreen):
         if action == "compare" and len(self.to_compare) < 2:
             return what_comparing_needs(len(self._runs or ()), len(self._marked))
         what, run = steered(action), self.selected
-        return why_not(what, run) if what in NEEDS and run is not None and not NEEDS[what](run) else ""
+        return why_not(what, run) if run is not None else ""
 
     def action_move(self, by: int) -> None:
         """Ask the app to move a queued run."""
