@@ -129,12 +129,16 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
-    for stream in (sys.stdout, sys.stderr):  # a terminal that can't show a glyph gets '?', never a traceback
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as a daemon's
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - to the end
+        # A terminal that can't show a glyph gets '?', never a traceback.
+        getattr(sys, name).reconfigure(errors="replace")
     command = typer.main.get_command(app)
     _hide_flag_types(command, HELP_OPTIONS)
     try:
         code = command.main(given, prog_name="fmnist-tui", standalone_mode=False)
+        sys.stdout.flush()  # here a full disk under it is an error, later a traceback
     except (KeyboardInterrupt, typer.Abort):
         output.say("Interrupted.")
         return 130

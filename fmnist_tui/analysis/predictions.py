@@ -150,6 +150,7 @@ def _read(directory: RunDirectory, path: Path, which: Which) -> Stored:
         raise PredictionsError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or ["empty"])[0][:120]
+        reason = "no arrays" if "pickle" in reason else reason  # what NumPy takes any other file for
         raise PredictionsError(f"{path}: is damaged ({reason}); the run's next evaluation replaces it") from None
     return _checked(path, which, arrays)
 

@@ -50,6 +50,7 @@ def report_command(
     from fmnist_tui import paths
     from fmnist_tui.console.output import say, write_text
     from fmnist_tui.report import render
+    from fmnist_tui.runs.left_out import left_out_runs
     from fmnist_tui.runs.status import State
     from fmnist_tui.runs.store import find_run
 
@@ -63,4 +64,6 @@ def report_command(
         elif one.state is not State.FINISHED and not one.earlier_problem:  # which stands under Left out
             say(f"note: {one.id} is {one.state}; the tables hold finished runs only")
     write_text(text, output)
+    if note := left_out_runs(directory):
+        say(note)
     return 0

@@ -18,7 +18,8 @@ from fmnist_tui.data.source import DataError
 from fmnist_tui.fields import differences, field_value, flatten
 from fmnist_tui.presets import shipped_preset
 from fmnist_tui.report.words import energy, one_line
-from fmnist_tui.runs.launch import last_launch
+from fmnist_tui.runs.files import is_there
+from fmnist_tui.runs.launch import read_launch
 from fmnist_tui.runs.layout import CHECKPOINTS
 from fmnist_tui.runs.lost import why_lost
 from fmnist_tui.runs.provenance import described, recorded
@@ -135,7 +136,7 @@ def calibration_of(run: Run) -> tuple[Calibration | None, int | None, str]:
 
     Computed from predictions.npz and the true labels at each reading, so that it can't disagree with them.
     """
-    if run.config is None or not run.directory.predictions.is_file():
+    if run.config is None or not is_there(run.directory.predictions):
         return None, None, ""
     try:
         found = load_predictions(run)
@@ -179,7 +180,7 @@ def _file_rows(run: Run) -> Rows:
     files += [directory.earlier_result, directory.earlier_predictions]
     rows = [("directory", str(directory.path))]
     rows += [
-        (str(path.relative_to(directory.path)), words.size(path.stat().st_size)) for path in files if path.is_file()
+        (str(path.relative_to(directory.path)), words.size(path.stat().st_size)) for path in files if is_there(path)
     ]
     return rows
 
@@ -193,9 +194,9 @@ def run_details_object(run: Run) -> dict[str, Any]:
         "state": str(run.state),
         "problem": run.problem,
         "directory": str(run.directory.path),
-        "checkpoints": [which for which in CHECKPOINTS if run.directory.checkpoint(which).is_file()],
+        "checkpoints": [which for which in CHECKPOINTS if is_there(run.directory.checkpoint(which))],
         "config": as_json(run.config),
-        "launch": as_json(last_launch(run.directory)),
+        "launch": as_json(read_launch(run.directory)),
         "status": as_json(run.status),
         "result": as_json(run.result),
         "earlier_result": as_json(run.earlier),

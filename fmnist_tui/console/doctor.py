@@ -180,7 +180,7 @@ def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     try:
         runs = list_runs(directory)
         if note := left_out_runs(directory):
-            problems.append(note)
+            problems.extend(note.splitlines())
     except RunError as error:
         problems.append(str(error))
         runs = []

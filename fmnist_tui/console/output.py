@@ -5,6 +5,7 @@ Called by every command and by `cli.main`.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -25,6 +26,8 @@ CLICK_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c._
 
 PIPE_WIDTH = 200
 """Cells of a line where there is no terminal to ask."""
+_NO_MISTAKES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
+"""What the machine refuses: a file that may not be read, a disk or an output that is full or gone."""
 
 
 class UsageError(ValueError):
@@ -122,6 +125,9 @@ def report_error(error: Exception) -> int:
         if isinstance(error, ConfigError | RunError | UsageError | BenchFileError | PictureError):
             print_error(str(error).lstrip("\n"))
             return ExitCode.USAGE
+    if isinstance(error, OSError) and error.errno in _NO_MISTAKES:
+        print_error(f"{error.filename or 'the output could not be written'}: {error.strerror}")
+        return ExitCode.FAILED
     print_error(f"{type(error).__name__}: {error}\nThis is a mistake in fmnist-tui; --debug shows where it happened.")
     return 1
 

@@ -9,6 +9,7 @@ from rich.text import Text
 from fmnist_tui import paths
 from fmnist_tui.console.output import console, print_error
 from fmnist_tui.report import summary_row
+from fmnist_tui.runs.files import is_there
 from fmnist_tui.runs.lost import why_lost
 from fmnist_tui.runs.status import ExitCode, State
 from fmnist_tui.runs.store import Run
@@ -21,7 +22,7 @@ def print_summary(run: Run) -> None:
         if run.status is not None and run.status.error is not None:
             print_error(f"{run.id}: {run.status.told()}")
         stdout.print(summary_row(run.result, run.config), soft_wrap=True, end="")
-    elif run.state is State.STOPPED and not run.directory.checkpoint("last").is_file():
+    elif run.state is State.STOPPED and not is_there(run.directory.checkpoint("last")):
         stdout.print(f"Stopped before its first step. {resume_hint(run)}", soft_wrap=True)
     elif run.state is State.STOPPED and run.status is not None:
         where = run.status.where(f" of {run.status.epochs}")
@@ -30,7 +31,7 @@ def print_summary(run: Run) -> None:
         error = (run.status.told() if run.status else "") or run.problem or why_lost(run)
         print_error(f"{run.id}: {'was lost' if run.state is State.LOST else run.state}: {error}")
         refused = run.status is not None and run.status.exit_code == ExitCode.USAGE  # it would be so again
-        if run.directory.checkpoint("last").is_file() and not refused:
+        if is_there(run.directory.checkpoint("last")) and not refused:
             stdout.print(resume_hint(run), soft_wrap=True)
     stdout.print(Text.assemble(("run directory  ", "dim"), str(run.directory.path)), soft_wrap=True)
 

@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 
 from fmnist_tui.report.finished import FinishedRun, finished_run, preset_base
 from fmnist_tui.runs import store
+from fmnist_tui.runs.files import is_there
 from fmnist_tui.runs.records import SCHEMA_VERSION
 from fmnist_tui.runs.status import State
 
@@ -157,7 +158,7 @@ def collect(runs_dir: Path, only: Set[str] = frozenset()) -> Benchmarks:
 
 def _unusable(run: store.Run) -> str:
     """Why a run that has finished, by what lies there, can't be in the table; '' for all others."""
-    if run.state is not State.FINISHED and not (run.problem and run.directory.result.exists()):
+    if run.state is not State.FINISHED and not (run.problem and is_there(run.directory.result)):
         return run.earlier_problem
     if run.problem and not (run.mendable and run.result):  # a lost status is no loss where there is the result
         return run.problem

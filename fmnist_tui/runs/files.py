@@ -12,6 +12,11 @@ import shutil
 from pathlib import Path
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file is there, as far as can be told: `Path.is_file` raises where the directory may not be searched."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def replace_bytes(path: Path, data: bytes, durable: bool = False) -> None:
     """Replace a file's content in one step: a reader sees the old content or the new, never a part.
 

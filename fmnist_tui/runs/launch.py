@@ -72,7 +72,12 @@ class LaunchRequest(Record):
 
 def last_launch(directory: RunDirectory) -> LaunchRequest:
     """How a run was last started; a request with nothing set where that is not on disk."""
+    return read_launch(directory) or LaunchRequest()
+
+
+def read_launch(directory: RunDirectory) -> LaunchRequest | None:
+    """The same; None where it is not on disk, or can't be read."""
     try:
         return LaunchRequest.model_validate_json(directory.launch.read_bytes())
-    except (OSError, ValidationError):  # says nothing that the defaults can't
-        return LaunchRequest()
+    except (OSError, ValidationError):
+        return None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fmnist_tui.runs.files import is_there
+
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9-]{1,40}-[a-z0-9]{4}")
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no letters that are mistaken for digits
 
@@ -89,7 +91,7 @@ class RunDirectory:
 
     def has_checkpoint(self) -> bool:
         """Whether there is one to go on from: the last, or the one before."""
-        return any(self.checkpoint(which).exists() for which in ("last", "previous"))
+        return any(is_there(self.checkpoint(which)) for which in ("last", "previous"))
 
     @property
     def predictions(self) -> Path:

@@ -24,7 +24,7 @@ from fmnist_tui.remedies import remedy
 from fmnist_tui.runs import process
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import LineWriter, replace_bytes
-from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.layout import RUN_ID, RunDirectory
 from fmnist_tui.runs.metrics import EventRecord, last_train
 from fmnist_tui.runs.records import SCHEMA_VERSION, utc_now
 from fmnist_tui.runs.result import Result
@@ -174,6 +174,19 @@ def unprintable_names(runs_dir: Path) -> list[str]:
     return sorted(name for name in names if _time_made(RunDirectory(runs_dir / name)) is not None)
 
 
+def closed_names(runs_dir: Path) -> list[str]:
+    """The ids of runs that this user may not look into: no view shows them. Raises RunError as `run_directories`."""
+    closed = []
+    for name in _directories(runs_dir, lambda name: RUN_ID.fullmatch(name) is not None):
+        try:
+            RunDirectory(runs_dir / name).marker.stat()
+        except PermissionError:
+            closed.append(name)
+        except OSError:
+            continue
+    return sorted(closed)
+
+
 def _directories(runs_dir: Path, wanted: Callable[[str], bool]) -> list[str]:
     try:
         with os.scandir(runs_dir) as scan:
@@ -198,6 +211,11 @@ def _time_made(run: RunDirectory) -> int | None:
     return stat.st_mtime_ns if S_ISREG(stat.st_mode) else None
 
 
+def is_run(run: RunDirectory) -> bool:
+    """Whether a directory of the runs directory is a run that this user may look into."""
+    return _time_made(run) is not None
+
+
 def list_runs(runs_dir: Path) -> list[Run]:
     """Every run, loaded, newest first."""
     return [load_run(directory) for directory in run_directories(runs_dir)]
@@ -220,6 +238,8 @@ def find_run(runs_dir: Path, text: str) -> Run:
     if matches:
         shown = ", ".join(run.id for run in matches[:5]) + (", ..." if len(matches) > 5 else "")
         raise RunError(f"RUN = {text!r}: matches {len(matches)} runs ({shown}); give more of the id")
+    if not text:
+        raise RunError(f"RUN = '': is empty; give any part of an id, or 'last', which is {runs[0].id}")
     near = difflib.get_close_matches(text, [run.id for run in runs], n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"the newest is {runs[0].id}"
     raise RunError(f"RUN = {text!r}: no run in {runs_dir} has this in its id; {hint}")

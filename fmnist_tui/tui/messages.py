@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class RunsListed(Message):
     """Every run in the directory, newest first; posted when anything in the list changed.
 
-    `left_out` says in words which runs it leaves out because of their names, '' where none.
+    `left_out` says in words which runs it leaves out and why, '' where none.
     """
 
     def __init__(self, runs: list[Run], left_out: str = "") -> None:

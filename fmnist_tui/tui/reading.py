@@ -43,7 +43,7 @@ class RunList:
         """Whether `refresh` saw what no scan has told yet: the list is another then, though a scan finds no change."""
         self._directory_time: int | None = None
         self.left_out = ""
-        """In words, the runs that are no part of the list because of their names."""
+        """In words, the runs that are no part of the list, and why."""
 
     def directory_changed(self) -> bool:
         """Whether a run came or went since the last scan (one stat)."""
@@ -68,11 +68,12 @@ class RunList:
         unfit = [name for name in times if not store.may_be_run(name)]
         for name in unfit:
             del times[name]
-        left_out, self.left_out = self.left_out, left_out_runs(self.runs_dir) if unfit else ""
         gone = [run_id for run_id in self._runs if run_id not in times]
         for run_id in gone:
             del self._runs[run_id], self._seen[run_id]
         changed = [self._look(run_id, modified, liveness=True) for run_id, modified in times.items()]
+        hidden = unfit or any(name not in self._runs for name in times)
+        left_out, self.left_out = self.left_out, left_out_runs(self.runs_dir) if hidden else ""
         refreshed, self._refreshed = self._refreshed, False
         return refreshed or bool(gone) or any(changed) or left_out != self.left_out
 
@@ -92,7 +93,7 @@ class RunList:
             self._runs[run_id] = replace(before, state=state)
             return True
         directory = self.run_directory(run_id)
-        if before is None and not directory.marker.is_file():
+        if before is None and not store.is_run(directory):
             return False
         read_at = time.time_ns()
         run = store.load_run(directory, before.config if before else None)

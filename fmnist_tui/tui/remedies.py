@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fmnist_tui.remedies import Told
+from fmnist_tui.runs.files import is_there
 from fmnist_tui.runs.store import Run
 
 IN_A_SHELL = "In a shell, `apt-get install dataset-fashion-mnist` or `fmnist-tui data fetch` gets the full data set"
@@ -64,7 +65,7 @@ def told(error: Exception) -> str:
 
 def only_best_is_left(run: Run) -> bool:
     """Whether the best checkpoint is the only one to go on from: the others are gone, or were found damaged."""
-    if not run.directory.checkpoint("best").exists():
+    if not is_there(run.directory.checkpoint("best")):
         return False
     helps = run.status.remedy if run.status else None
     return (helps is not None and helps.name == "try best") or not run.directory.has_checkpoint()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,22 @@ from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset, to_toml
 from fmnist_tui.runs import requests, store
 from fmnist_tui.runs.records import utc_now
-from fmnist_tui.runs.status import State
+from fmnist_tui.runs.status import ExitCode, State
 from tests.printed import json_lines
 from tests.unit.cli_runs import finished_run, make_run
+
+
+@pytest.mark.parametrize("command", [["runs", "list"], ["runs", "list", "--json"], ["report"]])
+def test_an_output_that_is_full_or_closed_is_no_mistake_of_ours(runs_dir: Path, command: list[str]) -> None:
+    finished_run(runs_dir)
+    program = [sys.executable, "-m", "fmnist_tui", *command, f"--runs-dir={runs_dir}"]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == ExitCode.FAILED
+    assert ended.stderr.splitlines()[-1] == "error: the output could not be written: No space left on device"
+    closed = ["bash", "-c", '"$@" >&-', "bash", *program]
+    ended = subprocess.run(closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 0 and "Traceback" not in ended.stderr and "error" not in ended.stderr
 
 
 def test_logs(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,25 +12,38 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fmnist_tui.cli import main
 from fmnist_tui.config import RunConfig
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.left_out import left_out_runs
 from fmnist_tui.runs.records import SCHEMA_VERSION
 from fmnist_tui.runs.starting import create_run, prepare_resume
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import delete_run, find_run, list_runs, load_run, mark_failed, run_directories
+from fmnist_tui.tui.reading import RunList
 from tests.results import result_of
 from tests.unit.stored_runs import finish, me, on_disk, refused, tree, write_status
 
 
 @pytest.mark.usefixtures("permissions_bind")
-def test_runs_closed_to_this_user_are_passed_over(runs_dir: Path, config: RunConfig) -> None:
+def test_runs_closed_to_this_user_are_passed_over(
+    runs_dir: Path, config: RunConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a machine that several people use; what is left out is said."""
     mine, closed = create_run(runs_dir, config), create_run(runs_dir, config)
     closed.path.chmod(0)
     try:
         assert [run.id for run in list_runs(runs_dir)] == [mine.id]
         assert "is not a run of fmnist-tui" in refused(delete_run, load_run(closed))
+        assert left_out_runs(runs_dir) == f"Left out: {closed.id}: permission denied; its owner can open it"
+        app_list = RunList(runs_dir)
+        app_list.scan()
+        assert [run.id for run in app_list.newest_first()] == [mine.id] and closed.id in app_list.left_out
+        for command in (["runs", "list"], ["report"]):
+            assert main([*command, f"--runs-dir={runs_dir}"]) == 0
+            assert f"Left out: {closed.id}: permission denied" in capsys.readouterr().err
     finally:
         closed.path.chmod(0o755)
     finish(mine)
@@ -201,7 +214,7 @@ def test_runs_that_cannot_be_told(three: Path, tmp_path: Path) -> None:
     )
     assert "did you mean 20260301-000000-dpn-cccc?" in refused(find_run, three, "20260301-000000-dpm-cccc")
     assert "no run in" in refused(find_run, three, "zzzz")
-    assert "no run in" in refused(find_run, three, "")
+    assert "RUN = '': is empty" in refused(find_run, three, "")
     assert "there are no runs in" in refused(find_run, tmp_path / "none", "last")
     assert "matches 3 runs" in refused(find_run, three, "2026")
 
