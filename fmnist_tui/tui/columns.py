@@ -148,15 +148,21 @@ def short_title(run: Run, apart: str, width: int, glyphs: Glyphs) -> str:
     if not apart:
         return _short_name(run, width, glyphs)
     room = width - len(apart) - 1
-    name = _short_name(run, room, glyphs) + " " if room >= SHORTEST_NAME else ""
+    name = _short_name(run, room, glyphs, told_apart=True) + " " if room >= SHORTEST_NAME else ""
     return name + words.shorten(apart, width - len(name), glyphs.ellipsis)
 
 
-def _short_name(run: Run, width: int, glyphs: Glyphs) -> str:
-    """The title in `width` cells; of a sweep's run, 'quick lr=0.05', the end is kept: there stands what was swept."""
+def _short_name(run: Run, width: int, glyphs: Glyphs, told_apart: bool = False) -> str:
+    """The title in `width` cells, or the name with its middle cut out: its end may tell it from others.
+
+    Of a sweep's run, 'quick lr=0.05', only the end is kept: there stands what was swept.
+    """
     whole = title(run)
-    if cell_len(whole) <= width or not (run.config and run.config.group):
-        return words.shorten(whole, width, glyphs.ellipsis)
+    if cell_len(whole) <= width:
+        return whole
+    if not (run.config and run.config.group):
+        shorten = words.shorten if told_apart else words.shorten_middle
+        return shorten(run.name, width, glyphs.ellipsis)
     end = words.shorten(run.name[::-1], width, "")[::-1]
     _, space, whole_words = end.partition(" ")
     return glyphs.ellipsis + (space + whole_words or end)

@@ -20,7 +20,7 @@ from fmnist_tui.tui.screens.dialogs import EditDialog, MessageDialog
 from fmnist_tui.tui.screens.new_run import NewRunScreen
 from fmnist_tui.tui.screens.run import RunScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
-from tests.tui.synthetic import RunMaker, asked, drawn, until, until_drawn
+from tests.tui.synthetic import RunMaker, asked, drawn, until, until_drawn, write_result
 
 
 async def test_edit_sends_what_was_typed(app: FmnistApp, maker: RunMaker) -> None:
@@ -85,10 +85,43 @@ async def test_resume_goes_on_as_it_was_started(
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_drawn(pilot, "? lost")
         await pilot.press("r")
-        await until_drawn(pilot, "quick goes on, in its turn.", "○ starting")
+        await until_drawn(pilot, "quick goes on.", "○ starting")
     assert [started.id for started in workers] == [run.id]
     resumed = last_launch(run)
     assert (resumed.device, resumed.data_dir, resumed.epochs) == ("cpu", str(tmp_path), None)
+
+
+async def test_what_has_no_checkpoint_starts_again(
+    app: FmnistApp, maker: RunMaker, workers: list[RunDirectory]
+) -> None:
+    maker.make("quick", State.FAILED, epoch=1)
+    maker.make("wrn", State.RUNNING)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "✗ failed")
+        await pilot.press("end", "r")
+        await until_drawn(pilot, "quick starts again, in its turn.")
+        await until(pilot, lambda: len(workers) == 1)
+
+
+async def test_a_run_with_a_damaged_status_can_be_resumed_and_one_without_settings_says_why_not(
+    app: FmnistApp, maker: RunMaker, workers: list[RunDirectory]
+) -> None:
+    run = maker.make("quick")
+    write_result(run)
+    run.checkpoint("last").write_bytes(b"weights")
+    run.status.write_bytes(b"")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "✓ finished", "status.json is damaged", "r goes on with it")
+        await pilot.press("r")
+        await until_drawn(pilot, "Train quick for longer")
+        await pilot.press("escape")
+        assert not workers
+    run.config.write_bytes(b"")
+    other = FmnistApp(maker.runs_dir, None)
+    async with other.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "config.json is damaged")
+        await pilot.press("r")
+        await until_drawn(pilot, "r can't go on with this one: config.json is damaged")
 
 
 async def test_a_finished_run_is_resumed_for_more_epochs(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.cells import cell_len
 
 from fmnist_tui.runs import store
 from fmnist_tui.runs.status import State
@@ -139,6 +140,14 @@ def test_time_left_counts_down_and_expires(maker: RunMaker) -> None:
     assert words.seconds_left(lost, now) is None
     stopping = store.load_run(maker.make("wrn", State.STOPPING, epoch=3, eta_seconds=100.0))
     assert words.seconds_left(stopping, now) is None, "it does not train on to its last epoch"
+
+
+def test_a_name_keeps_its_end_where_it_is_cut() -> None:
+    assert words.shorten_middle("campaign-turbo-seed40003", 24) == "campaign-turbo-seed40003"
+    assert words.shorten_middle("campaign-turbo-seed40003", 14) == "campaig…d40003"
+    assert words.shorten_middle("訓練の記録", 8) == "訓練…録"
+    for width in range(30):
+        assert cell_len(words.shorten_middle("訓練 of shake-shake-96", width)) <= width
 
 
 def test_what_is_shortened_is_counted_in_cells() -> None:

@@ -59,6 +59,16 @@ def test_a_finished_run_is_summed_up(tmp_path: Path) -> None:
     assert note.level == "good" and note.text.startswith("Finished: ") and "above the reference" in note.text
 
 
+def test_a_run_that_an_accuracy_ended_says_so(tmp_path: Path) -> None:
+    plan = Plan(config=preset(training__epochs=5), done=5.0)
+    run, _ = make_run(tmp_path, plan, State.FINISHED, write=False, epochs=9, stop_at_accuracy=50.0)
+    (note,) = outcome(run, NOW)
+    assert note.text.endswith(" the reference. It was to stop at 50 %, and did after epoch 5 of 9.")
+    for changes in ({"epochs": 5, "stop_at_accuracy": 50.0}, {"epochs": 9, "stop_at_accuracy": None}):
+        run, _ = make_run(tmp_path, plan, State.FINISHED, write=False, **changes)
+        assert "was to stop" not in outcome(run, NOW)[0].text
+
+
 def test_a_run_at_work_has_no_outcome(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, Plan(done=3.0), write=False)
     assert outcome(run, NOW) == []

@@ -196,7 +196,7 @@ class RunScreen(RunReading):
     def _show_narration(self) -> None:
         self._next_narration = time.monotonic() + NARRATION_SECONDS
         state = self.run.state if self.run else None
-        rows = 4 if state in (State.FAILED, State.LOST) else 3 if state in ENDED else 2
+        rows = 6 if state in (State.FAILED, State.LOST) else 3 if state in ENDED else 2
         rows = 1 if self.size.height < SHORT else rows if self.size.height < TALL else rows + 1
         self.query_one(Narration).show(self._notes(), rows)
 

@@ -26,7 +26,8 @@ from fmnist_tui.tui.remedies import APP, BEST, only_best_is_left
 def describe(run: Run, now: datetime, glyphs: Glyphs) -> list[tuple[str, str]]:
     """Lines about a run, each with the name of a theme colour: what went wrong, the facts, what to press."""
     if run.problem:
-        return [(run.problem, "error"), ("l shows the worker's log, d deletes the run", "foreground-muted")]
+        keys = "r goes on with it, l shows" if run.mendable and not run.state.alive else "l shows"
+        return [(run.problem, "error"), (f"{keys} the worker's log, d deletes the run", "foreground-muted")]
     status = run.status
     if status is None:
         return []
