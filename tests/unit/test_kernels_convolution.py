@@ -30,7 +30,11 @@ SHAPES = [  # images, channels, outputs, height, width
     (6, 96, 97, 3, 3),  # more outputs than a share of the filters' gradient
     (50, 64, 48, 14, 14),  # not all at a time
     (33, 160, 160, 7, 7),
-    (9, 20, 36, 5, 5),
+    (9, 20, 36, 5, 5),  # images that share sheets, of which the last lacks some
+    (17, 64, 48, 14, 14),
+    (8, 24, 20, 10, 10),
+    (30, 16, 16, 2, 2),
+    (11, 16, 18, 5, 14),
     (2, 13, 20, 9, 39),  # tiles of a row in two parts
 ]
 BF16_DISTANCES = {"result": 0.015, "images": 0.03, "filters": 0.01}
@@ -94,8 +98,8 @@ def test_it_is_torchs_in_float64(shape: tuple[int, ...], threads: int, monkeypat
 
 @in_both
 def test_what_saves_too_little_in_bf16_is_torchs() -> None:
-    """Images of 5x5 pixels, whose tiles make 8x8."""
-    conv, x = convolution_of(20, 36), images(9, 20, 5, 5)
+    """Images of 5x1 pixels, of which sheets of 2x2 make 3 tiles."""
+    conv, x = convolution_of(20, 36), images(9, 20, 5, 1)
     with torch.autocast("cpu", torch.bfloat16, enabled=x.dtype == torch.bfloat16):
         result = conv(x.requires_grad_())
     assert ("Convolution3x3" in type(result.grad_fn).__name__) == (x.dtype == torch.float32)
@@ -104,14 +108,40 @@ def test_what_saves_too_little_in_bf16_is_torchs() -> None:
 @in_both
 def test_the_images_of_a_batch_are_taken_in_parts() -> None:
     """Else the case above with many images would show nothing."""
-    assert convolution._together(images(50, 64, 14, 14), 48) < 50
+    sheets, beside = convolution._sheets(images(50, 64, 14, 14), 48)
+    assert sheets * beside**2 < 50
 
 
 @in_both
-def test_an_odd_image_has_a_word_of_its_own() -> None:
-    """In bf16 the filters' gradient adds up two images' numbers at once; what an odd one has beside it must be 0."""
+@pytest.mark.parametrize(("size", "beside"), [(2, 3), (5, 2), (7, 1), (10, 3), (14, 3), (28, 1)])
+def test_images_share_sheets_where_that_makes_fewer_tiles(size: int, beside: int) -> None:
+    assert convolution._sheets(images(500, 320, size, size), 320)[1] == beside
+    assert convolution._sheets(images(1, 320, size, size), 320) == (1, 1)
+
+
+@in_both
+def test_no_more_is_computed_at_a_time_than_a_cache_holds() -> None:
+    """In bf16 two sheets of 9 images of 14x14 pixels have 242 tiles."""
+    assert convolution._sheets(images(500, 160, 14, 14), 160)[1] == (1 if kernel_inputs.dtype == torch.bfloat16 else 3)
+
+
+@in_both
+def test_images_that_share_sheets_may_be_part_of_wider_ones_and_normalised_on_the_way() -> None:
+    conv, x = convolution_of(20, 36), images(11, 20, 5, 5)
+    coefficients = torch.randn(2, 20, generator=torch.Generator().manual_seed(5))
+    wide = torch.full((11, 50, 5, 5), 7.0, dtype=x.dtype).contiguous(memory_format=CHANNELS_LAST)
+    convolution.run_forward(x, conv.weight, wide[:, 10:46], coefficients)
+    scale, shift = (values.double()[:, None, None] for values in coefficients)
+    exact = F.conv2d(torch.relu(x.double() * scale + shift), conv.weight.detach().double(), padding=1)
+    near(wide[:, 10:46], exact, "result")
+    assert bool((wide[:, :10] == 7).all() and (wide[:, 46:] == 7).all())
+
+
+@in_both
+def test_an_odd_sheet_has_a_word_of_its_own() -> None:
+    """In bf16 the filters' gradient adds up two sheets' numbers at once; what an odd one has beside it must be 0."""
     conv = convolution_of(64, 48)
-    for count in (1, 3, convolution._together(images(50, 64, 14, 14), 48) + 1):
+    for count in (1, 3, 25):  # the last are three sheets
         x, grad = images(count, 64, 14, 14), images(count, 48, 14, 14, seed=3)
         conv.weight.grad = None
         conv(x).backward(grad)
@@ -169,7 +199,7 @@ def test_what_is_compiled_is_torchs() -> None:
 
 @in_both
 def test_not_a_number_spreads_as_in_torch() -> None:
-    """And over the rest of its tiles; but not to another image."""
+    """And over the rest of its tiles; but not to an image that shares none of them."""
     conv, x = convolution_of(16, 24), images(3, 16, 12, 12)
     x[1, 3, 6, 6] = float("nan")
     found = conv(x)
@@ -190,12 +220,12 @@ def test_not_a_number_spreads_as_in_torch() -> None:
         "groups",
         "no padding",
         "few channels",
-        "2x2",
+        "1x1",
     ],
 )
 def test_what_does_not_fit_is_torchs(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution, "Convolution3x3", None)
-    channels, size = (8 if what == "few channels" else 16), (2 if what == "2x2" else 8)
+    channels, size = (8 if what == "few channels" else 16), (1 if what == "1x1" else 8)
     conv, x = convolution_of(channels, 24), images(3, channels, size, size)
     if what == "off":
         kernels.use(None)

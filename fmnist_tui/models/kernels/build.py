@@ -40,9 +40,9 @@ SIGNATURES = {
 }
 """Arguments of each function of a library; none returns anything."""
 CONVOLUTION_SIGNATURES = {
-    "winograd_forward": [*[POINTER] * 4, LONG, POINTER, *[LONG] * 6, *[INT] * 2],
-    "winograd_backward": [*[POINTER] * 7, *[LONG] * 6, *[INT] * 2],
-    "winograd_room": [*[LONG] * 5, *[INT] * 3],
+    "winograd_forward": [*[POINTER] * 4, LONG, POINTER, *[LONG] * 7, *[INT] * 2],
+    "winograd_backward": [*[POINTER] * 7, *[LONG] * 7, *[INT] * 2],
+    "winograd_room": [*[LONG] * 6, *[INT] * 3],
 }
 """What a library has beside them where convolutions are faster by it; those of rooms return a long."""
 FP32_SIGNATURES = {

@@ -7,6 +7,7 @@ exact ones where torch's lie 0.3 %, gradients of images 1 to 2 % for 0.3, and gr
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -20,13 +21,17 @@ from fmnist_tui.models.kernels.switch import WIDEST, fits
 STEP, PLACES = 4, 36
 """Pixels along a tile, and numbers of a tile, as in `tiles.h`."""
 LEAST_SAVED = {torch.float32: 1.5, torch.bfloat16: 2.0}
-"""Multiplications of the usual way for one of this, at least. At 28x28 pixels they are 4; at 5x5, of which tiles make
-8x8, 1.6, by which a training step is no slower in fp32, but convolutions take 1.1 to 1.4 times as long in bf16; at 2x2
-they are 1."""
+"""Multiplications of the usual way for one of this, at least. At 28x28 pixels they are 4, at 7x7 3.1, at 5x5 2.8, at
+2x2 2.3, at 1x1 1. With 1.6 a training step was no slower in fp32, but convolutions took 1.1 to 1.4 times as long in
+bf16."""
 CACHE_BYTES = 2_000_000
 """What the tiles of the images that are computed at a time take together, to stay in a processor's cache."""
 ALONE_BYTES, OWN_BYTES = 256_000, 400_000
 """Of all filters' transforms at most, where each thread has images of its own, and of the tiles of those."""
+MOST_BESIDE = 4
+"""Images beside each other on a sheet: 3 of 14x14 or of 10x10, and 2 of 5x5, fill tiles best."""
+MOST_TILES = 2.2
+"""Tiles of what is computed at a time for one of those that would be best, where images share sheets."""
 LEAST_CHANNELS = 12
 """Of the images and of the result: with fewer the sums before and after cost what is saved."""
 
@@ -51,28 +56,38 @@ def suits_images(conv: nn.Conv2d, height: int, width: int, dtype: torch.dtype) -
         return False
     if min(weight.shape[:2]) < LEAST_CHANNELS or not weight.is_contiguous(memory_format=torch.channels_last):
         return False
-    return 9 * height * width >= LEAST_SAVED[dtype] * PLACES * _tiles(height, width)
+    tiles = min(_tiles(beside, height, width) / beside**2 for beside in range(1, MOST_BESIDE + 1))
+    return 9 * height * width >= LEAST_SAVED[dtype] * PLACES * tiles
 
 
-def _tiles(height: int, width: int) -> int:
-    return -(-height // STEP) * -(-width // STEP)
+def _tiles(beside: int, height: int, width: int) -> int:
+    """Tiles of a sheet of so many images across and down, with a line between them."""
+    down, across = (beside * (size + 1) - 1 for size in (height, width))
+    return -(-down // STEP) * -(-across // STEP)
 
 
-def _together(x: Tensor, outputs: int) -> int:
-    """Images of x (B, C, H, W) that are computed at a time: so many that filters are no more to read than tiles.
+def _at_a_time(channels: int, outputs: int) -> float:
+    """Tiles that are computed at a time: so many that filters are no more to read than they, or what a cache holds."""
+    both = channels + outputs
+    if _alone(channels, outputs):
+        return OWN_BYTES / (PLACES * 4 * both)
+    return max(CACHE_BYTES / (PLACES * 4 * both), channels * outputs / both)
+
+
+def _sheets(x: Tensor, outputs: int) -> tuple[int, int]:
+    """Sheets of x (B, C, H, W) at a time, and images beside each other on one: so many that there are fewest tiles.
 
     The order of sums depends on it; the number of threads does not matter.
     """
     images, channels, height, width = x.shape
-    both = channels + outputs
-    if _alone(channels, outputs):
-        tiles = OWN_BYTES / (PLACES * 4 * both)
-    else:
-        tiles = max(CACHE_BYTES / (PLACES * 4 * both), channels * outputs / both)
-    count = round(tiles / _tiles(height, width))
-    if x.dtype == torch.bfloat16:
-        count += count % 2  # two images' numbers share a word
-    return max(1, min(images, count))
+    tiles, word = _at_a_time(channels, outputs), 2 if x.dtype == torch.bfloat16 else 1  # whose numbers share a word
+    count, beside, fewest = 1, 1, math.inf
+    for across in range(1, MOST_BESIDE + 1):
+        each, sheets = _tiles(across, height, width), -(-images // across**2)
+        if each * sheets < fewest and (across == 1 or word * each <= MOST_TILES * tiles):
+            beside, fewest, count = across, each * sheets, round(tiles / each)
+            count = min(sheets, max(word, count + count % word))
+    return count, beside
 
 
 def _alone(channels: int, outputs: int) -> bool:
@@ -80,11 +95,11 @@ def _alone(channels: int, outputs: int) -> bool:
 
 
 def _sizes(x: Tensor, weight: Tensor) -> tuple[int, ...]:
-    """What `winograd.c` wants to know: images, how many at a time, height, width, channels, outputs, alone, threads."""
+    """What `winograd.c` wants to know: images, sheets at a time, images across one, height, width, and so on."""
     images, channels, height, width = x.shape
     outputs = len(weight)
-    alone = int(_alone(channels, outputs))
-    return images, _together(x, outputs), height, width, channels, outputs, alone, torch.get_num_threads()
+    alone, (together, beside) = int(_alone(channels, outputs)), _sheets(x, outputs)
+    return images, together, beside, height, width, channels, outputs, alone, torch.get_num_threads()
 
 
 class Convolution3x3(torch.autograd.Function):

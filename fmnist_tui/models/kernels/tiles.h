@@ -89,10 +89,13 @@ INLINE void to_filter_grad(const vec *x, vec *y) {
     } while (0)
 
 /* The tiles of some images of so many channels, whose pixels are `apart`: planes `plane` words apart, in which tiles
- * are `stride` apart. With `scale` and `shift` the images are batch norm's input, the tiles of ReLU's result. */
+ * are `stride` apart. With `scale` and `shift` the images are batch norm's input, the tiles of ReLU's result.
+ *
+ * Sheets are tiled, of `beside` images across and as many down, with a line of zeros between them, which is every one's
+ * border: 9 images of 14x14 make 11x11 tiles where alone they make 9 times 4x4. The last sheet may lack some. */
 typedef struct {
     float *words;
-    long height, width, down, across, channels, stride, plane, apart;
+    long images, height, width, beside, down, across, channels, stride, plane, apart;
     const float *scale, *shift;
 } Tiles;
 
@@ -109,40 +112,62 @@ static long odd_lines(long words) { return ((words + 15) / 16 | 1) * 16; }
 /* Words from one plane to the next. */
 static long plane_of(long rows, long stride) { return odd_lines(rows * stride); }
 
-static Tiles tiles_of(long images, long height, long width, long channels, Layout layout) {
-    long down = (height + STEP - 1) / STEP, across = (width + STEP - 1) / STEP, panels = whole_panels(channels);
-    long stride = odd_lines(layout == BY_CHANNEL ? panels / WORD : panels);
-    long layers = layout == BY_IMAGE ? words_of(images) : images;
+static Tiles tiles_of(long sheets, long beside, long height, long width, long channels, Layout layout) {
+    long down = (beside * (height + 1) - 1 + STEP - 1) / STEP, across = (beside * (width + 1) - 1 + STEP - 1) / STEP;
+    long panels = whole_panels(channels), stride = odd_lines(layout == BY_CHANNEL ? panels / WORD : panels);
+    long layers = layout == BY_IMAGE ? words_of(sheets) : sheets;
     long plane = plane_of(layers * down * across, stride);
-    Tiles tiles = {0, height, width, down, across, channels, stride, plane, channels, 0, 0};
+    Tiles tiles = {0, 0, height, width, beside, down, across, channels, stride, plane, channels, 0, 0};
     return tiles;
 }
 
 /* The words of LANES channels of a tile, from c on, are to have these numbers of them. */
-INLINE void put(float *words, long c, vec numbers, Layout layout, long image) {
+INLINE void put(float *words, long c, vec numbers, Layout layout, long sheet) {
 #ifdef FP32
     store(words + c, numbers);
 #else
     if (layout == BY_CHANNEL)
         store_pixel((element *)words + c, numbers, LANES);
-    else if (image % WORD == 0)
+    else if (sheet % WORD == 0)
         store(words + c, (vec)half_words(numbers, 0));
     else
         store(words + c, (vec)((bits_of_vec)load(words + c) | half_words(numbers, 1)));
 #endif
 }
 
-/* Where the lines of pixels of a row of tiles begin, in images x: STEP of them, or TILE with those around; null of those
- * that are outside of the image. */
-INLINE void lines_of(const element *x, const Tiles *tiles, long row, int count, const element **lines) {
+/* Lines of pixels across a sheet: where they begin in their first image, and how many elements the images that they
+ * cross have from there on, 0 where the line is in none. */
+typedef struct {
+    element *first[TILE];
+    unsigned long room[TILE];
+} Lines;
+
+/* Those of a row of tiles, in images x: STEP of them, or TILE with those around. */
+INLINE Lines lines_of(const element *x, const Tiles *tiles, long row, int count) {
+    Lines lines;
+    long line = tiles->height + 1, area = tiles->height * tiles->width;
     for (int i = 0; i < count; i++) {
         long down = row % tiles->down * STEP + i - (count - STEP) / 2;
-        int outside = down < 0 || down >= tiles->height;
-        lines[i] = outside ? 0 : x + (row / tiles->down * tiles->height + down) * tiles->width * tiles->apart;
+        long image = (row / tiles->down * tiles->beside + down / line) * tiles->beside, there = tiles->images - image;
+        if (there > tiles->beside) there = tiles->beside;
+        int outside = down < 0 || down >= tiles->beside * line || down % line == tiles->height || there <= 0;
+        lines.first[i] = (element *)x + (outside ? 0 : (image * area + down % line * tiles->width) * tiles->apart);
+        lines.room[i] = outside ? 0 : there * area * tiles->apart;
+    }
+    return lines;
+}
+
+/* How far the pixels of a line from `across` on are from its beginning, in elements; beyond any room, where none is. */
+INLINE void columns_of(const Tiles *tiles, long across, long count, unsigned long *columns) {
+    long image = across < 0 ? -1 : across / (tiles->width + 1), column = across - image * (tiles->width + 1);
+    for (long j = 0; j < count; j++) {
+        columns[j] = (image * tiles->height * tiles->width + column) * tiles->apart;
+        if (column == tiles->width || image >= tiles->beside) columns[j] = -1UL;
+        if (++column > tiles->width) column = 0, image++;
     }
 }
 
-/* A tile of a row of some image; rows of images that share words are the first one's. */
+/* A tile of a row of some sheet; rows of sheets that share words are the first one's. */
 INLINE float *tile(const Tiles *tiles, long row, long column, Layout layout) {
     if (layout == BY_IMAGE) row = row / tiles->down / WORD * tiles->down + row % tiles->down;
     return tiles->words + (row * tiles->across + column) * tiles->stride;
@@ -154,8 +179,8 @@ INLINE float *tile(const Tiles *tiles, long row, long column, Layout layout) {
 #define COLUMNS (BESIDE * STEP + TILE - STEP)
 
 /* Up to LANES channels, from c on, of `count` tiles of a row from `first` on. */
-INLINE void tiles_of_input(const element *lines[TILE], const Tiles *tiles, long row, long first, long count, long c,
-                           long channels, Layout layout, int normalised) {
+INLINE void tiles_of_input(const Lines *lines, const unsigned long *columns, const Tiles *tiles, long row, long first,
+                           long count, long c, long channels, Layout layout, int normalised) {
     vec half[TILE][COLUMNS], scale, shift;
     float *to = tile(tiles, row, first, layout);
     if (normalised) {
@@ -163,12 +188,11 @@ INLINE void tiles_of_input(const element *lines[TILE], const Tiles *tiles, long 
         shift = load_some(tiles->shift + c, channels);
     }
     for (long j = 0; j < count * STEP + TILE - STEP; j++) {
-        long across = first * STEP - 1 + j;
         vec column[TILE], turned[TILE];
         for (int i = 0; i < TILE; i++) {
             column[i] = (vec){0};
-            if (!lines[i] || across < 0 || across >= tiles->width) continue;
-            column[i] = load_pixel(lines[i] + across * tiles->apart + c, channels);
+            if (columns[j] >= lines->room[i]) continue;
+            column[i] = load_pixel(lines->first[i] + columns[j] + c, channels);
             if (normalised) column[i] = relu(column[i] * scale + shift);
         }
         of_input(column, turned);
@@ -185,24 +209,24 @@ INLINE void tiles_of_input(const element *lines[TILE], const Tiles *tiles, long 
 
 /* A row of tiles, of images x: with the pixels around them, those of the tiles beside them or zeros. */
 INLINE void row_of_input(const element *x, const Tiles *tiles, long row, Layout layout) {
-    const element *lines[TILE];
-    lines_of(x, tiles, row, TILE, lines);
+    Lines lines = lines_of(x, tiles, row, TILE);
     for (long first = 0; first < tiles->across; first += BESIDE) {
-        long count = tiles->across - first < BESIDE ? tiles->across - first : BESIDE, c = 0;
-        for (; c + LANES <= tiles->channels; c += LANES)
+        long count = tiles->across - first < BESIDE ? tiles->across - first : BESIDE, c = 0, left = tiles->channels;
+        unsigned long at[COLUMNS];
+        columns_of(tiles, first * STEP - 1, count * STEP + TILE - STEP, at);
+        for (; left >= LANES; c += LANES, left -= LANES)
             if (tiles->scale)
-                tiles_of_input(lines, tiles, row, first, count, c, LANES, layout, 1);
+                tiles_of_input(&lines, at, tiles, row, first, count, c, LANES, layout, 1);
             else
-                tiles_of_input(lines, tiles, row, first, count, c, LANES, layout, 0);
-        if (c < tiles->channels)
-            tiles_of_input(lines, tiles, row, first, count, c, tiles->channels - c, layout, !!tiles->scale);
+                tiles_of_input(&lines, at, tiles, row, first, count, c, LANES, layout, 0);
+        if (left) tiles_of_input(&lines, at, tiles, row, first, count, c, left, layout, !!tiles->scale);
     }
 }
 
 /* The transpose: what up to LANES channels, from c on, of some tiles of a row say of the pixels. Those of the row above
  * have said what they do: it is added to. */
-INLINE void tiles_to_input_grad(const element *lines[TILE], const Tiles *tiles, long row, long first, long count,
-                                long c, long channels) {
+INLINE void tiles_to_input_grad(const Lines *lines, const unsigned long *columns, const Tiles *tiles, long row,
+                                long first, long count, long c, long channels) {
     vec half[TILE][COLUMNS] = {0};
     const float *from = tile(tiles, row, first, SUMS) + c;
     for (long k = 0; k < count; k++)
@@ -213,14 +237,13 @@ INLINE void tiles_to_input_grad(const element *lines[TILE], const Tiles *tiles, 
             for (int j = 0; j < TILE; j++) half[i][k * STEP + j] += turned[j];
         }
     for (long j = 0; j < count * STEP + TILE - STEP; j++) {
-        long across = first * STEP - 1 + j;
-        if (across < 0 || across >= tiles->width) continue;
+        if (columns[j] == -1UL) continue;
         vec column[TILE], turned[TILE];
         for (int i = 0; i < TILE; i++) column[i] = half[i][j];
         to_input_grad(column, turned);
         for (int i = 0; i < TILE; i++) {
-            if (!lines[i]) continue;
-            element *to = (element *)lines[i] + across * tiles->apart + c;
+            if (columns[j] >= lines->room[i]) continue;
+            element *to = lines->first[i] + columns[j] + c;
             int before = (i < TILE - STEP && row % tiles->down > 0) || (j < TILE - STEP && first > 0);
             store_pixel(to, before ? load_pixel(to, channels) + turned[i] : turned[i], channels);
         }
@@ -229,32 +252,32 @@ INLINE void tiles_to_input_grad(const element *lines[TILE], const Tiles *tiles, 
 
 /* Of a row of tiles, the channels from `first` to `last`: to dx, or where the row above has written it added to it. */
 static void row_to_input_grad(Tiles tiles, element *dx, long row, long first, long last) {
-    const element *lines[TILE];
-    lines_of(dx, &tiles, row, TILE, lines);
+    Lines lines = lines_of(dx, &tiles, row, TILE);
     for (long column = 0; column < tiles.across; column += BESIDE) {
         long count = tiles.across - column < BESIDE ? tiles.across - column : BESIDE, c = first;
-        for (; c + LANES <= last; c += LANES) tiles_to_input_grad(lines, &tiles, row, column, count, c, LANES);
-        if (c < last) tiles_to_input_grad(lines, &tiles, row, column, count, c, last - c);
+        unsigned long at[COLUMNS];
+        columns_of(&tiles, column * STEP - 1, count * STEP + TILE - STEP, at);
+        for (; c + LANES <= last; c += LANES) tiles_to_input_grad(&lines, at, &tiles, row, column, count, c, LANES);
+        if (c < last) tiles_to_input_grad(&lines, at, &tiles, row, column, count, c, last - c);
     }
 }
 
 /* A row of tiles to the 4x4 pixels of each, as many of them as are in the image. */
 static void row_to_output(Tiles tiles, element *y, long row) {
-    const element *lines[STEP];
-    lines_of(y, &tiles, row, STEP, lines);
+    Lines lines = lines_of(y, &tiles, row, STEP);
     for (long column = 0; column < tiles.across; column++) {
         const float *from = tile(&tiles, row, column, SUMS);
+        unsigned long at[STEP];
+        columns_of(&tiles, column * STEP, STEP, at);
         for (long c = 0; c < tiles.channels; c += LANES) {
             vec numbers[TILE][TILE], pixels[STEP][STEP];
             for (int i = 0; i < TILE; i++)
                 for (int j = 0; j < TILE; j++) numbers[i][j] = load(from + (i * TILE + j) * tiles.plane + c);
             BOTH_WAYS(to_output, TILE, STEP, numbers, pixels);
             for (int i = 0; i < STEP; i++)
-                for (int j = 0; j < STEP; j++) {
-                    long across = column * STEP + j;
-                    if (!lines[i] || across >= tiles.width) continue;
-                    store_pixel((element *)lines[i] + across * tiles.apart + c, pixels[i][j], tiles.channels - c);
-                }
+                for (int j = 0; j < STEP; j++)
+                    if (at[j] < lines.room[i])
+                        store_pixel(lines.first[i] + at[j] + c, pixels[i][j], tiles.channels - c);
         }
     }
 }
@@ -268,21 +291,22 @@ INLINE void put_tile(const Tiles *tiles, long row, long column, long c, vec numb
 
 /* The transpose: a row of tiles, of the gradient of what they became, in both layouts, each unless null. */
 static void row_of_output_grad(const element *grad, Tiles by_channel, Tiles by_image, long row) {
-    const element *lines[STEP];
     const Tiles *tiles = &by_channel;
-    lines_of(grad, tiles, row, STEP, lines);
-    for (long column = 0; column < tiles->across; column++)
+    Lines lines = lines_of(grad, tiles, row, STEP);
+    for (long column = 0; column < tiles->across; column++) {
+        unsigned long at[STEP];
+        columns_of(tiles, column * STEP, STEP, at);
         for (long c = 0; c < tiles->channels; c += LANES) {
             vec pixels[STEP][STEP], numbers[TILE][TILE];
             for (int i = 0; i < STEP; i++)
                 for (int j = 0; j < STEP; j++) {
-                    long across = column * STEP + j;
-                    int outside = !lines[i] || across >= tiles->width;
-                    pixels[i][j] = outside ? (vec){0}
-                                           : load_pixel(lines[i] + across * tiles->apart + c, tiles->channels - c);
+                    pixels[i][j] = (vec){0};
+                    if (at[j] < lines.room[i])
+                        pixels[i][j] = load_pixel(lines.first[i] + at[j] + c, tiles->channels - c);
                 }
             BOTH_WAYS(of_output_grad, STEP, TILE, pixels, numbers);
             if (by_channel.words) put_tile(&by_channel, row, column, c, numbers, BY_CHANNEL);
             if (by_image.words) put_tile(&by_image, row, column, c, numbers, BY_IMAGE);
         }
+    }
 }

@@ -87,19 +87,25 @@ typedef struct {
     long words;
 } Work;
 
-static Work forward_work(long together, long height, long width, long channels, long outputs) {
-    Work work = {.inputs = tiles_of(together, height, width, channels, BY_CHANNEL),
-                 .results = tiles_of(together, height, width, outputs, SUMS)};
+static Work forward_work(long together, long beside, long height, long width, long channels, long outputs) {
+    Work work = {.inputs = tiles_of(together, beside, height, width, channels, BY_CHANNEL),
+                 .results = tiles_of(together, beside, height, width, outputs, SUMS)};
     work.words = PLACES * (work.inputs.plane + work.results.plane);
     return work;
 }
 
-static Work backward_work(long together, long height, long width, long channels, long outputs) {
-    Work work = {.inputs = tiles_of(together, height, width, channels, BY_IMAGE),
-                 .sums = tiles_of(together, height, width, channels, SUMS),
-                 .grads = tiles_of(together, height, width, outputs, BY_CHANNEL),
-                 .paired = tiles_of(together, height, width, outputs, BY_IMAGE)};
+static Work backward_work(long together, long beside, long height, long width, long channels, long outputs) {
+    Work work = {.inputs = tiles_of(together, beside, height, width, channels, BY_IMAGE),
+                 .sums = tiles_of(together, beside, height, width, channels, SUMS),
+                 .grads = tiles_of(together, beside, height, width, outputs, BY_CHANNEL),
+                 .paired = tiles_of(together, beside, height, width, outputs, BY_IMAGE)};
     work.words = PLACES * (work.sums.plane + work.grads.plane + (WORD > 1 ? work.paired.plane : 0));
+    return work;
+}
+
+/* The same for the images of some sheets, of which so many are left. */
+static Work with_images(Work work, long images) {
+    work.inputs.images = work.results.images = work.grads.images = work.paired.images = work.sums.images = images;
     return work;
 }
 
@@ -115,9 +121,9 @@ static void place_backward(Work *work, float *room) {
 }
 
 /* What convolutions need beside their arguments, as a number of floats. `backward`: the two gradients'. */
-long winograd_room(long together, long height, long width, long channels, long outputs, int alone, int threads,
+long winograd_room(long together, long beside, long height, long width, long channels, long outputs, int alone, int threads,
                    int backward) {
-    Work work = (backward ? backward_work : forward_work)(together, height, width, channels, outputs);
+    Work work = (backward ? backward_work : forward_work)(together, beside, height, width, channels, outputs);
     long panels = backward ? plane_of(words_of(outputs), whole_panels(channels))
                            : plane_of(words_of(channels), whole_panels(outputs));
     long sums = backward ? (alone ? SLICES : 1) * plane_of(outputs, whole_panels(channels)) : 0;
@@ -152,10 +158,10 @@ static void forward_alone(const element *x, const float *panels, element *y, con
 /* y (images, height, width, outputs), its pixels `apart`, of x, `together` images at a time; with coefficients (scale
  * and shift) of ReLU(batch norm of x). `weight` is (3, 3, channels, outputs) here. */
 void winograd_forward(const element *x, const float *coefficients, const float *weight, element *y, long apart,
-                      float *room, long images, long together, long height, long width, long channels, long outputs,
-                      int alone, int threads) {
-    Work work = forward_work(together, height, width, channels, outputs);
-    long area = work.inputs.down * work.inputs.across;
+                      float *room, long images, long together, long beside, long height, long width, long channels,
+                      long outputs, int alone, int threads) {
+    Work work = forward_work(together, beside, height, width, channels, outputs);
+    long area = work.inputs.down * work.inputs.across, each = beside * beside, sheets = (images + each - 1) / each;
     float *panels = room + (alone ? threads : 1) * work.words;
     work.inputs = normalised(work.inputs, coefficients);
     work.results.apart = apart;
@@ -166,13 +172,15 @@ void winograd_forward(const element *x, const float *coefficients, const float *
         for (long panel = 0; panel < whole_panels(outputs) / PANEL; panel++)
             panel_of_filters(weight, channels * outputs, outputs, panels, panel, channels, outputs);
 #pragma omp for schedule(static)
-        for (long start = 0; start < (alone ? images : 0); start += together) {
-            long at = start * height * width, count = smaller(together, images - start);
+        for (long start = 0; start < (alone ? sheets : 0); start += together) {
+            long at = start * each * height * width, count = smaller(together, sheets - start);
+            work = with_images(work, images - start * each);
             forward_alone(x + at * channels, panels, y + at * apart, &work, count);
         }
-        for (long start = 0; start < (alone ? 0 : images); start += together) {
-            long count = smaller(together, images - start), at = start * height * width, tiles = count * area;
+        for (long start = 0; start < (alone ? 0 : sheets); start += together) {
+            long count = smaller(together, sheets - start), at = start * each * height * width, tiles = count * area;
             long shares = (tiles + PRODUCT_ROWS - 1) / PRODUCT_ROWS, rows = count * work.inputs.down;
+            work = with_images(work, images - start * each);
 #pragma omp for schedule(static)
             for (long row = 0; row < rows; row++) row_of_input(x + at * channels, &work.inputs, row, BY_CHANNEL);
 #pragma omp for schedule(static)
@@ -215,12 +223,13 @@ static void backward_alone(const element *x, const element *grad, const float *p
 /* The gradients of x (of ReLU's result, with coefficients) and of the filters, each unless it is null. `weight` is
  * (outputs, 3, 3, channels). */
 void winograd_backward(const element *x, const float *coefficients, const float *weight, const element *grad,
-                       element *dx, float *weight_grad, float *room, long images, long together, long height,
-                       long width, long channels, long outputs, int alone, int threads) {
-    Work work = backward_work(together, height, width, channels, outputs);
+                       element *dx, float *weight_grad, float *room, long images, long together, long beside,
+                       long height, long width, long channels, long outputs, int alone, int threads) {
+    Work work = backward_work(together, beside, height, width, channels, outputs);
+    long each = beside * beside, sheets = (images + each - 1) / each;
     long down = work.grads.down, area = down * work.grads.across, columns = whole_panels(channels);
     long blocks = (channels + GRAD_CHANNELS - 1) / GRAD_CHANNELS, filters = PLACES * plane_of(outputs, columns);
-    long slices = alone ? smaller(SLICES, images) : 1, sum_shares = (outputs + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+    long slices = alone ? smaller(SLICES, sheets) : 1, sum_shares = (outputs + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
     float *panels = room + (alone ? threads : 1) * work.words;
     float *sums = panels + PLACES * plane_of(words_of(outputs), columns);
     work.inputs = normalised(work.inputs, coefficients);
@@ -232,16 +241,18 @@ void winograd_backward(const element *x, const float *coefficients, const float 
             panel_of_filters(weight, channels, 9 * channels, panels, panel, outputs, channels);
 #pragma omp for schedule(static)
         for (long slice = 0; slice < (alone ? slices : 0); slice++) {
-            long first = images * slice / slices, last = images * (slice + 1) / slices;
+            long first = sheets * slice / slices, last = sheets * (slice + 1) / slices;
             for (long start = first; start < last; start += together) {
-                long at = start * height * width, count = smaller(together, last - start);
+                long at = start * each * height * width, count = smaller(together, last - start);
+                work = with_images(work, images - start * each);
                 backward_alone(x + at * channels, grad + at * outputs, panels, dx ? dx + at * channels : 0,
                                weight_grad ? sums + slice * filters : 0, &work, count, start > first);
             }
         }
-        for (long start = 0; start < (alone ? 0 : images); start += together) {
-            long count = smaller(together, images - start), at = start * height * width, tiles = count * area;
+        for (long start = 0; start < (alone ? 0 : sheets); start += together) {
+            long count = smaller(together, sheets - start), at = start * each * height * width, tiles = count * area;
             long shares = (tiles + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+            work = with_images(work, images - start * each);
 #pragma omp for schedule(static)
             for (long task = 0; task < words_of(count) * down; task++) {
                 rows_of_output_grad(grad + at * outputs, &work, task, count, dx != 0, weight_grad != 0);
