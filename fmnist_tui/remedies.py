@@ -86,6 +86,7 @@ COMMAND_LINE: Mapping[str, str] = {
     + _GET_DATA,
     "data not fetched": "Check the network and run it again (whole files are kept), or get the data set with "
     "`apt-get install dataset-fashion-mnist`, --data-dir, or use the small sample with --data sample.",
+    "other data directory": "Make room there or make it writable, or name another with --data-dir.",
     "other runs directory": "choose another with --runs-dir or FMNIST_TUI_RUNS_DIR",
     "more epochs": "to go on, give {more}: --epochs N",
     "other limit": "to go on, raise it or take it back: --stop-at-accuracy none",

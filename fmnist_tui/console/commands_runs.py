@@ -178,7 +178,12 @@ def logs_command(
     lines: Annotated[
         int | None,
         typer.Option(
-            "--lines", "-n", metavar="N", parser=o.whole_number, help="Print the last N lines only.", show_default=False
+            "--lines",
+            "-n",
+            metavar="N",
+            parser=o.positive_number,
+            help="Print the last N lines only.",
+            show_default=False,
         ),
     ] = None,
     runs_dir: o.RunsDirOption = None,

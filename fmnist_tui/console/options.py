@@ -43,6 +43,14 @@ def whole_number(text: str) -> int:
         raise typer.BadParameter(f"{text!r} is not a whole number") from None
 
 
+def count_number(text: str) -> int:
+    """An option's value as a whole number, 0 or more."""
+    number = whole_number(text)
+    if number < 0:
+        raise typer.BadParameter(f"{text!r} is not 0 or more")
+    return number
+
+
 def positive_number(text: str) -> int:
     """An option's value as a whole number, 1 or more."""
     number = whole_number(text)

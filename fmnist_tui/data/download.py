@@ -44,7 +44,8 @@ def fetch(directory: Path, progress: Progress | None = None) -> Path:
         with FileLock(directory / ".download.lock"):
             _fetch_missing(directory, progress)
     except OSError as error:  # mirrors' errors are handled where they arise: this is the local disk's
-        raise DataError(f"The data directory {directory} cannot be written: {error}", remedy=_REMEDY) from None
+        problem = f"The data directory {directory} cannot be written: {error.strerror or error}."
+        raise DataError(problem, remedy=remedy("other data directory")) from None
     return directory
 
 

@@ -23,6 +23,7 @@ APP: Mapping[str, str] = {
     + SAMPLE
     + ".",
     "data not fetched": f"{IN_A_SHELL}; {SAMPLE}.",
+    "other data directory": "in a shell, name another: `fmnist-tui data fetch --data-dir DIRECTORY`",
     "other runs directory": "make it writable, or start the app in another: `fmnist-tui --runs-dir DIRECTORY`",
     "more epochs": "r again: give {more} as epochs in all",
     "other limit": "r again: raise the accuracy to stop at, or empty its field",
