@@ -181,7 +181,7 @@ def logs_command(
             "--lines",
             "-n",
             metavar="N",
-            parser=o.positive_number,
+            parser=o.count_number,
             help="Print the last N lines only.",
             show_default=False,
         ),

@@ -45,7 +45,7 @@ def test_logs(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "one\ntwo\nthree �\n"
     assert main(["runs", "logs", "last", "-n", "2"]) == 0
     assert capsys.readouterr().out == "two\nthree �\n"
-    assert main(["runs", "logs", "last", "-n", "-1"]) == 2
+    assert main(["runs", "logs", "last", "--lines=-1"]) == 2
     assert "'-1' is not 0 or more" in capsys.readouterr().err
     assert main(["runs", "logs", "last", "-n", "0"]) == 0
     assert capsys.readouterr().out == ""
