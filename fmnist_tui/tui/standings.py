@@ -35,6 +35,8 @@ class Line(NamedTuple):
     """Whether the best accuracy is above the reference's; None where there is nothing to compare."""
     about: str = ""
     """What tells a row of ours from others, also where its columns have no room."""
+    end: str = ""
+    """The end of `cells['model']` that stays where the cell is too narrow for all of it."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ WIDEST = {"model": 34, "device": 24, "notes": 80}
 def choose(width: int, shown: Iterable[Line], grouped: bool = False) -> list[tuple[Column, int]]:
     """The columns that fit `width` cells, each with its width; one cell of gap (two on wide screens) not counted.
 
-    Room that is left goes to columns whose texts in the lines `shown` need it. Where rows are `grouped` otherwise than
-    usual, the number of runs is one of the first. Energy is left out where no run has measured any.
+    A column with nothing in the lines `shown` is left out; room that is left goes to those whose texts need it. Where
+    rows are `grouped` otherwise than usual, the number of runs is one of the first, and the names have room before it.
     """
     gap = gap_of(width)
     room = width - 2
@@ -82,11 +84,13 @@ def choose(width: int, shown: Iterable[Line], grouped: bool = False) -> list[tup
     for line in shown:
         for key, text in line.cells.items() if line.kind != "section" else ():
             longest[key] = max(longest[key], len(text))
-    for column in sorted(COLUMNS, key=lambda column: 2.5 if grouped and column.key == "runs" else column.rank):
-        if column.width + gap <= room and (column.key != "energy" or longest["energy"]):
-            room -= column.width + gap
-            chosen.add(column.key)
     widths = {column.key: column.width for column in COLUMNS}
+    if grouped:
+        widths["model"] = max(widths["model"], min(longest["model"], width // 3))
+    for column in sorted(COLUMNS, key=lambda column: 2.5 if grouped and column.key == "runs" else column.rank):
+        if longest[column.key] and widths[column.key] + gap <= room:
+            room -= widths[column.key] + gap
+            chosen.add(column.key)
     for key, widest in WIDEST.items():
         if key in chosen:
             grown = min(room, max(0, min(widest, longest[key]) - widths[key]))
@@ -149,8 +153,9 @@ def _in_section(row: Row, source: str, split: str) -> bool:
 def _row(row: Row) -> Line:
     parameters = row.common(lambda run: run.result.parameters)
     ahead = row.above_reference("best_accuracy")
+    end = f", seed {row.first.result.seed}" if row.by == "seed" else ""
     cells = {
-        "model": _name(row),
+        "model": tables.model_name(row) if row.by == "settings" else row.first.label + end,
         "last": _spread(row, "test_accuracy"),
         "best": _spread(row, "best_accuracy"),
         "ahead": "" if ahead is None else signed(ahead),
@@ -163,9 +168,9 @@ def _row(row: Row) -> Line:
         "parameters": tables.VARIOUS if parameters is None else f"{parameters:,}",
         "energy": "" if row.energy_joules is None else energy(row.energy_joules.mean),
         "at": tables.between(row.best_epochs),
-        "notes": tables.notes(row).removeprefix(tables.NOTHING),
+        "notes": "; ".join(tables.remarks(row)),
     }
-    return Line("row", cells, row.runs[-1].id, None if ahead is None else ahead > 0, _about(row, cells))
+    return Line("row", cells, row.runs[-1].id, None if ahead is None else ahead > 0, _about(row, cells), end)
 
 
 def _about(row: Row, cells: dict[str, str]) -> str:
@@ -174,13 +179,6 @@ def _about(row: Row, cells: dict[str, str]) -> str:
     if (more := len(row.seeds) - SEEDS_NAMED) > 0:
         seeds += f" and {more} more"
     return "; ".join(filter(None, [row.first.label, seeds, cells["device"], cells["precision"], cells["notes"]]))
-
-
-def _name(row: Row) -> str:
-    """The network's name; in a row of another grouping than the usual what its runs have in common."""
-    if row.by == "settings":
-        return tables.model_name(row)
-    return f"{row.first.label}, seed {row.first.result.seed}" if row.by == "seed" else row.first.label
 
 
 def _spread(row: Row, field: str) -> str:
