@@ -56,7 +56,9 @@ async def test_enter_is_offered_where_there_is_a_run_to_open(filled: FmnistApp) 
         await pilot.press("home", "down")
         await until(pilot, lambda: "enter Open" in drawn(filled)[-1])
         ours = [row for row in range(table.row_count) if "NVIDIA" in " ".join(map(str, table.get_row_at(row)))]
-        await pilot.press("end")
+        await pilot.press("question_mark")
+        await until_drawn(pilot, "of several, the most accurate")
+        await pilot.press("escape", "end")
         await until(pilot, lambda: "Open" not in drawn(filled)[-1])
         assert table.cursor_row not in ours
         await pilot.press("enter", "home", "down")

@@ -55,6 +55,9 @@ def _not_read(skipped: Sequence[tuple[str, str]]) -> str:
 class ResultsTable(RowTable):
     """Enter is offered on rows of ours, which open; a reference has no run, nor has a section's title."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "Open", tooltip="open the row's run; of several, the most accurate"),
+    ]
     opens: reactive[bool] = reactive(False, bindings=True)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
