@@ -24,7 +24,7 @@ from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.forecast import Forecast, news_in_words
 from fmnist_tui.tui.messages import StartRequested
 from fmnist_tui.tui.outlook import earlier_run
-from fmnist_tui.tui.screens.drafting import DraftingScreen
+from fmnist_tui.tui.screens.drafting import HELP_FROM, DraftingScreen
 from fmnist_tui.tui.screens.measuring import MeasuringScreen
 from fmnist_tui.tui.surroundings import Surroundings, look_around
 from fmnist_tui.tui.widgets.footer import KeyBar
@@ -35,8 +35,6 @@ from fmnist_tui.tui.widgets.panes import MEDIUM_FROM, WIDE_FROM, Panes, PaneTabs
 from fmnist_tui.tui.widgets.preset_list import PresetList
 from fmnist_tui.tui.widgets.start_bar import StartBar, run_on
 
-HELP_FROM = 16
-"""Lines of the terminal from which there is room for the help of a field."""
 CLOCK_SECONDS = 20.0
 """How often the time at which a run would end is drawn anew."""
 START_PAUSE_SECONDS = 1.0
@@ -142,9 +140,9 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
         self._show_pane("settings", focus=True)
 
     def on_resize(self) -> None:
-        """Arrange the panes for the terminal; the difference fits its line."""
+        """Arrange the panes for the terminal; what is said of the draft fits its lines."""
         self._arrange()
-        self.show_difference()
+        self.show_draft()
 
     def _arrange(self) -> None:
         width, height = self.size
