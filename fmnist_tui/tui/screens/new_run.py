@@ -52,16 +52,18 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
     CSS_PATH = "new_run.tcss"
     AUTO_FOCUS = ""  # a clone begins in the form, not in the first widget
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "start", "Start", priority=True),
-        Binding("ctrl+t", "next_pane", "Pane"),
+        Binding("ctrl+s", "start", "Start", priority=True, tooltip="start it, in its turn on the device"),
+        Binding("ctrl+t", "next_pane", "Pane", tooltip="the next of presets, settings and what would happen"),
         Binding("escape", "back", "Back"),
         Binding("ctrl+z", "reset_field", "Reset field", tooltip="the field back to the preset's value"),
         Binding("ctrl+r", "reset_all", "Reset all", tooltip="every field back to the preset's values"),
-        Binding("f6", "measure", "Measure"),
-        Binding("ctrl+o", "save", "Save preset"),
-        Binding("f7", "reroll", "Another picture"),
+        Binding("f6", "measure", "Measure", tooltip="measure the settings for a few seconds; again ends it"),
+        Binding("ctrl+o", "save", "Save preset", tooltip="save the settings as a preset of your own"),
+        Binding("f7", "reroll", "Another picture", tooltip="another picture, and other draws, in the preview"),
         Binding("ctrl+n", "start_beside", "Start beside", tooltip="start at once, beside the run on the device"),
-        Binding("f8", "scale_schedule", "Scale schedule"),
+        Binding(
+            "f8", "scale_schedule", "Scale schedule", tooltip="milestones and warm-up in proportion to the epochs typed"
+        ),
     ]
 
     class Looked(Message):
