@@ -148,6 +148,18 @@ class ConfigForm(VerticalScroll, can_focus=False):
             at = keys.index(self.focused_key) + by
             self.focus_field(keys[max(0, min(at, len(keys) - 1))])
 
+    def action_page_down(self) -> None:
+        """The focus a page further, not the view alone: the help is of the field that has it."""
+        self._page(1)
+
+    def action_page_up(self) -> None:
+        """The focus a page back."""
+        self._page(-1)
+
+    def _page(self, by: int) -> None:
+        wanted = self.row(self.last_key).virtual_region.y + by * self.size.height
+        self.focus_field(min(self.rows, key=lambda row: abs(row.virtual_region.y - wanted)).key)
+
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         """Enter goes on to the next field."""
