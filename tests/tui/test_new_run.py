@@ -92,23 +92,6 @@ async def test_the_form_remembers_which_field_had_the_focus() -> None:
         await until(pilot, lambda: form.focused_key == "model.kind")  # its network has no depth
 
 
-async def test_a_page_further_the_help_is_of_a_field_in_view() -> None:
-    async with new_run(load_preset("wrn"), size=(80, 24)) as (_, screen, pilot):
-        form, help_line = screen.query_one(ConfigForm), screen.query_one("#help")
-        keys = list(screen.draft.specs)
-        seen = [keys[0]]
-        while seen[-1] != keys[-1]:
-            await pilot.press("pagedown")
-            await until(pilot, lambda: form.focused_key not in seen)
-            seen.append(form.focused_key)
-            row = form.row(seen[-1])
-            await until(pilot, lambda row=row: form.region.contains_region(row.region))  # type: ignore[misc]
-            assert str(help_line.render()).startswith(seen[-1])
-        assert 3 < len(seen) < 10 and seen == sorted(seen, key=keys.index)
-        await pilot.press(*["pageup"] * len(seen))
-        await until(pilot, lambda: form.focused_key == keys[0])
-
-
 async def test_a_reset_that_hides_the_field_with_the_focus_leaves_it_near() -> None:
     clone = with_changes(load_preset("wrn"), {"model.kind": "turbo"})
     async with new_run(clone) as (_, screen, pilot):
