@@ -35,8 +35,6 @@ class Line(NamedTuple):
     """Whether the best accuracy is above the reference's; None where there is nothing to compare."""
     about: str = ""
     """What tells a row of ours from others, also where its columns have no room."""
-    end: str = ""
-    """The end of `cells['model']` that stays where the cell is too narrow for all of it."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +154,8 @@ def _row(row: Row, accuracy: str) -> Line:
     best = max(row.runs, key=lambda run: getattr(run.result, accuracy))
     parameters = row.common(lambda run: run.result.parameters)
     ahead = row.above_reference("best_accuracy")
-    end = f", seed {row.first.result.seed}" if row.by == "seed" else ""
     cells = {
-        "model": tables.model_name(row) if row.by == "settings" else row.first.label + end,
+        "model": _name(row),
         "last": _spread(row, "test_accuracy"),
         "best": _spread(row, "best_accuracy"),
         "ahead": "" if ahead is None else signed(ahead),
@@ -173,7 +170,7 @@ def _row(row: Row, accuracy: str) -> Line:
         "at": tables.between(row.best_epochs),
         "notes": "; ".join(tables.remarks(row)),
     }
-    return Line("row", cells, best.id, None if ahead is None else ahead > 0, _about(row, cells), end)
+    return Line("row", cells, best.id, None if ahead is None else ahead > 0, _about(row, cells))
 
 
 def _about(row: Row, cells: dict[str, str]) -> str:
@@ -182,6 +179,13 @@ def _about(row: Row, cells: dict[str, str]) -> str:
     if (more := len(row.seeds) - SEEDS_NAMED) > 0:
         seeds += f" and {more} more"
     return "; ".join(filter(None, [row.first.label, seeds, cells["device"], cells["precision"], cells["notes"]]))
+
+
+def _name(row: Row) -> str:
+    """The network's name; in a row of another grouping than the usual what its runs have in common."""
+    if row.by == "settings":
+        return tables.model_name(row)
+    return f"{row.first.label}, seed {row.first.result.seed}" if row.by == "seed" else row.first.label
 
 
 def _spread(row: Row, field: str) -> str:

@@ -211,8 +211,8 @@ class BenchmarksScreen(FeedScreen):
                 rest = rest[cells + gap :]
             return
         for column, cells in chosen:
-            text, end = line.cells.get(column.key, ""), line.end if column.key == "model" else ""
-            text = words.shorten(text.removesuffix(end), cells - len(end), self._glyphs.ellipsis) + end
+            shorten = words.shorten_middle if column.key == "model" else words.shorten
+            text = shorten(line.cells.get(column.key, ""), cells, self._glyphs.ellipsis)
             name = "foreground-muted" if line.kind == "reference" else "foreground"
             if column.key == "ahead" and line.ahead is not None:
                 name = "success" if line.ahead else "warning"
