@@ -217,15 +217,21 @@ def data(run: FinishedRun) -> str:
 
 
 def notes(row: Row) -> str:
-    """What sets a row apart from its preset as shipped; NOTHING where nothing does."""
+    """The seed of a row of one seed, and its remarks; NOTHING where there is nothing to say."""
+    seed = [f"seed {row.first.result.seed}"] if row.by == "seed" else []
+    return "; ".join([*seed, *remarks(row)]) or NOTHING
+
+
+def remarks(row: Row) -> list[str]:
+    """What sets a row apart from its preset as shipped."""
     run = row.first
-    said = [f"seed {run.result.seed}"] if row.by == "seed" else []
+    said = []
     if row.by == "settings" and len(row.seeds) < len(row.runs):  # which may well be the same run several times
         said.append(f"{len(row.runs)} runs of {len(row.seeds)} seed" + ("s" if len(row.seeds) > 1 else ""))
     if resumed := sum(each.resumed is not None for each in row.runs):
         said.append("earlier result: resumed since" + (f" ({resumed} of {len(row.runs)})" if len(row.runs) > 1 else ""))
     if row.settings > 1:
-        return "; ".join([*said, f"{row.settings} different settings"])
+        return [*said, f"{row.settings} different settings"]
     if not run.result.complete:
         said.append(f"stopped at {run.result.steps:,} steps")
     if changed := describe.changes(run.changed):
@@ -235,7 +241,7 @@ def notes(row: Row) -> str:
         said.append(f"micro-batches of {run.micro_batch:,}")
     if run.config.training.eval_every > 1:
         said.append(f"evaluated every {run.config.training.eval_every:,} epochs")
-    return "; ".join(said) or NOTHING
+    return said
 
 
 def published_table() -> Table:

@@ -17,6 +17,9 @@ Raw = str | bool
 
 InputKind = Literal["switch", "choice", "text", "number", "list"]
 
+LABELS = ("name", "description")
+"""The fields that are no hyperparameters."""
+
 
 def input_kind(spec: FieldSpec) -> InputKind:
     """The input that suits a field's type; 'number' is also an optional number, or one beside words ('full')."""
@@ -178,14 +181,19 @@ class Draft:
     @property
     def changes(self) -> list[Change]:
         """The hyperparameters that are not the preset's; name and description are none (as `fields.differences`)."""
-        keys = [key for key in self.specs if key not in ("name", "description") and self.changed(key)]
+        keys = [key for key in self.specs if key not in LABELS and self.changed(key)]
         return [Change(key, self.base_text(key), self._new_text(key)) for key in keys]
 
     def _new_text(self, key: str) -> str:
         raw = self.raw(key)
         if key in self.field_errors:
-            return repr(raw)
+            return str(raw) or "empty"
         return shown(raw if key == "model.kind" else from_raw(self.specs[key], raw))
+
+    @property
+    def renamed(self) -> list[str]:
+        """Which of name and description are not the preset's."""
+        return [key for key in LABELS if self.changed(key)]
 
     @property
     def edited(self) -> bool:

@@ -86,7 +86,8 @@ class PresetDrafts:
         """How the draft differs from its preset in a line of `room` columns: how much, and what as far as it fits."""
         changes = self.draft.changes
         if not changes:
-            return f"No changes from {self.current}", ""
+            but = f" but its {' and '.join(self.draft.renamed)}" if self.draft.renamed else ""
+            return f"No changes from {self.current}{but}", ""
         count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} from {self.current}: "
         arrow = "->" if ascii_only else "→"
         said = [f"{change.key} {change.old} {arrow} {change.new}" for change in changes]

@@ -30,7 +30,7 @@ class Line(NamedTuple):
     kind: Kind
     cells: dict[str, str]
     run_id: str = ""
-    """The newest run of a row of ours."""
+    """Of a row of ours its run, of several the one with the highest accuracy."""
     ahead: bool | None = None
     """Whether the best accuracy is above the reference's; None where there is nothing to compare."""
     about: str = ""
@@ -72,8 +72,8 @@ WIDEST = {"model": 34, "device": 24, "notes": 80}
 def choose(width: int, shown: Iterable[Line], grouped: bool = False) -> list[tuple[Column, int]]:
     """The columns that fit `width` cells, each with its width; one cell of gap (two on wide screens) not counted.
 
-    Room that is left goes to columns whose texts in the lines `shown` need it. Where rows are `grouped` otherwise than
-    usual, the number of runs is one of the first. Energy is left out where no run has measured any.
+    A column with nothing in the lines `shown` is left out; room that is left goes to those whose texts need it. Where
+    rows are `grouped` otherwise than usual, the number of runs is one of the first, and the names have room before it.
     """
     gap = gap_of(width)
     room = width - 2
@@ -82,11 +82,13 @@ def choose(width: int, shown: Iterable[Line], grouped: bool = False) -> list[tup
     for line in shown:
         for key, text in line.cells.items() if line.kind != "section" else ():
             longest[key] = max(longest[key], len(text))
-    for column in sorted(COLUMNS, key=lambda column: 2.5 if grouped and column.key == "runs" else column.rank):
-        if column.width + gap <= room and (column.key != "energy" or longest["energy"]):
-            room -= column.width + gap
-            chosen.add(column.key)
     widths = {column.key: column.width for column in COLUMNS}
+    if grouped:
+        widths["model"] = max(widths["model"], min(longest["model"], width // 3))
+    for column in sorted(COLUMNS, key=lambda column: 2.5 if grouped and column.key == "runs" else column.rank):
+        if longest[column.key] and widths[column.key] + gap <= room:
+            room -= widths[column.key] + gap
+            chosen.add(column.key)
     for key, widest in WIDEST.items():
         if key in chosen:
             grown = min(room, max(0, min(widest, longest[key]) - widths[key]))
@@ -109,7 +111,7 @@ def lines(benchmarks: Benchmarks, sort: str = "last", reverse: bool = False) -> 
     found: list[Line] = []
     for source, split, title in SECTIONS:
         rows = [row for row in benchmarks.rows if _in_section(row, source, split)]
-        ours = [_row(row) for row in _sorted(rows, sort, reverse)]
+        ours = [_row(row, BEST_BY.get(sort, "test_accuracy")) for row in _sorted(rows, sort, reverse)]
         if ours:
             found += [Line("section", {"model": title}), *ours]
         if (source, split) == ("full", "custom"):
@@ -131,6 +133,8 @@ SORT_KEYS: dict[str, Callable[[Row], float | str | None]] = {
     "energy": lambda row: row.energy_joules.mean if row.energy_joules else None,
 }
 """What rows are sorted by, by column."""
+BEST_BY = {"best": "best_accuracy", "ahead": "best_accuracy"}
+"""By which accuracy a row's best run is told, where that is not the last epoch's."""
 HIGHEST_FIRST = ("last", "best", "ahead", "runs", "speed")
 
 
@@ -146,7 +150,8 @@ def _in_section(row: Row, source: str, split: str) -> bool:
     return result.data_source == source and split in ("", result.split)
 
 
-def _row(row: Row) -> Line:
+def _row(row: Row, accuracy: str) -> Line:
+    best = max(row.runs, key=lambda run: getattr(run.result, accuracy))
     parameters = row.common(lambda run: run.result.parameters)
     ahead = row.above_reference("best_accuracy")
     cells = {
@@ -163,9 +168,9 @@ def _row(row: Row) -> Line:
         "parameters": tables.VARIOUS if parameters is None else f"{parameters:,}",
         "energy": "" if row.energy_joules is None else energy(row.energy_joules.mean),
         "at": tables.between(row.best_epochs),
-        "notes": tables.notes(row).removeprefix(tables.NOTHING),
+        "notes": "; ".join(tables.remarks(row)),
     }
-    return Line("row", cells, row.runs[-1].id, None if ahead is None else ahead > 0, _about(row, cells))
+    return Line("row", cells, best.id, None if ahead is None else ahead > 0, _about(row, cells))
 
 
 def _about(row: Row, cells: dict[str, str]) -> str:

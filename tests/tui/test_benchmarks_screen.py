@@ -31,15 +31,21 @@ def rows(app: FmnistApp) -> list[str]:
 
 
 def test_room_goes_to_what_needs_it() -> None:
-    def widths(width: int, **cells: str) -> dict[str, int]:
-        lines = [standings.Line("section", {"model": "m" * 90}), standings.Line("row", {"model": "WRN-10-2"} | cells)]
-        return {column.key: cells for column, cells in standings.choose(width, lines)}
+    texts = {column.key: "0" for column in standings.COLUMNS} | {"model": "WRN-10-2", "energy": ""}
 
-    narrow = widths(200)
-    assert narrow["model"] == 17 and "energy" not in narrow
+    def widths(width: int, grouped: bool = False, **cells: str) -> dict[str, int]:
+        lines = [standings.Line("section", {"model": "m" * 90}), standings.Line("row", texts | cells)]
+        return {column.key: cells for column, cells in standings.choose(width, lines, grouped)}
+
+    roomy = widths(200)
+    assert roomy["model"] == 17 and "energy" not in roomy
     wide = widths(200, notes="n" * 70, device="AMD EPYC, 1 thread")
     assert wide["device"] == 18 and wide["notes"] > 35 and sum(wide.values()) + 2 * len(wide) == 198
     assert "energy" in widths(200, energy="1.2 MJ")
+    assert "ahead" in widths(80) and "ahead" not in widths(80, ahead=""), "an empty column's room is others'"
+    assert widths(40, last="")["best"] == 12, "the references have the best only"
+    assert widths(80, grouped=True, model="turbo-long, seed 40001")["model"] == 22
+    assert {"last", "runs"} <= widths(40, grouped=True, model="m" * 34).keys()
 
 
 async def test_enter_is_offered_where_there_is_a_run_to_open(filled: FmnistApp) -> None:
@@ -50,7 +56,9 @@ async def test_enter_is_offered_where_there_is_a_run_to_open(filled: FmnistApp) 
         await pilot.press("home", "down")
         await until(pilot, lambda: "enter Open" in drawn(filled)[-1])
         ours = [row for row in range(table.row_count) if "NVIDIA" in " ".join(map(str, table.get_row_at(row)))]
-        await pilot.press("end")
+        await pilot.press("question_mark")
+        await until_drawn(pilot, "of several, the most accurate")
+        await pilot.press("escape", "end")
         await until(pilot, lambda: "Open" not in drawn(filled)[-1])
         assert table.cursor_row not in ours
         await pilot.press("enter", "home", "down")
@@ -87,11 +95,23 @@ async def test_groups_with_their_numbers(filled: FmnistApp) -> None:
         shown = await until_drawn(pilot, "a row a preset;", "94.50 ±0.71")
         assert "runs" in shown, "how many are averaged is shown also on a narrow screen"
         await pilot.press("g")
-        await until_drawn(pilot, "a row a preset and seed", "wrn, seed 1", "wrn, seed 2")
+        shown = await until_drawn(pilot, "a row a preset and seed", "wrn, seed 1", "wrn, seed 2")
+        assert shown.count("seed 2") == 2, "once in its row, once below the table"
         await pilot.press("g")
         await until_drawn(pilot, "a row a preset and device", "94.00", "95.00")
         await pilot.press("g")
         await until_drawn(pilot, "a row a configuration")
+
+
+async def test_a_long_name_keeps_the_seed_of_its_row(app: FmnistApp, maker: RunMaker) -> None:
+    for seed in (40_000, 40_001):
+        run = maker.make("quick", changes={"seed": seed, "preset": "a-preset-of-my-own"})
+        write_result(run, seed=seed)
+    async with app.run_test(size=(60, 24)) as pilot:
+        await pilot.press("3")
+        await until_drawn(pilot, "2 finished runs")
+        await pilot.press("g", "g")
+        await until_drawn(pilot, "a-preset-of-m…, seed 40000", "a-preset-of-m…, seed 40001")
 
 
 async def test_what_is_shown_is_copied_and_exported(filled: FmnistApp, tmp_path: Path) -> None:
@@ -139,7 +159,10 @@ async def test_impossible_numbers_leave_their_runs_out(app: FmnistApp, maker: Ru
         run.result.write_text(json.dumps(json.loads(run.result.read_bytes()) | {"test_accuracy": 1e308}))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("3")
-        await until_drawn(pilot, "1 finished run; 2 results could not be read", "94.00")
+        await until_drawn(pilot, "1 finished run;", "94.00", f"Left out: {run.path.name} and 1 more: result.json")
+        await pilot.resize_terminal(40, 10)
+        await until(pilot, lambda: app.screen.query_one("#left-out").region.height == 1)
+        assert run.path.name in "\n".join(drawn(app))
 
 
 async def test_without_results_it_shows_what_to_beat(app: FmnistApp) -> None:
@@ -148,6 +171,10 @@ async def test_without_results_it_shows_what_to_beat(app: FmnistApp) -> None:
         text = await until_drawn(pilot, "No run has finished yet", "To beat: 2018")
         for row in (("WideResNet", "93.2775", "about 7 h"), ("Shake-Shake 96d", "93.7275", "1,800")):
             assert any(all(part in line for part in row) for line in text.splitlines())
+        await pilot.resize_terminal(40, 10)
+        text = await until_drawn(pilot, "To beat: 2018, one GTX 1080 Ti, best …")
+        assert any("WideResNet" in line and "93.2775" in line for line in text.splitlines())
+        assert text.splitlines()[1].strip() == "No run has finished yet", "no part of a sentence"
 
 
 async def test_results_beside_the_reference(app: FmnistApp, maker: RunMaker) -> None:

@@ -14,9 +14,9 @@ from textual.pilot import Pilot
 from fmnist_tui.config import MODEL_KINDS
 from fmnist_tui.fields import fields_of, with_changes
 from fmnist_tui.presets import load_preset
-from fmnist_tui.tui.draft import Draft
+from fmnist_tui.tui.draft import Draft, input_kind
 from fmnist_tui.tui.widgets.choice_row import ChoiceMenu, ChoiceRow
-from fmnist_tui.tui.widgets.field_row import INPUT_WIDTH, LABEL_WIDTH, TextRow, ToggleRow
+from fmnist_tui.tui.widgets.field_row import INPUT_WIDTH, LABEL_WIDTH, TextRow, ToggleRow, hints_of
 from fmnist_tui.tui.widgets.form import ConfigForm, help_of
 from tests.tui.synthetic import drawn
 from tests.tui.typing_helpers import until
@@ -118,6 +118,16 @@ async def test_a_long_error_takes_the_lines_it_needs_and_gives_them_back() -> No
         assert text == "a Wide ResNet's depth is 6n + 4; the nearest is 28"
         await pilot.press("backspace", "8")
         await until(pilot, lambda: below.region.y == before)
+
+
+@pytest.mark.parametrize(("width", "of_depth"), [(40, ""), (50, "10 ≤ x ≤ 202"), (60, "layers 10 ≤ x ≤ 202")])
+async def test_a_bound_is_shown_whole_or_not_at_all(width: int, of_depth: str) -> None:
+    async with form(Draft(load_preset("wrn")), width=width) as (app, _):
+        lines, beside = drawn(app), {}
+        for row in app.form.rows:
+            beside[row.key] = lines[row.region.y][LABEL_WIDTH + row.input_width : row.region.right].strip()
+            assert input_kind(row.spec) == "text" or beside[row.key] in ("", *hints_of(row.spec, False)), row.key
+        assert beside["model.depth"] == of_depth
 
 
 async def test_a_value_that_is_not_the_presets_is_marked() -> None:

@@ -69,14 +69,14 @@ def test_the_drop_of_a_step_schedule_stands_at_its_milestone() -> None:
         assert abs(x / len(columns) - (milestone - 1) / 200) <= 1 / len(columns)
 
 
-def test_ticks_stand_below_the_milestones() -> None:
-    *_, axis, labels = lr_chart(config_of("wrn"), WIDTH, HEIGHT)
-    assert labels.split() == ["1", "60", "120", "epoch", "200"], "160 has no room beside the last"
-    for milestone in (60, 120):
-        end = labels.index(f" {milestone} ") + 1 + len(str(milestone))
-        assert "┬" in axis[end - len(str(milestone)) : end]
-    wide = lr_chart(config_of("wrn"), 100, HEIGHT)[-1]
-    assert wide.split() == ["1", "60", "120", "160", "epoch", "200"]
+@pytest.mark.parametrize(("preset", "ticks"), [("quick", [0, 2, 4, 6, 8]), ("wrn", [0, 50, 100, 150, 200])])
+def test_ticks_stand_at_the_epochs_done(preset: str, ticks: list[int]) -> None:
+    *_, axis, labels = lr_chart(config_of(preset), WIDTH, HEIGHT)
+    assert labels.split() == [*map(str, ticks[:-1]), "epoch", str(ticks[-1])]
+    first = axis.index("└") + 1
+    cells = len(axis) - first
+    places = [at - first for at, character in enumerate(axis) if character == "┬"]
+    assert places == [min(cells * tick // ticks[-1], cells - 1) for tick in ticks]
 
 
 def test_a_step_schedule_that_falls_far_is_drawn_by_its_logarithm_and_says_so() -> None:
@@ -89,18 +89,21 @@ def test_a_step_schedule_that_falls_far_is_drawn_by_its_logarithm_and_says_so() 
 
 
 def test_a_run_shorter_than_two_epochs_counts_steps() -> None:
-    assert lr_chart(config_of("wrn", training__max_steps=77), WIDTH, HEIGHT)[-1].endswith("step 77")
+    labels = lr_chart(config_of("wrn", training__max_steps=77), WIDTH, HEIGHT)[-1]
+    assert labels.split() == ["0", "20", "40", "step", "60"]
     assert lr_chart(config_of("wrn", training__max_steps=1), WIDTH, HEIGHT)[-1].endswith("step 1")
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=range(len(CONFIGS)))
-@pytest.mark.parametrize(("width", "height"), [(60, 10), (24, 4), (120, 7)])
+@pytest.mark.parametrize(("width", "height"), [(60, 10), (24, 4), (18, 4), (120, 7)])
 def test_the_chart_fills_its_room_in_both_alphabets(config: RunConfig, width: int, height: int) -> None:
     for ascii_only in (False, True):
         lines = lr_chart(config, width, height, ascii_only)
         assert len(lines) == height
         assert {len(line) for line in lines} == {width}
         assert all(line.isascii() for line in lines) or not ascii_only
+        if ascii_only:
+            assert all(line.count("|") == 1 for line in lines[:-2]), "a fall does not look like the axis"
 
 
 @pytest.mark.parametrize(("width", "height"), [(10, 10), (60, 3), (0, 0)])

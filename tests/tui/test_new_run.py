@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from textual.binding import Binding
 from textual.widgets import Button, Input
 
 from fmnist_tui import paths
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset, save_preset
+from fmnist_tui.tui.screens.help import keys_of
 from fmnist_tui.tui.screens.new_run import NewRunScreen
 from fmnist_tui.tui.screens.save_preset import SavePresetDialog
 from fmnist_tui.tui.widgets.form import ConfigForm
@@ -113,6 +115,18 @@ async def test_reset_one_field_and_all() -> None:
         assert screen.query_one(ConfigForm).row("optimizer.lr").raw == "0.1"
 
 
+async def test_the_line_of_changes_speaks_of_name_and_wrong_values() -> None:
+    async with new_run(load_preset("wrn"), size=(120, 40)) as (_, screen, pilot):
+        await edit(pilot, screen, "name", *"mine")
+        assert difference(screen) == "No changes from wrn but its name"
+        await edit(pilot, screen, "description", "x")
+        assert difference(screen) == "No changes from wrn but its name and description"
+        await edit(pilot, screen, "model.depth", *"11")
+        assert difference(screen) == "1 change from wrn: model.depth 28 → 11"
+        await edit(pilot, screen, "model.depth", "backspace", "backspace")
+        assert difference(screen) == "1 change from wrn: model.depth 28 → empty"
+
+
 async def test_resets_stand_among_the_keys_where_they_act() -> None:
     async with new_run(size=(120, 40)) as (_, screen, pilot):
 
@@ -153,6 +167,14 @@ async def test_where_nothing_is_to_be_scaled_the_key_says_so() -> None:
         await edit(pilot, screen, "training.epochs", "x")
         await pilot.press("f8")
         await until(pilot, lambda: "training.epochs: must be a whole number" in notices(app))
+
+
+async def test_the_help_says_what_every_key_does() -> None:
+    async with new_run(load_preset("wrn")) as (app, _, _):
+        here, _ = keys_of(app.screen)
+        said = {key.said for key in here}
+        descriptions = {binding.description for binding in NewRunScreen.BINDINGS if isinstance(binding, Binding)}
+        assert said & descriptions == {"Back"}, "that one says all"
 
 
 # What is wrong.

@@ -90,6 +90,51 @@ async def test_in_ascii_everything_of_the_screens_own_is_ascii() -> None:
         assert other <= set("▏▁▂▃▄▅▆▇█…"), "only what Textual draws: scroll bars, the line between panes, cut lines"
 
 
+@pytest.mark.parametrize("size", [(80, 24), (60, 20), (40, 10)])
+async def test_why_start_cannot_is_readable_whole(size: tuple[int, int]) -> None:
+    async with new_run(load_preset("quick"), size=size) as (app, screen, pilot):
+        why = screen.query_one("#reason")
+
+        def shown() -> str:
+            left, top, width, height = why.region
+            return " ".join(" ".join(line[left : left + width] for line in drawn(app)[top : top + height]).split())
+
+        await edit(pilot, screen, "seed", *"abc")
+        await until(pilot, lambda: shown() == "Cannot start: seed: must be a whole number")
+        await edit(pilot, screen, "model.depth", "x")
+        await until(pilot, lambda: shown() == "Cannot start: seed: must be a whole number (and 1 more)")
+        assert screen.region.contains_region(screen.query_one("KeyBar").region)
+
+
+async def test_at_40x10_what_is_wrong_stands_below_its_field_and_above_the_keys() -> None:
+    async with new_run(load_preset("wrn"), size=(40, 10)) as (app, screen, pilot):
+        form = screen.query_one(ConfigForm)
+        row, why = form.row("schedule.min_lr"), screen.query_one("#reason")
+        await edit(pilot, screen, "schedule.min_lr", "1")
+        await until(pilot, lambda: row.region.height == 2 and form.region.contains_region(row.region))
+        assert "  must not exceed optimizer.lr = 0.1  " in drawn(app)[row.region.y + 1]
+        assert why.region.height == 2 and not screen.query_one("#problems").display
+        await pilot.press("backspace", "0")
+        await until(pilot, lambda: row.region.height == 1 and not why.region.height)
+
+
+async def test_a_page_further_the_help_is_of_a_field_in_view() -> None:
+    async with new_run(load_preset("wrn"), size=(80, 24)) as (_, screen, pilot):
+        form, help_line = screen.query_one(ConfigForm), screen.query_one("#help")
+        keys = list(screen.draft.specs)
+        seen = [keys[0]]
+        while seen[-1] != keys[-1]:
+            await pilot.press("pagedown")
+            await until(pilot, lambda: form.focused_key not in seen)
+            seen.append(form.focused_key)
+            row = form.row(seen[-1])
+            await until(pilot, lambda row=row: form.region.contains_region(row.region))  # type: ignore[misc]
+            await until(pilot, lambda: str(help_line.render()).startswith(seen[-1]))
+        assert 3 < len(seen) < 10 and seen == sorted(seen, key=keys.index)
+        await pilot.press(*["pageup"] * len(seen))
+        await until(pilot, lambda: form.focused_key == keys[0])
+
+
 @pytest.mark.parametrize("size", [(80, 24), (40, 10)])
 async def test_the_list_of_devices_opens_above_its_line(size: tuple[int, int]) -> None:
     async with new_run(size=size) as (app, screen, pilot):

@@ -79,6 +79,6 @@ def test_benchmarks(snap_compare: Any, app: StillApp) -> None:
     async def ready(pilot: Pilot[Any]) -> None:
         await until_drawn(pilot, "● running", "GPU 87%")
         await pilot.press("3")
-        await until_drawn(pilot, "2 results could not be read; these are", "93.2775")
+        await until_drawn(pilot, "No result could be read; these are", "93.2775")
 
     assert snap_compare(app, terminal_size=(80, 24), run_before=ready)

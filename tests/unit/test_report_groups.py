@@ -110,3 +110,17 @@ def test_lines_sorted_by_a_column(runs: Path) -> None:
     assert [line.kind for line in standings.lines(found, "model")][-6:] == ["section", *["reference"] * 5]
     for sort in standings.SORT_KEYS:
         assert sorted(shown(sort)) == sorted(shown("last")), "no row is lost"
+
+
+def test_a_row_of_several_runs_stands_for_the_most_accurate(runs_dir: Path) -> None:
+    last = finish(runs_dir, preset("wrn", seed=1), test_accuracy=95.0, best_accuracy=95.1)
+    best = finish(runs_dir, preset("wrn", seed=2), test_accuracy=94.0, best_accuracy=95.2)
+    finish(runs_dir, preset("wrn", seed=3), test_accuracy=93.0, best_accuracy=93.1)
+    found = collect(runs_dir)
+
+    def opened(sort: str) -> str:
+        (line,) = [line for line in standings.lines(found, sort) if line.kind == "row"]
+        return line.run_id
+
+    assert opened("last") == opened("time") == last.path.name
+    assert opened("best") == opened("ahead") == best.path.name

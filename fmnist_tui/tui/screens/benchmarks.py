@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,6 +29,8 @@ from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
 from fmnist_tui.tui.widgets.row_table import RowTable
 
+SHORT = 16
+"""On screens lower than this, what was left out has one line."""
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".html": "html"}
 """What an exported file's name says about its format."""
 
@@ -40,9 +43,21 @@ _GROUPED: dict[Grouping, str] = {
 }
 
 
+def _not_read(skipped: Sequence[tuple[str, str]]) -> str:
+    """Which runs that have finished are not in the table: the first with the reason, and how many more."""
+    if not skipped:
+        return ""
+    (run_id, why), *others = skipped
+    more = f" and {len(others)} more" if others else ""
+    return f"Left out: {run_id}{more}: {why}"
+
+
 class ResultsTable(RowTable):
     """Enter is offered on rows of ours, which open; a reference has no run, nor has a section's title."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "Open", tooltip="open the row's run; of several, the most accurate"),
+    ]
     opens: reactive[bool] = reactive(False, bindings=True)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -77,23 +92,28 @@ class BenchmarksScreen(FeedScreen):
         self._finished: frozenset[tuple[str, str]] | None = None
         self._benchmarks: Benchmarks | None = None
         self._lines: list[standings.Line] = []
+        self._said = ["Reading the results ..."]
+        """What the title says, as much of it as fits."""
         self._by: Grouping = "settings"
         self._sort, self._reverse = "last", False
 
     def compose(self) -> ComposeResult:
-        """Bar, a line that counts, the table, keys."""
+        """Bar, a line that counts, the table, what was left out, the row under the cursor, keys."""
         yield TopBar("benchmarks")
-        yield Static("Reading the results ...", id="benchmarks-title", classes="screen-title", markup=False)
+        yield Static(id="benchmarks-title", classes="screen-title", markup=False)
         yield ResultsTable()
+        yield Static(id="left-out", markup=False)
         yield Static(id="benchmarks-row", markup=False)
         yield KeyBar()
 
     def on_mount(self) -> None:
         """Draw anew in other colours when the theme changes."""
         self.app.theme_changed_signal.subscribe(self, lambda _: self._show())
+        self._tell_title()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Another set of columns may fit."""
+        """Another set of columns may fit; less is said below the table on low screens."""
+        self.query_one("#left-out").set_class(event.size.height < SHORT, "-short")
         self.call_after_refresh(self._show)
 
     def runs_listed(self, runs: list[Run]) -> None:
@@ -116,9 +136,13 @@ class BenchmarksScreen(FeedScreen):
 
     def _have(self, found: Benchmarks | str) -> None:
         if isinstance(found, str):
-            self.query_one("#benchmarks-title", Static).update(found)
+            self._said = [found]
+            self._tell_title()
             return
         self._benchmarks = found
+        left_out = self.query_one("#left-out", Static)
+        left_out.update(_not_read(found.skipped))
+        left_out.display = bool(found.skipped)
         self._arrange()
 
     def _arrange(self) -> None:
@@ -127,19 +151,24 @@ class BenchmarksScreen(FeedScreen):
         if found is None:
             return
         self._lines = standings.lines(found.grouped(self._by), self._sort, self._reverse)
-        number = len(found.runs)
-        unread = f"{words.count(len(found.skipped), 'result')} could not be read" if found.skipped else ""
-        if number:
+        if found.runs:
             column = next(column.title for column in standings.COLUMNS if column.key == self._sort)
             sorted_by = f"by {column}{', reversed' if self._reverse else ''}"
-            said = [words.count(number, "finished run"), unread, _GROUPED[self._by], sorted_by]
+            self._said = [words.count(len(found.runs), "finished run"), _GROUPED[self._by], sorted_by]
         else:
-            said = [unread or "No run has finished yet", "these are the results to beat"]
-        text = "; ".join(filter(None, said))
-        self.query_one("#benchmarks-title", Static).update(text)
+            none = "No result could be read" if found.skipped else "No run has finished yet"
+            self._said = [none, "these are the results to beat"]
         self._show()
 
+    def _tell_title(self) -> None:
+        """What is shown, as many parts of it as fit whole; never less than the first."""
+        said = list(self._said)
+        while len(said) > 1 and len("; ".join(said)) > self.size.width - 2:
+            said.pop()
+        self.query_one("#benchmarks-title", Static).update("; ".join(said))
+
     def _show(self) -> None:
+        self._tell_title()
         table = self.query_one(RowTable)
         width = self.size.width
         if not width or not self._lines:
@@ -175,13 +204,15 @@ class BenchmarksScreen(FeedScreen):
     def _cells(self, line: standings.Line, chosen: list[tuple[standings.Column, int]], gap: int) -> Iterable[Text]:
         """A line's cells; a section's title runs over all of them."""
         if line.kind == "section":
-            rest = line.cells["model"]
+            room = sum(cells + gap for _, cells in chosen)
+            rest = textwrap.shorten(line.cells["model"], room, placeholder=f" {self._glyphs.ellipsis}")
             for _, cells in chosen:
                 yield Text(rest[: cells + gap], style=f"bold {self._color('primary')}")
                 rest = rest[cells + gap :]
             return
         for column, cells in chosen:
-            text = words.shorten(line.cells.get(column.key, ""), cells, self._glyphs.ellipsis)
+            shorten = words.shorten_middle if column.key == "model" else words.shorten
+            text = shorten(line.cells.get(column.key, ""), cells, self._glyphs.ellipsis)
             name = "foreground-muted" if line.kind == "reference" else "foreground"
             if column.key == "ahead" and line.ahead is not None:
                 name = "success" if line.ahead else "warning"

@@ -17,6 +17,9 @@ from fmnist_tui.tui.screens.save_preset import SavePresetDialog
 from fmnist_tui.tui.widgets.form import ConfigForm, help_of
 from fmnist_tui.tui.widgets.preset_list import PresetList
 
+HELP_FROM = 16
+"""Lines of the terminal from which there is room for a field's help, and for errors that speak of several fields."""
+
 
 class DraftingScreen(FeedScreen):
     """Shows a draft and what is wrong with it; `show_outlook` is called whenever it has changed."""
@@ -60,7 +63,7 @@ class DraftingScreen(FeedScreen):
         said = "\n".join(f"! {message}" for message in draft.cross_errors)
         if said != problems.content:
             problems.update(said)
-            problems.display = bool(said)
+        problems.display = bool(said) and self.size.height >= HELP_FROM
         self.show_difference()
         self.refresh_bindings()
         focused = self.query_one(ConfigForm).focused_key

@@ -24,7 +24,7 @@ from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.forecast import Forecast, news_in_words
 from fmnist_tui.tui.messages import StartRequested
 from fmnist_tui.tui.outlook import earlier_run
-from fmnist_tui.tui.screens.drafting import DraftingScreen
+from fmnist_tui.tui.screens.drafting import HELP_FROM, DraftingScreen
 from fmnist_tui.tui.screens.measuring import MeasuringScreen
 from fmnist_tui.tui.surroundings import Surroundings, look_around
 from fmnist_tui.tui.widgets.footer import KeyBar
@@ -35,8 +35,6 @@ from fmnist_tui.tui.widgets.panes import MEDIUM_FROM, WIDE_FROM, Panes, PaneTabs
 from fmnist_tui.tui.widgets.preset_list import PresetList
 from fmnist_tui.tui.widgets.start_bar import StartBar, run_on
 
-HELP_FROM = 16
-"""Lines of the terminal from which there is room for the help of a field."""
 CLOCK_SECONDS = 20.0
 """How often the time at which a run would end is drawn anew."""
 START_PAUSE_SECONDS = 1.0
@@ -54,16 +52,18 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
     CSS_PATH = "new_run.tcss"
     AUTO_FOCUS = ""  # a clone begins in the form, not in the first widget
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "start", "Start", priority=True),
-        Binding("ctrl+t", "next_pane", "Pane"),
+        Binding("ctrl+s", "start", "Start", priority=True, tooltip="start it, in its turn on the device"),
+        Binding("ctrl+t", "next_pane", "Pane", tooltip="the next of presets, settings and what would happen"),
         Binding("escape", "back", "Back"),
         Binding("ctrl+z", "reset_field", "Reset field", tooltip="the field back to the preset's value"),
         Binding("ctrl+r", "reset_all", "Reset all", tooltip="every field back to the preset's values"),
-        Binding("f6", "measure", "Measure"),
-        Binding("ctrl+o", "save", "Save preset"),
-        Binding("f7", "reroll", "Another picture"),
+        Binding("f6", "measure", "Measure", tooltip="measure the settings for a few seconds; again ends it"),
+        Binding("ctrl+o", "save", "Save preset", tooltip="save the settings as a preset of your own"),
+        Binding("f7", "reroll", "Another picture", tooltip="another picture, and other draws, in the preview"),
         Binding("ctrl+n", "start_beside", "Start beside", tooltip="start at once, beside the run on the device"),
-        Binding("f8", "scale_schedule", "Scale schedule"),
+        Binding(
+            "f8", "scale_schedule", "Scale schedule", tooltip="milestones and warm-up in proportion to the epochs typed"
+        ),
     ]
 
     class Looked(Message):
@@ -142,9 +142,9 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
         self._show_pane("settings", focus=True)
 
     def on_resize(self) -> None:
-        """Arrange the panes for the terminal; the difference fits its line."""
+        """Arrange the panes for the terminal; what is said of the draft fits its lines."""
         self._arrange()
-        self.show_difference()
+        self.show_draft()
 
     def _arrange(self) -> None:
         width, height = self.size

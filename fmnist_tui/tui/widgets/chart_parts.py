@@ -123,7 +123,7 @@ def put_axes(
     ascii_only: bool,
 ) -> None:
     """The axes with their ticks; labels that would touch another are left out."""
-    vertical, tick, corner, across, down = ("|", "+", "+", "-", "+") if ascii_only else ("│", "┤", "└", "─", "┬")
+    vertical, tick = ("|", "+") if ascii_only else ("│", "┤")
     rows, width = cells.height - 3, cells.width - GUTTER - 1
     for row in range(rows):
         cells.put(1 + row, GUTTER - 1, vertical, STYLE["axis"])
@@ -135,23 +135,38 @@ def put_axes(
         last_row = row
         cells.put(1 + row, GUTTER - 1, tick, STYLE["axis"])
         cells.put(1 + row, 0, item.label[: GUTTER - 2].rjust(GUTTER - 2), STYLE["tick"])
-    cells.put(rows + 1, GUTTER - 1, corner + across * width, STYLE["axis"])
-    labels = [t.label for t in x_ticks]
+    put_x_axis(cells, (rows + 1, GUTTER), width, content.x_name, x_ticks, window, ascii_only)
+
+
+def put_x_axis(
+    cells: Cells,
+    place: tuple[int, int],
+    width: int,
+    name: str,
+    ticks: Sequence[Tick],
+    window: tuple[float, float],
+    ascii_only: bool,
+) -> None:
+    """The x axis from this row and column on, `width` cells after its corner, and below it the ticks' labels."""
+    corner, across, down = ("+", "-", "+") if ascii_only else ("└", "─", "┬")
+    row, left = place
+    cells.put(row, left - 1, corner + across * width, STYLE["axis"])
+    labels = [t.label for t in ticks]
     taken = cells.width
-    for nth, item in reversed(list(enumerate(x_ticks))):
+    for nth, item in reversed(list(enumerate(ticks))):
         column = column_of(item.value, window, width)
         if column is None:
             continue
-        cells.put(rows + 1, GUTTER + column, down, STYLE["axis"])
-        label = f"{content.x_name} {labels[nth]}" if nth == len(x_ticks) - 1 else labels[nth]
-        at = GUTTER + column - len(labels[nth]) // 2 - (len(label) - len(labels[nth]))
-        at = max(GUTTER - 1, min(at, cells.width - len(label)))
+        cells.put(row, left + column, down, STYLE["axis"])
+        label = f"{name} {labels[nth]}" if nth == len(ticks) - 1 else labels[nth]
+        at = left + column - len(labels[nth]) // 2 - (len(label) - len(labels[nth]))
+        at = max(left - 1, min(at, cells.width - len(label)))
         if at + len(label) < taken:
-            cells.put(rows + 2, at, label, STYLE["tick"])
+            cells.put(row + 1, at, label, STYLE["tick"])
             taken = at
-        elif nth == len(x_ticks) - 1:
+        elif nth == len(ticks) - 1:
             at = cells.width - len(label)
-            cells.put(rows + 2, at, label, STYLE["tick"])
+            cells.put(row + 1, at, label, STYLE["tick"])
             taken = at
 
 

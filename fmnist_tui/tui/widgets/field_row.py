@@ -20,21 +20,22 @@ from textual.widgets import Input
 
 from fmnist_tui.fields import FieldSpec
 from fmnist_tui.tui.draft import Raw, input_kind, takes_none
-from fmnist_tui.tui.format import shorten
 
 LABEL_WIDTH, INPUT_WIDTH, WIDE_INPUT = 22, 14, 19
 """Columns of the label with its mark, of an input, and of one for a list or for words to choose from."""
+LEAST_NOTE, BELOW = 12, 2
+"""Columns an error needs beside the input; where there are fewer it stands below, from this column on."""
 MAX_TEXT = 200
 """Characters an input takes; no field needs more, and a pasted book is refused."""
 
 
-def hint_of(spec: FieldSpec, ascii_only: bool) -> str:
-    """Unit and bounds beside the input: 'epochs 1 <= x <= 100,000'."""
+def hints_of(spec: FieldSpec, ascii_only: bool) -> tuple[str, str, str]:
+    """Unit and bounds beside the input, 'epochs 1 <= x <= 100,000'; the bounds and the unit for where only one fits."""
     bounds = spec.bounds if ascii_only else spec.bounds.replace("<=", "≤")
     words = ", ".join(spec.choices) if input_kind(spec) == "number" else ""
     unit = "" if spec.unit == "x" else spec.unit  # a factor; the bounds have an x of their own
-    parts = [unit, " or ".join(part for part in (words, bounds) if part)]
-    return " ".join(part for part in parts if part)
+    values = " or ".join(part for part in (words, bounds) if part)
+    return " ".join(part for part in (unit, values) if part), values, unit
 
 
 class FieldRow(Widget):
@@ -78,7 +79,7 @@ class FieldRow(Widget):
         self.involved = False
         """Whether an error about several fields speaks of it."""
         self._label = spec.key.rpartition(".")[2].replace("_", " ")
-        self._hint = hint_of(spec, ascii_only)
+        self._hints = hints_of(spec, ascii_only)
 
     @property
     def key(self) -> str:
@@ -111,16 +112,18 @@ class FieldRow(Widget):
         """Column at which the hint begins."""
         return LABEL_WIDTH + self.input_width + 1
 
-    def _notes(self, width: int) -> list[str]:
-        """The hint in one line, or the error in as many as it takes."""
-        room = max(12, width - self._beside)
-        if self.error:
-            return textwrap.wrap(self.error, room)
-        return [shorten(self._hint, room, "~" if self.ascii_only else "…")]
+    def _notes(self, width: int) -> tuple[int, list[str]]:
+        """The column they begin at, and as much of the hint as fits whole, or all lines of the error."""
+        room = width - self._beside
+        if not self.error:
+            return self._beside, [next((hint for hint in self._hints if len(hint) <= room), "")]
+        if room >= LEAST_NOTE:
+            return self._beside, textwrap.wrap(self.error, room)
+        return BELOW, ["", *textwrap.wrap(self.error, max(LEAST_NOTE, width - BELOW))]
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """One line, or as many as the error takes."""
-        return len(self._notes(width))
+        return len(self._notes(width)[1])
 
     def render(self) -> Content:
         """All but a text input."""
@@ -128,11 +131,11 @@ class FieldRow(Widget):
         flag = "!" if wrong else "*" if self.changed else " "
         color = "$text-error" if wrong else "$text-warning" if self.changed else "$foreground"
         style = f"bold {color}" if self.target.has_focus else color
-        first, *rest = self._notes(self.size.width)
+        column, (first, *rest) = self._notes(self.size.width)
         faint = "$text-error" if self.error else "$foreground-muted"
         label = f"{flag} {self._label}".ljust(LABEL_WIDTH)
         parts = [(label, style), *self._value_cells(), (f" {first}", faint)]
-        parts += [(f"\n{'':{self._beside}}{line}", faint) for line in rest]
+        parts += [(f"\n{'':{column}}{line}", faint) for line in rest]
         return Content.assemble(*parts)
 
     def _value_cells(self) -> list[tuple[str, str]]:
@@ -203,11 +206,12 @@ class TextRow(FieldRow):
                 self.input.value = str(raw)
             self.call_after_refresh(self._rewind)
 
-    def _notes(self, width: int) -> list[str]:
+    def _notes(self, width: int) -> tuple[int, list[str]]:
         """Below the input where that takes the whole width, else beside it."""
         if input_kind(self.spec) != "text":
             return super()._notes(width)
-        return ["", *(textwrap.wrap(self.error, max(12, width - self._beside)) if self.error else [])]
+        room = max(LEAST_NOTE, width - self._beside)
+        return self._beside, ["", *(textwrap.wrap(self.error, room) if self.error else [])]
 
     @property
     def _beside(self) -> int:

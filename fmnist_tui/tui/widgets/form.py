@@ -21,7 +21,7 @@ from fmnist_tui.config import MODEL_KINDS, SECTIONS, RunConfig
 from fmnist_tui.fields import FieldSpec, fields_of
 from fmnist_tui.tui.draft import Draft, Raw, input_kind
 from fmnist_tui.tui.widgets.choice_row import ChoiceRow
-from fmnist_tui.tui.widgets.field_row import FieldRow, TextRow, ToggleRow, hint_of
+from fmnist_tui.tui.widgets.field_row import FieldRow, TextRow, ToggleRow, hints_of
 
 
 class ConfigForm(VerticalScroll, can_focus=False):
@@ -148,6 +148,18 @@ class ConfigForm(VerticalScroll, can_focus=False):
             at = keys.index(self.focused_key) + by
             self.focus_field(keys[max(0, min(at, len(keys) - 1))])
 
+    def action_page_down(self) -> None:
+        """The focus a page further, not the view alone: the help is of the field that has it."""
+        self._page(1)
+
+    def action_page_up(self) -> None:
+        """The focus a page back."""
+        self._page(-1)
+
+    def _page(self, by: int) -> None:
+        wanted = self.row(self.last_key).virtual_region.y + by * self.size.height
+        self.focus_field(min(self.rows, key=lambda row: abs(row.virtual_region.y - wanted)).key)
+
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         """Enter goes on to the next field."""
@@ -190,6 +202,6 @@ def help_of(spec: FieldSpec, draft: Draft, ascii_only: bool = False) -> Content:
     if spec.key == "model.kind":
         text = MODEL_KINDS[draft.kind].__doc__ or ""
     preset = "" if spec.key == "description" else f"preset: {draft.base_text(spec.key)}"
-    facts = [fact for fact in (hint_of(spec, ascii_only), preset) if fact]
+    facts = [fact for fact in (hints_of(spec, ascii_only)[0], preset) if fact]
     in_brackets = (f"({'; '.join(facts)})", "$foreground-muted") if facts else ""
     return Content.assemble((spec.key, "bold $primary"), f"  {text}  ", in_brackets)

@@ -14,9 +14,12 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
 
+from fmnist_tui.analysis.axis import epoch_ticks
 from fmnist_tui.config import RunConfig
 from fmnist_tui.training.schedule import learning_rate
 from fmnist_tui.tui.outlook import plan
+from fmnist_tui.tui.widgets.chart_parts import put_x_axis
+from fmnist_tui.tui.widgets.chart_raster import Cells
 
 LOG_FROM = 10.0
 """A step schedule whose highest rate is this many times its lowest is drawn on a log axis."""
@@ -114,47 +117,18 @@ def _ascii_rows(ranges: Sequence[tuple[float, float]], axis: LrAxis, cells: int,
     for column, (low, high) in enumerate(ranges):
         bottom, top = round(axis.share(low) * (rows - 1)), round(axis.share(high) * (rows - 1))
         for level in range(bottom, top + 1):
-            grid[rows - 1 - level][column] = "*" if bottom == top else "|"
+            grid[rows - 1 - level][column] = "*"
     return ["".join(row) for row in grid]
 
 
 def _epoch_axis(config: RunConfig, cells: int, ascii_only: bool) -> list[str]:
-    """The line below the curve, and the epochs (or the steps of a run shorter than two epochs) below it."""
+    """The line below the curve, and the epochs done (or the steps of a run shorter than two epochs) below it."""
     work = plan(config)
-    unit = "epoch" if work.epochs >= 2 else "step"
-    last = work.epochs if unit == "epoch" else work.steps
-
-    def cell(value: int) -> int:
-        """Where an epoch begins; the last label stands at the right end."""
-        steps = (value - 1) * (work.steps_per_epoch if unit == "epoch" else 1)
-        return cells - 1 if value == last else min(cells - 1, steps * cells // work.steps)
-
-    wanted = [1, last, *_tick_candidates(config, unit, last)]
-    corner, dash, tick = ("+", "-", "+") if ascii_only else ("└", "─", "┬")
-    line, labels = [dash] * cells, [" "] * (cells + 1)
-    last_label = f"{unit} {last}"
-    for value in dict.fromkeys(wanted):
-        text = last_label if value == last else str(value)
-        at = cell(value)
-        start = min(max(0, at + 1 - len(text) // 2), cells + 1 - len(text))
-        if all(character == " " for character in labels[max(0, start - 1) : start + len(text) + 1]):
-            line[at] = tick
-            labels[start : start + len(text)] = text
-    return [corner + "".join(line), "".join(labels)]
-
-
-def _tick_candidates(config: RunConfig, unit: str, last: int) -> list[int]:
-    """The milestones of a step schedule, else round numbers."""
-    if unit == "epoch" and config.schedule.kind == "step":
-        return [milestone for milestone in config.schedule.milestones if milestone < last]
-    step = _round_step(last / 4)
-    return list(range(step, last, step))
-
-
-def _round_step(about: float) -> int:
-    """1, 2 or 5 times a power of ten, at least `about` (and 1)."""
-    power: int = 10 ** max(0, math.floor(math.log10(max(about, 1.0))))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= about)
+    name, done = ("epoch", work.steps / work.steps_per_epoch) if work.epochs >= 2 else ("step", float(work.steps))
+    axis = Cells(cells + 1, 2)
+    ticks = epoch_ticks(0.0, done, max(3, cells // 9))
+    put_x_axis(axis, (0, 1), cells, name, ticks, (0.0, done), ascii_only)
+    return ["".join(map(chr, row)) for row in axis.chars.tolist()]
 
 
 class LrCurve(Widget):

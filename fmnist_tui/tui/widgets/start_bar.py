@@ -19,8 +19,9 @@ SEVERAL = "gpus:"
 """Begins the value of a choice of several GPUs."""
 SLURM = "slurm"
 """The value of the choice that submits a job."""
-ROOMY = 100
-"""Cells of the line from which the chosen GPU is named in full."""
+ROOMY, NARROW = 100, 60
+"""Cells of the line from which the chosen GPU is named in full, and below which the reason stands under it."""
+READY = "Ready"
 
 
 class DeviceSelect(Select[str]):
@@ -43,9 +44,12 @@ class StartBar(Horizontal):
     """Device, start, and beside it what is wrong or in the way."""
 
     DEFAULT_CSS = """
-    StartBar { height: 1; background: $surface; }
+    StartBar { height: auto; background: $surface; }
+    StartBar #choice { width: auto; height: 1; }
     StartBar Static { width: auto; text-wrap: nowrap; }
-    StartBar #reason { width: 1fr; padding-left: 2; text-overflow: ellipsis; }
+    StartBar #reason { width: 1fr; height: auto; max-height: 3; padding-left: 2; text-wrap: wrap; }
+    StartBar.-narrow { layout: vertical; }
+    StartBar.-narrow #reason { width: 100%; padding: 0 1; }
     StartBar.-wrong #reason { color: $text-error; }
     StartBar DeviceSelect { width: 14; background: $panel; padding: 0 1; margin: 0 2 0 1; }
     StartBar.-roomy DeviceSelect { width: 29; }
@@ -68,9 +72,10 @@ class StartBar(Horizontal):
 
     def compose(self) -> ComposeResult:
         """Device, start, reason."""
-        yield Static(" Device")
-        yield DeviceSelect([("auto", "auto"), ("cpu", "cpu")], allow_blank=False, compact=True, id="device")
-        yield Button("Start", variant="success", compact=True, id="start")
+        with Horizontal(id="choice"):
+            yield Static(" Device")
+            yield DeviceSelect([("auto", "auto"), ("cpu", "cpu")], allow_blank=False, compact=True, id="device")
+            yield Button("Start", variant="success", compact=True, id="start")
         yield Static(id="reason", markup=False)
 
     @property
@@ -127,22 +132,31 @@ class StartBar(Horizontal):
     def _fit(self) -> None:
         """Room for a GPU's name in the choice, where there are GPUs and the reason beside it keeps enough."""
         self.set_class(bool(self.gpus) and self.size.width >= ROOMY, "-roomy")
+        self.set_class(self.size.width < NARROW, "-narrow")
+        self._show_reason(str(self.query_one("#reason", Static).content))
 
     def show(self, problems: Sequence[str], runs: Iterable[Run]) -> None:
         """Say what is wrong, or what runs on the device already."""
         self.set_class(bool(problems), "-wrong")
         self.query_one("#start", Button).disabled = bool(problems)
-        self.query_one("#reason", Static).update(self._reason(problems, runs), layout=False)
+        self._show_reason(self._reason(problems, runs))
+
+    def _show_reason(self, text: str) -> None:
+        """Whole, in as many lines as it takes; a line of its own only where it says more than that all is well."""
+        reason = self.query_one("#reason", Static)
+        if text != reason.content:
+            reason.update(text)
+        reason.display = text != READY or self.size.width >= NARROW
 
     def _reason(self, problems: Sequence[str], runs: Iterable[Run]) -> str:
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            return f"Cannot start{more}: {problems[0]}"
+            return f"Cannot start: {problems[0]}{more}"
         if self.slurm:
             return "Start asks what the job is to have"
         busy = run_on(self.device, runs, bool(self.gpus))
         if busy is None:
-            return "Ready"
+            return READY
         where = busy.status.device if busy.status else self.device
         at = "starting" if where in ("", "auto") else f"on {where}"
         whole = f"{busy.name} is {at}: Start waits its turn, ^n starts beside it"
