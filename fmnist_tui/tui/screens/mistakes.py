@@ -34,7 +34,7 @@ from fmnist_tui.tui.terminal import shows_greys
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
 from fmnist_tui.tui.widgets.matrix import MatrixView
-from fmnist_tui.tui.widgets.mistake_panels import SIDE, ImagePane, PairList, Room
+from fmnist_tui.tui.widgets.mistake_panels import ImagePane, PairList, Room
 
 
 class MistakesScreen(MistakesReading):
@@ -153,7 +153,7 @@ class MistakesScreen(MistakesReading):
         room = self._room
         self.set_class(room.wide, "-wide")
         beside = self.query_one("#mistakes-words").styles
-        beside.width = max(SIDE, room.width * 3 // 10) if room.wide else "100%"
+        beside.width = room.panel_width
         beside.height = room.panel_lines
         self.query_one("#cell").styles.margin = (room.gap, 0, 0, 0)
         self.call_after_refresh(self.draw)
@@ -180,9 +180,8 @@ class MistakesScreen(MistakesReading):
         matrix_view.show(reading.matrices[at], class_scores(np.stack(reading.matrices[: at + 1])).f1)
         rows = self._room.pair_lines
         self.query_one("#pairs", Static).update(say.pair_lines(reading.matrices[at], rows, self.cursor))
-        cell = self.query_one("#cell", Static)
-        width = cell.content_size.width or self.size.width // 2 - 1
-        cell.update(say.cell_lines(reading, at, self.cursor, width, self._glyphs))
+        said = say.cell_lines(reading, at, self.cursor, self._room.cell_width, self._glyphs)
+        self.query_one("#cell", Static).update(said)
 
     # --- keys and mouse
 
