@@ -144,7 +144,7 @@ def _read(directory: RunDirectory, path: Path, which: Which) -> Stored:
         if not directory.marker.exists():
             raise PredictionsError(f"{directory.path}: is no run (any more)") from None
         raise PredictionsError(
-            f"{directory.id}: has no predictions; they are written after its first evaluation"
+            f"{directory.id}: has no predictions: predictions.npz, which every evaluation writes, is not there"
         ) from None
     except OSError as error:
         raise PredictionsError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -75,7 +75,7 @@ async def test_enter_shows_the_images_of_the_cell_most_confident_first_and_pages
         await pilot.press("pageup")
         await until_drawn(pilot, f"3-4 of {len(wanted)}")
         await pilot.press(*["pagedown"] * (len(wanted) // 2 + 3))
-        await until_drawn(pilot, f"-{len(wanted)} of {len(wanted)}")
+        await until_drawn(pilot, f": {len(wanted)} of {len(wanted)}")
         await pilot.press("escape")
         await until_drawn(pilot, "true      predicted", "Worst pairs")
 

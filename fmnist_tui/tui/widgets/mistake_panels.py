@@ -141,7 +141,8 @@ class ImagePane(Vertical):
             grid.show([])
             return
         last = min(self.first + self._per_page, count)
-        place = f": {self.first + 1}-{last} of {count:,}"
+        shown = f"{last:,}" if last == self.first + 1 else f"{self.first + 1:,}-{last:,}"
+        place = f": {shown} of {count:,}"
         said = words.shorten(listing.title, width - len(place), self._glyphs.ellipsis)
         title.update(Content.assemble((said, "bold $foreground"), (place, "")))
         grid.show(
