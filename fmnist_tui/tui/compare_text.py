@@ -34,7 +34,8 @@ BEFORE_FACTS = 7
 
 def standing_parts(sides: Sequence[Side], width: int, glyphs: words.Glyphs, gone: Sequence[str] = ()) -> list[Part]:
     """The runs and who leads at equal epochs; `gone` are the ids of those that were deleted meanwhile."""
-    told = apart([side.run for side in sides])
+    runs = [side.run for side in sides]
+    told = apart(runs)
     facts = [_facts(side, glyphs, side.run.id in gone) for side in sides]
     titles = [_kept(side.run) + len(f" {told[side.run.id]}") for side in sides]
     needed = max([NAME_ROOM, *titles]) + BEFORE_FACTS
@@ -43,9 +44,8 @@ def standing_parts(sides: Sequence[Side], width: int, glyphs: words.Glyphs, gone
     parts: list[Part] = []
     for at, (side, said) in enumerate(zip(sides, facts, strict=True)):
         parts += _run_line(at, side.run, told[side.run.id], said[level], width, glyphs)
-    names = LETTERS[: len(sides)]
-    found = compare.lead([side.run for side in sides], [side.curves.evaluations for side in sides])
-    return [*parts, ("\n", ""), (_wrapped(compare.lead_sentence(found, names), width), "bold"), ("\n\n", "")]
+    found = compare.lead(runs, [side.curves.evaluations for side in sides])
+    return [*parts, ("\n", ""), (_wrapped(compare.lead_sentence(found, runs), width), "bold"), ("\n\n", "")]
 
 
 def paired_parts(pairs: Sequence[Pair] | None, width: int) -> list[Part]:
@@ -53,11 +53,13 @@ def paired_parts(pairs: Sequence[Pair] | None, width: int) -> list[Part]:
     if pairs is None:
         return [("Testing them on the same images ...\n", _MUTED)]
     parts: list[Part] = []
-    tested = sum(pair.comparison is not None for pair in pairs)
-    for pair in pairs:
-        first, *rest = compare.pair_sentences(pair, tested)
-        parts.append((_wrapped(first, width) + "\n", "" if pair.comparison else _MUTED))
+    tested = [pair for pair in pairs if pair.comparison]
+    for pair in tested:
+        first, *rest = compare.pair_sentences(pair, len(tested))
+        parts.append((_wrapped(first, width) + "\n", ""))
         parts += [(_wrapped(sentence, width, "  ") + "\n", _MUTED) for sentence in rest]
+    if untested := compare.untested_sentence(pairs):
+        parts.append((_wrapped(untested, width) + "\n", _MUTED))
     return [*parts, (_wrapped(CAVEAT, width) + "\n", _MUTED)] if tested else parts
 
 

@@ -155,5 +155,5 @@ def test_an_edited_length_is_a_different_setting(sides: list[Side]) -> None:
 
 def test_what_is_not_tested_yet_is_said() -> None:
     assert "Testing" in text_of(paired_parts(None, 77))
-    pair = compare.Pair(0, 1, None, "B is running")
-    assert text_of(paired_parts([pair], 77)) == "A and B: no paired test: B is running.\n"
+    pair = compare.Pair(0, 1, None, ((1, "is running"),))
+    assert text_of(paired_parts([pair], 77)) == "No paired test: B is running.\n"

@@ -147,7 +147,7 @@ async def test_a_run_that_trains_is_followed_and_tested_when_it_has_ended(app: F
         await until_drawn(pilot, "● running")
         await pilot.press("space", "space", "p")
         await until_drawn(
-            pilot, "A ⠶⠶  quick lr 0.1 cccc", "● running", "At epoch 4, the last", "A is running; it is tested when"
+            pilot, "A ⠶⠶  quick lr 0.1 cccc", "● running", "At epoch 4, the last", "No paired test: A is running"
         )
         lines = made.records(made.Plan(config=made.preset("quick", seed=9), done=8.0, gpu=False))
         later = [line for line in lines if getattr(line, "epoch", 0) > 4]
