@@ -5,7 +5,7 @@ differ. Pure; the sentences are those of `runs compare` (`analysis.compare`).
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fmnist_tui.analysis import compare
 from fmnist_tui.analysis.compare import CAVEAT, LETTERS, Pair
@@ -30,20 +30,20 @@ NAME_KEPT = 8
 """Cells of it that stay beside what tells it apart, once that has APART_WIDTH: all that differs stands below too."""
 BEFORE_FACTS = 7
 """Cells of letter and pattern, and of the gap after the name."""
+LEVELS = ((0, 2, 3, 4), (1, 2, 3, 4), (1, 3, 4), (1, 3))
+"""Which of a run's facts (`_facts`) are told, from the fullest to the shortest."""
+ALIGNED = "<<>><"
+"""How these stand in their columns."""
 
 
 def standing_parts(sides: Sequence[Side], width: int, glyphs: words.Glyphs, gone: Sequence[str] = ()) -> list[Part]:
     """The runs and who leads at equal epochs; `gone` are the ids of those that were deleted meanwhile."""
     runs = [side.run for side in sides]
     told = apart(runs)
-    facts = [_facts(side, glyphs, side.run.id in gone) for side in sides]
-    titles = [_kept(side.run) + len(f" {told[side.run.id]}") for side in sides]
-    needed = max([NAME_ROOM, *titles]) + BEFORE_FACTS
-    least = range(len(facts[0]))
-    level = next((at for at in least if all(len(each[at]) + needed <= width for each in facts)), least[-1])
+    facts = _fitting(sides, told, width - BEFORE_FACTS, glyphs, gone)
     parts: list[Part] = []
-    for at, (side, said) in enumerate(zip(sides, facts, strict=True)):
-        parts += _run_line(at, side.run, told[side.run.id], said[level], width, glyphs)
+    for at, (run, said) in enumerate(zip(runs, facts, strict=True)):
+        parts += _run_line(at, run, told[run.id], said, width, glyphs)
     found = compare.lead(runs, [side.curves.evaluations for side in sides])
     return [*parts, ("\n", ""), (_wrapped(compare.lead_sentence(found, runs), width), "bold"), ("\n\n", "")]
 
@@ -63,21 +63,35 @@ def paired_parts(pairs: Sequence[Pair] | None, width: int) -> list[Part]:
     return [*parts, (_wrapped(CAVEAT, width) + "\n", _MUTED)] if tested else parts
 
 
+def _fitting(
+    sides: Sequence[Side], told: Mapping[str, str], width: int, glyphs: words.Glyphs, gone: Sequence[str]
+) -> list[str]:
+    """Every run's facts in columns, the fullest that leave room in `width` for whole names, else for what tells apart.
+
+    For a whole name the state's word is given up, which its glyph says, but not the position.
+    """
+    every = [_facts(side, glyphs, side.run.id in gone) for side in sides]
+    widest = [max(len(column) for column in columns) for columns in zip(*every, strict=True)]
+    whole = max(len(title(side.run, told[side.run.id])) for side in sides)
+    least = max([NAME_ROOM, *(_kept(side.run) + len(f" {told[side.run.id]}") for side in sides)])
+    choices = [(whole, shown) for shown in LEVELS[:2]] + [(least, shown) for shown in LEVELS]
+    shown = next(
+        (shown for name, shown in choices if name + sum(widest[at] + 1 for at in shown) - 1 <= width), LEVELS[-1]
+    )
+    return [" ".join(f"{facts[at]:{ALIGNED[at]}{widest[at]}}" for at in shown) for facts in every]
+
+
 def _facts(side: Side, glyphs: words.Glyphs, gone: bool) -> tuple[str, ...]:
-    """State, position and accuracies of a run, and the same in ever fewer cells."""
+    """State, in a word and as a glyph, position and accuracies of a run."""
     run, records = side.run, side.curves.evaluations
     glyph = glyphs.states[run.state]
     short, state = ("deleted", "deleted") if gone else (glyph, f"{glyph} {run.state}")
     best = max(records, key=lambda record: record.test_accuracy, default=None)
-    position = f"{run.status.epoch}/{run.status.epochs}" if run.status else glyphs.missing
+    epochs = str(run.status.epochs) if run.status else ""
+    position = f"{run.status.epoch:>{len(epochs)}}/{epochs}" if run.status else glyphs.missing
     last = words.percent(records[-1].test_accuracy if records else None, glyphs.missing)
-    highest = f"best {best.test_accuracy:.2f} ({best.epoch})" if best else ""
-    return (
-        f"{state:<10} {position:>9} {last:>6}  {highest:<16}",
-        f"{short} {position:>9} {last:>6}  {highest:<16}",
-        f"{short} {last:>6}  {highest:<16}",
-        f"{short} {last:>6}",
-    )
+    highest = f" best {best.test_accuracy:.2f} ({best.epoch})" if best else ""
+    return state, short, position, last, highest
 
 
 def _run_line(at: int, run: Run, told: str, facts: str, width: int, glyphs: words.Glyphs) -> list[Part]:

@@ -37,6 +37,13 @@ def side(runs_dir: Path, run_id: str, state: State = State.FINISHED, done: float
     return Side(run, curves)
 
 
+def named(side: Side, name: str) -> Side:
+    """The same under a name of its own."""
+    assert side.run.config is not None
+    config = side.run.config.model_copy(update={"name": name, "preset": None})
+    return side._replace(run=replace(side.run, config=config))
+
+
 @pytest.fixture
 def sides(runs_dir: Path) -> list[Side]:
     return [
@@ -120,6 +127,18 @@ def test_the_words_fit_and_name_every_run(sides: list[Side], width: int, glyphs:
 def test_at_60_columns_the_best_epoch_stays_on_its_line(sides: list[Side]) -> None:
     lines = text_of(standing_parts(sides, 57, UNICODE)).splitlines()
     assert re.search(r"best 92\.84 \(8\)$", lines[0]) and lines[1].startswith("B ")
+
+
+@pytest.mark.parametrize("length", [24, 29])
+def test_a_name_is_whole_beside_the_settings_at_120_columns_as_at_80(runs_dir: Path, length: int) -> None:
+    names = [f"campaign-turbo-{'x' * (length - 24)}seed4000{at}" for at in range(3)]
+    compared = [named(side(runs_dir, f"20261123-1{at}0000-quick-aaa{at}"), name) for at, name in enumerate(names)]
+    for width in (70, 77):
+        lines = text_of(standing_parts(compared, width, UNICODE)).splitlines()[:3]
+        assert max(map(len, lines)) <= width
+        for line, name in zip(lines, names, strict=True):
+            assert f" {name} " in line and line.endswith("8/8 92.84  best 92.84 (8)")
+            assert ("finished" in line) is (length == 24 or width == 77)
 
 
 @pytest.mark.parametrize("width", [57, 77])
