@@ -4,8 +4,11 @@ differ. Pure; the sentences are those of `runs compare` (`analysis.compare`).
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
+
+from rich.cells import cell_len
 
 from fmnist_tui.analysis import compare
 from fmnist_tui.analysis.compare import CAVEAT, LETTERS, Pair
@@ -46,6 +49,25 @@ def standing_parts(sides: Sequence[Side], width: int, glyphs: words.Glyphs, gone
         parts += _run_line(at, run, told[run.id], said, width, glyphs)
     found = compare.lead(runs, [side.curves.evaluations for side in sides])
     return [*parts, ("\n", ""), (_wrapped(compare.lead_sentence(found, runs), width), "bold"), ("\n\n", "")]
+
+
+def name_parts(sides: Sequence[Side], width: int, glyphs: words.Glyphs) -> list[Part]:
+    """The letters with their runs' names in one line, or with what their names end in; nothing where neither fits."""
+    told = apart([side.run for side in sides])
+    names = [title(side.run, told[side.run.id]) for side in sides]
+    shared = _shared_beginning(names)
+    for said in (names, [f"{glyphs.ellipsis}{name[shared:]}" for name in names]):
+        starts = [f"{LETTERS[at]} {_sample(at, glyphs)} " for at in range(len(sides))]
+        if sum(len(start) + cell_len(name) + 2 for start, name in zip(starts, said, strict=True)) - 2 <= width:
+            parts = [((start, STYLES[at]), (f"{said[at]}  ", "")) for at, start in enumerate(starts)]
+            return list(itertools.chain.from_iterable(parts))
+    return []
+
+
+def _shared_beginning(names: Sequence[str]) -> int:
+    """Characters of the whole words that all names begin with: 'turbo-' of 'turbo-seed1' and 'turbo-seed2'."""
+    same = itertools.takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))
+    return max((at for at, letters in enumerate(same, 1) if letters[0] in "-_ "), default=0)
 
 
 def paired_parts(pairs: Sequence[Pair] | None, width: int) -> list[Part]:
@@ -95,13 +117,21 @@ def _facts(side: Side, glyphs: words.Glyphs, gone: bool) -> tuple[str, ...]:
 
 
 def _run_line(at: int, run: Run, told: str, facts: str, width: int, glyphs: words.Glyphs) -> list[Part]:
-    sample = LETTERS[at].lower() * 3 if glyphs is words.ASCII else LEGEND[PATTERNS[at % len(PATTERNS)]].ljust(3)
     room = max(1, width - len(facts) - BEFORE_FACTS)
     tail = run.id.rpartition("-")[2]  # what the command line takes
     told = words.shorten(told, max(APART_WIDTH, room - _kept(run) - 1), glyphs.ellipsis)
     whole = short_title(run, told, room, glyphs)
     name = f"{whole} {tail}" if tail not in told and len(whole) + 1 + len(tail) <= room else whole
-    return [(f"{LETTERS[at]} {sample} ", STYLES[at]), (f"{name:<{room}} ", ""), (f"{facts.rstrip()}\n", _MUTED)]
+    return [
+        (f"{LETTERS[at]} {_sample(at, glyphs):<3} ", STYLES[at]),
+        (f"{name:<{room}} ", ""),
+        (f"{facts.rstrip()}\n", _MUTED),
+    ]
+
+
+def _sample(at: int, glyphs: words.Glyphs) -> str:
+    """What a run's curve looks like, in two or three cells."""
+    return LETTERS[at].lower() * 3 if glyphs is words.ASCII else LEGEND[PATTERNS[at % len(PATTERNS)]]
 
 
 def _kept(run: Run) -> int:

@@ -13,7 +13,7 @@ from fmnist_tui.analysis import compare
 from fmnist_tui.runs.metrics import EventRecord, TrainRecord
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui.compare_data import AXES, METRICS, Look, RunCurves, Side, chart, extent, time_unit
-from fmnist_tui.tui.compare_text import difference_parts, paired_parts, standing_parts
+from fmnist_tui.tui.compare_text import difference_parts, name_parts, paired_parts, standing_parts
 from fmnist_tui.tui.format import ASCII, UNICODE, Glyphs
 from fmnist_tui.tui.widgets.chart_draw import compose
 from fmnist_tui.tui.widgets.chart_view import TimeView
@@ -154,6 +154,36 @@ def test_what_tells_runs_apart_does_not_take_their_names_place(runs_dir: Path, w
         sides.append(side(runs_dir, f"20261123-100000-quick-aaa{at}", **changes))
     lines = text_of(standing_parts(sides, width, UNICODE)).splitlines()[:8]
     assert all(line[6:].startswith("quick lr 0.") for line in lines) and max(map(len, lines)) <= width
+
+
+def test_names_in_one_line_are_whole_or_what_they_end_in(runs_dir: Path, sides: list[Side]) -> None:
+    names = [f"campaign-turbo-seed4000{at}" for at in range(3)]
+    compared = [named(each, name) for each, name in zip(sides, names, strict=True)]
+    assert text_of(name_parts(compared, 100, UNICODE)).rstrip() == (
+        "A ⠶⠶ campaign-turbo-seed40000  B ⠒⠒ campaign-turbo-seed40001  C ⠒ ⠒ campaign-turbo-seed40002"
+    )
+    assert text_of(name_parts(compared, 78, ASCII)).rstrip() == "A aaa ~seed40000  B bbb ~seed40001  C ccc ~seed40002"
+    assert name_parts(compared, 38, UNICODE) == []
+    assert text_of(name_parts(sides[:2], 60, UNICODE)).rstrip() == "A ⠶⠶ quick lr 0.1  B ⠒⠒ quick lr 0.05"
+
+
+def test_every_curve_has_its_letter_in_the_title(runs_dir: Path) -> None:
+    """Of eight runs the first and the fifth have one pattern: letters stay longer than values."""
+    eight = [side(runs_dir, f"20261123-100000-quick-aaa{at}", seed=at) for at in range(8)]
+    view = TimeView()
+    view.latest, view.total, view.ended = extent(eight, "epoch")
+
+    def title(width: int, runs: int, ascii_only: bool = False) -> str:
+        return compose(chart(eight[:runs], "test_accuracy", Look()), view, width, 20, ascii_only).cells.row_text(0)
+
+    assert "⠶⠶ A 92.84" in title(120, 6) and "⠶⠶ E 92.84" in title(120, 6)
+    for width, runs in ((120, 8), (80, 5)):
+        found = re.findall(r" ([A-H]) 92\.\d\d", title(width, runs))
+        assert "".join(found) == "ABCDEFGH"[:runs], title(width, runs)
+    for width, runs in ((80, 8), (60, 8), (40, 6)):
+        for ascii_only in (False, True):
+            shown = title(width, runs, ascii_only)
+            assert re.sub(r"[^A-H]", "", shown.removeprefix(shown[:18])) == "ABCDEFGH"[:runs], shown
 
 
 def test_settings_are_grouped_by_value(sides: list[Side]) -> None:

@@ -124,6 +124,7 @@ async def test_it_shows_curves_words_settings_and_the_paired_test(app: FmnistApp
         await until(pilot, lambda: screen_of(pilot).charts.view.cursor is None)
         await pilot.press("i")
         await until(pilot, lambda: "within noise" not in "\n".join(drawn(app)))
+        await until_drawn(pilot, "A ⠶⠶ quick lr 0.05  B ⠒⠒ quick lr 0.1")
         await pilot.press("i")
         await until(pilot, lambda: "Test accuracy %" not in "\n".join(drawn(app)))
         await pilot.press("i", "escape")
