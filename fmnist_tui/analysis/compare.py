@@ -14,7 +14,13 @@ from typing import Any
 
 from fmnist_tui.analysis.epochs import Trained, epoch_steps, epoch_text
 from fmnist_tui.analysis.paired import PairedComparison, compare_right, holm
-from fmnist_tui.analysis.predictions import Predictions, PredictionsError, load_predictions, load_test_set
+from fmnist_tui.analysis.predictions import (
+    NoPredictions,
+    Predictions,
+    PredictionsError,
+    load_predictions,
+    load_test_set,
+)
 from fmnist_tui.data.source import DataError
 from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.store import Run
@@ -76,22 +82,28 @@ def lead(runs: Sequence[Run], evaluations: Sequence[Sequence[EvalRecord]]) -> Le
     return Lead(at, tuple(found[last] for found in by_epoch), tuple(led), len(common))
 
 
-def lead_sentence(found: Lead | None, names: Sequence[str]) -> str:
-    """'At epoch 8, the last all have in common, A leads by 0.40 points (84.00 to 83.60); ahead at 5 of 8 epochs.'"""
+def lead_sentence(found: Lead | None, runs: Sequence[Run]) -> str:
+    """'At epoch 8, the last that all have evaluated, A leads B by 0.40 points (84.00 to 83.60 %); ...'"""
     if found is None:
-        return "No epoch has been evaluated by all of them yet: nothing to compare at equal epochs."
+        yet = " yet" if any(run.state.alive for run in runs) else ""
+        return f"No epoch has been evaluated by all of them{yet}: nothing to compare at equal epochs."
     at = f"At epoch {epoch_text(found.epoch)}, the last that all have evaluated,"
     leaders = found.leaders
     if len(leaders) > 1:
-        equal = " and ".join(names[i] for i in leaders)
-        return f"{at} {equal} are level at {found.accuracies[leaders[0]]:.2f} %."
+        return f"{at} {_letters(leaders)} are level at {found.accuracies[leaders[0]]:.2f} %."
     first = leaders[0]
-    second = max((i for i in range(len(names)) if i != first), key=lambda i: found.accuracies[i])
-    share = f"ahead at {found.led[first]} of {found.common} epochs"
+    second = max((i for i in range(len(runs)) if i != first), key=lambda i: found.accuracies[i])
+    share = f"; ahead at {found.led[first]} of {found.common} epochs" if found.common > 1 else ""
     return (
-        f"{at} {names[first]} leads {names[second]} by {found.margin:.2f} points "
-        f"({found.accuracies[first]:.2f} to {found.accuracies[second]:.2f} %); {share}."
+        f"{at} {LETTERS[first]} leads {LETTERS[second]} by {found.margin:.2f} points "
+        f"({found.accuracies[first]:.2f} to {found.accuracies[second]:.2f} %){share}."
     )
+
+
+def _letters(runs: Sequence[int]) -> str:
+    """'A', 'A and C', 'A, C and D'."""
+    *others, last = (LETTERS[at] for at in runs)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 @dataclass(frozen=True)
@@ -101,9 +113,15 @@ class Pair:
     first: int
     second: int
     comparison: PairedComparison | None
-    why_not: str = ""
+    reasons: tuple[tuple[int, str], ...] = ()
+    """Why there is none: a run and what is the matter with it, 'has no predictions'."""
     epochs: tuple[float, float] = (0, 0)
     """Epochs trained by the evaluations whose predictions were compared; not whole where one came in mid-epoch."""
+
+    @property
+    def why_not(self) -> str:
+        """The reasons in words: 'A has no predictions; B is running ...'; '' where they were compared."""
+        return "; ".join(f"{LETTERS[at]} {reason}" for at, reason in self.reasons)
 
 
 def pairs(runs: Sequence[Run], data_dir: Path | None = None) -> list[Pair]:
@@ -125,7 +143,7 @@ def _predictions(runs: Sequence[Run], data_dir: Path | None) -> tuple[dict[int, 
     tests: dict[tuple[str, str], Any] = {}
     for at, run in enumerate(runs):
         if run.state.alive:
-            reasons[at] = f"{LETTERS[at]} is {run.state}; it is tested when it has ended, once, not until it looks good"
+            reasons[at] = f"is {run.state}: a run is tested when it has ended, once, not until it looks good"
             continue
         try:
             if run.config is None:
@@ -135,32 +153,57 @@ def _predictions(runs: Sequence[Run], data_dir: Path | None) -> tuple[dict[int, 
                 tests[key] = load_test_set(run.config.data, data_dir)
             found[at] = load_predictions(run, "last", tests[key])
         except DataError as error:
-            reasons[at] = f"the true labels of {LETTERS[at]} can't be had: {error.problem}"
+            reasons[at] = f"can't be tested without the true labels: {error.problem.removesuffix('.')}"
+        except NoPredictions:
+            reasons[at] = "has no predictions"
         except PredictionsError as error:
-            reasons[at] = str(error)
+            problem = str(error).replace(f"{run.directory.predictions}:", "predictions.npz")
+            own = f"{run.id}: "
+            reasons[at] = problem.removeprefix(own) if problem.startswith(own) else f"can't be tested: {problem}"
     return found, reasons
 
 
 def _pair(i: int, j: int, runs: Sequence[Run], found: Mapping[int, Predictions], reasons: Mapping[int, str]) -> Pair:
     one, two = runs[i].config, runs[j].config
     if one is not None and two is not None and one.data != two.data:
-        why = (
-            f"tested on different images ({LETTERS[i]}: {one.data.source}, {one.data.split} split; "
-            f"{LETTERS[j]}: {two.data.source}, {two.data.split} split)"
-        )
-        return Pair(i, j, None, why)
-    if why := "; ".join(reasons[at] for at in (i, j) if at in reasons):
+        said = "was tested on the {0.split} split of the {0.source} data"
+        return Pair(i, j, None, ((i, said.format(one.data)), (j, said.format(two.data))))
+    if why := tuple((at, reasons[at]) for at in (i, j) if at in reasons):
         return Pair(i, j, None, why)
     first, second = found[i], found[j]
     trained = (Trained(runs[i]).by(first.epoch), Trained(runs[j]).by(second.epoch))
     return Pair(i, j, compare_right(first.right, second.right), epochs=trained)
 
 
+_OF_SEVERAL = {"has": "have", "is": "are", "was": "were"}
+"""The verbs that reasons begin with, for more than one run."""
+
+
+def untested_sentence(pairs: Sequence[Pair]) -> str:
+    """Why pairs were not compared, each reason once: 'No paired tests: A, B and C have no predictions.'
+
+    '' where all were.
+    """
+    runs_of: dict[str, set[int]] = {}
+    for at, reason in (each for pair in pairs for each in pair.reasons):
+        runs_of.setdefault(reason, set()).add(at)
+    if not runs_of:
+        return ""
+    said = []
+    for reason, runs in runs_of.items():
+        verb, _, rest = reason.partition(" ")
+        said.append(f"{_letters(sorted(runs))} {verb if len(runs) == 1 else _OF_SEVERAL.get(verb, verb)} {rest}")
+    other = "other " if any(pair.comparison for pair in pairs) else ""
+    return f"No {other}paired {'tests' if len(pairs) > 1 else 'test'}: {'; '.join(said)}."
+
+
 def pair_sentences(pair: Pair, tests: int) -> list[str]:
-    """A pair in words: the difference with its interval, the test, and the verdict. `tests`: pairs tested at once."""
+    """A compared pair in words: the difference with its interval, the test, and the verdict.
+
+    `tests`: pairs tested at once.
+    """
     a, b = LETTERS[pair.first], LETTERS[pair.second]
-    if pair.comparison is None:
-        return [f"{a} and {b}: no paired test: {pair.why_not}."]
+    assert pair.comparison is not None
     found = pair.comparison
     low, high = found.interval
     verdict = "within noise" if found.within_noise else f"{a if found.difference > 0 else b} is better beyond noise"

@@ -7,6 +7,7 @@ read them here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -79,8 +80,11 @@ class Pair:
 
     @property
     def words(self) -> str:
-        """'Shirt taken for T-shirt/top: 14 %'; under ten percent with one digit after the point."""
-        share = f"{self.share:.0f}" if self.share >= 9.95 else f"{self.share:.1f}"
+        """'Shirt taken for T-shirt/top: 14 %'; under ten percent with one digit after the point.
+
+        A half goes up, as people round it: 12.5 stands beside this in the matrix.
+        """
+        share = f"{math.floor(self.share + 0.5)}" if self.share >= 9.95 else f"{self.share:.1f}"
         return f"{CLASSES[self.true]} taken for {CLASSES[self.predicted]}: {share} %"
 
 

@@ -29,6 +29,10 @@ class PredictionsError(RunError):
     """Predictions that can't be had; the text names the run or the file, says why and what to do."""
 
 
+class NoPredictions(PredictionsError):
+    """There are none: the run has not been evaluated, or the file was left out where it was copied from."""
+
+
 @dataclass(frozen=True)
 class TestSet:
     """The images a run is tested on, in the order of its predictions."""
@@ -143,8 +147,8 @@ def _read(directory: RunDirectory, path: Path, which: Which) -> Stored:
     except FileNotFoundError:
         if not directory.marker.exists():
             raise PredictionsError(f"{directory.path}: is no run (any more)") from None
-        raise PredictionsError(
-            f"{directory.id}: has no predictions; they are written after its first evaluation"
+        raise NoPredictions(
+            f"{directory.id}: has no predictions: predictions.npz, which every evaluation writes, is not there"
         ) from None
     except OSError as error:
         raise PredictionsError(f"{path}: cannot be read: {error.strerror or error}") from None

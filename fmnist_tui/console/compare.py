@@ -42,13 +42,15 @@ def comparison_text(runs: Sequence[Run], evaluations: Evaluations, pairs: Sequen
     """The runs, the settings that differ, who leads, and the paired tests."""
     parts: list[RenderableType] = [_runs_table(runs, evaluations)]
     parts += [Text("\nDifferent settings", style="bold"), _differences(runs)]
-    led = compare.lead_sentence(compare.lead(runs, evaluations), LETTERS[: len(runs)])
+    led = compare.lead_sentence(compare.lead(runs, evaluations), runs)
     parts += [Text("\nAt equal epochs", style="bold"), Text(led)]
     parts += [Text("\nOn the same test images, at the last evaluation", style="bold")]
-    tested = sum(pair.comparison is not None for pair in pairs)
-    for pair in pairs:
-        first, *rest = compare.pair_sentences(pair, tested)
+    tested = [pair for pair in pairs if pair.comparison]
+    for pair in tested:
+        first, *rest = compare.pair_sentences(pair, len(tested))
         parts += [Text(first), *(Text(f"  {sentence}", style="dim") for sentence in rest)]
+    if untested := compare.untested_sentence(pairs):
+        parts.append(Text(untested))
     if tested:
         parts.append(Text(CAVEAT, style="dim"))
     return Group(*parts)
@@ -97,7 +99,7 @@ def comparison_object(runs: Sequence[Run], evaluations: Evaluations, pairs: Sequ
         "at_equal_epochs": None
         if found is None
         else {**asdict(found), "leaders": found.leaders, "margin": found.margin},
-        "said": compare.lead_sentence(found, LETTERS[: len(runs)]),
+        "said": compare.lead_sentence(found, runs),
         "pairs": [_pair_object(runs, pair) for pair in pairs],
     }
 

@@ -166,6 +166,7 @@ def chart(sides: Sequence[Side], metric: Metric, look: Look) -> Content:
     note = f"smoothed {smoothing:g}" if smoothing else ""
     content = Content(TITLES[metric], curves, _scale(metric, look.other_scale), points=points, note=note)
     content.focus = metric == "test_accuracy" and not look.other_scale
+    content.lettered = True
     content.x_name = time_unit(sides)[1] if look.axis == "time" else look.axis
     content.empty = "nothing has been evaluated yet" if metric.startswith("test") else "no lines yet"
     return content

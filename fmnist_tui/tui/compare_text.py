@@ -4,8 +4,11 @@ differ. Pure; the sentences are those of `runs compare` (`analysis.compare`).
 
 from __future__ import annotations
 
+import itertools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from rich.cells import cell_len
 
 from fmnist_tui.analysis import compare
 from fmnist_tui.analysis.compare import CAVEAT, LETTERS, Pair
@@ -30,22 +33,41 @@ NAME_KEPT = 8
 """Cells of it that stay beside what tells it apart, once that has APART_WIDTH: all that differs stands below too."""
 BEFORE_FACTS = 7
 """Cells of letter and pattern, and of the gap after the name."""
+LEVELS = ((0, 2, 3, 4), (1, 2, 3, 4), (1, 3, 4), (1, 3))
+"""Which of a run's facts (`_facts`) are told, from the fullest to the shortest."""
+ALIGNED = "<<>><"
+"""How these stand in their columns."""
 
 
 def standing_parts(sides: Sequence[Side], width: int, glyphs: words.Glyphs, gone: Sequence[str] = ()) -> list[Part]:
     """The runs and who leads at equal epochs; `gone` are the ids of those that were deleted meanwhile."""
-    told = apart([side.run for side in sides])
-    facts = [_facts(side, glyphs, side.run.id in gone) for side in sides]
-    titles = [_kept(side.run) + len(f" {told[side.run.id]}") for side in sides]
-    needed = max([NAME_ROOM, *titles]) + BEFORE_FACTS
-    least = range(len(facts[0]))
-    level = next((at for at in least if all(len(each[at]) + needed <= width for each in facts)), least[-1])
+    runs = [side.run for side in sides]
+    told = apart(runs)
+    facts = _fitting(sides, told, width - BEFORE_FACTS, glyphs, gone)
     parts: list[Part] = []
-    for at, (side, said) in enumerate(zip(sides, facts, strict=True)):
-        parts += _run_line(at, side.run, told[side.run.id], said[level], width, glyphs)
-    names = LETTERS[: len(sides)]
-    found = compare.lead([side.run for side in sides], [side.curves.evaluations for side in sides])
-    return [*parts, ("\n", ""), (_wrapped(compare.lead_sentence(found, names), width), "bold"), ("\n\n", "")]
+    for at, (run, said) in enumerate(zip(runs, facts, strict=True)):
+        parts += _run_line(at, run, told[run.id], said, width, glyphs)
+    found = compare.lead(runs, [side.curves.evaluations for side in sides])
+    return [*parts, ("\n", ""), (_wrapped(compare.lead_sentence(found, runs), width), "bold"), ("\n\n", "")]
+
+
+def name_parts(sides: Sequence[Side], width: int, glyphs: words.Glyphs) -> list[Part]:
+    """The letters with their runs' names in one line, or with what their names end in; nothing where neither fits."""
+    told = apart([side.run for side in sides])
+    names = [title(side.run, told[side.run.id]) for side in sides]
+    shared = _shared_beginning(names)
+    for said in (names, [f"{glyphs.ellipsis}{name[shared:]}" for name in names]):
+        starts = [f"{LETTERS[at]} {_sample(at, glyphs)} " for at in range(len(sides))]
+        if sum(len(start) + cell_len(name) + 2 for start, name in zip(starts, said, strict=True)) - 2 <= width:
+            parts = [((start, STYLES[at]), (f"{said[at]}  ", "")) for at, start in enumerate(starts)]
+            return list(itertools.chain.from_iterable(parts))
+    return []
+
+
+def _shared_beginning(names: Sequence[str]) -> int:
+    """Characters of the whole words that all names begin with: 'turbo-' of 'turbo-seed1' and 'turbo-seed2'."""
+    same = itertools.takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))
+    return max((at for at, letters in enumerate(same, 1) if letters[0] in "-_ "), default=0)
 
 
 def paired_parts(pairs: Sequence[Pair] | None, width: int) -> list[Part]:
@@ -53,39 +75,63 @@ def paired_parts(pairs: Sequence[Pair] | None, width: int) -> list[Part]:
     if pairs is None:
         return [("Testing them on the same images ...\n", _MUTED)]
     parts: list[Part] = []
-    tested = sum(pair.comparison is not None for pair in pairs)
-    for pair in pairs:
-        first, *rest = compare.pair_sentences(pair, tested)
-        parts.append((_wrapped(first, width) + "\n", "" if pair.comparison else _MUTED))
+    tested = [pair for pair in pairs if pair.comparison]
+    for pair in tested:
+        first, *rest = compare.pair_sentences(pair, len(tested))
+        parts.append((_wrapped(first, width) + "\n", ""))
         parts += [(_wrapped(sentence, width, "  ") + "\n", _MUTED) for sentence in rest]
+    if untested := compare.untested_sentence(pairs):
+        parts.append((_wrapped(untested, width) + "\n", _MUTED))
     return [*parts, (_wrapped(CAVEAT, width) + "\n", _MUTED)] if tested else parts
 
 
+def _fitting(
+    sides: Sequence[Side], told: Mapping[str, str], width: int, glyphs: words.Glyphs, gone: Sequence[str]
+) -> list[str]:
+    """Every run's facts in columns, the fullest that leave room in `width` for whole names, else for what tells apart.
+
+    For a whole name the state's word is given up, which its glyph says, but not the position.
+    """
+    every = [_facts(side, glyphs, side.run.id in gone) for side in sides]
+    widest = [max(len(column) for column in columns) for columns in zip(*every, strict=True)]
+    whole = max(len(title(side.run, told[side.run.id])) for side in sides)
+    least = max([NAME_ROOM, *(_kept(side.run) + len(f" {told[side.run.id]}") for side in sides)])
+    choices = [(whole, shown) for shown in LEVELS[:2]] + [(least, shown) for shown in LEVELS]
+    shown = next(
+        (shown for name, shown in choices if name + sum(widest[at] + 1 for at in shown) - 1 <= width), LEVELS[-1]
+    )
+    return [" ".join(f"{facts[at]:{ALIGNED[at]}{widest[at]}}" for at in shown) for facts in every]
+
+
 def _facts(side: Side, glyphs: words.Glyphs, gone: bool) -> tuple[str, ...]:
-    """State, position and accuracies of a run, and the same in ever fewer cells."""
+    """State, in a word and as a glyph, position and accuracies of a run."""
     run, records = side.run, side.curves.evaluations
     glyph = glyphs.states[run.state]
     short, state = ("deleted", "deleted") if gone else (glyph, f"{glyph} {run.state}")
     best = max(records, key=lambda record: record.test_accuracy, default=None)
-    position = f"{run.status.epoch}/{run.status.epochs}" if run.status else glyphs.missing
+    epochs = str(run.status.epochs) if run.status else ""
+    position = f"{run.status.epoch:>{len(epochs)}}/{epochs}" if run.status else glyphs.missing
     last = words.percent(records[-1].test_accuracy if records else None, glyphs.missing)
-    highest = f"best {best.test_accuracy:.2f} ({best.epoch})" if best else ""
-    return (
-        f"{state:<10} {position:>9} {last:>6}  {highest:<16}",
-        f"{short} {position:>9} {last:>6}  {highest:<16}",
-        f"{short} {last:>6}  {highest:<16}",
-        f"{short} {last:>6}",
-    )
+    highest = f" best {best.test_accuracy:.2f} ({best.epoch})" if best else ""
+    return state, short, position, last, highest
 
 
 def _run_line(at: int, run: Run, told: str, facts: str, width: int, glyphs: words.Glyphs) -> list[Part]:
-    sample = LETTERS[at].lower() * 3 if glyphs is words.ASCII else LEGEND[PATTERNS[at % len(PATTERNS)]].ljust(3)
     room = max(1, width - len(facts) - BEFORE_FACTS)
     tail = run.id.rpartition("-")[2]  # what the command line takes
     told = words.shorten(told, max(APART_WIDTH, room - _kept(run) - 1), glyphs.ellipsis)
     whole = short_title(run, told, room, glyphs)
     name = f"{whole} {tail}" if tail not in told and len(whole) + 1 + len(tail) <= room else whole
-    return [(f"{LETTERS[at]} {sample} ", STYLES[at]), (f"{name:<{room}} ", ""), (f"{facts.rstrip()}\n", _MUTED)]
+    return [
+        (f"{LETTERS[at]} {_sample(at, glyphs):<3} ", STYLES[at]),
+        (f"{name:<{room}} ", ""),
+        (f"{facts.rstrip()}\n", _MUTED),
+    ]
+
+
+def _sample(at: int, glyphs: words.Glyphs) -> str:
+    """What a run's curve looks like, in two or three cells."""
+    return LETTERS[at].lower() * 3 if glyphs is words.ASCII else LEGEND[PATTERNS[at % len(PATTERNS)]]
 
 
 def _kept(run: Run) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.presets import SHIPPED_ORDER, find_presets, load_preset, shipped_preset
 from fmnist_tui.tui.draft import Draft
+from fmnist_tui.tui.format import ASCII, UNICODE
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class PresetDrafts:
             but = f" but its {' and '.join(self.draft.renamed)}" if self.draft.renamed else ""
             return f"No changes from {self.current}{but}", ""
         count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} from {self.current}: "
-        arrow = "->" if ascii_only else "→"
+        arrow = (ASCII if ascii_only else UNICODE).arrow
         said = [f"{change.key} {change.old} {arrow} {change.new}" for change in changes]
         for shown in range(len(said), 1, -1):
             rest = len(said) - shown

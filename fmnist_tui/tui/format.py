@@ -24,7 +24,7 @@ SILENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Glyphs:
-    """The characters the app draws with; each is one cell wide."""
+    """The characters the app draws with; each is one cell wide but for the degree and the arrow."""
 
     states: Mapping[State, str]
     missing: str
@@ -42,6 +42,8 @@ class Glyphs:
     sparks: str
     """From nothing to full."""
     degree: str
+    arrow: str
+    """From an earlier value to a later one."""
 
 
 UNICODE = Glyphs(
@@ -65,6 +67,7 @@ UNICODE = Glyphs(
     bar_rest="─",
     sparks="▁▂▃▄▅▆▇█",
     degree="°C",
+    arrow="→",
 )
 ASCII = Glyphs(
     states={
@@ -87,6 +90,7 @@ ASCII = Glyphs(
     bar_rest="-",
     sparks="_.-=+*#@",
     degree="C",
+    arrow="->",
 )
 
 STATE_COLORS: Mapping[State, str] = {

@@ -117,7 +117,7 @@ def cell_lines(reading: Reading, at: int, cursor: tuple[int, int], width: int, g
 def _history(label: str, values: list[float], width: int, glyphs: words.Glyphs) -> Parts:
     """A line: label, curve over the evaluations, and the first and the present value; the curve gives way to these."""
     first, now = (glyphs.missing if math.isnan(value) else f"{value:.1f}" for value in (values[0], values[-1]))
-    figures = f"{first} to {now} %" if len(values) > 1 else f"{now} %"
+    figures = f"{first} {glyphs.arrow} {now} %" if len(values) > 1 else f"{now} %"
     room = min(SPARK, width - LABEL - 1 - len(figures))
     line = spark(values, room, glyphs) if len(values) > 1 and room > 0 else ""
     return [

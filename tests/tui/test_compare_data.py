@@ -13,7 +13,7 @@ from fmnist_tui.analysis import compare
 from fmnist_tui.runs.metrics import EventRecord, TrainRecord
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui.compare_data import AXES, METRICS, Look, RunCurves, Side, chart, extent, time_unit
-from fmnist_tui.tui.compare_text import difference_parts, paired_parts, standing_parts
+from fmnist_tui.tui.compare_text import difference_parts, name_parts, paired_parts, standing_parts
 from fmnist_tui.tui.format import ASCII, UNICODE, Glyphs
 from fmnist_tui.tui.widgets.chart_draw import compose
 from fmnist_tui.tui.widgets.chart_view import TimeView
@@ -35,6 +35,13 @@ def side(runs_dir: Path, run_id: str, state: State = State.FINISHED, done: float
     curves = RunCurves()
     curves.extend(lines)
     return Side(run, curves)
+
+
+def named(side: Side, name: str) -> Side:
+    """The same under a name of its own."""
+    assert side.run.config is not None
+    config = side.run.config.model_copy(update={"name": name, "preset": None})
+    return side._replace(run=replace(side.run, config=config))
 
 
 @pytest.fixture
@@ -122,6 +129,18 @@ def test_at_60_columns_the_best_epoch_stays_on_its_line(sides: list[Side]) -> No
     assert re.search(r"best 92\.84 \(8\)$", lines[0]) and lines[1].startswith("B ")
 
 
+@pytest.mark.parametrize("length", [24, 29])
+def test_a_name_is_whole_beside_the_settings_at_120_columns_as_at_80(runs_dir: Path, length: int) -> None:
+    names = [f"campaign-turbo-{'x' * (length - 24)}seed4000{at}" for at in range(3)]
+    compared = [named(side(runs_dir, f"20261123-1{at}0000-quick-aaa{at}"), name) for at, name in enumerate(names)]
+    for width in (70, 77):
+        lines = text_of(standing_parts(compared, width, UNICODE)).splitlines()[:3]
+        assert max(map(len, lines)) <= width
+        for line, name in zip(lines, names, strict=True):
+            assert f" {name} " in line and line.endswith("8/8 92.84  best 92.84 (8)")
+            assert ("finished" in line) is (length == 24 or width == 77)
+
+
 @pytest.mark.parametrize("width", [57, 77])
 def test_what_tells_runs_apart_does_not_take_their_names_place(runs_dir: Path, width: int) -> None:
     """Of a sweep of four fields, what is said of each run would fill its line."""
@@ -135,6 +154,36 @@ def test_what_tells_runs_apart_does_not_take_their_names_place(runs_dir: Path, w
         sides.append(side(runs_dir, f"20261123-100000-quick-aaa{at}", **changes))
     lines = text_of(standing_parts(sides, width, UNICODE)).splitlines()[:8]
     assert all(line[6:].startswith("quick lr 0.") for line in lines) and max(map(len, lines)) <= width
+
+
+def test_names_in_one_line_are_whole_or_what_they_end_in(runs_dir: Path, sides: list[Side]) -> None:
+    names = [f"campaign-turbo-seed4000{at}" for at in range(3)]
+    compared = [named(each, name) for each, name in zip(sides, names, strict=True)]
+    assert text_of(name_parts(compared, 100, UNICODE)).rstrip() == (
+        "A ⠶⠶ campaign-turbo-seed40000  B ⠒⠒ campaign-turbo-seed40001  C ⠒ ⠒ campaign-turbo-seed40002"
+    )
+    assert text_of(name_parts(compared, 78, ASCII)).rstrip() == "A aaa ~seed40000  B bbb ~seed40001  C ccc ~seed40002"
+    assert name_parts(compared, 38, UNICODE) == []
+    assert text_of(name_parts(sides[:2], 60, UNICODE)).rstrip() == "A ⠶⠶ quick lr 0.1  B ⠒⠒ quick lr 0.05"
+
+
+def test_every_curve_has_its_letter_in_the_title(runs_dir: Path) -> None:
+    """Of eight runs the first and the fifth have one pattern: letters stay longer than values."""
+    eight = [side(runs_dir, f"20261123-100000-quick-aaa{at}", seed=at) for at in range(8)]
+    view = TimeView()
+    view.latest, view.total, view.ended = extent(eight, "epoch")
+
+    def title(width: int, runs: int, ascii_only: bool = False) -> str:
+        return compose(chart(eight[:runs], "test_accuracy", Look()), view, width, 20, ascii_only).cells.row_text(0)
+
+    assert "⠶⠶ A 92.84" in title(120, 6) and "⠶⠶ E 92.84" in title(120, 6)
+    for width, runs in ((120, 8), (80, 5)):
+        found = re.findall(r" ([A-H]) 92\.\d\d", title(width, runs))
+        assert "".join(found) == "ABCDEFGH"[:runs], title(width, runs)
+    for width, runs in ((80, 8), (60, 8), (40, 6)):
+        for ascii_only in (False, True):
+            shown = title(width, runs, ascii_only)
+            assert re.sub(r"[^A-H]", "", shown.removeprefix(shown[:18])) == "ABCDEFGH"[:runs], shown
 
 
 def test_settings_are_grouped_by_value(sides: list[Side]) -> None:
@@ -155,5 +204,5 @@ def test_an_edited_length_is_a_different_setting(sides: list[Side]) -> None:
 
 def test_what_is_not_tested_yet_is_said() -> None:
     assert "Testing" in text_of(paired_parts(None, 77))
-    pair = compare.Pair(0, 1, None, "B is running")
-    assert text_of(paired_parts([pair], 77)) == "A and B: no paired test: B is running.\n"
+    pair = compare.Pair(0, 1, None, ((1, "is running"),))
+    assert text_of(paired_parts([pair], 77)) == "No paired test: B is running.\n"

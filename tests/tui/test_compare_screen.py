@@ -124,6 +124,7 @@ async def test_it_shows_curves_words_settings_and_the_paired_test(app: FmnistApp
         await until(pilot, lambda: screen_of(pilot).charts.view.cursor is None)
         await pilot.press("i")
         await until(pilot, lambda: "within noise" not in "\n".join(drawn(app)))
+        await until_drawn(pilot, "A ⠶⠶ quick lr 0.05  B ⠒⠒ quick lr 0.1")
         await pilot.press("i")
         await until(pilot, lambda: "Test accuracy %" not in "\n".join(drawn(app)))
         await pilot.press("i", "escape")
@@ -147,7 +148,7 @@ async def test_a_run_that_trains_is_followed_and_tested_when_it_has_ended(app: F
         await until_drawn(pilot, "● running")
         await pilot.press("space", "space", "p")
         await until_drawn(
-            pilot, "A ⠶⠶  quick lr 0.1 cccc", "● running", "At epoch 4, the last", "A is running; it is tested when"
+            pilot, "A ⠶⠶  quick lr 0.1 cccc", "● running", "At epoch 4, the last", "No paired test: A is running"
         )
         lines = made.records(made.Plan(config=made.preset("quick", seed=9), done=8.0, gpu=False))
         later = [line for line in lines if getattr(line, "epoch", 0) > 4]

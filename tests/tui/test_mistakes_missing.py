@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fmnist_tui.config import DataConfig
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui.app import FmnistApp
 from tests.predictions_maker import evaluate, write_evaluations
 from tests.tui.mistakes_runs import LABELS, LARGE, MIDDLE, SMALL, make, opened
-from tests.tui.synthetic import RunMaker, until_drawn
+from tests.tui.synthetic import RunMaker, drawn, until_drawn
 
 
 async def test_without_the_data_set_the_matrix_is_there_and_the_images_say_why_not(
@@ -45,10 +47,32 @@ async def test_a_run_without_an_evaluation_says_when_it_comes(maker: RunMaker) -
         screen = await opened(pilot, run)
         await until_drawn(pilot, "No evaluation yet: the matrix comes with the first.")
         await pilot.press("enter", "f", "a", "w", "v", "left_square_bracket", "pagedown", "t", "down")
-        await pilot.press("escape")
         write_evaluations(run, LABELS, evaluate(LABELS, 1))
         await until_drawn(pilot, "Epoch 1 (last, best)")
         assert screen.cursor == (6, 0)
+
+
+@pytest.mark.parametrize("size", [SMALL, MIDDLE])
+async def test_a_run_whose_evaluations_are_gone_says_so_in_full_and_no_key_is_offered(
+    maker: RunMaker, size: tuple[int, int]
+) -> None:
+    """As in an archive that keeps the figures only."""
+    run = make(maker, name="a-name-of-some-length-for-a-run")
+    run.predictions.unlink()
+    run.confusions.unlink()
+    app = FmnistApp(maker.runs_dir, None)
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot, run)
+        await until_drawn(pilot, "There is nothing to show.")
+        text = " ".join("\n".join(drawn(app)[2:-1]).split())
+        assert text.endswith(
+            f"There is nothing to show. {run.id}: has no predictions: predictions.npz, which every evaluation writes, "
+            "is not there"
+        )
+        keys = drawn(app)[-1].split()
+        assert not {"Earlier", "Later", "Best", "Follow", "Worst", "Flips", "All"} & {*keys} and "Keys" in keys
+        await pilot.press("left_square_bracket", "b", "f", "w", "u", "a", "m", "v", "space", "y", "up", "enter")
+        await until_drawn(pilot, "There is nothing to show.")
 
 
 async def test_damaged_predictions_are_told_and_the_matrix_stays(maker: RunMaker) -> None:

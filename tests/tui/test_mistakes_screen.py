@@ -36,7 +36,7 @@ async def test_m_on_the_list_opens_the_matrix_of_the_last_evaluation(maker: RunM
         assert values[10:] == [f"{precision:.1f}", f"{recall:.1f}", f"{f1:.1f}"]
         assert f"Shirt taken for T-shirt/top: {100 * counts[0] / 200:.0f} %" in text
         assert f"{counts[0]} of 200 images of Shirt" in text
-        assert f"to {100 * counts[0] / 200:.1f} %" in text
+        assert f"→ {100 * counts[0] / 200:.1f} %" in text
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
 
@@ -75,7 +75,7 @@ async def test_enter_shows_the_images_of_the_cell_most_confident_first_and_pages
         await pilot.press("pageup")
         await until_drawn(pilot, f"3-4 of {len(wanted)}")
         await pilot.press(*["pagedown"] * (len(wanted) // 2 + 3))
-        await until_drawn(pilot, f"-{len(wanted)} of {len(wanted)}")
+        await until_drawn(pilot, f": {len(wanted)} of {len(wanted)}")
         await pilot.press("escape")
         await until_drawn(pilot, "true      predicted", "Worst pairs")
 

@@ -141,4 +141,4 @@ def test_a_run_without_an_evaluation(
 ) -> None:
     sample_run(runs_dir, load_preset("quick"))
     assert main(["runs", "mistakes", "last", "--runs-dir", os.fspath(runs_dir)]) == 2
-    assert "has no predictions; they are written after its first evaluation" in capsys.readouterr().err
+    assert "has no predictions: predictions.npz, which every evaluation writes, is not there" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_the_leader_at_the_last_common_epoch(runs_dir: Path) -> None:
     assert found is not None
     assert (found.epoch, found.accuracies, found.leaders, found.led, found.common) == (2, (80, 79), [0], (1, 1), 2)
     assert found.margin == 1.0
-    assert compare.lead_sentence(found, "AB") == (
+    assert compare.lead_sentence(found, runs) == (
         "At epoch 2, the last that all have evaluated, A leads B by 1.00 points (80.00 to 79.00 %); "
         "ahead at 1 of 2 epochs."
     )
@@ -75,9 +76,22 @@ def test_the_leader_at_the_last_common_epoch(runs_dir: Path) -> None:
 def test_level_runs_and_nothing_in_common(runs_dir: Path) -> None:
     runs = loaded(make_run(runs_dir, [70, 80]), make_run(runs_dir, [70, 80]))
     one, two = evaluated(runs)
-    assert "A and B are level at 80.00 %" in compare.lead_sentence(compare.lead(runs, [one, two]), "AB")
+    assert "A and B are level at 80.00 %" in compare.lead_sentence(compare.lead(runs, [one, two]), runs)
     assert compare.lead(runs, [one, []]) is None and compare.lead(runs[:1], [one]) is None
-    assert "nothing to compare" in compare.lead_sentence(compare.lead(runs, [one[:1], two[1:]]), "AB")
+    apart = compare.lead(runs, [one[:1], two[1:]])
+    assert compare.lead_sentence(apart, runs) == (
+        "No epoch has been evaluated by all of them: nothing to compare at equal epochs."
+    )
+    at_work = [runs[0], replace(runs[1], state=State.RUNNING)]
+    assert "evaluated by all of them yet" in compare.lead_sentence(apart, at_work)
+
+
+def test_several_are_level_in_one_list_and_one_epoch_is_no_count(runs_dir: Path) -> None:
+    runs = loaded(*(make_run(runs_dir, [value]) for value in (80, 80, 70, 80)))
+    found = evaluated(runs)
+    assert "A, B and D are level at 80.00 %." in compare.lead_sentence(compare.lead(runs, found), runs)
+    said = compare.lead_sentence(compare.lead(runs[1:3], found[1:3]), runs[1:3])
+    assert said.endswith("A leads B by 10.00 points (80.00 to 70.00 %).")
 
 
 def test_an_evaluation_in_mid_epoch_is_not_the_epoch_s(runs_dir: Path) -> None:
@@ -91,7 +105,7 @@ def test_an_evaluation_in_mid_epoch_is_not_the_epoch_s(runs_dir: Path) -> None:
     assert found is not None and (found.epoch, found.accuracies, found.common) == (2, (80, 80), 2)
     both = compare.lead([cut, same], records[1:])
     assert both is not None and both.common == 3
-    assert compare.lead_sentence(both, "AB") == (
+    assert compare.lead_sentence(both, [cut, same]) == (
         "At epoch 2.13, the last that all have evaluated, A and B are level at 60.00 %."
     )
 
@@ -151,29 +165,47 @@ def test_what_cannot_be_tested_says_why(runs_dir: Path) -> None:
     damaged = make_run(runs_dir, [90.0])
     damaged.predictions.write_bytes(b"PK half a file")
     others = [
-        (make_run(runs_dir, [90.0], None), "has no predictions"),
-        (make_run(runs_dir, [90.0], data__split="custom"), "tested on different images (A: sample, standard split; B"),
-        (make_run(runs_dir, [90.0], data__source="full"), "A: sample, standard split; B: full, standard split"),
-        (short, "holds 1,000 images"),
-        (damaged, "is damaged"),
+        (make_run(runs_dir, [90.0], None), "B has no predictions"),
+        (make_run(runs_dir, [90.0], data__split="custom"), "A was tested on the standard split of the sample data; B"),
+        (make_run(runs_dir, [90.0], data__source="full"), "B was tested on the standard split of the full data"),
+        (short, "B can't be tested: predictions.npz holds 1,000 images"),
+        (damaged, "B can't be tested: predictions.npz is damaged"),
     ]
     for other, reason in others:
         (pair,) = compare.pairs(loaded(done, other))
         assert pair.comparison is None and reason in pair.why_not, reason
-        assert "no paired test" in compare.pair_sentences(pair, 0)[0]
+        assert compare.untested_sentence([pair]) == f"No paired test: {pair.why_not}."
+        assert other.id not in pair.why_not, "its letter names it"
+
+
+def test_a_reason_that_several_share_is_said_once(runs_dir: Path) -> None:
+    archived = [make_run(runs_dir, [90.0], None) for _ in range(3)]
+    found = compare.pairs(loaded(*archived))
+    assert compare.untested_sentence(found) == "No paired tests: A, B and C have no predictions."
+    assert found[0].why_not == "A has no predictions; B has no predictions"
+    tested = [make_run(runs_dir, [90.0]) for _ in range(2)]
+    other = make_run(runs_dir, [90.0], data__split="custom")
+    found = compare.pairs(loaded(archived[0], *tested, other))
+    assert sum(pair.comparison is not None for pair in found) == 1
+    assert compare.untested_sentence(found) == (
+        "No other paired tests: A has no predictions; A, B and C were tested on the standard split of the sample "
+        "data; D was tested on the custom split of the sample data."
+    )
+    assert compare.untested_sentence([pair for pair in found if pair.comparison]) == ""
 
 
 def test_a_run_at_work_is_not_tested(runs_dir: Path) -> None:
     done, other = loaded(make_run(runs_dir, [90.0]), make_run(runs_dir, [90.0]))
     training = store.Run(other.directory, other.config, other.status, None, State.RUNNING)
     (pair,) = compare.pairs([done, training])
-    assert pair.comparison is None and "B is running; it is tested when it has ended" in pair.why_not
+    assert pair.comparison is None and "B is running: a run is tested when it has ended" in pair.why_not
 
 
 def test_without_the_full_data_the_reason_is_given(runs_dir: Path, tmp_path: Path) -> None:
     runs = loaded(*(make_run(runs_dir, [90.0], data__source="full") for _ in range(2)))
     (pair,) = compare.pairs(runs, tmp_path)
-    assert "true labels of A can't be had: The Fashion-MNIST data set was not found" in pair.why_not
+    assert "A can't be tested without the true labels: The Fashion-MNIST data set was not found" in pair.why_not
+    assert compare.untested_sentence([pair]).count("The Fashion-MNIST data set was not found") == 1
 
 
 @pytest.mark.parametrize(
@@ -198,6 +230,15 @@ def test_runs_compare_prints_it_all(runs_dir: Path, capsys: pytest.CaptureFixtur
     ):  # fmt: skip
         assert part in sentences, part
     assert "seed   " not in shown, "what is equal is not listed"
+
+
+def test_runs_compare_of_an_archive_says_once_that_it_has_no_predictions(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [make_run(runs_dir, [75.0, 89.5], None, seed=seed).id for seed in range(3)]
+    assert main(["runs", "compare", *runs]) == 0
+    shown = capsys.readouterr().out
+    assert shown.rstrip().endswith("No paired tests: A, B and C have no predictions.")
 
 
 def test_runs_compare_as_json(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

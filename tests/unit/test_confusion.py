@@ -82,6 +82,8 @@ def test_a_pair_in_words() -> None:
     assert Pair(6, 0, 560, 14.0).words == "Shirt taken for T-shirt/top: 14 %"
     assert Pair(4, 2, 398, 9.96).words == "Coat taken for Pullover: 10 %"
     assert Pair(4, 2, 396, 9.94).words == "Coat taken for Pullover: 9.9 %"
+    assert Pair(6, 0, 25, 12.5).words.endswith(": 13 %"), "a half goes up, also from an even number"
+    assert Pair(7, 5, 181, 90.5).words.endswith(": 91 %") and Pair(7, 5, 97, 48.5).words.endswith(": 49 %")
     assert Pair(9, 7, 1, 0.025).words == "Ankle boot taken for Sneaker: 0.0 %"
 
 

@@ -82,8 +82,10 @@ def test_the_evaluation_before_the_last_comes_along_where_it_was_kept(runs_dir: 
     assert load_predictions(run, "best", SAMPLE).previous_classes is None
 
 
-def test_a_run_without_predictions_says_when_they_come(runs_dir: Path) -> None:
-    with pytest.raises(PredictionsError, match="has no predictions; they are written after its first evaluation"):
+def test_a_run_without_predictions_says_so_in_words_that_hold_before_its_first_evaluation_and_after_its_end(
+    runs_dir: Path,
+) -> None:
+    with pytest.raises(PredictionsError, match=r"has no predictions: predictions\.npz, which every evaluation writes"):
         load_predictions(make_run(runs_dir), test=SAMPLE)
 
 

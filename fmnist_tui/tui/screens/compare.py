@@ -21,7 +21,7 @@ from textual.widgets import Static
 from fmnist_tui.analysis.compare import LETTERS, Pair, pairs
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.compare_data import RunCurves, Side
-from fmnist_tui.tui.compare_text import difference_parts, paired_parts, standing_parts
+from fmnist_tui.tui.compare_text import Part, difference_parts, name_parts, paired_parts, standing_parts
 from fmnist_tui.tui.format import ASCII, UNICODE
 from fmnist_tui.tui.messages import OpenRun
 from fmnist_tui.tui.metric_lines import MetricRecord
@@ -80,6 +80,7 @@ class CompareScreen(FeedScreen):
         Binding("escape", "back", "Back", tooltip="take the cursor or the zoom away, then leave"),
     ]
     DEFAULT_CSS = """
+    CompareScreen #names { height: 1; padding: 0 1; display: none; }
     CompareScreen #words { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     CompareScreen #words.-beside { layout: horizontal; }
     CompareScreen #verdicts { width: 1fr; height: auto; }
@@ -118,6 +119,7 @@ class CompareScreen(FeedScreen):
         ascii_only = bool(getattr(self.app, "ascii_only", False))
         yield TopBar("runs")
         yield CompareCharts(ascii_only)
+        yield Static("", id="names", markup=False)
         with VerticalScroll(id="words", can_focus=False):
             yield Static("Reading the runs ...", id="verdicts", markup=False)
             yield Static("", id="differences", markup=False)
@@ -140,6 +142,8 @@ class CompareScreen(FeedScreen):
         self.charts.lay_out(width, height)
         words = self.query_one("#words")
         words.display = self._shown != "chart"
+        if words.display:
+            self.query_one("#names").display = False
         words.set_class(width >= BROAD, "-beside")
         # The words get the lines they need, up to half of a low screen and less of a higher one; the charts the rest.
         words.styles.height = "auto" if self.charts.display else "1fr"
@@ -220,9 +224,10 @@ class CompareScreen(FeedScreen):
         self._next_redraw = begun + max(REDRAW_SECONDS, (time.monotonic() - begun) / REDRAW_SHARE)
 
     def _write_words(self, sides: Sequence[Side]) -> None:
-        if self._shown == "chart":
-            return
         glyphs = ASCII if getattr(self.app, "ascii_only", False) else UNICODE
+        if self._shown == "chart":
+            self._write_names(name_parts(sides, self.size.width - 2, glyphs))
+            return
         width = self.size.width - 3
         beside = self.size.width >= BROAD
         left = width * 3 // 5 if beside else width
@@ -239,6 +244,14 @@ class CompareScreen(FeedScreen):
         differences.display = beside
         if beside:
             differences.update(Content.assemble(*settings))
+
+    def _write_names(self, parts: list[Part]) -> None:
+        """Whose letter is whose, below charts that stand alone."""
+        if (written := ("names", parts)) != self._written:
+            self._written = written
+            names = self.query_one("#names", Static)
+            names.display = bool(parts)
+            names.update(Content.assemble(*parts))
 
     # --- keys
 

@@ -34,7 +34,12 @@ from fmnist_tui.tui.terminal import shows_greys
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.header import TopBar
 from fmnist_tui.tui.widgets.matrix import MatrixView
-from fmnist_tui.tui.widgets.mistake_panels import SIDE, ImagePane, PairList, Room
+from fmnist_tui.tui.widgets.mistake_panels import ImagePane, PairList, Room
+
+OF_AN_EVALUATION = frozenset(
+    {"images", "matrix", "list", "step", "show_epoch", "worst", "flips", "next_list", "page", "unit", "move"}
+)
+"""Actions that do nothing before there is an evaluation."""
 
 
 class MistakesScreen(MistakesReading):
@@ -153,7 +158,7 @@ class MistakesScreen(MistakesReading):
         room = self._room
         self.set_class(room.wide, "-wide")
         beside = self.query_one("#mistakes-words").styles
-        beside.width = max(SIDE, room.width * 3 // 10) if room.wide else "100%"
+        beside.width = room.panel_width
         beside.height = room.panel_lines
         self.query_one("#cell").styles.margin = (room.gap, 0, 0, 0)
         self.call_after_refresh(self.draw)
@@ -166,8 +171,9 @@ class MistakesScreen(MistakesReading):
         upper = self.query_one("#mistakes-upper")
         upper.display = at is not None and (room.both or not self.images_only)
         pane.display = at is not None and (room.both or self.images_only)
-        title = say.title(self.run_id, self.run, self.gone, self.reading, at, room.width - 2, self._glyphs)
-        self.query_one("#mistakes-title", Static).update(title)
+        title = self.query_one("#mistakes-title", Static)
+        title.set_class(at is None, "-why")
+        title.update(say.title(self.run_id, self.run, self.gone, self.reading, at, room.width - 2, self._glyphs))
         if self.reading is not None and at is not None:
             if upper.display:
                 self._draw_matrix(self.reading, at)
@@ -180,9 +186,8 @@ class MistakesScreen(MistakesReading):
         matrix_view.show(reading.matrices[at], class_scores(np.stack(reading.matrices[: at + 1])).f1)
         rows = self._room.pair_lines
         self.query_one("#pairs", Static).update(say.pair_lines(reading.matrices[at], rows, self.cursor))
-        cell = self.query_one("#cell", Static)
-        width = cell.content_size.width or self.size.width // 2 - 1
-        cell.update(say.cell_lines(reading, at, self.cursor, width, self._glyphs))
+        said = say.cell_lines(reading, at, self.cursor, self._room.cell_width, self._glyphs)
+        self.query_one("#cell", Static).update(said)
 
     # --- keys and mouse
 
@@ -221,14 +226,16 @@ class MistakesScreen(MistakesReading):
             self.query_one(MatrixView).move_to(*pairs[place])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Of what enter may do, what it does now: the images, the matrix again, the cell's images for others."""
+        """What can be done now; of what enter may do, one: the images, the matrix again, the cell's for others."""
         if not self.is_mounted:
             return True
+        if action in OF_AN_EVALUATION and self.at is None:
+            return False
         if action in ("images", "matrix"):
-            return self.at is not None and not self._room.both and self.images_only == (action == "matrix")
+            return not self._room.both and self.images_only == (action == "matrix")
         if action == "list" and parameters == ("cell",):
             is_shown = self.kind == "cell" and self.query_one(ImagePane).first == 0
-            return self.at is not None and self._room.both and not is_shown
+            return self._room.both and not is_shown
         return True
 
     def action_images(self) -> None:
@@ -272,8 +279,10 @@ class MistakesScreen(MistakesReading):
         self.action_show_epoch("last" if at == len(self.reading.epochs) - 1 else self.reading.epochs[at])
 
     def action_show_epoch(self, epoch: int | Literal["last", "best"]) -> None:
-        """Show an evaluation."""
-        self.epoch = epoch
+        """Show an evaluation; a list that is of another one, or of every run, gives way to the cell's."""
+        before, self.epoch = self.at, epoch
+        if self.at != before and self.kind != "mistakes":
+            self.kind = "cell"
         self.query_one(ImagePane).first = 0
         self.draw()
 

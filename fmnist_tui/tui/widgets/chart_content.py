@@ -114,5 +114,7 @@ class Content:
     empty: str = "no data yet"
     limits: tuple[float, float] | None = None
     """Fixed limits of the y axis."""
+    lettered: bool = False
+    """The labels are letters that stand at the curves: where the title has no room, the last of the legend to go."""
     x_name: str = "epoch"
     """What the time axis counts."""

@@ -213,14 +213,23 @@ def value_at(curve: Curve, x: float | None, column: float, smoothing: float) -> 
     return float(series.smoothed(smoothing if curve.smooth else 0.0)[at])
 
 
-_LEGENDS: tuple[tuple[bool, Callable[[str, str], str]], ...] = (
-    (True, lambda label, value: f"{label} {value}"),
-    (True, lambda label, value: f"{label.split()[0]} {value}"),
-    (False, lambda label, value: f"{label} {value}"),
-    (False, lambda label, value: f"{label.split()[0]} {value}"),
-    (False, lambda _, value: value),
+_Legends = tuple[tuple[bool, Callable[[str, str, str], str]], ...]
+_LEGENDS: _Legends = (
+    (True, lambda sample, label, value: f"{sample} {label} {value}"),
+    (True, lambda sample, label, value: f"{sample} {label.split()[0]} {value}"),
+    (False, lambda sample, label, value: f"{sample} {label} {value}"),
+    (False, lambda sample, label, value: f"{sample} {label.split()[0]} {value}"),
+    (False, lambda sample, _, value: f"{sample} {value}"),
 )
 """Whether the title names its scale, and what an entry of the legend says: from the fullest to the shortest."""
+_LETTERED: _Legends = (
+    (True, lambda sample, letter, value: f"{sample} {letter} {value}"),
+    (False, lambda sample, letter, value: f"{sample} {letter} {value}"),
+    (False, lambda _, letter, value: f"{letter} {value}"),
+    (False, lambda sample, letter, _: f"{sample} {letter}"),
+    (False, lambda _, letter, __: letter),
+)
+"""The same where letters tell the curves apart: several may have one pattern."""
 
 
 def put_title(cells: Cells, content: Content, view: TimeView, smoothing: float, ascii_only: bool) -> None:
@@ -236,23 +245,23 @@ def put_title(cells: Cells, content: Content, view: TimeView, smoothing: float, 
     for curve in content.curves:
         value = value_at(curve, view.cursor, column, smoothing)
         sample = curve.glyph * 2 if ascii_only else LEGEND[curve.pattern]
-        entries.append((sample, curve.label, glyphs.missing if value is None else curve.text(value), curve.style))
+        entries.append((sample, curve.label, glyphs.missing if value is None else curve.text(value)))
     title, texts, note, room = _fitting_title(content, view, entries, note, cells.width - 4)
     cells.put(0, 0, glyphs.bar_rest * cells.width, STYLE["rule"])
     cells.put(0, 1, f" {title} ", STYLE["title"])
     at = 4 + len(title)
-    for (sample, _, _, style), text in zip(entries, texts, strict=True):
-        if at + len(sample) + len(text) + 3 > 4 + room:
+    for curve, text in zip(content.curves, texts, strict=True):
+        if at + len(text) + 2 > 4 + room:
             break
-        cells.put(0, at, f" {sample} {text} ", STYLE[style])
-        at += len(sample) + len(text) + 3
+        cells.put(0, at, f" {text} ", STYLE[curve.style])
+        at += len(text) + 2
     if note:
         style = "cursor" if view.cursor is not None else "tick"
         cells.put(0, cells.width - len(note) - 3, f" {note} ", STYLE[style])
 
 
 def _fitting_title(
-    content: Content, view: TimeView, entries: Sequence[tuple[str, str, str, str]], note: str, width: int
+    content: Content, view: TimeView, entries: Sequence[tuple[str, str, str]], note: str, width: int
 ) -> tuple[str, list[str], str, int]:
     """Title, texts of the legend's entries, note and room for title and legend: the fullest that fit in `width`.
 
@@ -260,10 +269,10 @@ def _fitting_title(
     """
     notes = [note] if view.cursor is not None else [note, view.words, ""]
     title, texts, room = content.title, [""] * len(entries), width
-    for scale_named, words in _LEGENDS:
+    for scale_named, words in _LETTERED if content.lettered else _LEGENDS:
         title = content.title + (f" ({content.scale.name})" if content.scale.name and scale_named else "")
-        texts = [words(label, value) for _, label, value, _ in entries]
-        needed = len(title) + sum(len(e[0]) + len(text) + 3 for e, text in zip(entries, texts, strict=True))
+        texts = [words(*entry) for entry in entries]
+        needed = len(title) + sum(len(text) + 2 for text in texts)
         for note in notes:
             room = width - (len(note) + 4 if note else 1)
             if needed <= room:

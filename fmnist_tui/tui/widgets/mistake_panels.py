@@ -66,6 +66,16 @@ class Room(NamedTuple):
         return self.panel_lines - CELL_LINES - self.gap if self.wide else LOW_PANEL - 1
 
     @property
+    def panel_width(self) -> int:
+        """Columns of the panel, between the margins of the screen."""
+        return max(SIDE, self.width * 3 // 10) if self.wide else self.width - 2
+
+    @property
+    def cell_width(self) -> int:
+        """Columns of what is said of the cell: beside the matrix but for the gap before it, else half of the panel."""
+        return self.panel_width - 2 if self.wide else self.panel_width // 2
+
+    @property
     def gap(self) -> int:
         """Lines between the pairs and what is said of the cell, where they stand one below the other."""
         return int(self.wide and self.panel_lines > HEIGHT + 1)
@@ -131,7 +141,8 @@ class ImagePane(Vertical):
             grid.show([])
             return
         last = min(self.first + self._per_page, count)
-        place = f": {self.first + 1}-{last} of {count:,}"
+        shown = f"{last:,}" if last == self.first + 1 else f"{self.first + 1:,}-{last:,}"
+        place = f": {shown} of {count:,}"
         said = words.shorten(listing.title, width - len(place), self._glyphs.ellipsis)
         title.update(Content.assemble((said, "bold $foreground"), (place, "")))
         grid.show(
