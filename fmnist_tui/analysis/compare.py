@@ -58,12 +58,12 @@ class Lead:
 
 
 def lead(runs: Sequence[Run], evaluations: Sequence[Sequence[EvalRecord]]) -> Lead | None:
-    """Who leads at equal epochs; None for fewer than two runs, or where no epoch was evaluated by all.
+    """Who leads at equal epochs; None for fewer than two runs, where no epoch was evaluated by all, or of other images.
 
     An evaluation made before a step limit, in mid-epoch, counts where its step is: it equals another run's only where
     that had trained for the same share of the epoch.
     """
-    if len(runs) < 2:
+    if len(runs) < 2 or _tests_differ(runs):
         return None
     by_epoch = []
     for run, records in zip(runs, evaluations, strict=True):
@@ -82,8 +82,16 @@ def lead(runs: Sequence[Run], evaluations: Sequence[Sequence[EvalRecord]]) -> Le
     return Lead(at, tuple(found[last] for found in by_epoch), tuple(led), len(common))
 
 
+def _tests_differ(runs: Sequence[Run]) -> bool:
+    """Whether some were tested on other images than others."""
+    first, *others = [run.config.data for run in runs if run.config is not None] or [None]
+    return any(other != first for other in others)
+
+
 def lead_sentence(found: Lead | None, runs: Sequence[Run]) -> str:
     """'At epoch 8, the last that all have evaluated, A leads B by 0.40 points (84.00 to 83.60 %); ...'"""
+    if found is None and _tests_differ(runs):
+        return "They were not tested on the same images: nothing to compare at equal epochs."
     if found is None:
         yet = " yet" if any(run.state.alive for run in runs) else ""
         return f"No epoch has been evaluated by all of them{yet}: nothing to compare at equal epochs."

@@ -126,7 +126,7 @@ def test_a_killed_rank_is_begun_anew_from_the_checkpoint(runs_dir: Path, start: 
     first = ranks_of(launcher.pid)
     first[1].kill()
     wait_until(lambda: status_of(run).retries_used == 1, "new ranks")
-    wait_until(lambda: any("going on from" in text for text in messages(run, "resume")), "the checkpoint")
+    wait_until(lambda: any(text.startswith("going on ") for text in messages(run, "resume")), "the checkpoint")
     step = status_of(run).step
     wait_until(lambda: status_of(run).step > step, "training goes on")
     launcher.send_signal(signal.SIGTERM)

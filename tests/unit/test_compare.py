@@ -110,6 +110,14 @@ def test_an_evaluation_in_mid_epoch_is_not_the_epoch_s(runs_dir: Path) -> None:
     )
 
 
+def test_nobody_leads_on_other_images(runs_dir: Path) -> None:
+    runs = loaded(make_run(runs_dir, [90.0] * 8), make_run(runs_dir, [80.0] * 8, data__split="custom"))
+    found = compare.lead(runs, evaluated(runs))
+    assert found is None
+    assert compare.lead_sentence(found, runs).startswith("They were not tested on the same images")
+    assert compare.lead(runs[:1] * 2, evaluated(runs[:1] * 2)) is not None
+
+
 def test_pairs_on_the_same_images(runs_dir: Path) -> None:
     runs = loaded(
         make_run(runs_dir, [90.0] * 8, slice(0, 200)),
