@@ -204,7 +204,7 @@ def _auto_layout(device: torch.device, precision: str, cpu_kernels: bool) -> tup
     # CUDA: tensor cores read channels_last without a transpose. CPU, 2 cores with AVX-512 BF16, torch 2.14: 2 to 4
     # times faster together with bf16.
     if device.type == "cuda" or (device.type == "cpu" and precision == "bf16"):
-        return "channels_last", f"{precision} convolutions on {device.type} are faster so"
+        return "channels_last", f"convolutions in {precision} on {device.type} are faster in it"
     if cpu_kernels:
         return "channels_last", "what cpu_kernels are for"
     return "contiguous", f"channels_last was not measured faster with {precision} here"

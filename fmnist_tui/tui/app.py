@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,6 +21,7 @@ from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.theme import Theme
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.tui import format as words
@@ -104,8 +106,17 @@ class FmnistApp(ListeningApp):
         return RunsScreen(self.runs_dir, self.glyphs, self.now)
 
     def on_mount(self) -> None:
-        """Listen for the signals that end a session."""
+        """Listen for the signals that end a session, and keep the theme that is chosen in it."""
         session.leave_on_signals(self)
+        shown = self.theme
+
+        def keep(theme: Theme) -> None:
+            nonlocal shown
+            if theme.name != shown:
+                shown = theme.name
+                self.run_worker(partial(terminal.keep_theme, shown), thread=True, group="theme")
+
+        self.theme_changed_signal.subscribe(self, keep)
 
     def action_detach(self) -> None:
         """Leave, and say what goes on."""

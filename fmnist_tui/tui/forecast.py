@@ -77,7 +77,9 @@ def augmentation_in_words(config: AugmentConfig) -> str:
         until = "" if config.cutmix_share == 1 else f" for the first {config.cutmix_share:.0%}"
         parts.append(f"CutMix in {config.cutmix_probability:.3g} of the batches{until}")
     if config.low_resolution_share and config.low_resolution < IMAGE_SIZE:
-        parts.append(f"{config.low_resolution} px for the first {config.low_resolution_share:.0%}")
+        parts.append(
+            f"{config.low_resolution}x{config.low_resolution} px for the first {config.low_resolution_share:.0%}"
+        )
     return ", ".join(parts) or "none"
 
 

@@ -269,8 +269,9 @@ def epochs_of(status: Status) -> str:
 
 
 def queued(status: Status) -> str:
-    """A queued run's place: '2nd on cuda:0, behind 20261123-142501-wrn-k3f9'."""
-    behind = f"behind {status.queue_behind}" if status.queue_behind else ""
+    """A queued run's place: '2nd on cuda:0, behind wrn-k3f9', the end of 20261123-142501-wrn-k3f9."""
+    _, _, rest = (status.queue_behind or "").partition("-")
+    behind = f"behind {rest.partition('-')[2] or status.queue_behind}" if status.queue_behind else ""
     return ", ".join(part for part in (place_in_words(status), behind) if part)
 
 

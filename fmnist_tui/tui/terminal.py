@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 from textual.theme import Theme
+
+from fmnist_tui import paths
+from fmnist_tui.runs.files import replace_bytes
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -64,11 +68,27 @@ def give_size() -> None:
 
 
 def set_themes(app: App[None]) -> None:
-    """Register the app's own themes and take the dark one, unless TEXTUAL_THEME names another."""
+    """Register the app's own themes and take TEXTUAL_THEME's, or the one chosen last, or the dark one."""
     app.register_theme(DARK)
     app.register_theme(LIGHT)
     if "TEXTUAL_THEME" not in os.environ:
-        app.theme = DARK.name
+        kept = kept_theme()
+        app.theme = kept if kept in app.available_themes else DARK.name
+
+
+def kept_theme() -> str:
+    """The theme chosen last; '' where none was, or what was written can't be read."""
+    try:
+        return (paths.state_dir() / "theme").read_text().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def keep_theme(name: str) -> None:
+    """Write down the theme for the next time; where that can't be, it is the dark one again."""
+    with contextlib.suppress(OSError):
+        paths.state_dir().mkdir(parents=True, exist_ok=True)
+        replace_bytes(paths.state_dir() / "theme", f"{name}\n".encode())
 
 
 def toggle_light(app: App[None]) -> None:

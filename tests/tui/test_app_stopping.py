@@ -163,7 +163,7 @@ async def test_a_queued_run_shows_its_place_and_can_be_moved_and_taken_out(
         assert [line.split()[1] for line in drawn(app)[2:5]] == ["running", "queued", "queued"]
         assert "in 1h 07m" in drawn(app)[3]
         await pilot.press("down", "down")
-        await until_drawn(pilot, "queued, 2nd on cuda:0, behind 20261101-000000-wrn-aaaa", "starts in 1h 07m")
+        await until_drawn(pilot, "queued, 2nd on cuda:0, behind wrn-aaaa", "starts in 1h 07m")
         assert "e Edit" not in drawn(app)[-1]
         await pilot.press("plus")
         await until_drawn(pilot, "20261101-000007-densenet-aaaa is the next now.")

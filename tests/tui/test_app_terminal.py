@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 
+from fmnist_tui import paths
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui import terminal
 from fmnist_tui.tui.app import FmnistApp
-from tests.tui.synthetic import RunMaker, drawn, until_drawn, wait_for
+from fmnist_tui.tui.terminal import kept_theme
+from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, wait_for
 
 
 async def test_the_terminal_without_unicode(runs_dir: Path, maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +35,23 @@ async def test_the_terminal_without_unicode(runs_dir: Path, maker: RunMaker, mon
             await pilot.pause()
             for line in drawn(app):
                 assert line.isascii(), (keys, line)
+
+
+async def test_the_theme_stays_for_the_next_time(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FmnistApp(runs_dir, None).run_test(size=(80, 24)) as pilot:
+        assert pilot.app.theme == "fmnist-dark"
+        await pilot.press("f2")
+        await until(pilot, lambda: kept_theme() == "fmnist-light")
+    async with FmnistApp(runs_dir, None).run_test(size=(80, 24)) as pilot:
+        assert pilot.app.theme == "fmnist-light"
+        pilot.app.theme = "nord"
+        await until(pilot, lambda: kept_theme() == "nord")
+    assert FmnistApp(runs_dir, None).theme == "nord"
+    monkeypatch.setenv("TEXTUAL_THEME", "gruvbox")
+    assert FmnistApp(runs_dir, None).theme != "nord"
+    monkeypatch.delenv("TEXTUAL_THEME")
+    (paths.state_dir() / "theme").write_bytes(b"\xff no theme")
+    assert FmnistApp(runs_dir, None).theme == "fmnist-dark"
 
 
 async def test_control_characters_in_a_message_are_not_drawn(app: FmnistApp) -> None:

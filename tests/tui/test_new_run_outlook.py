@@ -88,7 +88,7 @@ async def test_the_pictures_title_is_never_cut() -> None:
             await until_drawn(pilot, "F7 for another")
             words = " ".join(" ".join(title.render_line(y).text for y in range(title.size.height)).split())
             assert words.endswith(
-                "CutMix in 0.5 of the batches for the first 75%, 20 px for the first 50% F7 for another"
+                "CutMix in 0.5 of the batches for the first 75%, 20x20 px for the first 50% F7 for another"
             )
 
 

@@ -172,7 +172,7 @@ def _left_words(remaining: Remaining | None, run: Run, now: datetime, glyphs: Gl
 
 
 def _waiting(run: Run, status: Status, now: datetime) -> str:
-    """'starts in 31s, waits since today 14:30, 2nd on cuda:0, behind 20261123-142501-wrn-k3f9'."""
+    """'starts in 31s, waits since today 14:30, 2nd on cuda:0, behind wrn-k3f9'."""
     wait = seconds_to_start(run, now)
     starts = "" if wait is None else f"starts in {duration(wait)}"
     since = "" if status.started else f"waits since {moment(status.created, now)}"  # a resumed run: not so long
