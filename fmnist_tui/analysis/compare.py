@@ -84,8 +84,8 @@ def lead(runs: Sequence[Run], evaluations: Sequence[Sequence[EvalRecord]]) -> Le
 
 def _tests_differ(runs: Sequence[Run]) -> bool:
     """Whether some were tested on other images than others."""
-    first, *others = [run.config.data for run in runs if run.config is not None] or [None]
-    return any(other != first for other in others)
+    data = [run.config.data for run in runs if run.config is not None]
+    return any(other != data[0] for other in data)
 
 
 def lead_sentence(found: Lead | None, runs: Sequence[Run]) -> str:

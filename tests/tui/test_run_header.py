@@ -75,7 +75,7 @@ def test_a_queued_run_has_no_pace_but_a_place_and_a_time_to_its_start(tmp_path: 
     behind["started"] = None
     standing = standing_of(tmp_path, Plan(done=0.0), State.QUEUED, **behind)
     pace = plain(header_lines(standing, NOW, 120))[2]
-    assert "starts in 31s, waits since " in pace and f"2nd on cpu, behind {RUN_ID}" in pace
+    assert "starts in 31s, waits since " in pace and f"2nd on cpu, behind {RUN_ID[16:]}" in pace
     assert "measuring" not in pace and "img/s" not in pace
     assert standing.run is not None and standing.run.status is not None
     begun = standing.run.status.model_copy(update={"started": standing.run.status.created})
