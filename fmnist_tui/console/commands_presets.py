@@ -108,7 +108,7 @@ def validate_command(
 ) -> int:
     """Check a TOML file without training it. Exit code 0 where it is valid, 2 where it is not."""
     from fmnist_tui.config import ConfigError
-    from fmnist_tui.console.output import as_json, print_json, print_line, print_notes
+    from fmnist_tui.console.output import as_json, plain_value, print_json, print_line, print_notes
     from fmnist_tui.fields import notes
     from fmnist_tui.models.count import parameter_count
     from fmnist_tui.presets import load_file
@@ -118,7 +118,7 @@ def validate_command(
     except ConfigError as error:
         if not json:
             raise
-        wrong = [{"field": e.field, "value": repr(e.value), "message": e.message} for e in error.errors]
+        wrong = [{"field": e.field, "value": plain_value(e.value), "message": e.message} for e in error.errors]
         print_json({"file": str(file), "valid": False, "errors": wrong})
         return 2
     if json:

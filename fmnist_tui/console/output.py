@@ -60,6 +60,15 @@ def as_json(record: BaseModel | None) -> Any:
     return None if record is None else json.loads(record.model_dump_json())
 
 
+def plain_value(value: Any) -> Any:
+    """A value of a file as strict JSON has it: as it is where it can be, else as text (a date, infinity)."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return str(value)
+    return value
+
+
 def print_line(line: object) -> None:
     """A plain line on stdout, such as a path, without control characters; --json has a path as it is."""
     sys.stdout.write(_shown(str(line)) + "\n")

@@ -181,7 +181,16 @@ def test_validate_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     Path("bad.toml").write_text('seed = "x"\n[model]\nkind = "densenet"\ndepth = 5\n')
     assert main(["presets", "validate", "bad.toml", "--json"]) == 2
     bad = json.loads(capsys.readouterr().out)
-    assert not bad["valid"] and {"seed", "model.depth"} <= {error["field"] for error in bad["errors"]}
+    assert not bad["valid"]
+    values = {error["field"]: error["value"] for error in bad["errors"]}
+    assert values["seed"] == "x" and values["model.depth"] == 5
+    for text, value in (("seed = inf", "inf"), ("seed = 2026-11-29", "2026-11-29"), ("seed = [1, 2.5]", [1, 2.5])):
+        Path("bad.toml").write_text(f'{text}\n[model]\nkind = "densenet"\n')
+        assert main(["presets", "validate", "bad.toml", "--json"]) == 2
+        assert [e["value"] for e in json.loads(capsys.readouterr().out)["errors"] if e["field"] == "seed"] == [value]
+    assert main(["presets", "validate", "none.toml", "--json"]) == 2
+    (error,) = json.loads(capsys.readouterr().out)["errors"]
+    assert error["value"] is None
 
 
 def test_presets_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
