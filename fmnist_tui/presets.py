@@ -21,6 +21,7 @@ from fmnist_tui import paths
 from fmnist_tui.config import ConfigError, FieldError, RunConfig, parse_config
 
 PRESET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+NAME_RULE = "1 to 64 of a to z, A to Z, digits, '-' and '_', not starting with '-' or '_'"
 MAX_PRESET_BYTES = 1_000_000
 
 
@@ -49,6 +50,12 @@ def find_presets() -> dict[str, PresetFile]:
                 found.setdefault(path.stem, PresetFile(path.stem, path, _origin(directory)))
     order = {name: i for i, name in enumerate(SHIPPED_ORDER)}
     return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+
+def misnamed() -> list[Path]:
+    """The files that lie among the presets and are none, for their names."""
+    files = (path for directory in paths.preset_dirs() for path in _toml_files(directory))
+    return [path for path in files if not PRESET_NAME.fullmatch(path.stem)]
 
 
 def _toml_files(directory: Path) -> list[Path]:
@@ -142,8 +149,7 @@ def save_preset(config: RunConfig, name: str, overwrite: bool = False) -> Path:
     file can't be written; an older preset of the name is then as it was.
     """
     if not PRESET_NAME.fullmatch(name):
-        message = "a preset's name is 1 to 64 of a to z, A to Z, digits, '-' and '_', not starting with '-' or '_'"
-        raise ConfigError([FieldError("preset", name, message)])
+        raise ConfigError([FieldError("preset", name, f"a preset's name is {NAME_RULE}")])
     path = paths.user_presets_dir() / f"{name}.toml"
     found = find_presets().get(name)
     if found and found.origin == "local" and found.path != path:

@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True)
 def list_command(json: o.JsonOption = False) -> int:
     """List the presets: those shipped, your own, and those in ./presets."""
     from fmnist_tui.console.output import console, print_json, say
-    from fmnist_tui.presets import find_presets
+    from fmnist_tui.presets import NAME_RULE, find_presets, misnamed
 
     found = [_load(preset) for preset in find_presets().values()]
     if json:
@@ -32,6 +32,8 @@ def list_command(json: o.JsonOption = False) -> int:
     for preset, _, problem in found:
         if problem:
             say(f"{preset.name}: {problem}")
+    for path in misnamed():
+        say(f"Left out: {path}: a preset's name is {NAME_RULE}; rename it, or: fmnist-tui run config FILE")
     return 0
 
 

@@ -158,6 +158,11 @@ def test_presets_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert "wrn: " in captured.err and "model.kind = 'wide'" in captured.err
     assert "user" in rows["mine"] and "303,418" in rows["mine"]
     assert "shipped" in rows["densenet"] and "768,730" in rows["densenet"]
+    odd = Path("presets/my net ü.toml")
+    odd.write_text(to_toml(load_preset("dpn")))
+    assert main(["presets", "list"]) == 0
+    listed, said = capsys.readouterr()
+    assert "my net" not in listed and f"Left out: {odd.absolute()}: a preset's name is 1 to 64 of a to z" in said
     assert main(["presets", "list", "--json"]) == 0
     objects = {item["name"]: item for item in json_lines(capsys.readouterr().out)}
     assert objects["dpn"]["parameters"] == 47_751_450 and objects["dpn"]["origin"] == "shipped"
