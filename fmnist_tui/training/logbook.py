@@ -54,7 +54,7 @@ class Logbook:
         progress = self._progress
         progress.active_seconds = self._active_before + time.perf_counter() - self._began
         self._reporter.update(
-            epoch=progress.evaluated_epoch if progress.done else min(progress.epoch_begun, progress.epochs),
+            epoch=progress.evaluated_epoch if progress.done else min(progress.last_trained_epoch, progress.epochs),
             epochs=progress.epochs,
             step=progress.step,
             steps=min(progress.steps, self._max_steps or progress.steps),

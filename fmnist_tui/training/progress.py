@@ -59,7 +59,7 @@ class Progress:
         return self.epochs * self.steps_per_epoch
 
     @property
-    def epoch_begun(self) -> int:
+    def last_trained_epoch(self) -> int:
         """The epoch of the last step that was taken; the first before that."""
         return self.epoch - 1 if self.batch == 0 and self.epoch > 1 else self.epoch
 

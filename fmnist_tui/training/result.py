@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import io
-import math
 import resource
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
+from fmnist_tui.analysis.predictions import NoPredictions, PredictionsError, read_stored
 from fmnist_tui.config import RunConfig
 from fmnist_tui.models import count_parameters
 from fmnist_tui.runs.files import replace_bytes
@@ -61,8 +59,13 @@ class Predictions:
 
         Raises OSError where that can't be done.
         """
-        if not run.predictions.exists() or _last_epoch(run.predictions) <= evaluated_epoch:
+        try:
+            if read_stored(run, "last").epoch <= evaluated_epoch:
+                return
+        except NoPredictions:
             return
+        except PredictionsError:  # damaged, and no better than a later evaluation
+            pass
         if self._arrays:
             self.save(run)
         else:
@@ -75,15 +78,6 @@ class Predictions:
     def restore(self, state: dict[str, torch.Tensor]) -> None:
         """From a checkpoint."""
         self._arrays = {key: tensor.cpu().numpy() for key, tensor in state.items()}
-
-
-def _last_epoch(path: Path) -> float:
-    """Of predictions on disk; infinite where they can't be read."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return int(file["last_epoch"])
-    except (OSError, ValueError, KeyError, BadZipFile):
-        return math.inf
 
 
 def device_name(device: torch.device) -> str:
