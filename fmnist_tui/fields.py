@@ -164,9 +164,13 @@ def differences(config: RunConfig, base: RunConfig) -> dict[str, tuple[Any, Any]
 
     Names, descriptions and reference rows are not hyperparameters and are left out.
     """
-    left, right = flatten(base), flatten(config)
-    keys = list(dict.fromkeys([*left, *right]))
-    return {key: (left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)}
+    return changed_fields(flatten(base), flatten(config))
+
+
+def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The same of two flat configurations."""
+    keys = dict.fromkeys([*before, *after])
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:

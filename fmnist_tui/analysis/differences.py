@@ -25,9 +25,9 @@ class Difference(NamedTuple):
 def differing(runs: Sequence[Run]) -> list[Difference]:
     """The hyperparameters (dotted) in which the runs differ, in the order of the configuration.
 
-    Each as the run trained with it: see `_trained_with`. A run whose configuration can't be read has None everywhere.
+    Each as the run trained with it: see `trained_with`. A run whose configuration can't be read has None everywhere.
     """
-    return _differing([_trained_with(run) for run in runs])
+    return _differing([trained_with(run) for run in runs])
 
 
 def _differing(flat: Sequence[dict[str, Any]]) -> list[Difference]:
@@ -36,8 +36,8 @@ def _differing(flat: Sequence[dict[str, Any]]) -> list[Difference]:
     return [row for row in rows if any(value != row.values[0] for value in row.values[1:])]
 
 
-def _trained_with(run: Run) -> dict[str, Any]:
-    """A run's configuration, flat, with what a resume, an edit or an early stop made of its length on the way.
+def trained_with(run: Run) -> dict[str, Any]:
+    """A run's configuration, flat (`fields.flatten`), with what a resume, an edit or an early end made of its length.
 
     The report counts the epochs of finished runs likewise (`report.finished`). {} where it can't be read.
     """
@@ -73,7 +73,7 @@ def names_apart(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def _settings_apart(runs: Sequence[Run]) -> dict[str, str]:
-    flat = [_trained_with(run) for run in runs]
+    flat = [trained_with(run) for run in runs]
     shared = Counter(_short(key) for key in {key for fields in flat for key in fields})
     said = [""] * len(runs)
     told: dict[str, list[str]] = {}

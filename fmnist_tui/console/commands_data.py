@@ -23,21 +23,19 @@ def status_command(data_dir: o.DataDirOption = None, json: o.JsonOption = False)
     from fmnist_tui.data.source import DataError, find, status
 
     records = status(data_dir)
+    try:
+        directory, said = find(data_dir), ""
+    except DataError as error:
+        directory, said = None, f"{error.problem} {error.remedy}"
+    damaged = any(record.directory == directory and record.state == "damaged" for record in records)
     if json:
         for record in records:
-            print_json(_file_object(record))
-        return 0
-    console().print(_files_table(records))
-    try:
-        directory = find(data_dir)
-    except DataError as error:
-        say(f"{error.problem} {error.remedy}")
-        return 0
-    damaged = [record for record in records if record.directory == directory and record.state == "damaged"]
-    if damaged:
-        say(f"A run would look in {directory} and refuse the damaged files; delete them.")
+            print_json(_file_object(record) | {"used": record.directory == directory and not damaged})
     else:
-        say(f"A run uses {directory}.")
+        console().print(_files_table(records))
+    if damaged:
+        said = f"A run would look in {directory} and refuse the damaged files; delete them."
+    say(said or f"A run uses {directory}.")
     return 0
 
 

@@ -10,7 +10,10 @@ import typer
 from fmnist_tui.console import options as o
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from fmnist_tui.config import RunConfig
+    from fmnist_tui.console.fitted import FittedTable
     from fmnist_tui.presets import PresetFile
 
 app = typer.Typer(no_args_is_help=True)
@@ -27,8 +30,7 @@ def list_command(json: o.JsonOption = False) -> int:
         for preset, config, problem in found:
             print_json(_preset_object(preset, config, problem))
         return 0
-    stdout = console()
-    stdout.print(_presets_table(found, wide=stdout.width >= 100))
+    console().print(_presets_table(found))
     for preset, _, problem in found:
         if problem:
             say(f"{preset.name}: {problem}")
@@ -64,29 +66,30 @@ def _preset_object(preset: PresetFile, config: RunConfig | None, problem: str) -
     }
 
 
-def _presets_table(found: list[tuple[PresetFile, RunConfig | None, str]], wide: bool) -> Any:
-    """The presets; `wide` shows the model family too, which the description tells in other words."""
-    from rich.table import Table
+def _presets_table(found: list[tuple[PresetFile, RunConfig | None, str]]) -> FittedTable:
+    """The presets. The model family is left out first: the description tells it in other words."""
     from rich.text import Text
 
+    from fmnist_tui.console.fitted import Column, FittedTable
     from fmnist_tui.models.count import parameter_count
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("preset", no_wrap=True, style="bold")
-    table.add_column("parameters", no_wrap=True, justify="right")
-    table.add_column("epochs", no_wrap=True, justify="right")
-    table.add_column("from", no_wrap=True)
-    if wide:
-        table.add_column("model", no_wrap=True)
-    table.add_column("", overflow="fold")
+    columns = (
+        Column("preset"),
+        Column("parameters", 1, right=True),
+        Column("epochs", 2, right=True),
+        Column("from", 4),
+        Column("model", 5),
+        Column("description", 3, folds=True, least=24),
+    )
+    rows: list[list[str | Text]] = []
     for preset, config, _ in found:
-        model = [config.model.kind if config else ""] if wide else []
+        name = Text(preset.name, style="bold")
         if config is None:
-            table.add_row(preset.name, "", "", preset.origin, *model, Text("not valid, see below", style="red"))
+            rows.append([name, "", "", preset.origin, "", Text("not valid, see below", style="red")])
             continue
         size, epochs = f"{parameter_count(config.model):,}", f"{config.training.epochs:,}"
-        table.add_row(preset.name, size, epochs, preset.origin, *model, config.description)
-    return table
+        rows.append([name, size, epochs, preset.origin, config.model.kind, config.description])
+    return FittedTable(columns, rows, says=False)
 
 
 @app.command("show")

@@ -24,7 +24,7 @@ def list_command(
     """List the runs, newest first."""
     from fmnist_tui import paths
     from fmnist_tui.console.output import console, print_json, say
-    from fmnist_tui.console.tables import left_out, run_object, runs_table
+    from fmnist_tui.console.tables import run_object, runs_table
     from fmnist_tui.runs.left_out import left_out_runs
     from fmnist_tui.runs.store import list_runs
 
@@ -37,8 +37,9 @@ def list_command(
             print_json(run_object(run))
     elif runs:
         stdout = console()
-        stdout.print(runs_table(runs, stdout.width))
-        if not stdout.is_terminal and (missing := left_out(runs, stdout.width)):  # whoever sees a terminal knows it
+        table = runs_table(runs)
+        stdout.print(table)
+        if not stdout.is_terminal and (missing := table.left_out(stdout.width)):  # whoever sees a terminal knows it
             say(f"Left out for want of room: {', '.join(missing)}. A wider terminal shows more, --json all.")
         for run in runs:
             for problem in filter(None, (run.problem, run.earlier_problem)):

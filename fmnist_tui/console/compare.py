@@ -15,6 +15,7 @@ from fmnist_tui.analysis import compare
 from fmnist_tui.analysis.compare import CAVEAT, LETTERS, MOST, Pair
 from fmnist_tui.analysis.differences import differing, names_apart
 from fmnist_tui.console import words
+from fmnist_tui.console.fitted import Column, FittedTable
 from fmnist_tui.console.output import UsageError
 from fmnist_tui.console.states import state_text
 from fmnist_tui.console.tables import run_object
@@ -56,25 +57,34 @@ def comparison_text(runs: Sequence[Run], evaluations: Evaluations, pairs: Sequen
     return Group(*parts)
 
 
-def _runs_table(runs: Sequence[Run], evaluations: Evaluations) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("", "run", "name", "state"):
-        table.add_column(title, no_wrap=title != "name")  # an id is never cut
-    for title in ("epoch", "test %", "best % (epoch)"):
-        table.add_column(title, justify="right", no_wrap=True)
+COLUMNS = (
+    Column(""),
+    Column("run"),
+    Column("name", 5, folds=True, least=8),
+    Column("state", 3),
+    Column("epoch", 4, right=True),
+    Column("test %", 1, right=True),
+    Column("best % (epoch)", 2, right=True, least=14),
+)
+
+
+def _runs_table(runs: Sequence[Run], evaluations: Evaluations) -> FittedTable:
+    rows: list[list[str | Text]] = []
     names = names_apart(runs)
     for letter, run, records in zip(LETTERS, runs, evaluations, strict=False):
         best = max(records, key=lambda record: record.test_accuracy, default=None)
-        table.add_row(
-            Text(letter, style="bold"),
-            run.id,
-            names[run.id],
-            state_text(run.state),
-            f"{run.status.epoch}/{run.status.epochs}" if run.status else words.NOTHING,
-            f"{records[-1].test_accuracy:.2f}" if records else words.NOTHING,
-            f"{best.test_accuracy:.2f} ({best.epoch})" if best else words.NOTHING,
+        rows.append(
+            [
+                Text(letter, style="bold"),
+                run.id,
+                names[run.id],
+                state_text(run.state),
+                f"{run.status.epoch}/{run.status.epochs}" if run.status else words.NOTHING,
+                f"{records[-1].test_accuracy:.2f}" if records else words.NOTHING,
+                f"{best.test_accuracy:.2f} ({best.epoch})" if best else words.NOTHING,
+            ]
         )
-    return table
+    return FittedTable(COLUMNS, rows)
 
 
 def _differences(runs: Sequence[Run]) -> RenderableType:

@@ -9,13 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from fmnist_tui.analysis.calibration import BINS, Calibration, calibration
+from fmnist_tui.analysis.differences import trained_with
 from fmnist_tui.analysis.predictions import PredictionsError, load_predictions
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console import words
 from fmnist_tui.console.output import as_json
 from fmnist_tui.console.states import state_text
 from fmnist_tui.data.source import DataError
-from fmnist_tui.fields import differences, field_value, flatten
+from fmnist_tui.fields import changed_fields, field_value, flatten
 from fmnist_tui.presets import shipped_preset
 from fmnist_tui.report.words import energy, one_line
 from fmnist_tui.runs.files import is_there
@@ -50,7 +51,7 @@ def run_details(run: Run) -> RenderableType:
         parts += [Text("\nEarlier result", style="bold"), Text(run.earlier_problem, style="red")]
     parts += _section("Calibration", _calibration_rows(run))
     if run.config is not None:
-        parts += _section("Configuration", _config_rows(run.config))
+        parts += _section("Configuration", _config_rows(run, run.config))
     parts += _section("Made with", _provenance_rows(run))
     parts += _section("Files", _file_rows(run))
     return Group(*parts)
@@ -157,14 +158,19 @@ def _calibration_rows(run: Run) -> Rows:
     ]
 
 
-def _config_rows(config: RunConfig) -> Rows:
-    """Every field; what differs from the shipped preset says what it was there."""
+def _config_rows(run: Run, config: RunConfig) -> Rows:
+    """Every field as the run trained with it; what differs from the shipped preset, or from what it began with, says
+    what it was there.
+    """
     base = shipped_preset(config.preset) if config.preset else None
-    changed = differences(config, base) if base else {}
+    begun, trained = flatten(config), trained_with(run)
+    of_preset = changed_fields(flatten(base), trained) if base else {}
     rows = []
-    for key, value in flatten(config).items():
-        was = f"   (preset: {field_value(changed[key][0])})" if key in changed else ""
-        rows.append((key, field_value(value) + was))
+    for key, value in trained.items():
+        was = [f"preset: {field_value(of_preset[key][0])}"] if key in of_preset else []
+        if value != begun[key]:
+            was.append(f"when made: {field_value(begun[key])}")
+        rows.append((key, field_value(value) + (f"   ({', '.join(was)})" if was else "")))
     return rows
 
 

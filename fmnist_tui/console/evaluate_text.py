@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from fmnist_tui.analysis.calibration import BINS
@@ -16,6 +15,7 @@ from fmnist_tui.analysis.epochs import epoch_text
 from fmnist_tui.analysis.scores import Scores
 from fmnist_tui.config import CLASSES
 from fmnist_tui.console import words
+from fmnist_tui.console.fitted import Column, FittedTable
 from fmnist_tui.report.words import signed
 
 if TYPE_CHECKING:
@@ -43,20 +43,23 @@ def evaluation_text(
     return Group(*parts)
 
 
-def _figures(found: Sequence[Evaluated], together: Ensemble | None) -> Table:
+FIGURES = {"epoch": 5, "images": 6, "test %": 1, "with flip %": 2, "loss": 3, "ECE": 4}
+"""Titles of the columns beside the run's id, and how soon each is left out where the terminal is narrow."""
+
+
+def _figures(found: Sequence[Evaluated], together: Ensemble | None) -> FittedTable:
     averaged = any(each.figures.get("tta_accuracy") is not None for each in found)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("run", no_wrap=True)
-    for title in ("epoch", "images", "test %", *(["with flip %"] if averaged else []), "loss", "ECE"):
-        table.add_column(title, justify="right", no_wrap=True)
+    titles = [title for title in FIGURES if averaged or title != "with flip %"]
+    columns = [Column("run"), *(Column(title, FIGURES[title], right=True) for title in titles)]
+    rows = []
     for each in found:
         extra = _tta_cell(each.figures.get("tta_accuracy")) if averaged else []
-        table.add_row(each.run.id, *_cells(epoch_text(each.trained), each.scores, extra))
+        rows.append([each.run.id, *_cells(epoch_text(each.trained), each.scores, extra)])
     if together is not None:
         title = f"ensemble of {len(together.members)}"
         extra = _tta_cell(together.tta_accuracy) if averaged else []
-        table.add_row(title, *_cells(words.NOTHING, together.scores, extra))
-    return table
+        rows.append([title, *_cells(words.NOTHING, together.scores, extra)])
+    return FittedTable(columns, rows)
 
 
 def _tta_cell(accuracy: float | None) -> list[str]:
@@ -68,17 +71,14 @@ def _cells(epoch: str, scores: Scores, extra: list[str]) -> list[str]:
     return [epoch, f"{scores.images:,}", f"{scores.accuracy:.2f}", *extra, *figures]
 
 
-def _by_class(found: Sequence[Evaluated], together: Ensemble | None) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("", no_wrap=True)
+def _by_class(found: Sequence[Evaluated], together: Ensemble | None) -> FittedTable:
     columns = [(each.run.id.rpartition("-")[2], each.scores) for each in found]
     columns += [("ensemble", together.scores)] if together else []
-    for title, _ in columns:
-        table.add_column(title, justify="right", no_wrap=True)
+    rows = []
     for name in CLASSES:
         shares = [scores.by_class[name] for _, scores in columns]
-        table.add_row(name, *(words.NOTHING if share is None else f"{share:.2f}" for share in shares))
-    return table
+        rows.append([name, *(words.NOTHING if share is None else f"{share:.2f}" for share in shares)])
+    return FittedTable([Column(""), *(Column(title, 1, right=True) for title, _ in columns)], rows)
 
 
 def _calibrated(scores: Scores) -> str:

@@ -9,8 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from fmnist_tui.console import words
 from fmnist_tui.console.options import STDOUT
-from fmnist_tui.console.output import UsageError, print_line
+from fmnist_tui.console.output import UsageError, print_line, say
 from fmnist_tui.console.torch_process import run_module
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import replace_bytes
@@ -89,7 +90,11 @@ def _check_file(path: Path) -> None:
 def _export_metrics(run: Run, form: Form, directory: Path) -> None:
     metrics = read_metrics(run.directory)
     if not (metrics.train or metrics.eval or metrics.system or metrics.event):
-        raise RunError(f"{run.id}: has no metrics yet")
+        unread = f"no line of {run.directory.metrics.name} can be read; they are damaged, or of a newer fmnist-tui"
+        raise RunError(f"{run.id}: {unread if metrics.passed_over else 'has no metrics yet'}")
+    if metrics.passed_over:
+        lines = words.count(metrics.passed_over, "line")
+        say(f"{run.id}: left out {lines} of {run.directory.metrics.name}, damaged or of a newer fmnist-tui")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if form == "csv":

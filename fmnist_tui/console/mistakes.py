@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -34,12 +35,15 @@ from fmnist_tui.analysis.predictions import (
 )
 from fmnist_tui.config import CLASSES
 from fmnist_tui.console import words
+from fmnist_tui.console.fitted import Column, FittedTable
 from fmnist_tui.console.output import UsageError
 from fmnist_tui.data.source import DataError
 from fmnist_tui.runs.store import Run
 
 STRONG, NOTICED = 5.0, 1.0
 """Shares of a class, %, from which a confusion is drawn red, and yellow."""
+TENTHS_FROM = 68
+"""Columns that the matrix takes with tenths, where each class is taken for each other and 100.0 stands somewhere."""
 
 
 class Shown(NamedTuple):
@@ -126,7 +130,7 @@ def as_text(shown: Shown, pair: tuple[int, int] | None, top: int) -> RenderableT
     return Group(
         _head(shown),
         Text("rows are true classes, columns predicted ones, cells % of the true class\n"),
-        _matrix_table(shown.matrix),
+        _MatrixTable(shown.matrix),
         Text(),
         _scores_table(shown.matrix),
         Text("\nWorst pairs", style="bold"),
@@ -146,34 +150,48 @@ def _head(shown: Shown) -> Text:
     )
 
 
-def _matrix_table(matrix: Matrix) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
-    table.add_column("true", no_wrap=True)
-    for name in SHORT_CLASSES:
-        table.add_column(name[:5], justify="right", no_wrap=True)
-    for true, name in enumerate(SHORT_CLASSES):
-        total = int(matrix[true].sum())
-        cells = []
-        for predicted in range(len(CLASSES)):
-            count = int(matrix[true, predicted])
-            share = 100.0 * count / total if total else 0.0
-            style = "bold" if true == predicted else "red" if share >= STRONG else "yellow" if share >= NOTICED else ""
-            cells.append(Text(f"{share:.1f}", style=style) if count else Text("-", style="dim"))
-        table.add_row(name, *cells)
-    return table
+@dataclass(frozen=True)
+class _MatrixTable:
+    """The matrix in per cent of each true class, with tenths where there is room for them."""
+
+    matrix: Matrix
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        tenths = options.max_width >= TENTHS_FROM
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+        table.add_column("true", no_wrap=True)
+        for name in SHORT_CLASSES:
+            table.add_column(name[: 5 if tenths else 2], justify="right", no_wrap=True)
+        for true, name in enumerate(SHORT_CLASSES):
+            table.add_row(name, *(self._cell(true, predicted, tenths) for predicted in range(len(CLASSES))))
+        yield table
+
+    def _cell(self, true: int, predicted: int, tenths: bool) -> Text:
+        count = int(self.matrix[true, predicted])
+        if count == 0:
+            return Text("-", style="dim")
+        share = 100.0 * count / int(self.matrix[true].sum())
+        style = "bold" if true == predicted else "red" if share >= STRONG else "yellow" if share >= NOTICED else ""
+        return Text(f"{share:.1f}" if tenths else f"{math.floor(share + 0.5)}", style=style)
 
 
-def _scores_table(matrix: Matrix) -> Table:
+SCORES = (
+    Column("class"),
+    Column("images", 4, right=True),
+    Column("precision %", 1, right=True),
+    Column("recall %", 2, right=True),
+    Column("F1 %", 3, right=True),
+)
+
+
+def _scores_table(matrix: Matrix) -> FittedTable:
     scores = class_scores(matrix)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("class", no_wrap=True)
-    for title in ("images", "precision %", "recall %", "F1 %"):
-        table.add_column(title, justify="right", no_wrap=True)
+    rows = []
     for k, name in enumerate(CLASSES):
         values = (scores.precision[k], scores.recall[k], scores.f1[k])
         cells = (words.NOTHING if math.isnan(value) else f"{value:.2f}" for value in values)
-        table.add_row(name, f"{int(scores.images[k]):,}", *cells)
-    return table
+        rows.append([name, f"{int(scores.images[k]):,}", *cells])
+    return FittedTable(SCORES, rows)
 
 
 def _pair_lines(matrix: Matrix, top: int) -> list[Text]:

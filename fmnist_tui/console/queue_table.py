@@ -6,27 +6,32 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from fmnist_tui.console import words
+from fmnist_tui.console.fitted import Column, FittedTable
 from fmnist_tui.runs import store
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.process import actual_state
 from fmnist_tui.runs.queue import DeviceQueue, Entry, snapshot
 
+COLUMNS = (
+    Column("device", 2),
+    Column("place", 1),
+    Column("run"),
+    Column("time", 3),
+    Column("runs directory", 4, folds=True),
+)
 
-def queue_table(devices: Sequence[DeviceQueue]) -> Table:
+
+def queue_table(devices: Sequence[DeviceQueue]) -> FittedTable:
     """Each device with its run at work, those beside it, and those that wait, in order."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("device", "place", "run", "time", "runs directory"):
-        table.add_column(title, no_wrap=title != "runs directory", overflow="fold")
+    rows = []
     for queue in devices:
         device = queue.device
         for entry in [*queue.on, *queue.waiting]:
-            table.add_row(device, _place(entry), entry.run_id, _time(entry), str(entry.directory.parent))
+            rows.append([device, _place(entry), entry.run_id, _time(entry), str(entry.directory.parent)])
             device = ""
-    return table
+    return FittedTable(COLUMNS, rows)
 
 
 def _place(entry: Entry) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -157,6 +157,8 @@ class Metrics:
     eval: list[EvalRecord] = field(default_factory=list)
     system: list[SystemRecord] = field(default_factory=list)
     event: list[EventRecord] = field(default_factory=list)
+    passed_over: int = 0
+    """Lines that are damaged, or of a newer version."""
 
 
 def read_metrics(run: RunDirectory) -> Metrics:
@@ -171,11 +173,14 @@ def read_metrics(run: RunDirectory) -> Metrics:
     except OSError as error:
         raise RunError(f"{run.id}: {run.metrics.name} cannot be read: {error.strerror}") from None
     metrics = Metrics()
+    passed_over = 0
     for line in content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]:
         record = parse_metric(line)
         if record is not None:
             getattr(metrics, record.kind).append(record)
-    return metrics
+        elif line.strip():
+            passed_over += 1
+    return replace(metrics, passed_over=passed_over)
 
 
 END_BYTES = 1 << 18

@@ -138,6 +138,17 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_of_run(run: RunDirectory, which: str) -> dict[str, Any]:
+    """The content of a run's checkpoint to predict with. Raises CheckpointError as `read`, naming another one."""
+    try:
+        return read(run.checkpoint(which))
+    except CheckpointError as error:
+        other = "last" if which == "best" else "best"
+        if not run.checkpoint(other).is_file():
+            raise
+        raise CheckpointError(f"{error}; there is another: --checkpoint {other}") from None
+
+
 def load_newest(run: RunDirectory, which: str = "last") -> tuple[dict[str, Any] | None, list[str]]:
     """The checkpoint to resume from, and what to tell the user about those that could not be used.
 

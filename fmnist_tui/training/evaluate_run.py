@@ -66,7 +66,7 @@ def evaluate_run(run: RunDirectory, request: Request, tell: Any) -> dict[str, An
         instead = "; --saved evaluates its saved predictions" if run.predictions.is_file() else ""
         remedy = f"a run writes one after its first epoch{instead}"
         raise checkpoint.CheckpointError(f"has no {request.checkpoint} checkpoint to evaluate; {remedy}")
-    content = checkpoint.read(path)
+    content = checkpoint.read_of_run(run, request.checkpoint)
     checkpoint.check_model(content, config, str(path))
     tell(phase="loading data", device=str(execution.device), device_name=device_name(execution.device))
     parts = split(source.load(config.data, request.data_dir), config.data.split)

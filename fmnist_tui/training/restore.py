@@ -33,7 +33,7 @@ def restore_model(run: RunDirectory, which: str = "last") -> Restored:
     """
     config = RunConfig.model_validate_json(run.config.read_bytes())
     path = run.checkpoint(which)
-    content = checkpoint.read(path)
+    content = checkpoint.read_of_run(run, which)
     checkpoint.check_model(content, config, str(path))
     model = build_model(config.model)
     model.load_state_dict(content["model"])

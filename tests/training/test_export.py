@@ -82,10 +82,14 @@ def test_safetensors_load_into_the_same_network(trainer: Trainer, tmp_path: Path
 
 def test_a_damaged_or_missing_checkpoint_is_named_and_leaves_nothing(trainer: Trainer, tmp_path: Path) -> None:
     run = trained(trainer)
-    run.checkpoint("best").unlink()
-    with pytest.raises(CheckpointError, match=r"best\.pt: no such checkpoint"):
-        export.to_safetensors(run, "best", tmp_path / "x.safetensors")
+    whole = run.checkpoint("last").read_bytes()
     run.checkpoint("last").write_bytes(b"not a checkpoint")
-    with pytest.raises(CheckpointError, match=r"last\.pt: is damaged"):
+    with pytest.raises(CheckpointError, match=r"last\.pt: is damaged.*; there is another: --checkpoint best$"):
         export.to_safetensors(run, "last", tmp_path / "x.safetensors")
+    run.checkpoint("best").unlink()
+    with pytest.raises(CheckpointError, match=r"last\.pt: is damaged[^;]*$"):
+        export.to_safetensors(run, "last", tmp_path / "x.safetensors")
+    run.checkpoint("last").write_bytes(whole)
+    with pytest.raises(CheckpointError, match=r"best\.pt: no such checkpoint; there is another: --checkpoint last$"):
+        export.to_safetensors(run, "best", tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists()

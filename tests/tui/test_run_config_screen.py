@@ -40,6 +40,21 @@ async def test_the_configuration_of_a_preset_unchanged_or_gone(tmp_path: Path) -
         await until(pilot, lambda: "The preset my-own it started from is no longer there." in screen_text(app))
 
 
+async def test_an_edited_run_is_not_exactly_its_preset(tmp_path: Path) -> None:
+    app = Host()
+    async with app.run_test(size=SMALL) as pilot:
+        run, _ = make_run(tmp_path, live(done=1.0))
+        assert run.status is not None
+        edited = run.status.model_copy(update={"epochs": 40, "stop_at_accuracy": 94.5})
+        app.push_screen(RunConfigScreen(replace(run, status=edited)))
+        await until(pilot, lambda: "Changed since the run was made" in screen_text(app))
+        lines = [" ".join(line.strip(" │").split()) for line in screen_text(app).splitlines()]
+        assert lines.count("training.epochs 40 at first: 200") == 1
+        assert lines.count("training.epochs 40 preset: 200") == 1
+        assert lines.count("training.stop_at_accuracy 94.5 at first: none") == 1
+        assert "Exactly the preset" not in screen_text(app)
+
+
 async def test_where_the_configuration_is_damaged_what_it_ran_on_begins_on_a_line_of_its_own(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:

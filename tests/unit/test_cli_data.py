@@ -88,9 +88,22 @@ def test_status_names_what_is_missing_and_what_is_damaged(tmp_path: Path, capsys
     assert "missing" in rows[NAMES[0]]
     assert "not found" in captured.err
     assert main(["data", "status", "--json", "--data-dir", "mine"]) == 0
-    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    captured = capsys.readouterr()
+    objects = [json.loads(line) for line in captured.out.splitlines()]
     assert [item["state"] for item in objects] == ["missing", "damaged", "missing", "missing"]
+    assert not any(item["used"] for item in objects) and "not found" in captured.err
     for name in NAMES:
         (directory / name).write_bytes(b"nothing")
     assert main(["data", "status", "--data-dir", "mine"]) == 0
     assert "refuse the damaged files" in capsys.readouterr().err
+    assert main(["data", "status", "--json", "--data-dir", "mine"]) == 0
+    assert not any(json.loads(line)["used"] for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.full_data
+def test_status_as_json_says_which_files_a_run_uses(full_data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "status", "--json", "--data-dir", str(full_data_dir)]) == 0
+    captured = capsys.readouterr()
+    used = [item for line in captured.out.splitlines() if (item := json.loads(line))["used"]]
+    assert [item["name"] for item in used] == list(NAMES)
+    assert f"A run uses {used[0]['directory']}." in captured.err

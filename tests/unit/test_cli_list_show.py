@@ -46,7 +46,7 @@ def test_the_list_fits_the_terminal_and_never_cuts_an_id(runs_dir: Path, width: 
     config = parse_config(load_preset("shake-shake-96").model_dump() | {"preset": None, "name": "shake-shake-96"})
     run = make_run(runs_dir, config, state=State.STOPPED, epoch=1799, epochs=1800)
     output = StringIO()
-    Console(file=output, width=width).print(runs_table(store.list_runs(runs_dir), width))
+    Console(file=output, width=width).print(runs_table(store.list_runs(runs_dir)))
     header, row = [line.rstrip() for line in output.getvalue().splitlines()]
     assert max(len(header), len(row)) <= width
     assert run.id in row and "■ stopped" in row and "1799/1800" in row
@@ -115,6 +115,18 @@ def test_show_tells_everything_and_what_was_changed(runs_dir: Path, capsys: pyte
     assert shown.count("(preset:") == 1
     assert "2.14.1" in shown
     assert str(run.path) in "".join(shown.split()), "folded where it is longer than the line"
+
+
+def test_show_has_the_configuration_as_the_run_trained_with_it(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = load_preset("quick")
+    make_run(runs_dir, config, state=State.STOPPED, epoch=2, epochs=config.training.epochs + 3, stop_at_accuracy=94.5)
+    assert main(["runs", "show", "last"]) == 0
+    lines = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
+    own = config.training.epochs
+    assert f"training.epochs {own + 3} (preset: {own}, when made: {own})" in lines
+    assert "training.stop_at_accuracy 94.5 (preset: none, when made: none)" in lines
 
 
 def test_show_as_json_holds_all_records(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

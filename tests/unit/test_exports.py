@@ -204,6 +204,19 @@ def test_a_run_without_metrics(runs_dir: Path, capsys: pytest.CaptureFixture[str
     assert "has no metrics yet" in capsys.readouterr().err
 
 
+def test_damaged_metric_lines_are_said_to_be_left_out(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(runs_dir)
+    run.metrics.write_text("garbage\n")
+    assert main(["runs", "export", "last", "--to", "csv", "--output", "x"]) == 2
+    assert f"{run.id}: no line of metrics.jsonl can be read; they are damaged" in capsys.readouterr().err
+    assert not Path("x").exists()
+    with run.metrics.open("a") as file:
+        file.write(EventRecord(event="start", step=0, epoch=0, message="begun").to_json() + "\n{\n")
+    assert main(["runs", "export", "last", "--to", "csv", "--output", "x"]) == 0
+    assert f"{run.id}: left out 2 lines of metrics.jsonl, damaged or of a newer" in capsys.readouterr().err
+    assert "begun" in Path("x/event.csv").read_text()
+
+
 @pytest.mark.parametrize("form", ["tensorboard", "onnx", "safetensors"])
 def test_a_missing_extra_has_a_remedy_in_one_line(
     run: RunDirectory, form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

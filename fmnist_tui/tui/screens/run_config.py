@@ -5,6 +5,7 @@ Pushed by the Run screen (`c`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -14,8 +15,9 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from fmnist_tui.analysis.differences import trained_with
 from fmnist_tui.config import ConfigError, RunConfig
-from fmnist_tui.fields import differences, fields_of, flatten
+from fmnist_tui.fields import changed_fields, fields_of, flatten
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.store import Run
@@ -35,23 +37,23 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def config_parts(config: RunConfig, base: RunConfig | None, missing: str = "") -> list[Part]:
-    """The configuration as styled text; `base` is its preset, `missing` says why there is none."""
-    parts: list[Part] = []
-    changed = differences(config, base) if base is not None else {}
+def config_parts(run: Run, config: RunConfig, base: RunConfig | None, missing: str = "") -> list[Part]:
+    """The configuration as the run trained with it, in styled text; `base` is its preset, `missing` why there is none.
+
+    `config` is the run's as it was made; what an edit, a resume or an early end made of it comes before everything.
+    """
+    trained = trained_with(run)
+    parts = _different("Changed since the run was made", "at first", changed_fields(flatten(config), trained))
+    changed = changed_fields(flatten(base), trained) if base is not None else {}
     if base is None:
         parts.append((f"{missing}\n\n", "$text-warning"))
     elif not changed:
         parts.append((f"Exactly the preset {config.preset}.\n\n", "$text-success"))
     else:
-        parts.append((f"Different from the preset {config.preset}\n", "bold"))
-        for key, (theirs, ours) in changed.items():
-            parts += [(f"  {key:<28}", ""), (f"{shown(ours):<{_VALUE_WIDTH}}", "bold $text-warning")]
-            parts.append((f" preset: {shown(theirs)}\n", "$foreground 65%"))
-        parts.append(("\n", ""))
+        parts += _different(f"Different from the preset {config.preset}", "preset", changed)
     units = {spec.key: spec.unit for spec in fields_of(config.model.kind)}
     section = None
-    for key, value in flatten(config).items():
+    for key, value in trained.items():
         head, _, name = key.rpartition(".")
         if head != section:
             parts.append((f"{head.capitalize() or 'Run'}\n", "bold $text-primary"))
@@ -60,6 +62,17 @@ def config_parts(config: RunConfig, base: RunConfig | None, missing: str = "") -
         parts += [(f"  {name:<28}", ""), (f"{shown(value):<{_VALUE_WIDTH}}", style)]
         parts.append((f" {units.get(key, '') if value is not None else ''}\n", "$foreground 65%"))
     return parts
+
+
+def _different(title: str, whose: str, changed: Mapping[str, tuple[Any, Any]]) -> list[Part]:
+    """Fields that differ under a title, with `whose` other values; nothing where none does."""
+    if not changed:
+        return []
+    parts: list[Part] = [(f"{title}\n", "bold")]
+    for key, (theirs, ours) in changed.items():
+        parts += [(f"  {key:<28}", ""), (f"{shown(ours):<{_VALUE_WIDTH}}", "bold $text-warning")]
+        parts.append((f" {whose}: {shown(theirs)}\n", "$foreground 65%"))
+    return [*parts, ("\n", "")]
 
 
 def result_parts(result: Result) -> list[Part]:
@@ -115,7 +128,7 @@ class RunConfigScreen(ModalScreen[None]):
         if config is None:
             parts: list[Part] = [(f"{self._run.problem or 'config.json is missing'}\n", "$text-error")]
         else:
-            parts = config_parts(config, *preset_of(config))
+            parts = config_parts(self._run, config, *preset_of(config))
         if self._run.result is not None:
             parts = [*parts, *([("\n", "")] if config is None else []), *result_parts(self._run.result)]
         with Vertical() as box:
