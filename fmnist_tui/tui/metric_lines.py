@@ -2,8 +2,8 @@
 
 Called by `reading.MetricsReader`. A long run has 200,000 training lines. As one Pydantic record each they took
 1.5 s of processor time to read and take in; here their JSON is parsed as a whole, by the parser of Pydantic, and
-goes into arrays. These accept what `metrics.parse_metric` accepts (a test compares the two): where a line looks in
-any way unlike what a trainer writes, the lines around it are validated one by one.
+goes into arrays. These accept what `metrics.parse_metric` accepts (a test compares the two): where a training line
+looks in any way unlike what a trainer writes, the lines around it are validated one by one, as all others always are.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from fmnist_tui.analysis.series import Floats
 from fmnist_tui.runs.metrics import (
     EvalRecord,
     EventRecord,
-    Metric,
     SystemRecord,
     TrainRecord,
     parse_metric,
@@ -39,7 +37,6 @@ _TRAIN = b'{"kind":"train",'
 _FIELDS = itemgetter("kind", "time", *COLUMNS)
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _NUMBERS = frozenset({int, float})
-_METRICS: TypeAdapter[list[TrainRecord | EvalRecord | SystemRecord | EventRecord]] = TypeAdapter(list[Metric])
 
 
 class TrainLines(NamedTuple):
@@ -96,16 +93,17 @@ def _parse_singly(lines: Sequence[bytes]) -> list[MetricRecord]:
 
 
 def _parse_quickly(lines: Sequence[bytes]) -> list[MetricRecord] | None:
-    """The same for lines as trainers write them; None where any is unlike that."""
+    """The same for training lines as trainers write them; None where any is unlike that."""
     at = [nth for nth, line in enumerate(lines) if not line.startswith(_TRAIN)]
     train = _train_columns([line for line in lines if line.startswith(_TRAIN)] if at else lines)
-    others = _other_records([lines[nth] for nth in at])
-    if train is None or others is None:
+    if train is None:
         return None
     columns, times = train
     parts: list[MetricRecord] = []
     done = 0
-    for nth, record in enumerate(others):
+    for nth, record in enumerate(parse_metric(lines[place]) for place in at):
+        if record is None:
+            continue
         if (before := at[nth] - nth) > done:
             parts.append(TrainLines(columns[:, done:before], times[done:before]))
             done = before
@@ -152,12 +150,3 @@ def _numbers(name: str, column: Sequence[object]) -> Sequence[object]:
     if name in ("step", "epoch") or not types <= {*_NUMBERS, str}:
         raise TypeError(name)
     return [_NOT_FINITE[value] if isinstance(value, str) else value for value in column]
-
-
-def _other_records(lines: Sequence[bytes]) -> list[MetricRecord] | None:
-    """The records in lines that are not training lines; None where one needs a closer look."""
-    try:
-        records = _METRICS.validate_json(b"[" + b",".join(lines) + b"]")
-    except ValidationError:
-        return None
-    return [*records] if len(records) == len(lines) else None

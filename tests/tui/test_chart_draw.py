@@ -184,6 +184,15 @@ def test_a_loss_of_zero_is_at_the_lower_edge_of_a_log_axis() -> None:
     assert dots[-8:, dots.shape[1] // 2].any()
 
 
+def test_a_chart_of_nothing_makes_up_no_scale() -> None:
+    def scale_of(series: Series) -> list[str]:
+        cells = drawn(Content("Loss", [Curve("train", series, "train")], Log()))
+        return [text for row in range(1, HEIGHT - 2) if (text := cells.row_text(row)[:GUTTER].strip())]
+
+    assert not any(any(map(str.isdigit, text)) for text in scale_of(Series()))
+    assert any("0.5" in text for text in scale_of(series_of([0, 100], [1.0, 0.2])))
+
+
 def test_an_empty_chart_says_why() -> None:
     background = Curve("best wrn", series_of([0, 100], [0.4, 0.3]), "ghost", Pattern.DOTTED, background=True)
     content = Content("Loss", [Curve("train", Series(), "train"), background], empty="starting: compiling")

@@ -108,9 +108,24 @@ def test_together_lines_say_what_they_say_alone(groups: list[list[bytes]]) -> No
     assert plainly(parse_lines(lines)) == plainly(alone)
 
 
-def test_what_a_trainer_writes_takes_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where values are not finite: no line is validated by itself."""
-    monkeypatch.setattr(metric_lines, "parse_metric", None)
+def test_halves_of_a_torn_line_are_not_put_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Though a line that holds two objects makes up for the number."""
+    event = EventRecord(event="warning", message="", time="2026-11-24T10:00:00.000Z").to_json().encode()
+    cut = event.index(b'"step"') + 1
+    sample = SystemRecord(host=HostSample(cpu_percent=1.0)).to_json().encode()
+    assert parse_lines([sample + b"," + sample, event[:cut], event[cut:]]) == []
+
+
+def test_training_lines_as_written_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where values are not finite: none is validated by itself."""
+
+    def parse_other(line: bytes) -> Any:
+        assert not line.startswith(b'{"kind":"train"')
+        return parse_metric(line)
+
+    monkeypatch.setattr(metric_lines, "parse_metric", parse_other)
     train = [
         TrainRecord(step=step, epoch=1, loss=loss, loss_min=loss, loss_max=math.inf, lr=0.1, images_per_second=5.0)
         for step, loss in enumerate([0.5, math.nan, -math.inf, 0.25], start=1)

@@ -51,10 +51,11 @@ def compose(
     window = view.limits
     reduced = [_reduce(curve, content, window, plot_width * dots[0], smoothing) for curve in content.curves]
     plot = Cells(plot_width, plot_height)
-    low, high = content.limits or _limits(content, reduced)
+    known = content.limits or _limits(content, reduced)
+    low, high = known or content.scale.limits(0.5, 1.0)
     _draw_curves(plot, content, reduced, (low, high), dots)
     parts.put_title(cells, content, view, smoothing, ascii_only)
-    y_ticks = content.scale.ticks(low, high, max(2, (plot_height + 1) // 2))
+    y_ticks = content.scale.ticks(low, high, max(2, (plot_height + 1) // 2)) if known else []
     x_ticks = epoch_ticks(*window, max(2, plot_width // 9))
     parts.put_overlays(plot, content, view, (low, high), ascii_only)
     parts.put_grid(plot, content.scale, (low, high), y_ticks, x_ticks, window, ascii_only)
@@ -90,8 +91,11 @@ def _reduce(curve: Curve, content: Content, window: tuple[float, float], columns
     return _Reduced(curve, columns_of(values, values), band)
 
 
-def _limits(content: Content, reduced: Sequence[_Reduced]) -> tuple[float, float]:
-    """Values at the lower and upper edge: all that is drawn, less the beginnings where the chart is focused."""
+def _limits(content: Content, reduced: Sequence[_Reduced]) -> tuple[float, float] | None:
+    """Values at the lower and upper edge: all that is drawn, less the beginnings where the chart is focused.
+
+    None where nothing is: a scale would be made up.
+    """
     lows, highs = [], []
     for item in reduced:
         for part in (item.line, item.band):
@@ -103,7 +107,7 @@ def _limits(content: Content, reduced: Sequence[_Reduced]) -> tuple[float, float
     levels = content.scale.position([level.value for level in content.levels]).tolist()
     lows, highs = lows + levels, highs + levels
     if not lows:
-        return content.scale.limits(0.5, 1.0)
+        return None
     return content.scale.limits(*_values(content.scale, min(lows), max(highs)))
 
 
