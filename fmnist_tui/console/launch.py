@@ -148,7 +148,10 @@ def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: s
     if not local and (job := last_launch(directory).job) is not None:
         say(f"Submitted as Slurm job {job.id}.")
     if start.detach:
-        _announce(directory, start.json)
+        if (error := announce(directory, start.json)) is not None:
+            raise error
+        if not start.json and sys.stderr.isatty():
+            say(f"It goes on in the background. Watch it: fmnist-tui runs watch {directory.id}")
         if behind is not None:
             print_notes([f"it is queued behind {behind}; --now would start it at once, beside the run at work"])
         return ExitCode.DONE
@@ -167,13 +170,17 @@ def _behind(start: Start) -> str | None:
         return None
 
 
-def _announce(directory: RunDirectory, as_json: bool) -> None:
-    if as_json:
-        print_json({"kind": "run", "id": directory.id, "directory": str(directory.path)})
-        return
-    print(directory.id)
-    if sys.stderr.isatty():
-        say(f"It goes on in the background. Watch it: fmnist-tui runs watch {directory.id}")
+def announce(directory: RunDirectory, as_json: bool) -> OSError | None:
+    """Tell which run was started: on stderr, where stdout can't take it. Then returns why, to be raised in time."""
+    try:
+        if as_json:
+            print_json({"kind": "run", "id": directory.id, "directory": str(directory.path)})
+        else:
+            print(directory.id, flush=True)
+    except OSError as error:
+        say(f"{directory.id} was started, and goes on in the background.")
+        return error
+    return None
 
 
 def get_data(config: DataConfig, data_dir: Path | None) -> Images:

@@ -36,6 +36,25 @@ def test_an_output_that_is_full_or_closed_is_no_mistake_of_ours(runs_dir: Path, 
     assert ended.returncode == 0 and "Traceback" not in ended.stderr and "error" not in ended.stderr
 
 
+def test_a_run_started_into_a_full_output_is_named_all_the_same(runs_dir: Path) -> None:
+    """And a sweep starts all its runs."""
+    program = [sys.executable, "-m", "fmnist_tui", "run", "preset", "quick", f"--runs-dir={runs_dir}", "--detach"]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [*program, "--set=training.max_steps=1", "--seeds=2", "--device=cpu"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    started = store.list_runs(runs_dir)
+    assert len(started) == 2 and ended.returncode == ExitCode.FAILED
+    for run in started:
+        assert f"{run.id} was started, and goes on in the background." in ended.stderr
+        assert main(["runs", "stop", run.id, f"--runs-dir={runs_dir}"]) == 0
+    assert ended.stderr.splitlines()[-1] == "error: the output could not be written: No space left on device"
+
+
 def test_logs(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(runs_dir, state=State.STOPPED)
     assert main(["runs", "logs", "last"]) == 0
