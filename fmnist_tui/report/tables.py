@@ -90,7 +90,7 @@ def report(benchmarks: Benchmarks) -> list[Block]:
     blocks += sweep_blocks(benchmarks.runs)
     if benchmarks.skipped:
         told = tuple(f"Run {run_id}: {why}" for run_id, why in benchmarks.skipped)
-        blocks += [Heading("Left out", 2), Paragraph.of("Runs with a result that can't be read:"), Items(told)]
+        blocks += [Heading("Left out", 2), Paragraph.of("Runs that have finished, but have no row:"), Items(told)]
     return blocks
 
 
