@@ -48,6 +48,7 @@ def _palette() -> type[Provider]:
 def run_app(runs_dir: Path, data_dir: Path | None) -> None:
     """Show the app until the user leaves; runs go on without it."""
     terminal.give_size()
+    terminal.draw_on_stdout()
     FmnistApp(runs_dir, data_dir).run()
 
 
