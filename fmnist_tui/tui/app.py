@@ -45,11 +45,13 @@ def _palette() -> type[Provider]:
     return LiteralCommands
 
 
-def run_app(runs_dir: Path, data_dir: Path | None) -> None:
-    """Show the app until the user leaves; runs go on without it."""
+def run_app(runs_dir: Path, data_dir: Path | None) -> int:
+    """Show the app until the user leaves; runs go on without it. Returns 0, or 1 where an error of the app ended it."""
     terminal.give_size()
     terminal.draw_on_stdout()
-    FmnistApp(runs_dir, data_dir).run()
+    app = FmnistApp(runs_dir, data_dir)
+    app.run()
+    return app.return_code or 0
 
 
 class FmnistApp(ListeningApp):
