@@ -23,6 +23,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import Theme
 
+from fmnist_tui import paths
 from fmnist_tui.config import RunConfig
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui import session, terminal
@@ -124,7 +125,8 @@ class FmnistApp(ListeningApp):
     def action_detach(self) -> None:
         """Leave, and say what goes on."""
         going = [run.name for run in self.runs if run.state.alive]
-        said = f"Going on without the app: {', '.join(going)}. fmnist-tui shows them again."
+        shows = f"{paths.command_line(of=self.runs_dir)} shows {'it' if len(going) == 1 else 'them'} again."
+        said = f"Going on without the app: {', '.join(going)}. {shows}"
         self.exit(message=Text(said) if going else None)
 
     async def action_quit(self) -> None:
