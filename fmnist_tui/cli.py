@@ -117,8 +117,7 @@ def _open_app(runs_dir: Path, data_dir: Path | None) -> int:
         )
     from fmnist_tui.tui.app import run_app
 
-    run_app(runs_dir, data_dir)
-    return 0
+    return run_app(runs_dir, data_dir)
 
 
 def main(arguments: list[str] | None = None) -> int:

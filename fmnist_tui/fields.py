@@ -181,6 +181,11 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     return flat
 
 
+def exact(value: float) -> str:
+    """A number of a configuration in as many digits as tell it from every other: a search draws lr = 0.03128475613."""
+    return repr(value).removesuffix(".0")
+
+
 def field_value(value: Any) -> str:
     """A field's value as the user would type it in TOML, None as 'none'."""
     if value is None:
@@ -188,7 +193,7 @@ def field_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:g}"
+        return exact(value)
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(field_value, value))}]"
     return str(value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from pathlib import Path
 
 import platformdirs
@@ -30,6 +31,12 @@ def _absolute(path: Path) -> Path:
 def runs_dir(option: Path | None = None) -> Path:
     """The directory that holds the runs: the option, ``FMNIST_TUI_RUNS_DIR``, or ``./runs``."""
     return _absolute(option or _from_environment("FMNIST_TUI_RUNS_DIR") or Path("runs"))
+
+
+def command_line(*parts: str, of: Path) -> str:
+    """A command of ours as it must be typed here; names the runs directory `of` where it isn't the default one."""
+    where = [] if of == runs_dir() else ["--runs-dir", str(of)]
+    return shlex.join(["fmnist-tui", *parts, *where])
 
 
 def cache_dir() -> Path:

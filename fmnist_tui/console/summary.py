@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from rich.text import Text
 
 from fmnist_tui import paths
@@ -38,11 +36,4 @@ def print_summary(run: Run) -> None:
 
 def resume_hint(run: Run) -> str:
     """The command that goes on with a run, as it must be typed here."""
-    return f"Go on with: {command('run', 'resume', run.id, run=run)}"
-
-
-def command(*parts: str, run: Run) -> str:
-    """A command line about a run; names the runs directory where it is not the default one."""
-    runs_dir = run.directory.path.parent
-    where = [] if runs_dir == paths.runs_dir() else ["--runs-dir", str(runs_dir)]
-    return shlex.join(["fmnist-tui", *parts, *where])
+    return f"Go on with: {paths.command_line('run', 'resume', run.id, of=run.directory.path.parent)}"

@@ -16,7 +16,7 @@ from fmnist_tui.config import (
     TurboConfig,
     WideResNetConfig,
 )
-from fmnist_tui.fields import field_value
+from fmnist_tui.fields import exact, field_value
 
 
 def network_name(model: ModelConfig) -> str:
@@ -44,22 +44,22 @@ def network(model: ModelConfig) -> str:
 
 def optimizer(config: OptimizerConfig) -> str:
     """'SGD, momentum 0.9, Nesterov'; of Muon both parts: what moves the filters, and what moves the rest."""
-    sgd = f"SGD, momentum {config.momentum:g}" + (", Nesterov" if config.nesterov else "")
+    sgd = f"SGD, momentum {exact(config.momentum)}" + (", Nesterov" if config.nesterov else "")
     if config.kind == "sgd":
         return sgd
-    muon = f"Muon, momentum {config.muon_momentum:g}, {config.muon_steps} iterations"
-    return f"{muon}; biases (lr {config.bias_lr:g}) and head (lr {config.head_lr:g}): {sgd}"
+    muon = f"Muon, momentum {exact(config.muon_momentum)}, {config.muon_steps} iterations"
+    return f"{muon}; biases (lr {exact(config.bias_lr)}) and head (lr {exact(config.head_lr)}): {sgd}"
 
 
 def schedule(config: ScheduleConfig) -> str:
     """The learning rate's way in words: 'x0.2 at epochs 60, 120, 160', 'cosine to 0, warm-up 5 epochs'."""
     said = {
-        "step": f"x{config.gamma:g} at epochs {', '.join(map(str, config.milestones))}",
-        "cosine": f"cosine to {config.min_lr:g}",
-        "linear": f"linear to {config.min_lr:g}",
-        "one_cycle": f"one cycle to {config.min_lr:g}",
+        "step": f"x{exact(config.gamma)} at epochs {', '.join(map(str, config.milestones))}",
+        "cosine": f"cosine to {exact(config.min_lr)}",
+        "linear": f"linear to {exact(config.min_lr)}",
+        "one_cycle": f"one cycle to {exact(config.min_lr)}",
     }.get(config.kind, config.kind)
-    return said + (f", warm-up {config.warmup_epochs:g} epochs" if config.warmup_epochs else "")
+    return said + (f", warm-up {exact(config.warmup_epochs)} epochs" if config.warmup_epochs else "")
 
 
 def augmentation(config: AugmentConfig) -> str:
@@ -67,11 +67,11 @@ def augmentation(config: AugmentConfig) -> str:
     said = [f"crop (pad {config.crop_padding})"] if config.crop_padding else []
     said += ["flip" + (" alternating" if config.flip_mode == "alternating" else "")] if config.flip else []
     if config.cutout_size and config.cutout_probability:
-        share = "" if config.cutout_probability == 1 else f" (p {config.cutout_probability:g})"
+        share = "" if config.cutout_probability == 1 else f" (p {exact(config.cutout_probability)})"
         said.append(f"Cutout {config.cutout_size}{share}" + (" inside" if config.cutout_inside else ""))
     if config.cutmix_probability and config.cutmix_share:
         until = "" if config.cutmix_share == 1 else f" in the first {config.cutmix_share:.0%} of the epochs"
-        said.append(f"CutMix (p {config.cutmix_probability:g}){until}")
+        said.append(f"CutMix (p {exact(config.cutmix_probability)}){until}")
     if config.low_resolution < IMAGE_SIZE and config.low_resolution_share:
         size = config.low_resolution
         said.append(f"first {config.low_resolution_share:.0%} of the epochs at {size}x{size}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fmnist_tui import presets
+from fmnist_tui.fields import exact
 from fmnist_tui.report import describe
 from fmnist_tui.report.blocks import Block, Code, Column, Heading, Items, Paragraph, Table
 from fmnist_tui.report.finished import FinishedRun
@@ -278,9 +279,9 @@ def _recipe(run: FinishedRun) -> tuple[str, ...]:
         run.label,
         describe.network(config.model),
         describe.optimizer(config.optimizer),
-        f"{config.optimizer.lr:g}",
+        exact(config.optimizer.lr),
         describe.schedule(config.schedule),
-        f"{config.optimizer.weight_decay:g}",
+        exact(config.optimizer.weight_decay),
         f"{config.training.batch_size:,}",
         f"{run.hyperparameters['training.epochs']:,}",
         describe.augmentation(config.augment),

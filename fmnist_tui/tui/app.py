@@ -23,6 +23,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import Theme
 
+from fmnist_tui import paths
 from fmnist_tui.config import RunConfig
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui import session, terminal
@@ -45,10 +46,13 @@ def _palette() -> type[Provider]:
     return LiteralCommands
 
 
-def run_app(runs_dir: Path, data_dir: Path | None) -> None:
-    """Show the app until the user leaves; runs go on without it."""
+def run_app(runs_dir: Path, data_dir: Path | None) -> int:
+    """Show the app until the user leaves; runs go on without it. Returns 0, or 1 where an error of the app ended it."""
     terminal.give_size()
-    FmnistApp(runs_dir, data_dir).run()
+    terminal.draw_on_stdout()
+    app = FmnistApp(runs_dir, data_dir)
+    app.run()
+    return app.return_code or 0
 
 
 class FmnistApp(ListeningApp):
@@ -121,7 +125,8 @@ class FmnistApp(ListeningApp):
     def action_detach(self) -> None:
         """Leave, and say what goes on."""
         going = [run.name for run in self.runs if run.state.alive]
-        said = f"Going on without the app: {', '.join(going)}. fmnist-tui shows them again."
+        shows = f"{paths.command_line(of=self.runs_dir)} shows {'it' if len(going) == 1 else 'them'} again."
+        said = f"Going on without the app: {', '.join(going)}. {shows}"
         self.exit(message=Text(said) if going else None)
 
     async def action_quit(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from fmnist_tui.config import MODEL_KINDS, SECTIONS, ConfigError, FieldError, RunConfig, parse_config
-from fmnist_tui.fields import FieldSpec, fields_of, parse_value, scale_schedule, with_changes
+from fmnist_tui.fields import FieldSpec, exact, fields_of, parse_value, scale_schedule, with_changes
 
 Raw = str | bool
 """What an input holds: the text as typed, the chosen literal, or on/off."""
@@ -43,7 +43,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, float):
-        return repr(value).removesuffix(".0")
+        return exact(value)
     if isinstance(value, list | tuple):
         return ", ".join(map(shown, value)) or "none"
     return "none" if value is None else str(value)

@@ -177,9 +177,10 @@ class Earlier:
     """Whether batch size, precision and the rest were the same too."""
 
 
-def earlier_run(config: RunConfig, device: str, runs: Iterable[Run]) -> Earlier | None:
-    """The newest finished run of this network on this one device ('auto' is any), if there is one.
+def earlier_run(config: RunConfig, device: str, runs: Iterable[Run], has_gpu: bool) -> Earlier | None:
+    """The newest finished run of this network on this one device, if there is one.
 
+    'auto' is any GPU where this machine `has_gpu`, else anything but one: runs may have come from a GPU server.
     One with the same batch size, precision and so on is preferred; `runs` come newest first.
     """
     best: Earlier | None = None
@@ -187,7 +188,8 @@ def earlier_run(config: RunConfig, device: str, runs: Iterable[Run]) -> Earlier 
         result, of = run.result, run.config
         if not result or not of or of.model != config.model or result.images_per_second <= 0 or result.devices > 1:
             continue
-        if device not in ("auto", result.device, result.device.partition(":")[0]):
+        kind = result.device.partition(":")[0]
+        if (kind == "cuda") != has_gpu if device == "auto" else device not in (result.device, kind):
             continue
         same = speed_key(of, device) == speed_key(config, device)
         if same or best is None:

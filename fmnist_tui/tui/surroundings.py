@@ -1,6 +1,7 @@
-"""What the New run screen wants to know of this machine and can't wait for: pictures, GPUs, the data set, Slurm.
+"""What the New run screen wants to know of this machine and can't wait for: pictures, GPUs, the data set, Slurm,
+and who is on its devices.
 
-Called in a thread worker; no Textual.
+Called in thread workers; no Textual.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from fmnist_tui.config import CLASSES
 from fmnist_tui.data import source
 from fmnist_tui.data.files import GET_DATA
 from fmnist_tui.monitor import Gpu, list_gpus
+from fmnist_tui.runs import queue
+from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.store import Run, load_run
 from fmnist_tui.tui.remedies import FORM
 
 PICTURES_PER_CLASS = 12
@@ -58,3 +63,17 @@ def look_around(data_dir: Path | None) -> Surroundings:
 def has_slurm() -> bool:
     """Whether Slurm's program that submits jobs is here; whether it can, it says itself."""
     return shutil.which("sbatch") is not None
+
+
+def at_work_elsewhere(runs_dir: Path) -> list[Run]:
+    """Runs of other runs directories that have a device of this machine: a new run waits for them as for one of here.
+
+    None are known where the device queue can't be read; the run's start then says so.
+    """
+    try:
+        devices = queue.snapshot()
+    except RunError:
+        return []
+    places = {entry.directory for device in devices for entry in device.on}
+    here = runs_dir.resolve()
+    return [load_run(RunDirectory(place)) for place in sorted(places) if place.parent.resolve() != here]

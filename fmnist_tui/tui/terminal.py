@@ -67,6 +67,11 @@ def give_size() -> None:
         termios.tcsetwinsize(sys.stdout, USUAL_SIZE)
 
 
+def draw_on_stdout() -> None:
+    """Draw where the command line has found a terminal. Textual would on stderr, and `2>log` left the screen blank."""
+    sys.__stderr__ = sys.__stdout__  # type: ignore[misc]
+
+
 def set_themes(app: App[None]) -> None:
     """Register the app's own themes and take TEXTUAL_THEME's, or the one chosen last, or the dark one."""
     app.register_theme(DARK)

@@ -19,11 +19,11 @@ import pytest
 class Terminal:
     """One program in one tmux session of a given size."""
 
-    def __init__(self, command: list[str], size: tuple[int, int], environment: dict[str, str]) -> None:
+    def __init__(self, command: list[str], size: tuple[int, int], environment: dict[str, str], errors: str) -> None:
         self.session = f"fmnist-test-{uuid.uuid4().hex[:8]}"
         width, height = size
         variables = [f"{key}={value}" for key, value in environment.items()]
-        line = shlex.join(["env", *variables, *command])
+        line = shlex.join(["env", *variables, *command]) + (f" 2>{shlex.quote(errors)}" if errors else "")
         self._tmux(
             "new-session", "-d", "-s", self.session, "-x", str(width), "-y", str(height), "sh", "-c", f"exec {line}"
         )
@@ -71,16 +71,16 @@ class Terminal:
 
 @pytest.fixture
 def terminal(runs_dir: Path) -> Iterator[Callable[..., Terminal]]:
-    """Opens the app in a terminal: `terminal(size=(120, 40), **environment)`."""
+    """Opens the app in a terminal: `terminal(size=(120, 40), errors="file", **environment)`."""
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed")
     opened: list[Terminal] = []
 
-    def open_terminal(size: tuple[int, int] = (120, 40), **environment: str) -> Terminal:
+    def open_terminal(size: tuple[int, int] = (120, 40), errors: str = "", **environment: str) -> Terminal:
         settings = {key: value for key, value in os.environ.items() if key.startswith("FMNIST_TUI_")}
         settings |= {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "COLORTERM": "truecolor"} | environment
         command = [sys.executable, "-m", "fmnist_tui", "--runs-dir", str(runs_dir)]
-        opened.append(Terminal(command, size, settings))
+        opened.append(Terminal(command, size, settings, errors))
         return opened[-1]
 
     yield open_terminal

@@ -66,6 +66,14 @@ def test_start_watch_leave_return_stop_resume_finish(terminal: Open, runs_dir: P
         process.kill_worker(status_of(runs_dir))
 
 
+def test_errors_that_go_to_a_file_leave_the_app_on_the_screen(terminal: Open, tmp_path: Path) -> None:
+    app = terminal(errors=str(tmp_path / "log"))
+    app.wait_for("1 Runs")
+    app.press("q")
+    app.wait_until(lambda _: app.ended, "the app leaves")
+    assert (tmp_path / "log").read_text() == ""
+
+
 def curve_cells(screen: str) -> int:
     """Braille cells on the screen: what the curves are drawn with."""
     return len(re.findall("[\u2801-\u28ff]", screen))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from textual.app import App
@@ -20,10 +21,11 @@ from tests.tui.typing_helpers import send, until
 class Host(App[None]):
     """What the screen needs of the app, and what it asks for."""
 
-    def __init__(self, runs: Sequence[Run] = (), ascii_only: bool = False) -> None:
+    def __init__(self, runs: Sequence[Run] = (), ascii_only: bool = False, runs_dir: Path | None = None) -> None:
         super().__init__()
         self.animation_level = "none"
         self.runs = list(runs)
+        self.runs_dir = runs_dir
         self.data_dir = None
         self.ascii_only = ascii_only
         self.started: list[StartRequested] = []

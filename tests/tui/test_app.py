@@ -200,16 +200,25 @@ async def test_a_key_of_the_footer_can_be_clicked(app: FmnistApp, maker: RunMake
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
 
 
+@pytest.mark.parametrize("default", [True, False])
 async def test_leaving_says_what_goes_on(
-    app: FmnistApp, maker: RunMaker, sleeper: int, capsys: pytest.CaptureFixture[str]
+    default: bool,
+    app: FmnistApp,
+    maker: RunMaker,
+    sleeper: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("FMNIST_TUI_RUNS_DIR", str(maker.runs_dir if default else "elsewhere"))
     maker.make("wrn", State.RUNNING, epoch=3)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_drawn(pilot, "● running")
         await pilot.press("ctrl+c")
         await until_drawn(pilot, "q leaves the app, runs go on")
         await pilot.press("q")
-    assert "Going on without the app: wrn. fmnist-tui shows them again." in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    command = "fmnist-tui" if default else f"fmnist-tui --runs-dir {maker.runs_dir}"
+    assert f"Going on without the app: wrn. {command} shows it again." in said
     os.kill(sleeper, 0)
     assert not app.feed.is_alive()
 

@@ -127,6 +127,27 @@ def test_signals_end_the_app_and_no_run(number: signal.Signals, runs_dir: Path, 
         app.wait()
 
 
+def test_an_error_of_the_app_is_an_exit_code(runs_dir: Path) -> None:
+    code = f"""
+from pathlib import Path
+from fmnist_tui.tui.app import FmnistApp, run_app
+def fail(app):
+    raise KeyError("surprise")
+FmnistApp.get_default_screen = fail
+raise SystemExit(run_app(Path({str(runs_dir)!r}), None))
+"""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    with (runs_dir.parent / "shown").open("wb+") as shown:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, stdin=theirs, stdout=shown, stderr=shown, start_new_session=True, timeout=60)
+        shown.seek(0)
+        assert b"surprise" in shown.read()
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_an_app_that_waits_for_a_dead_writer(number: signal.Signals) -> None:
     """Textual's queue of what is to be written fills where its thread died first: nothing runs on the loop any more."""

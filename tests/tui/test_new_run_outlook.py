@@ -10,8 +10,11 @@ from fmnist_tui.data import source
 from fmnist_tui.data.files import DataError
 from fmnist_tui.monitor import Gpu
 from fmnist_tui.presets import load_preset
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.place import Place
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import list_runs
+from fmnist_tui.runs.tickets import Device
 from fmnist_tui.tui.surroundings import Surroundings, look_around
 from fmnist_tui.tui.widgets.image_grid import ImageGrid
 from fmnist_tui.tui.widgets.outlook_panel import OutlookPanel
@@ -135,6 +138,20 @@ async def test_what_runs_on_the_device_is_said_in_full_on_a_small_screen(maker: 
     async with new_run(load_preset("wrn"), size=(80, 24), runs=list_runs(maker.runs_dir)) as (_, screen, pilot):
         screen.query_one("#device", DeviceSelect).value = "cpu"
         await until_drawn(pilot, "Start waits for shake-shake-64, ^n doesn't")
+
+
+async def test_a_run_of_another_runs_directory_is_waited_for_too(maker: RunMaker, tmp_path: Path) -> None:
+    run = maker.make("wrn", State.RUNNING, epoch=3, device="cpu")
+    place = Place(RunDirectory(maker.runs_dir / run.id), [Device(key="cpu", name="cpu")])
+    assert place.take() is not None
+    try:
+        async with new_run(load_preset("wrn"), size=(120, 40), runs_dir=tmp_path / "here") as (_, screen, pilot):
+            screen.query_one("#device", DeviceSelect).value = "cpu"
+            await until(pilot, lambda: f"Start waits for wrn in {maker.runs_dir}" in reason(screen))
+            place.leave()
+            await until(pilot, lambda: reason(screen) == "Ready")
+    finally:
+        place.leave()
 
 
 async def test_start_beside_what_runs_on_the_device() -> None:

@@ -131,15 +131,19 @@ def test_the_newest_finished_run_of_the_network_on_the_device(maker: RunMaker) -
     finished(maker, "densenet", "20261123-110000-densenet-cccc", device="cuda:0")
     maker.make("wrn", State.RUNNING, run_id="20261123-120000-wrn-dddd", epoch=3)
     runs = list_runs(maker.runs_dir)
-    found = earlier_run(load_preset("wrn"), "auto", runs)
+    found = earlier_run(load_preset("wrn"), "auto", runs, True)
     assert found is not None
     assert (found.run.id, found.same) == ("20261122-120000-wrn-bbbb", True)
     assert found.speed.images_per_second == 9800.0
     assert found.speed.eval_images_per_second == pytest.approx(200 * 40_000 / 200.0)
     assert found.speed.startup_seconds == pytest.approx(30.0)
-    assert earlier_run(load_preset("wrn"), "cuda:0", runs) is not None
-    assert earlier_run(load_preset("wrn"), "cpu", runs) is None
-    assert earlier_run(load_preset("dpn"), "auto", runs) is None
+    assert earlier_run(load_preset("wrn"), "cuda:0", runs, True) is not None
+    assert earlier_run(load_preset("wrn"), "cpu", runs, True) is None
+    assert earlier_run(load_preset("dpn"), "auto", runs, True) is None
+    assert earlier_run(load_preset("wrn"), "auto", runs, False) is None, "no GPU is here: they came from elsewhere"
+    finished(maker, "wrn", "20261120-120000-wrn-eeee", device="cpu", images_per_second=8.0)
+    found = earlier_run(load_preset("wrn"), "auto", list_runs(maker.runs_dir), False)
+    assert found is not None and found.run.id == "20261120-120000-wrn-eeee"
 
 
 def test_a_run_with_the_same_settings_goes_before_a_newer_one_with_others(maker: RunMaker) -> None:
@@ -148,10 +152,10 @@ def test_a_run_with_the_same_settings_goes_before_a_newer_one_with_others(maker:
     run = maker.make("wrn", State.FINISHED, run_id="20261122-120000-wrn-bbbb", changes={"training": other.training})
     write_result(run, images_per_second=5000.0)
     runs = list_runs(maker.runs_dir)
-    found = earlier_run(load_preset("wrn"), "auto", runs)
+    found = earlier_run(load_preset("wrn"), "auto", runs, True)
     assert found is not None
     assert (found.run.id, found.same) == ("20261121-120000-wrn-aaaa", True)
-    found = earlier_run(changed(training__batch_size=32), "auto", runs)
+    found = earlier_run(changed(training__batch_size=32), "auto", runs, True)
     assert found is not None
     assert not found.same
     facts = speed_facts(changed(training__batch_size=32), Forecast(earlier=found))
@@ -161,7 +165,7 @@ def test_a_run_with_the_same_settings_goes_before_a_newer_one_with_others(maker:
 
 def test_last_time_foretells_the_duration_until_something_is_measured(maker: RunMaker) -> None:
     finished(maker, "wrn", "20261121-120000-wrn-aaaa")
-    found = earlier_run(load_preset("wrn"), "auto", list_runs(maker.runs_dir))
+    found = earlier_run(load_preset("wrn"), "auto", list_runs(maker.runs_dir), True)
     facts = {fact.name: fact for fact in speed_facts(load_preset("wrn"), Forecast(earlier=found))}
     assert facts["Speed"].value == "not measured"
     assert facts["Last time"].value.startswith("9,800 img/s")

@@ -55,6 +55,18 @@ async def test_an_edited_run_is_not_exactly_its_preset(tmp_path: Path) -> None:
         assert "Exactly the preset" not in screen_text(app)
 
 
+async def test_lines_are_whole_on_a_narrow_screen_and_numbers_in_all_their_digits(tmp_path: Path) -> None:
+    app = Host()
+    async with app.run_test(size=(60, 20)) as pilot:
+        config = preset(optimizer__lr=0.03128475613, schedule__kind="one_cycle", schedule__min_lr=0.0001)
+        run, _ = make_run(tmp_path, live(config=config, done=1.0))
+        app.push_screen(RunConfigScreen(run))
+        await until(pilot, lambda: "Different from the preset wrn" in screen_text(app))
+        lines = [" ".join(line.strip(" │").split()) for line in screen_text(app).splitlines()]
+        assert "optimizer.lr 0.03128475613 preset: 0.1" in lines
+        assert "schedule.kind one_cycle preset: step" in lines
+
+
 async def test_where_the_configuration_is_damaged_what_it_ran_on_begins_on_a_line_of_its_own(tmp_path: Path) -> None:
     app = Host()
     async with app.run_test(size=SMALL) as pilot:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fmnist_tui.config import MODEL_KINDS, ConfigError, RunConfig, parse_config
 from fmnist_tui.fields import (
     differences,
+    field_value,
     fields_of,
     flatten,
     notes,
@@ -288,3 +289,8 @@ def test_notes_say_what_a_valid_configuration_hides() -> None:
     assert notes(cosine) == []
     assert "only the last epoch (200)" in notes(with_changes(wide, {"training.eval_every": 201}))[0]
     assert "data.source = sample" in notes(with_changes(wide, {"data.source": "sample"}))[0]
+
+
+def test_numbers_that_differ_are_shown_apart() -> None:
+    assert [field_value(value) for value in (0.03128475613, 0.03128475614)] == ["0.03128475613", "0.03128475614"]
+    assert [field_value(value) for value in (2.0, 5e-4, 1e-7, None)] == ["2", "0.0005", "1e-07", "none"]

@@ -26,7 +26,7 @@ from fmnist_tui.tui.messages import StartRequested
 from fmnist_tui.tui.outlook import earlier_run
 from fmnist_tui.tui.screens.drafting import HELP_FROM, DraftingScreen
 from fmnist_tui.tui.screens.measuring import MeasuringScreen
-from fmnist_tui.tui.surroundings import Surroundings, look_around
+from fmnist_tui.tui.surroundings import Surroundings, at_work_elsewhere, look_around
 from fmnist_tui.tui.widgets.footer import KeyBar
 from fmnist_tui.tui.widgets.form import ConfigForm
 from fmnist_tui.tui.widgets.header import TopBar
@@ -37,6 +37,8 @@ from fmnist_tui.tui.widgets.start_bar import StartBar, run_on
 
 CLOCK_SECONDS = 20.0
 """How often the time at which a run would end is drawn anew."""
+ELSEWHERE_SECONDS = 2.0
+"""How often the device queue is asked for runs of other runs directories."""
 START_PAUSE_SECONDS = 1.0
 """A second start within this time is a key held too long."""
 
@@ -73,11 +75,19 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
             self.found = found
             super().__init__()
 
+    class Elsewhere(Message):
+        """Which runs of other runs directories are on this machine's devices."""
+
+        def __init__(self, runs: list[Run]) -> None:
+            self.runs = runs
+            super().__init__()
+
     def __init__(self, config: RunConfig | None = None) -> None:
         """Start from `config`, a run to clone, against its preset; or from the presets."""
         super().__init__(config)
         self._first_pane = "settings" if config is not None else "presets"
         self._runs: list[Run] = []
+        self._elsewhere: list[Run] = []
         self._started_at = -START_PAUSE_SECONDS
 
     def compose(self) -> ComposeResult:
@@ -111,6 +121,8 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
         self._show_pane(self._first_pane, focus=True)
         self.show_draft()
         self.set_interval(CLOCK_SECONDS, self._clock)
+        self.set_interval(ELSEWHERE_SECONDS, self._ask_elsewhere)
+        self._ask_elsewhere()
         self._look_around(getattr(self.app, "data_dir", None))
 
     # What comes in: the feed's news and what the background worker found.
@@ -127,6 +139,24 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
         found = look_around(data_dir)
         if not get_current_worker().is_cancelled:
             self.post_message(self.Looked(found))
+
+    def _ask_elsewhere(self) -> None:
+        """Only while the screen is seen."""
+        runs_dir: Path | None = getattr(self.app, "runs_dir", None)
+        if runs_dir is not None and self.is_seen:
+            self._look_elsewhere(runs_dir)
+
+    @work(thread=True, group="elsewhere", exclusive=True)
+    def _look_elsewhere(self, runs_dir: Path) -> None:
+        found = at_work_elsewhere(runs_dir)
+        if not get_current_worker().is_cancelled:
+            self.post_message(self.Elsewhere(found))
+
+    def on_new_run_screen_elsewhere(self, message: Elsewhere) -> None:
+        """Say it where it is news."""
+        if message.runs != self._elsewhere:
+            self._elsewhere = message.runs
+            self.show_outlook()
 
     def on_new_run_screen_looked(self, message: Looked) -> None:
         """Show what was found."""
@@ -183,7 +213,7 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
     def show_outlook(self) -> None:
         """The panel and the start line for the draft, the device and the runs there are."""
         draft, bar = self.draft, self.query_one(StartBar)
-        bar.show(draft.problems, self._runs)
+        bar.show(draft.problems, self._runs, self._elsewhere)
         device = "slurm" if bar.slurm else bar.device
         known = self.known(draft.valid, device)
         forecast = Forecast(
@@ -191,7 +221,7 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
             gpus=bar.count,
             memory_total=bar.memory_total,
             known=known,
-            earlier=earlier_run(draft.valid, device, self._runs),
+            earlier=earlier_run(draft.valid, device, self._runs, bool(bar.gpus)),
         )
         self.query_one(Panes).tell(news_in_words(known))
         self.query_one(OutlookPanel).show(draft.valid, forecast, stale=draft.config is None)
@@ -207,7 +237,7 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
             self.refuse("Only valid settings can be measured")
             return
         bar = self.query_one(StartBar)
-        busy = run_on(bar.device, self._runs, bool(bar.gpus))
+        busy = run_on(bar.device, [*self._runs, *self._elsewhere], bool(bar.gpus))
         data_dir = getattr(self.app, "data_dir", None)
         self.measure(self.draft.valid, bar.device, data_dir, busy.name if busy else "")
 

@@ -5,7 +5,7 @@ Pushed by the Run screen (`c`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -17,13 +17,14 @@ from textual.widgets import Static
 
 from fmnist_tui.analysis.differences import trained_with
 from fmnist_tui.config import ConfigError, RunConfig
-from fmnist_tui.fields import changed_fields, fields_of, flatten
+from fmnist_tui.fields import changed_fields, exact, fields_of, flatten
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.store import Run
 
 Part = tuple[str, str]
-_VALUE_WIDTH = 22
+Line = tuple[str, str, str, str]
+"""A name, its value, the value's style, and what is said of it."""
 
 
 def shown(value: Any) -> str:
@@ -34,7 +35,7 @@ def shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return exact(value) if isinstance(value, float) else str(value)
 
 
 def config_parts(run: Run, config: RunConfig, base: RunConfig | None, missing: str = "") -> list[Part]:
@@ -52,15 +53,15 @@ def config_parts(run: Run, config: RunConfig, base: RunConfig | None, missing: s
     else:
         parts += _different(f"Different from the preset {config.preset}", "preset", changed)
     units = {spec.key: spec.unit for spec in fields_of(config.model.kind)}
-    section = None
+    sections: dict[str, list[Line]] = {}
     for key, value in trained.items():
         head, _, name = key.rpartition(".")
-        if head != section:
-            parts.append((f"{head.capitalize() or 'Run'}\n", "bold $text-primary"))
-            section = head
         style = "bold $text-warning" if key in changed else ""
-        parts += [(f"  {name:<28}", ""), (f"{shown(value):<{_VALUE_WIDTH}}", style)]
-        parts.append((f" {units.get(key, '') if value is not None else ''}\n", "$foreground 65%"))
+        said = units.get(key, "") if value is not None else ""
+        sections.setdefault(head, []).append((name, shown(value), style, said))
+    widths = _widths([line for lines in sections.values() for line in lines])
+    for head, lines in sections.items():
+        parts += [(f"{head.capitalize() or 'Run'}\n", "bold $text-primary"), *_columns(lines, widths)]
     return parts
 
 
@@ -68,11 +69,23 @@ def _different(title: str, whose: str, changed: Mapping[str, tuple[Any, Any]]) -
     """Fields that differ under a title, with `whose` other values; nothing where none does."""
     if not changed:
         return []
-    parts: list[Part] = [(f"{title}\n", "bold")]
-    for key, (theirs, ours) in changed.items():
-        parts += [(f"  {key:<28}", ""), (f"{shown(ours):<{_VALUE_WIDTH}}", "bold $text-warning")]
-        parts.append((f" {whose}: {shown(theirs)}\n", "$foreground 65%"))
-    return [*parts, ("\n", "")]
+    lines = [
+        (key, shown(ours), "bold $text-warning", f"{whose}: {shown(theirs)}") for key, (theirs, ours) in changed.items()
+    ]
+    return [(f"{title}\n", "bold"), *_columns(lines, _widths(lines)), ("\n", "")]
+
+
+def _widths(lines: Sequence[Line]) -> tuple[int, int]:
+    """Of the columns of names and values: no more than they need, or small screens would break the lines."""
+    return max(len(line[0]) for line in lines), max(len(line[1]) for line in lines)
+
+
+def _columns(lines: Sequence[Line], widths: tuple[int, int]) -> list[Part]:
+    parts: list[Part] = []
+    for name, value, style, said in lines:
+        parts += [(f"  {name:<{widths[0]}}  ", ""), (f"{value:<{widths[1]}}", style)]
+        parts.append((f"  {said}\n", "$foreground 65%"))
+    return parts
 
 
 def result_parts(result: Result) -> list[Part]:
@@ -89,10 +102,8 @@ def result_parts(result: Result) -> list[Part]:
         "starts": str(result.starts),
         "versions": f"fmnist-tui {made.fmnist_tui}, torch {made.torch}, Python {made.python}",
     }
-    return [
-        ("Ran with\n", "bold $text-primary"),
-        *(part for key, value in facts.items() for part in ((f"  {key:<28}", ""), (f"{value}\n", ""))),
-    ]
+    lines = [(key, value, "", "") for key, value in facts.items()]
+    return [("Ran with\n", "bold $text-primary"), *_columns(lines, (max(map(len, facts)), 0))]
 
 
 def preset_of(config: RunConfig) -> tuple[RunConfig | None, str]:

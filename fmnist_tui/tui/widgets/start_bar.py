@@ -29,11 +29,11 @@ class DeviceSelect(Select[str]):
 
 
 def run_on(device: str, runs: Iterable[Run], has_gpu: bool) -> Run | None:
-    """A run that is at work on the device; 'auto' is any GPU where there is one, else the CPU."""
+    """A run that is at work on the device; 'auto' is any GPU where there is one, else anything but one."""
     for run in runs:
         if run.state.at_work:
             at = run.status.device if run.status else ""
-            automatic = at.startswith("cuda") if has_gpu else at == "cpu"
+            automatic = at != "" and at.startswith("cuda") == has_gpu
             shared = cuda_indices(at) & cuda_indices("cuda:0" if device == "cuda" else device)
             if at == device or shared or (device == "auto" and automatic):
                 return run
@@ -135,11 +135,11 @@ class StartBar(Horizontal):
         self.set_class(self.size.width < NARROW, "-narrow")
         self._show_reason(str(self.query_one("#reason", Static).content))
 
-    def show(self, problems: Sequence[str], runs: Iterable[Run]) -> None:
-        """Say what is wrong, or what runs on the device already."""
+    def show(self, problems: Sequence[str], runs: Iterable[Run], elsewhere: Iterable[Run] = ()) -> None:
+        """Say what is wrong, or what runs on the device already: of these runs, or of other runs directories."""
         self.set_class(bool(problems), "-wrong")
         self.query_one("#start", Button).disabled = bool(problems)
-        self._show_reason(self._reason(problems, runs))
+        self._show_reason(self._reason(problems, runs, elsewhere))
 
     def _show_reason(self, text: str) -> None:
         """Whole, in as many lines as it takes; a line of its own only where it says more than that all is well."""
@@ -148,20 +148,24 @@ class StartBar(Horizontal):
             reason.update(text)
         reason.display = text != READY or self.size.width >= NARROW
 
-    def _reason(self, problems: Sequence[str], runs: Iterable[Run]) -> str:
+    def _reason(self, problems: Sequence[str], runs: Iterable[Run], elsewhere: Iterable[Run]) -> str:
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             return f"Cannot start: {problems[0]}{more}"
         if self.slurm:
             return "Start asks what the job is to have"
-        busy = run_on(self.device, runs, bool(self.gpus))
-        if busy is None:
+        busy, name = run_on(self.device, runs, bool(self.gpus)), ""
+        if busy is not None:
+            name = busy.name
+        elif (busy := run_on(self.device, elsewhere, bool(self.gpus))) is not None:
+            name = f"{busy.name} in {busy.directory.path.parent}"  # no list of this app has it
+        else:
             return READY
         where = busy.status.device if busy.status else self.device
         at = "starting" if where in ("", "auto") else f"on {where}"
-        whole = f"{busy.name} is {at}: Start waits its turn, ^n starts beside it"
+        whole = f"{name} is {at}: Start waits its turn, ^n starts beside it"
         room = self.query_one("#reason").content_size.width
-        return whole if len(whole) <= room else f"Start waits for {busy.name}, ^n doesn't"
+        return whole if len(whole) <= room else f"Start waits for {name}, ^n doesn't"
 
     @on(Select.Changed, "#device")
     def _changed(self, event: Select.Changed) -> None:
