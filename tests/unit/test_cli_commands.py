@@ -207,6 +207,15 @@ def test_presets_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert shipped["exists"] and not local["exists"]
 
 
+def test_presets_path_in_a_checkout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """There ./presets are the shipped ones, and there are two directories."""
+    monkeypatch.chdir(paths.shipped_presets_dir().parent)
+    assert main(["presets", "path"]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(path) for path in paths.preset_dirs()]
+    assert main(["presets", "path", "--json"]) == 0
+    assert [line["origin"] for line in json_lines(capsys.readouterr().out)] == ["shipped", "user"]
+
+
 # --- options that only a new run has
 
 
