@@ -51,6 +51,7 @@ def move_command(
 ) -> int:
     """Change a queued run's place, or start it at once."""
     from fmnist_tui import paths
+    from fmnist_tui.console import words
     from fmnist_tui.console.output import UsageError, say
     from fmnist_tui.console.queue_table import find_queued
     from fmnist_tui.runs import queue
@@ -60,7 +61,8 @@ def move_command(
     found = find_queued(paths.runs_dir(runs_dir), run)
     if now:
         queue.start_now(found)
-        say(f"{found.id} was told to start now. Watch it with: fmnist-tui runs watch {found.id}")
+        watch = words.command("runs", "watch", found.id, runs_dir=found.path.parent)
+        say(f"{found.id} was told to start now. Watch it with: {watch}")
         return 0
     has = queue.move(found.id, 1 if place is None else place)
     say(f"{found.id} is now {'the next' if has == 1 else f'in place {has}'} in the queue.")

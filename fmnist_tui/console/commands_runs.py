@@ -76,6 +76,7 @@ def watch_command(run: o.RunArgument, runs_dir: o.RunsDirOption = None, json: o.
     Ends with the run's own exit code.
     """
     from fmnist_tui import paths
+    from fmnist_tui.console import words
     from fmnist_tui.console.output import say
     from fmnist_tui.console.summary import print_summary
     from fmnist_tui.console.watch import Interrupts, exit_code, follow, opened_view
@@ -88,10 +89,10 @@ def watch_command(run: o.RunArgument, runs_dir: o.RunsDirOption = None, json: o.
     with Interrupts() as interrupts, opened_view(json) as view:
         last, ended = follow(found.directory, view, interrupts)
     if not ended:
-        say(f"No longer watching; {last.id} goes on. Stop it with: fmnist-tui runs stop {last.id}")
+        stop = words.command("runs", "stop", last.id, runs_dir=last.directory.path.parent)
+        say(f"No longer watching; {last.id} goes on. Stop it with: {stop}")
         return 0
-    if not json:
-        print_summary(last)
+    print_summary(last, json)
     return exit_code(last)
 
 

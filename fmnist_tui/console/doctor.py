@@ -171,6 +171,7 @@ def _data(data_dir: Path | None, problems: list[str]) -> dict[str, Any]:
 
 def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     from fmnist_tui import paths
+    from fmnist_tui.console import words
     from fmnist_tui.runs.errors import RunError
     from fmnist_tui.runs.left_out import left_out_runs
     from fmnist_tui.runs.status import State
@@ -193,7 +194,8 @@ def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     lost = [run.id for run in runs if run.state is State.LOST]
     if lost:
         how = "Go on with" if len(lost) == 1 else "Go on with one of them"
-        problems.append(f"Runs whose process is gone: {', '.join(lost)}. {how}: fmnist-tui run resume {lost[0]}")
+        resume = words.command("run", "resume", lost[0], runs_dir=directory)
+        problems.append(f"Runs whose process is gone: {', '.join(lost)}. {how}: {resume}")
     return {
         "runs": str(directory),
         "runs_count": len(runs),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fmnist_tui import paths
 from fmnist_tui.config import DataConfig, RunConfig
+from fmnist_tui.console import words
 from fmnist_tui.console.output import console, print_json, print_notes, say
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
@@ -154,8 +155,7 @@ def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: s
         return ExitCode.DONE
     with opened_view(start.json) as view:
         run = Attendant(directory, worker, interrupts).watch(view, since)
-    if not start.json:
-        print_summary(run)
+    print_summary(run, start.json)
     return exit_code(run)
 
 
@@ -173,7 +173,8 @@ def _announce(directory: RunDirectory, as_json: bool) -> None:
         return
     print(directory.id)
     if sys.stderr.isatty():
-        say(f"It goes on in the background. Watch it: fmnist-tui runs watch {directory.id}")
+        watch = words.command("runs", "watch", directory.id, runs_dir=directory.path.parent)
+        say(f"It goes on in the background. Watch it: {watch}")
 
 
 def get_data(config: DataConfig, data_dir: Path | None) -> Images:

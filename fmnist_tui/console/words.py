@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+import shlex
 from datetime import datetime, timedelta
+from pathlib import Path
 
+from fmnist_tui import paths
 from fmnist_tui.report import words
 from fmnist_tui.runs.queue import place_in_words
 from fmnist_tui.runs.status import Status
 
 NOTHING = "-"
 """Stands where a value is not known (yet)."""
+
+
+def command(*parts: str, runs_dir: Path) -> str:
+    """A command line about runs, as it must be typed here: names their directory where it is not the default one."""
+    where = [] if runs_dir == paths.runs_dir() else ["--runs-dir", str(runs_dir)]
+    return shlex.join(["fmnist-tui", *parts, *where])
 
 
 def duration(seconds: float | None) -> str:
