@@ -151,14 +151,14 @@ def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: s
         if (error := announce(directory, start.json)) is not None:
             raise error
         if not start.json and sys.stderr.isatty():
-            say(f"It goes on in the background. Watch it: fmnist-tui runs watch {directory.id}")
+            watch = paths.command_line("runs", "watch", directory.id, of=directory.path.parent)
+            say(f"It goes on in the background. Watch it: {watch}")
         if behind is not None:
             print_notes([f"it is queued behind {behind}; --now would start it at once, beside the run at work"])
         return ExitCode.DONE
     with opened_view(start.json) as view:
         run = Attendant(directory, worker, interrupts).watch(view, since)
-    if not start.json:
-        print_summary(run)
+    print_summary(run, start.json)
     return exit_code(run)
 
 

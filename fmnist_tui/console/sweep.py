@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fmnist_tui import paths
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console.configure import OPTION_OF, configure, parse_settings
 from fmnist_tui.console.launch import Start, announce, get_data
@@ -157,7 +158,8 @@ def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start
             raise untold[0]
         if start.detach:
             in_turn = "as Slurm lets them" if start.slurm else "in turn"
-            say(f"They go on in the background, {in_turn}. See them: fmnist-tui runs list --group '{group}'")
+            see = paths.command_line("runs", "list", "--group", group or "", of=start.runs_dir)
+            say(f"They go on in the background, {in_turn}. See them: {see}")
             return ExitCode.DONE
         codes = _watch(made, workers, start, interrupts)
     if not start.json:
@@ -225,8 +227,8 @@ def _watch(
     for index, (directory, worker) in enumerate(zip(made, workers, strict=True)):
         with opened_view(start.json) as view:
             run = Attendant(directory, worker, interrupts).watch(view)
-        if not start.json and run.state is not State.FINISHED:
-            print_summary(run)
+        if run.state is not State.FINISHED:
+            print_summary(run, start.json)
         codes.append(exit_code(run))
         if interrupts.interrupts + interrupts.terminations:
             for other in made[index + 1 :]:

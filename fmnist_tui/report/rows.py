@@ -22,13 +22,14 @@ T = TypeVar("T")
 Grouping = Literal["settings", "preset", "seed", "device"]
 GROUPINGS: dict[Grouping, str] = {
     "settings": "Runs that differ in nothing but the seed share a row: mean ± sample standard deviation.",
-    "preset": "All runs of a preset share a row, whatever was changed, on whatever device: mean ± sample standard "
-    "deviation (number of runs).",
-    "seed": "The runs of a preset with one seed share a row: mean ± sample standard deviation (number of runs).",
-    "device": "The runs of a preset on one kind of device share a row: mean ± sample standard deviation (number of "
-    "runs).",
+    "preset": "All runs of a preset share a row, whatever was changed, on whatever device, but for data, split and "
+    "whether a step limit cut them short: mean ± sample standard deviation (number of runs).",
+    "seed": "The runs of a preset with one seed share a row, whatever was changed, but for data, split and whether a "
+    "step limit cut them short: mean ± sample standard deviation (number of runs).",
+    "device": "The runs of a preset on one kind of device share a row, whatever was changed, but for data, split and "
+    "whether a step limit cut them short: mean ± sample standard deviation (number of runs).",
 }
-"""Which runs share a row, and how that is said. Data, split and a step limit always keep rows apart."""
+"""Which runs share a row, and how that is said."""
 
 
 def group_key(run: FinishedRun, by: Grouping) -> Hashable:

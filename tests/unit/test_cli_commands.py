@@ -121,7 +121,7 @@ def test_delete_asks_and_takes_no_for_an_answer(
 
 
 def test_what_is_to_be_stopped_before_it_is_deleted_is_named(
-    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, runs_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = [make_run(runs_dir, state=State.RUNNING, host="elsewhere") for _ in range(2)]
     assert main(["runs", "delete", "--yes", runs[0].id]) == 2
@@ -129,6 +129,10 @@ def test_what_is_to_be_stopped_before_it_is_deleted_is_named(
     assert main(["runs", "delete", "--yes", *(run.id for run in runs)]) == 2
     both = " && ".join(f"fmnist-tui runs stop {run.id}" for run in runs)
     assert capsys.readouterr().err.endswith(f"Stop first: {both}\n")
+    there = make_run(tmp_path / "else where", state=State.RUNNING, host="elsewhere")
+    assert main(["runs", "delete", "--yes", "last", "--runs-dir", str(tmp_path / "else where")]) == 2
+    stop = f"fmnist-tui runs stop {there.id} --runs-dir '{tmp_path}/else where'"
+    assert capsys.readouterr().err.endswith(f"Stop first: {stop}\n")
 
 
 def test_the_summary_names_the_runs_directory_only_where_it_must(
@@ -155,6 +159,10 @@ def test_the_summary_of_a_failed_and_of_a_finished_run(runs_dir: Path, capsys: p
     refused.checkpoint("last").write_bytes(b"x")
     print_summary(store.load_run(refused))
     assert "run resume" not in capsys.readouterr().out
+    assert main(["runs", "watch", failed.id, "--json"]) == 4
+    captured = capsys.readouterr()
+    assert captured.err == f"error: {failed.id}: failed: out of memory: [1, 2]\n"
+    assert [line["kind"] for line in json_lines(captured.out)] == ["run", "status"]
     print_summary(store.load_run(finished_run(runs_dir)))
     shown = capsys.readouterr().out
     assert "| Model Name" in shown and "84.25" in shown and "303,418" in shown
@@ -224,6 +232,15 @@ def test_presets_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     local, user, shipped = json_lines(capsys.readouterr().out)
     assert (local["origin"], user["origin"], shipped["origin"]) == ("local", "user", "shipped")
     assert shipped["exists"] and not local["exists"]
+
+
+def test_presets_path_in_a_checkout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """There ./presets are the shipped ones, and there are two directories."""
+    monkeypatch.chdir(paths.shipped_presets_dir().parent)
+    assert main(["presets", "path"]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(path) for path in paths.preset_dirs()]
+    assert main(["presets", "path", "--json"]) == 0
+    assert [line["origin"] for line in json_lines(capsys.readouterr().out)] == ["shipped", "user"]
 
 
 # --- options that only a new run has
