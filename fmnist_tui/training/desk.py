@@ -66,7 +66,6 @@ class Desk:
         content, problems = checkpoint.load_newest(self.run, job.launch.checkpoint)
         for problem in problems:
             reporter.event("warning", f"{problem}; going on from the one before it")
-        self._set_result_aside()
         if content is None:
             self._start_anew()
         else:
@@ -119,6 +118,7 @@ class Desk:
 
     def _go_on(self, content: dict[str, Any], which: str) -> None:
         self.saver.restore(content)
+        self._set_result_aside()  # not before: a run whose checkpoint can't be taken up is what it was
         self._keep_as_last(which)
         self._keep_until(self.progress.step, self.progress.evaluated_epoch)
         self.logbook.tell_position()  # events carry the position: this one belongs where the run goes on
