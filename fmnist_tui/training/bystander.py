@@ -58,6 +58,9 @@ class Bystander(Desk):
     def _set_result_aside(self) -> None:
         pass
 
+    def _keep_as_last(self, which: str) -> None:
+        pass
+
     def begin(self) -> bool:
         """As a Desk does; requests come from rank 0."""
         self.requests.control = NoControl(self.run)
