@@ -232,7 +232,12 @@ def progress(status: Status) -> float:
 
 
 def pace(run: Run) -> float | None:
-    """Images a second: a finished run's over all of its training, as in every table, else as last measured."""
+    """Images a second: a finished run's over all of its training, as in every table, else as last measured.
+
+    None while a run waits or starts: of a resumed one the figure is that of before.
+    """
+    if run.state in (State.QUEUED, State.STARTING):
+        return None
     if run.result is not None and not run.state.alive:
         return run.result.images_per_second
     return run.status.images_per_second if run.status else None

@@ -1,4 +1,4 @@
-"""What the Runs screen says besides the table and what is under the cursor. Pure."""
+"""What the Runs screen says besides the table and what is under the cursor, and of what is asked for there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from textual.content import Content
 
+from fmnist_tui import paths
+from fmnist_tui.runs.launch import Length, last_launch
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
@@ -74,6 +76,28 @@ def why_not(what: str, run: Run) -> str:
     return f"{_ONLY[what]}; this one is {run.state}{helps}."
 
 
+def not_copied(run: Run) -> str:
+    """What an edit or a resume made of the length of a run, which a copy of its settings has not; '' where nothing.
+
+    Reads launch.json. `run repeat` says the same on the command line.
+    """
+    if run.config is None or run.status is None or not run.status.epochs:
+        return ""
+    training = run.config.training
+    made = Length(training.epochs, training.stop_at_accuracy)
+    now = last_launch(run.directory).length(run.status)
+    if training.max_steps is not None:
+        now = now._replace(epochs=made.epochs)  # follows from the steps
+    if now == made:
+        return ""
+    return f"{run.name} was changed on the way to {_length(now)}; the copy is as it was made: {_length(made)}."
+
+
+def _length(length: Length) -> str:
+    limit = length.stop_at_accuracy
+    return words.count(length.epochs, "epoch") + ("" if limit is None else f" or {limit:g} % test accuracy")
+
+
 def nothing_listed(runs: Sequence[Run] | None, problem: str, runs_dir: Path) -> Content:
     """What stands in the table's place; `runs` None: they are being read."""
     if problem and not runs:
@@ -92,7 +116,7 @@ def nothing_listed(runs: Sequence[Run] | None, problem: str, runs_dir: Path) -> 
         " choose a preset, change what you like, start it\n",
         (" ? ", "bold $primary"),
         " all keys\n\n",
-        ("The same without the app, from any shell:\n", ""),
-        ("fmnist-tui run preset quick\n\n", "bold"),
+        ("The same without the app, from a shell:\n", ""),
+        (f"{paths.command_line('run', 'preset', 'quick', of=runs_dir)}\n\n", "bold"),
         (f"Runs are kept in {runs_dir}", "$foreground-muted"),
     )

@@ -21,6 +21,7 @@ from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import launching
 from fmnist_tui.tui.remedies import only_best_is_left, told
+from fmnist_tui.tui.runs_words import not_copied
 from fmnist_tui.tui.screens.log import LogScreen
 
 if TYPE_CHECKING:
@@ -201,6 +202,8 @@ class Steering:
     async def _clone(self, run: Run) -> None:
         if run.config is not None:
             await self.app.show_copy(run.config)
+            if said := await asyncio.to_thread(not_copied, run):
+                self.app.notify(said, timeout=10, markup=False)
 
     async def _log(self, run: Run) -> None:
         await self.app.show_screen(LogScreen(run.id))

@@ -277,6 +277,19 @@ async def test_a_started_worker_is_no_zombie(app: FmnistApp, monkeypatch: pytest
         assert children[0].returncode == 1
 
 
+async def test_a_copy_of_a_run_that_was_edited_says_what_it_has_not(app: FmnistApp, maker: RunMaker) -> None:
+    maker.make("quick", State.STOPPED, epoch=3, epochs=20, stop_at_accuracy=94.5)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until_drawn(pilot, "■ stopped")
+        await pilot.press("C")
+        await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
+        await until(pilot, lambda: len(app._notifications) == 1)
+        said = next(iter(app._notifications)).message
+        assert said == (
+            "quick was changed on the way to 20 epochs or 94.5 % test accuracy; the copy is as it was made: 8 epochs."
+        )
+
+
 async def test_an_action_on_a_run_that_is_gone(app: FmnistApp) -> None:
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_drawn(pilot, "No runs yet.")

@@ -155,3 +155,12 @@ def test_what_is_shortened_is_counted_in_cells() -> None:
     assert words.shorten("訓練の記録", 9) == "訓練の記…"
     assert words.shorten("訓練の記録", 8) == "訓練の…"
     assert [words.shorten("weights", width) for width in (0, 1, 4, 7)] == ["", "…", "wei…", "weights"]
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"), [(State.QUEUED, None), (State.STARTING, None), (State.RUNNING, 398.0), (State.STOPPED, 398.0)]
+)
+def test_a_run_that_goes_on_has_no_pace_until_it_trains(state: State, shown: float | None, maker: RunMaker) -> None:
+    run = store.load_run(maker.make("wrn", state, epoch=3, images_per_second=398.0))
+    assert run.state is state
+    assert words.pace(run) == shown

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from textual.widgets._select import SelectOverlay
 
-from fmnist_tui.presets import load_preset
+from fmnist_tui import paths
+from fmnist_tui.presets import load_preset, save_preset
 from fmnist_tui.tui.drafts import read_presets
 from fmnist_tui.tui.screens.new_run import NewRunScreen
 from fmnist_tui.tui.screens.save_preset import SavePresetDialog
@@ -173,3 +174,32 @@ async def test_the_dialog_that_saves_a_preset_is_seen_whole(size: tuple[int, int
             assert dialog.region.contains_region(part.region), f"{name} is out of view"
         await pilot.press("ctrl+a", "ctrl+k", "space", "enter")
         await until_drawn(pilot, "A preset's name is", "Save")
+
+
+async def test_what_is_wrong_with_the_last_presets_comes_into_view() -> None:
+    paths.user_presets_dir().mkdir(parents=True)
+    for name in ("bad", "worse"):
+        (paths.user_presets_dir() / f"{name}.toml").write_text("name = 3")
+    async with new_run(size=(60, 20)) as (_, screen, pilot):
+        screen.query_one(PresetList).focus()
+        await pilot.press("end")
+        await until_drawn(pilot, "shake-shake-64", "bad ", "worse ", "name = 3: must be text")
+
+
+async def test_a_long_name_of_a_preset_takes_no_lines_room() -> None:
+    save_preset(load_preset("quick"), "a" * 64)
+    async with new_run(size=(120, 40)) as (_, screen, pilot):
+        await until_drawn(pilot, "densenet", "DenseNet-BC-100, growth 12")
+        presets = screen.query_one(PresetList)
+        assert presets.virtual_size.height == len(presets.entries), "a line each"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_the_last_of_many_presets_comes_into_view(size: tuple[int, int]) -> None:
+    for number in range(30):
+        save_preset(load_preset("quick"), f"mine-{number:02}")
+    async with new_run(size=size) as (app, screen, pilot):
+        screen.query_one(PresetList).focus()
+        await pilot.press("end")
+        await until_drawn(pilot, "No changes from mine-29")
+        await until(pilot, lambda: any("mine-29" in line and "user" in line for line in drawn(app)))

@@ -14,6 +14,7 @@ from fmnist_tui.runs import store
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.messages import OpenRun, RunActionRequested
+from fmnist_tui.tui.runs_words import nothing_listed
 from fmnist_tui.tui.screens.runs import RunsScreen
 from fmnist_tui.tui.widgets.runs_table import RunsTable
 from tests.tui.synthetic import RunMaker, drawn, stamp, until, until_drawn
@@ -301,3 +302,9 @@ async def test_a_key_that_does_something_is_silent(app: Listening, maker: RunMak
         await pilot.press("space", "space", "l", "p")
         await pilot.pause()
         assert not app._notifications
+
+
+def test_an_empty_list_names_the_command_for_its_own_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMNIST_TUI_RUNS_DIR", "/mine")
+    assert "fmnist-tui run preset quick\n" in nothing_listed([], "", Path("/mine")).plain
+    assert "fmnist-tui run preset quick --runs-dir /other\n" in nothing_listed([], "", Path("/other")).plain

@@ -149,7 +149,9 @@ class Panes(Container):
         left.styles.layout = "horizontal" if wide else "vertical"
         presets.styles.width = PRESETS_WIDTH if wide else "1fr"
         presets.styles.height = "1fr" if narrow or wide else "auto"
-        presets.styles.max_height = None if narrow or wide else PRESETS_HEIGHT
+        for listed in presets.query("#presets"):  # below the heading: of the pane's whole height its end was cut off
+            listed.styles.height = "1fr" if narrow or wide else "auto"
+            listed.styles.max_height = None if narrow or wide else PRESETS_HEIGHT - 1
         outlook.styles.width = "1fr"
         if not narrow:
             outlook.styles.width = next(width for least, width in OUTLOOK_WIDTHS if terminal.width >= least)

@@ -62,6 +62,18 @@ class PresetList(OptionList):
         with self.prevent(OptionList.OptionHighlighted):
             self.highlighted = next(index for index, entry in enumerate(self.entries) if entry.name == name)
 
+    def scroll_to_highlight(self, top: bool = False) -> None:
+        """Scroll to the highlighted preset, and beyond the last usable one to those that can't be used.
+
+        They can't be highlighted, and what is wrong with them was out of every key's reach.
+        """
+        if self.highlighted is not None:
+            if not any(entry.config for entry in self.entries[self.highlighted + 1 :]):
+                self.scroll_end(animate=False, immediate=True)
+            elif not any(entry.config for entry in self.entries[: self.highlighted]):
+                self.scroll_home(animate=False, immediate=True)
+        super().scroll_to_highlight(top)
+
     def mark_edited(self, edited: set[str]) -> None:
         """Show which presets have edits."""
         if edited != self.edited:
@@ -82,7 +94,7 @@ class PresetList(OptionList):
         more = "~" if self.ascii_only else "…"
         faint = "$text-error" if entry.problem else "$foreground-muted"
         if self.compact_lines and width >= ONE_LINE_FROM:
-            name_width = max(len(other.name) for other in self.entries)
+            name_width = min(width * 2 // 5, max(len(other.name) for other in self.entries))
             said = f" {origin}" if origin != "shipped" else ""  # most are; the line on the preset needs the room
             room = width - name_width - 5 - len(said)
             name = mark + shorten(entry.name, name_width, more).ljust(name_width)
