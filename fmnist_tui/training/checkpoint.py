@@ -102,10 +102,11 @@ def go_on_from(run: RunDirectory, which: str, is_best: bool) -> None:
     Else a run that was told to go on from another, and is killed before it writes one, would be taken up where it has
     no metric lines any more; and one killed before `mark_best` would keep the best of before. Raises OSError.
     """
-    if which == "best" and run.checkpoint("last").exists():
-        link(run.checkpoint("last"), run.checkpoint("previous"))
-    if which != "last":
-        link(run.checkpoint(which), run.checkpoint("last"))
+    path, last = run.checkpoint(which), run.checkpoint("last")
+    if not (last.exists() and last.samefile(path)):
+        if which == "best" and last.exists():
+            link(last, run.checkpoint("previous"))
+        link(path, last)
         sync_directory(run.checkpoints)
     if is_best and which != "best":
         mark_best(run)

@@ -188,7 +188,7 @@ class Desk:
             if started is not None:
                 self.progress.train_seconds += time.perf_counter() - started
             self.requests.see()
-            if self.saver.saved_step != self.progress.step:
+            if not self.saver.has_this_step():
                 self.save_checkpoint()
             self.stop_if_asked()
             raise AssertionError("nobody asked to stop") from None
@@ -200,6 +200,7 @@ class Desk:
         self.saver.finish_writing()
         if problem := self.saver.writer.problem:
             raise OSError(f"stopped, but the last checkpoint could not be written: {problem}")
+        self.saver.report_writer()
         self.requests.control.forget()
         by = self.requests.stopped_by
         self.logbook.tell_position(now=True)

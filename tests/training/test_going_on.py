@@ -90,3 +90,15 @@ def test_killed_before_the_first_checkpoint_from_another_than_the_last(
     steps = [record.step for record in trainer.steps(run) if isinstance(record, TrainRecord)]
     assert steps == list(range(1, 16))
     assert [record.epoch for record in trainer.steps(run) if isinstance(record, EvalRecord)] == [1, 2, 3]
+
+
+def test_from_a_best_that_is_the_last_the_one_before_it_stays(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config())
+    for step in (1, 2):
+        checkpoint.save(run, {"step": step})
+    checkpoint.mark_best(run)
+    checkpoint.go_on_from(run, "best", is_best=True)
+    assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 1, 2]
+    checkpoint.save(run, {"step": 3})
+    checkpoint.go_on_from(run, "best", is_best=True)
+    assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 3, 2]
