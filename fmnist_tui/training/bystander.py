@@ -45,7 +45,7 @@ class NoConfusions(ConfusionLog):
 class NoPredictions(Predictions):
     """Rank 0 keeps the predictions."""
 
-    def save(self, run: RunDirectory) -> None:
+    def save(self, run: RunDirectory, durable: bool = False) -> None:
         """Nothing."""
 
     def cut_back(self, run: RunDirectory, evaluated_epoch: int) -> None:

@@ -247,7 +247,7 @@ class Desk:
         )
         if self.job.team is not None:
             result = result.model_copy(update={"devices": self.job.team.size})
-        self.evaluations.predictions.save(self.run)
+        self.evaluations.predictions.save(self.run, durable=True)  # no power cut may leave the result without them
         replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
         self.requests.control.forget()
         after = f"{result.epochs} {'epoch' if result.epochs == 1 else 'epochs'}"
