@@ -83,6 +83,8 @@ def _check_file(path: Path) -> None:
     """What can be known before torch is started."""
     if path.is_dir():
         raise UsageError(f"--output {path}: is a directory; name a file")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"--output {path}: is a device or a pipe; name a file, or - for stdout")
     if not path.parent.is_dir():
         raise UsageError(f"--output {path}: {path.parent} is no directory; make it first, or name another place")
 

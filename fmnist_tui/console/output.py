@@ -75,14 +75,14 @@ def print_line(line: object) -> None:
 
 
 def write_text(text: str, output: Path | None) -> None:
-    """A command's whole text, on stdout or in a file in one step. Raises UsageError where that can't be written."""
-    from fmnist_tui.runs.files import replace_bytes
+    """A command's whole text, on stdout or in a file (`write_output`). Raises UsageError where it can't be written."""
+    from fmnist_tui.runs.files import write_output
 
     if output is None:
         sys.stdout.write(text)
         return
     try:
-        replace_bytes(output, text.encode())
+        write_output(output, text.encode())
     except OSError as error:
         raise UsageError(f"--output {output}: cannot be written: {error.strerror}") from None
     say(f"wrote {output}")

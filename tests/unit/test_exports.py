@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,7 @@ def test_the_tensorboard_program_loads_them(run: RunDirectory) -> None:
         (["--to", "csv", "--output", "afile"], ["afile", "is a file"]),
         (["--to", "onnx", "--output", "."], ["--output .", "is a directory"]),
         (["--to", "onnx", "--output", "nowhere/x.onnx"], ["nowhere", "no directory"]),
+        (["--to", "onnx", "--output", "apipe"], ["--output apipe", "a device or a pipe", "- for stdout"]),
         (["--to", "safetensors", "--checkpoint", "best"], ["has no best checkpoint"]),
         (["--to", "xml"], ["'xml'", "tensorboard"]),
         (["--to", "csv", "-o", "-"], ["--output -: the csv export is a directory", "name one"]),
@@ -150,6 +152,7 @@ def test_what_is_refused(
     run: RunDirectory, arguments: list[str], said: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("afile").write_text("here")
+    os.mkfifo("apipe")
     assert main(["runs", "export", "last", *arguments]) == 2
     error = capsys.readouterr().err
     assert all(part in error for part in said), error
