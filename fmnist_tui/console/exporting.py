@@ -52,6 +52,8 @@ def export(run: Run, form: Form, output: str | None, checkpoint: Which | None) -
     path = Path(f"{run.id}-{which}.{form}" if output is None else output)
     if output != STDOUT:
         _check_file(path)
+    if run.config is None:
+        raise RunError(f"{run.id}: its network cannot be exported: {run.problem}")
     if not run.directory.checkpoint(which).is_file():
         raise RunError(f"{run.id}: has no {which} checkpoint to export; a run writes one after its first epoch")
     if output != STDOUT:

@@ -201,6 +201,16 @@ def test_the_path_of_an_export_is_printed_without_control_characters(capsys: pyt
     assert capsys.readouterr().out == "xy.onnx\n"
 
 
+@pytest.mark.usefixtures("exporter")
+def test_a_network_of_unknown_form_is_refused_in_our_words(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.config.write_text("{")
+    assert main(["runs", "export", "last", "--to", "onnx"]) == 2
+    said = capsys.readouterr().err
+    assert f"{run.id}: its network cannot be exported: config.json is damaged" in said and "pydantic" not in said
+
+
 def test_a_run_without_metrics(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(runs_dir)
     assert main(["runs", "export", "last", "--to", "csv"]) == 2
