@@ -68,6 +68,17 @@ def test_the_list_in_a_pipe_of_a_known_width_cuts_no_id(
     )
 
 
+@pytest.mark.parametrize("columns", ["0", "-3", "wide", ""])
+def test_a_width_that_is_none_counts_as_not_told(
+    runs_dir: Path, columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    run = make_run(runs_dir)
+    assert main(["runs", "list"]) == 0
+    printed = capsys.readouterr()
+    assert run.id in printed.out and "img/s" in printed.out and printed.err == ""
+
+
 def test_a_wide_cell_is_cut_and_makes_no_column_vanish(
     runs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
