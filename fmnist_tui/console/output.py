@@ -5,6 +5,7 @@ Called by every command and by `cli.main`.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import os
@@ -51,8 +52,15 @@ def console(stderr: bool = False) -> Console:
 
 def print_json(record: Any) -> None:
     """One JSON value as one line on stdout, at once."""
-    sys.stdout.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    write_json_line(json.dumps(record, ensure_ascii=False, allow_nan=False))
     sys.stdout.flush()
+
+
+def write_json_line(text: str) -> None:
+    """A JSON text as a line on stdout; escaped where stdout has another encoding than JSON's, which is UTF-8."""
+    if codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8":
+        text = re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
+    sys.stdout.write(text + "\n")
 
 
 def as_json(record: BaseModel | None) -> Any:
