@@ -94,7 +94,7 @@ def _presets_table(found: list[tuple[PresetFile, RunConfig | None, str]]) -> Fit
 
 @app.command("show")
 def show_command(name: o.PresetArgument, json: o.JsonOption = False) -> int:
-    """Print a preset as TOML, with every field; the beginning of one of your own."""
+    """Print a preset as TOML, with every field that has a value; the beginning of one of your own."""
     from fmnist_tui.console.output import as_json, print_json
     from fmnist_tui.presets import load_preset, to_toml
 
