@@ -11,6 +11,7 @@ import difflib
 import os
 import re
 import shlex
+import textwrap
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,13 @@ from typing import Any
 import tomli_w
 
 from fmnist_tui import paths
-from fmnist_tui.config import ConfigError, FieldError, RunConfig, parse_config
+from fmnist_tui.config import SECTIONS, ConfigError, FieldError, RunConfig, parse_config
+from fmnist_tui.fields import FieldSpec, fields_of
 
 PRESET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 NAME_RULE = "1 to 64 of a to z, A to Z, digits, '-' and '_', not starting with '-' or '_'"
 MAX_PRESET_BYTES = 1_000_000
+COMMENT_WIDTH = 98
 
 
 @dataclass(frozen=True)
@@ -144,10 +147,36 @@ def _read_text(path: Path) -> str:
     raise ConfigError([FieldError("", None, message)], str(path))
 
 
-def to_toml(config: RunConfig) -> str:
-    """The configuration as TOML text; `load_file` gives the same configuration back, but for `preset` and `group`."""
+def to_toml(config: RunConfig, explain: bool = False) -> str:
+    """The configuration as TOML text; `load_file` gives the same configuration back, but for `preset` and `group`.
+
+    With `explain` comments say of every field what it means, its unit and what it may be, also of those not set.
+    """
     data: dict[str, Any] = config.model_dump(exclude_none=True, exclude={"preset", "group"})
-    return tomli_w.dumps(data)
+    if not explain:
+        return tomli_w.dumps(data)
+    parts = []
+    section = ""
+    for spec in fields_of(config.model.kind):
+        head, _, name = spec.key.rpartition(".")
+        if head != section:
+            parts.append(f"[{head}]\n")
+            section = head
+        values = data[head] if head else data
+        value = tomli_w.dumps({name: values[name]}) if name in values else f"# {name} is not set\n"
+        parts.append(f"{_comment(spec, name)}{value}")
+    rest = {key: value for key, value in data.items() if key not in ("name", "description", "seed", *SECTIONS)}
+    return "\n".join([*parts, tomli_w.dumps(rest)] if rest else parts)
+
+
+def _comment(spec: FieldSpec, name: str) -> str:
+    """What the field means, and in lines of their own its unit, its bounds and its choices."""
+    unit = "" if spec.unit == "x" else spec.unit
+    bounds = re.sub(r"\bx\b", name, spec.bounds)
+    words = ", ".join(spec.choices)
+    choices = words and (f"or {words}" if spec.bounds else f"one of {words}")
+    lines = textwrap.wrap(spec.help, COMMENT_WIDTH) + textwrap.wrap("; ".join(filter(None, (unit, bounds, choices))))
+    return "".join(f"# {line}\n" for line in lines)
 
 
 def save_preset(config: RunConfig, name: str, overwrite: bool = False) -> Path:

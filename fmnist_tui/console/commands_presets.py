@@ -93,16 +93,36 @@ def _presets_table(found: list[tuple[PresetFile, RunConfig | None, str]]) -> Fit
 
 
 @app.command("show")
-def show_command(name: o.PresetArgument, json: o.JsonOption = False) -> int:
-    """Print a preset as TOML, with every field that has a value; the beginning of one of your own."""
+def show_command(
+    name: o.PresetArgument,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Say of every field what it means, its unit and what it may be, also of those not set.",
+            show_default=False,
+        ),
+    ] = False,
+    json: o.JsonOption = False,
+) -> int:
+    """Print a preset as TOML, with every field that has a value; the beginning of one of your own.
+
+    With --explain as comments, which a file of your own may keep; with --json too an object a field.
+    """
     from fmnist_tui.console.output import as_json, print_json
+    from fmnist_tui.fields import fields_of, flatten
     from fmnist_tui.presets import load_preset, to_toml
 
     config = load_preset(name)
-    if json:
+    if json and explain:
+        values = {"name": config.name, "description": config.description, **flatten(config)}
+        for spec in fields_of(config.model.kind):
+            said = {"help": spec.help, "unit": spec.unit, "bounds": spec.bounds, "choices": list(spec.choices)}
+            print_json({"field": spec.key, "value": values[spec.key], **said})
+    elif json:
         print_json(as_json(config))
     else:
-        print(to_toml(config), end="")
+        print(to_toml(config, explain), end="")
     return 0
 
 

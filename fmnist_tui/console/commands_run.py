@@ -94,7 +94,7 @@ def run_config(
 ) -> int:
     """Train what a TOML file describes.
 
-    To begin one: fmnist-tui presets show quick > mine.toml
+    To begin one: fmnist-tui presets show quick --explain > mine.toml
     """
     from fmnist_tui.presets import load_file
     from fmnist_tui.runs.slurm import split_settings

@@ -135,7 +135,8 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Set any field by its dotted name, for example --set optimizer.lr=0.05; repeatable.",
+        help="Set any field by its dotted name, for example --set optimizer.lr=0.05; repeatable. "
+        "'presets show NAME --explain' tells what each means.",
         show_default=False,
         rich_help_panel=CHANGES,
     ),

@@ -14,7 +14,7 @@ from fmnist_tui.cli import main
 from fmnist_tui.config import parse_config
 from fmnist_tui.console import stop as stopping
 from fmnist_tui.console.summary import print_summary
-from fmnist_tui.fields import with_changes
+from fmnist_tui.fields import fields_of, with_changes
 from fmnist_tui.presets import load_preset, to_toml
 from fmnist_tui.runs import requests, store
 from fmnist_tui.runs.records import utc_now
@@ -201,6 +201,18 @@ def test_a_shown_preset_is_the_beginning_of_ones_own(capsys: pytest.CaptureFixtu
     Path("mine.toml").write_text(capsys.readouterr().out)
     assert main(["presets", "validate", "mine.toml"]) == 0
     assert "densenet with 768,730 parameters" in capsys.readouterr().out
+    assert main(["presets", "show", "densenet", "--explain", "--json"]) == 0
+    said = {line["field"]: line for line in json_lines(capsys.readouterr().out)}
+    assert set(said) == {spec.key for spec in fields_of("densenet")}
+    assert said["optimizer.lr"] == {
+        "field": "optimizer.lr",
+        "value": 0.1,
+        "help": "Initial learning rate (muon: of the filters); the schedule scales it.",
+        "unit": "lr",
+        "bounds": "0 < x <= 100",
+        "choices": [],
+    }
+    assert said["training.max_steps"]["value"] is None and said["data.split"]["choices"] == ["custom", "standard"]
     assert main(["presets", "show", "densenet", "--json"]) == 0
     assert parse_config(json.loads(capsys.readouterr().out)) == load_preset("densenet")
 
