@@ -53,7 +53,7 @@ def predict_command(
 
     On a terminal each is shown as the network saw it.
 
-    Exit code 2 where a file is no picture; the others are classified all the same.
+    Exit code 2 where a file is no picture, or is not there; the others are classified all the same.
     """
     from fmnist_tui import paths
     from fmnist_tui.console.configure import check_device
@@ -85,18 +85,29 @@ def predict_command(
 
 
 def _read(images: Sequence[Path], invert: Literal["auto", "yes", "no"]) -> tuple[list[Picture], int]:
-    """The pictures of these files and directories, and how many files are none; each of those is told."""
+    """The pictures of these files and directories, and how many of them are none; each of those is told."""
     from fmnist_tui.console.output import print_error
     from fmnist_tui.data.pictures import PictureError, find_pictures, read_picture
 
     pictures: list[Picture] = []
     wrong = 0
-    for path in find_pictures(images):
+
+    def tell(error: PictureError) -> None:
+        nonlocal wrong
+        print_error(str(error))
+        wrong += 1
+
+    for named in images:
         try:
-            pictures.append(read_picture(path, invert))
+            found = find_pictures(named)
         except PictureError as error:
-            print_error(str(error))
-            wrong += 1
+            tell(error)
+            continue
+        for path in found:
+            try:
+                pictures.append(read_picture(path, invert))
+            except PictureError as error:
+                tell(error)
     return pictures, wrong
 
 

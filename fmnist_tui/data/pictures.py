@@ -8,7 +8,6 @@ it (arXiv 1708.07747); so does this, but for what is already there.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -45,26 +44,25 @@ class Picture:
     """What was done to it, in words."""
 
 
-def find_pictures(paths: Iterable[Path]) -> list[Path]:
-    """The files named, and of each directory the files (by name, not of its subdirectories) that look like pictures.
+def find_pictures(path: Path) -> list[Path]:
+    """The file named, or of a directory the files (by name, not of its subdirectories) that look like pictures.
 
-    Raises PictureError for a path that is not there, and a directory without pictures.
+    Raises PictureError for a path that is not there, and a directory without pictures or that can't be read.
     """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            from PIL import Image
+    from PIL import Image
 
-            endings = Image.registered_extensions()
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in endings and not p.name.startswith("."))
-            if not inside:
-                raise PictureError(f"{path}: this directory holds no pictures")
-            found += inside
-        elif not path.exists():
+    endings = Image.registered_extensions()
+    try:
+        if not path.exists():
             raise PictureError(f"{path}: no such file")
-        else:
-            found.append(path)
-    return found
+        if not path.is_dir():
+            return [path]
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in endings and not p.name.startswith("."))
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read: {error.strerror}") from None
+    if not inside:
+        raise PictureError(f"{path}: this directory holds no pictures")
+    return inside
 
 
 def read_picture(path: Path, invert: Invert = "auto") -> Picture:

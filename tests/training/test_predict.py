@@ -38,9 +38,9 @@ def test_the_test_sets_own_pictures_get_the_runs_own_predictions(
         Image.fromarray(images.test_images[at]).save(folder / f"{at:02d}.png")
     (folder / "broken.png").write_text("no picture")
     Image.fromarray(255 - np.asarray(Image.fromarray(images.test_images[3]).resize((140, 140)))).save("white.jpg")
-    assert main(["predict", run.id[-4:], str(folder), "white.jpg", "--json", "--device", "cpu"]) == 2
+    assert main(["predict", run.id[-4:], "gone.png", str(folder), "white.jpg", "--json", "--device", "cpu"]) == 2
     captured = capsys.readouterr()
-    assert "broken.png: is no picture" in captured.err
+    assert "broken.png: is no picture" in captured.err and "gone.png: no such file" in captured.err
     said = [json.loads(line) for line in captured.out.splitlines()]
     stored = np.load(run.predictions)
     for at, answer in enumerate(said[:12]):
