@@ -35,7 +35,8 @@ class PresetFile:
     """'local' (./presets), 'user' or 'shipped'."""
 
 
-def _origin(directory: Path) -> str:
+def origin(directory: Path) -> str:
+    """Which kind of place a directory of presets is: 'local', 'user' or 'shipped'."""
     if directory == paths.shipped_presets_dir():
         return "shipped"
     return "user" if directory == paths.user_presets_dir() else "local"
@@ -47,7 +48,7 @@ def find_presets() -> dict[str, PresetFile]:
     for directory in paths.preset_dirs():
         for path in _toml_files(directory):
             if PRESET_NAME.fullmatch(path.stem):
-                found.setdefault(path.stem, PresetFile(path.stem, path, _origin(directory)))
+                found.setdefault(path.stem, PresetFile(path.stem, path, origin(directory)))
     order = {name: i for i, name in enumerate(SHIPPED_ORDER)}
     return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
 
