@@ -31,6 +31,7 @@ ARCHIVE = Path(__file__).parent / "archive"
 MAX_LINES = 2000
 STOP_SECONDS = 60.0
 """Kept back from a slice for the last checkpoint."""
+MORE_TO_DO = 75
 
 
 @dataclass(frozen=True)
@@ -86,22 +87,24 @@ class Campaign:
         self.extra = extra
         self.until = time.monotonic() + options.slice_seconds - STOP_SECONDS
 
-    def work(self) -> bool:
-        """Do what fits; True once every job is finished."""
+    def work(self) -> int:
+        """Do what fits: 0 once every job is finished, 1 where one of them failed, 75 where there is more to do."""
+        failed = False
         for job in self.jobs:
             run = self.find(job)
             if run is None or run.state is not State.FINISHED:
                 if time.monotonic() >= self.until:
-                    return False
+                    return MORE_TO_DO
                 run = self.train(job, run)
             if run.state is State.FINISHED:
                 archive(run, self.options.archive)
             elif run.state is State.STOPPED:
-                return False
+                return MORE_TO_DO
             else:
+                failed = True
                 status = run.status
                 print(f"{job.name}: {run.state}: {status.error if status else run.problem}", flush=True)
-        return True
+        return int(failed)
 
     def find(self, job: Job) -> store.Run | None:
         """The job's run, if it was begun."""
@@ -166,7 +169,7 @@ def thin(lines: list[bytes], limit: int) -> bytes:
 
 
 def main() -> int:
-    """Work one slice; exits with 0 when the campaign is complete, with 75 when there is more to do."""
+    """Work one slice; the exit code is `Campaign.work`'s."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path)
@@ -193,9 +196,9 @@ def main() -> int:
         if unknown := set(options.only) - {job.preset for job in jobs}:
             parser.error(f"--only {unknown.pop()}: not in the plan {options.plan}")
         jobs = [job for job in jobs if job.preset in options.only]
-    complete = Campaign(jobs, options, extra).work()
+    code = Campaign(jobs, options, extra).work()
     print(report.render(options.archive, "markdown").split("## The results to beat")[0])
-    return 0 if complete else 75
+    return code
 
 
 if __name__ == "__main__":

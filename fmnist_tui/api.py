@@ -11,6 +11,7 @@ Everything is read from the run directories; nothing is changed and no worker is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,13 +21,16 @@ from numpy.typing import NDArray
 from fmnist_tui import paths
 from fmnist_tui.analysis import predictions as _predictions
 from fmnist_tui.analysis.predictions import Predictions, TestSet
+from fmnist_tui.config import RunConfig
 from fmnist_tui.report.rows import Benchmarks, collect
 from fmnist_tui.runs import store
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.launch import last_launch
+from fmnist_tui.runs.layout import CHECKPOINTS
 from fmnist_tui.runs.metrics import EvalRecord, TrainRecord, read_metrics
 from fmnist_tui.runs.records import Record
 from fmnist_tui.runs.store import Run
+from fmnist_tui.wording import one_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -110,9 +114,7 @@ def test_set(run: Run, data_dir: Path | str | None = None) -> TestSet:
 
     Raises RunError where the run has no valid configuration, and DataError where the data set can't be had.
     """
-    if run.config is None:
-        raise RunError(f"{run.id}: {run.problem}")
-    return _predictions.load_test_set(run.config.data, _data_dir(run, data_dir))
+    return _predictions.load_test_set(_config(run).data, _data_dir(run, data_dir))
 
 
 test_set.__test__ = False  # type: ignore[attr-defined]  # its name makes pytest take it for a test
@@ -128,9 +130,10 @@ def predictions(
     `earlier` they are those of `run.earlier`, the result a finished run had come to before it went on, which
     `benchmark_table` shows until there is another.
 
-    Raises PredictionsError (a RunError) where they are missing or damaged, or there is no earlier result, and
-    DataError where the data set can't be had.
+    Raises PredictionsError (a RunError) where they are missing or damaged, or there is no earlier result, DataError
+    where the data set can't be had, and ValueError for another `which`.
     """
+    _check_which(which, ("last", "best"))
     return _predictions.load_predictions(run, which, data_dir=_data_dir(run, data_dir), earlier=earlier)
 
 
@@ -138,8 +141,11 @@ def model_from_checkpoint(run: Run, which: Literal["last", "previous", "best"] =
     """The run's network in eval mode, float32, on the CPU: normalised (B, 1, 28, 28) images to (B, 10) logits.
 
     `fmnist_tui.data.batches.normalize` makes its input of (B, 28, 28) uint8 pixels. Imports torch. Raises
-    CheckpointError (a ValueError) where the checkpoint is missing, damaged or of another model.
+    CheckpointError (a ValueError) where the checkpoint is missing, damaged or of another model, RunError where the run
+    has no valid configuration, and ValueError for another `which`.
     """
+    _check_which(which, CHECKPOINTS)
+    _config(run)
     from fmnist_tui.training.restore import restore_model
 
     return restore_model(run.directory, which).model
@@ -157,6 +163,17 @@ def benchmark_table(runs_dir: Path | str | None = None) -> Benchmarks:
 
 def _runs_dir(runs_dir: Path | str | None) -> Path:
     return paths.runs_dir(Path(runs_dir) if runs_dir is not None else None)
+
+
+def _config(run: Run) -> RunConfig:
+    if run.config is None:
+        raise RunError(f"{run.id}: {run.problem}")
+    return run.config
+
+
+def _check_which(which: str, choices: Sequence[str]) -> None:
+    if which not in choices:
+        raise ValueError(f"which = {which!r}: {one_of(choices, which)}")
 
 
 def _data_dir(run: Run, data_dir: Path | str | None) -> Path | None:

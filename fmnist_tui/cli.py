@@ -127,6 +127,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
+    columns = os.environ.get("COLUMNS", "")
+    if not columns.isdecimal() or int(columns) == 0:  # 0, as a terminal without a size has: nothing fits there
+        os.environ.pop("COLUMNS", None)
     given = [argument for argument in given if argument != "--debug"]
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, as a daemon's

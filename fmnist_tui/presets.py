@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import os
 import re
+import shlex
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ class PresetFile:
 
 
 def origin(directory: Path) -> str:
-    """Which kind of place a directory of presets is: 'local', 'user' or 'shipped'."""
+    """Which kind of place one of `paths.preset_dirs` is; in a checkout ./presets are the shipped ones."""
     if directory == paths.shipped_presets_dir():
         return "shipped"
     return "user" if directory == paths.user_presets_dir() else "local"
@@ -78,14 +79,20 @@ def load_preset(name: str) -> RunConfig:
     """
     presets = find_presets()
     if name not in presets:
-        is_path = name.endswith(".toml") or "/" in name
-        close = [] if is_path else difflib.get_close_matches(name, presets, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]}?" if close else "the presets are"
-        message = f"no preset of this name; {hint}" + ("" if close else f" {', '.join(presets)}")
-        if is_path:
-            message += f"; for a file: fmnist-tui run config {name}"
-        raise ConfigError([FieldError("preset", name, message)])
+        raise ConfigError([FieldError("preset", name, _why_missing(name, list(presets)))])
     return _named(load_file(presets[name].path), name)
+
+
+def _why_missing(name: str, presets: list[str]) -> str:
+    """That there is no such preset, and which was likely meant."""
+    for path in misnamed():
+        if path.stem == name:
+            as_file = shlex.join(["fmnist-tui", "run", "config", str(path)])
+            return f"no preset of this name; a name is {NAME_RULE}; rename {path}, or: {as_file}"
+    is_path = name.endswith(".toml") or "/" in name
+    close = [] if is_path else difflib.get_close_matches(name, presets, n=1, cutoff=0.4)
+    hint = f"did you mean {close[0]}?" if close else f"the presets are {', '.join(presets)}"
+    return f"no preset of this name; {hint}" + (f"; for a file: fmnist-tui run config {name}" if is_path else "")
 
 
 def shipped_preset(name: str) -> RunConfig | None:

@@ -64,6 +64,8 @@ def plain_words(item: Mapping[str, Any]) -> str:
         return "must be a section with fields of its own"
     if kind in ("literal_error", "enum"):
         return one_of(re.findall(r"'([^']*)'", str(context["expected"])), value)
+    if isinstance(value, str) and kind in ("too_short", "too_long"):  # so pydantic names them for a text or None
+        kind = f"string_{kind}"
     if kind not in _WORDS:
         return "is not valid: " + str(item["msg"]).removeprefix("Input should be ")
     words = _WORDS[kind].format(**{key: f"{x:g}" if isinstance(x, float) else x for key, x in context.items()})

@@ -94,7 +94,7 @@ def _presets_table(found: list[tuple[PresetFile, RunConfig | None, str]]) -> Fit
 
 @app.command("show")
 def show_command(name: o.PresetArgument, json: o.JsonOption = False) -> int:
-    """Print a preset as TOML, with every field; the beginning of one of your own."""
+    """Print a preset as TOML, with every field that has a value; the beginning of one of your own."""
     from fmnist_tui.console.output import as_json, print_json
     from fmnist_tui.presets import load_preset, to_toml
 
@@ -139,11 +139,11 @@ def path_command(json: o.JsonOption = False) -> int:
     """Print the directories presets are read from; the first that has a name wins."""
     from fmnist_tui import paths
     from fmnist_tui.console.output import print_json, print_line
+    from fmnist_tui.presets import origin
 
-    origins = ("local", "user", "shipped")
-    for origin, directory in zip(origins, paths.preset_dirs(), strict=True):
+    for directory in paths.preset_dirs():
         if json:
-            print_json({"origin": origin, "path": str(directory), "exists": directory.is_dir()})
+            print_json({"origin": origin(directory), "path": str(directory), "exists": directory.is_dir()})
         else:
             print_line(directory)
     return 0

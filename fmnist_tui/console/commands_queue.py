@@ -60,7 +60,8 @@ def move_command(
     found = find_queued(paths.runs_dir(runs_dir), run)
     if now:
         queue.start_now(found)
-        say(f"{found.id} was told to start now. Watch it with: fmnist-tui runs watch {found.id}")
+        watch = paths.command_line("runs", "watch", found.id, of=found.path.parent)
+        say(f"{found.id} was told to start now. Watch it with: {watch}")
         return 0
     has = queue.move(found.id, 1 if place is None else place)
     say(f"{found.id} is now {'the next' if has == 1 else f'in place {has}'} in the queue.")

@@ -88,10 +88,10 @@ def watch_command(run: o.RunArgument, runs_dir: o.RunsDirOption = None, json: o.
     with Interrupts() as interrupts, opened_view(json) as view:
         last, ended = follow(found.directory, view, interrupts)
     if not ended:
-        say(f"No longer watching; {last.id} goes on. Stop it with: fmnist-tui runs stop {last.id}")
+        stop = paths.command_line("runs", "stop", last.id, of=last.directory.path.parent)
+        say(f"No longer watching; {last.id} goes on. Stop it with: {stop}")
         return 0
-    if not json:
-        print_summary(last)
+    print_summary(last, json)
     return exit_code(last)
 
 

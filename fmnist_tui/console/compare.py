@@ -60,8 +60,8 @@ def comparison_text(runs: Sequence[Run], evaluations: Evaluations, pairs: Sequen
 COLUMNS = (
     Column(""),
     Column("run"),
-    Column("name", 5, folds=True, least=8),
-    Column("state", 3),
+    Column("name", 3, folds=True, least=8),
+    Column("state", 5),
     Column("epoch", 4, right=True),
     Column("test %", 1, right=True),
     Column("best % (epoch)", 2, right=True, least=14),

@@ -193,7 +193,8 @@ def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     lost = [run.id for run in runs if run.state is State.LOST]
     if lost:
         how = "Go on with" if len(lost) == 1 else "Go on with one of them"
-        problems.append(f"Runs whose process is gone: {', '.join(lost)}. {how}: fmnist-tui run resume {lost[0]}")
+        resume = paths.command_line("run", "resume", lost[0], of=directory)
+        problems.append(f"Runs whose process is gone: {', '.join(lost)}. {how}: {resume}")
     return {
         "runs": str(directory),
         "runs_count": len(runs),

@@ -38,7 +38,9 @@ def _sections(report: dict[str, Any]) -> list[tuple[str, Rows]]:
     terminal = report["terminal"]
     first = [(name, versions[name] or "not installed") for name in FIRST]
     others = _listed({name: version for name, version in versions.items() if name not in FIRST})
-    cores = f"{machine['cores']} cores, {machine['threads']} threads, {words.size(machine['memory_bytes'])} memory"
+    known = {name: machine[f"{name}s"] for name in ("core", "thread")}
+    counted = [words.count(number, name) for name, number in known.items() if number]  # no system need tell them
+    cores = ", ".join([*counted, f"{words.size(machine['memory_bytes'])} memory"])
     shown = f"{terminal['columns']}x{terminal['lines']}, {terminal['colors']} colours, {terminal['encoding']}"
     return [
         ("Versions", [*first, ("others", others), ("extras", _listed(report["extras"]))]),
@@ -88,7 +90,7 @@ def _device_rows(devices: dict[str, Any]) -> Rows:
         return [*rows, ("torch", "gave no answer; see the problems")]
     usable = [f"{device['device']} (capability {device['capability']})" for device in torch_sees["cuda_devices"]]
     usable += ["mps"] if torch_sees["mps"] else []
-    rows.append(("torch can use", ", ".join([*usable, f"cpu ({torch_sees['cpu_threads']} threads)"])))
+    rows.append(("torch can use", ", ".join([*usable, f"cpu ({words.count(torch_sees['cpu_threads'], 'thread')})"])))
     if torch_sees["cuda_version"]:
         rows.append(("torch CUDA", f"{torch_sees['cuda_version']}, cuDNN {torch_sees['cudnn_version'] or 'none'}"))
     auto = torch_sees["auto"]

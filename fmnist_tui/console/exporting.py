@@ -52,6 +52,8 @@ def export(run: Run, form: Form, output: str | None, checkpoint: Which | None) -
     path = Path(f"{run.id}-{which}.{form}" if output is None else output)
     if output != STDOUT:
         _check_file(path)
+    if run.config is None:
+        raise RunError(f"{run.id}: its network cannot be exported: {run.problem}")
     if not run.directory.checkpoint(which).is_file():
         raise RunError(f"{run.id}: has no {which} checkpoint to export; a run writes one after its first epoch")
     if output != STDOUT:
@@ -83,6 +85,8 @@ def _check_file(path: Path) -> None:
     """What can be known before torch is started."""
     if path.is_dir():
         raise UsageError(f"--output {path}: is a directory; name a file")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"--output {path}: is a device or a pipe; name a file, or - for stdout")
     if not path.parent.is_dir():
         raise UsageError(f"--output {path}: {path.parent} is no directory; make it first, or name another place")
 

@@ -148,14 +148,17 @@ def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: s
     if not local and (job := last_launch(directory).job) is not None:
         say(f"Submitted as Slurm job {job.id}.")
     if start.detach:
-        _announce(directory, start.json)
+        if (error := announce(directory, start.json)) is not None:
+            raise error
+        if not start.json and sys.stderr.isatty():
+            watch = paths.command_line("runs", "watch", directory.id, of=directory.path.parent)
+            say(f"It goes on in the background. Watch it: {watch}")
         if behind is not None:
             print_notes([f"it is queued behind {behind}; --now would start it at once, beside the run at work"])
         return ExitCode.DONE
     with opened_view(start.json) as view:
         run = Attendant(directory, worker, interrupts).watch(view, since)
-    if not start.json:
-        print_summary(run)
+    print_summary(run, start.json)
     return exit_code(run)
 
 
@@ -167,13 +170,17 @@ def _behind(start: Start) -> str | None:
         return None
 
 
-def _announce(directory: RunDirectory, as_json: bool) -> None:
-    if as_json:
-        print_json({"kind": "run", "id": directory.id, "directory": str(directory.path)})
-        return
-    print(directory.id)
-    if sys.stderr.isatty():
-        say(f"It goes on in the background. Watch it: fmnist-tui runs watch {directory.id}")
+def announce(directory: RunDirectory, as_json: bool) -> OSError | None:
+    """Tell which run was started: on stderr, where stdout can't take it. Then returns why, to be raised in time."""
+    try:
+        if as_json:
+            print_json({"kind": "run", "id": directory.id, "directory": str(directory.path)})
+        else:
+            print(directory.id, flush=True)
+    except OSError as error:
+        say(f"{directory.id} was started, and goes on in the background.")
+        return error
+    return None
 
 
 def get_data(config: DataConfig, data_dir: Path | None) -> Images:

@@ -5,6 +5,7 @@ Called by every command and by `cli.main`.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import os
@@ -51,8 +52,15 @@ def console(stderr: bool = False) -> Console:
 
 def print_json(record: Any) -> None:
     """One JSON value as one line on stdout, at once."""
-    sys.stdout.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    write_json_line(json.dumps(record, ensure_ascii=False, allow_nan=False))
     sys.stdout.flush()
+
+
+def write_json_line(text: str) -> None:
+    """A JSON text as a line on stdout; escaped where stdout has another encoding than JSON's, which is UTF-8."""
+    if codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8":
+        text = re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
+    sys.stdout.write(text + "\n")
 
 
 def as_json(record: BaseModel | None) -> Any:
@@ -75,14 +83,14 @@ def print_line(line: object) -> None:
 
 
 def write_text(text: str, output: Path | None) -> None:
-    """A command's whole text, on stdout or in a file in one step. Raises UsageError where that can't be written."""
-    from fmnist_tui.runs.files import replace_bytes
+    """A command's whole text, on stdout or in a file (`write_output`). Raises UsageError where it can't be written."""
+    from fmnist_tui.runs.files import write_output
 
     if output is None:
         sys.stdout.write(text)
         return
     try:
-        replace_bytes(output, text.encode())
+        write_output(output, text.encode())
     except OSError as error:
         raise UsageError(f"--output {output}: cannot be written: {error.strerror}") from None
     say(f"wrote {output}")

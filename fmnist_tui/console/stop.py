@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 
+from fmnist_tui import paths
 from fmnist_tui.console import words
 from fmnist_tui.console.output import UsageError, print_error, say
 from fmnist_tui.console.summary import resume_hint
@@ -52,9 +53,11 @@ def stop(run: Run, after_epoch: bool, timeout: float | None) -> int:
     until = time.monotonic() + timeout
     while run.state.alive or process.is_locked(run.directory):  # free for a resume only when its worker has left
         if time.monotonic() > until:
+            runs_dir = run.directory.path.parent
             print_error(
                 f"{run.id}: is still {run.state} after {words.duration(timeout)}; {_STANDS[answer.how]}. "
-                f"Look with 'fmnist-tui runs watch {run.id}', or kill it: fmnist-tui runs stop {run.id} --now"
+                f"Look with: {paths.command_line('runs', 'watch', run.id, of=runs_dir)}, "
+                f"or kill it: {paths.command_line('runs', 'stop', run.id, '--now', of=runs_dir)}"
             )
             return ExitCode.FAILED
         time.sleep(LOOK_SECONDS)
@@ -119,9 +122,10 @@ def delete(runs_dir: Path, names: Sequence[str], yes: bool) -> int:
     alive = [run for run in runs if run.state.alive]
     if alive:
         what = "at work" if any(run.state.at_work for run in alive) else "queued"
+        stop_first = " && ".join(paths.command_line("runs", "stop", run.id, of=runs_dir) for run in alive)
         raise RunError(
             f"{', '.join(run.id for run in alive)}: {'is' if len(alive) == 1 else 'are'} {what}; "
-            f"nothing was deleted. Stop first: {' && '.join(f'fmnist-tui runs stop {run.id}' for run in alive)}"
+            f"nothing was deleted. Stop first: {stop_first}"
         )
     if not yes and not _agreed(runs):
         say("Nothing was deleted.")

@@ -13,12 +13,14 @@ from fmnist_tui.runs.status import ExitCode, State
 from fmnist_tui.runs.store import Run
 
 
-def print_summary(run: Run) -> None:
-    """The end of a run in words; of a failed one on stderr, since that is an error."""
+def print_summary(run: Run, as_json: bool = False) -> None:
+    """The end of a run in words; an error of its on stderr, and that alone where stdout has JSON lines."""
+    if error := _error(run):
+        print_error(f"{run.id}: {error}")
+    if as_json:
+        return
     stdout = console()
     if run.state is State.FINISHED and run.result is not None and run.config is not None:
-        if run.status is not None and run.status.error is not None:
-            print_error(f"{run.id}: {run.status.told()}")
         stdout.print(summary_row(run.result, run.config), soft_wrap=True, end="")
     elif run.state is State.STOPPED and not is_there(run.directory.checkpoint("last")):
         stdout.print(f"Stopped before its first step. {resume_hint(run)}", soft_wrap=True)
@@ -26,12 +28,21 @@ def print_summary(run: Run) -> None:
         where = run.status.where(f" of {run.status.epochs}")
         stdout.print(f"Stopped {where}, with a checkpoint. {resume_hint(run)}", soft_wrap=True)
     else:
-        error = (run.status.told() if run.status else "") or run.problem or why_lost(run)
-        print_error(f"{run.id}: {'was lost' if run.state is State.LOST else run.state}: {error}")
         refused = run.status is not None and run.status.exit_code == ExitCode.USAGE  # it would be so again
         if is_there(run.directory.checkpoint("last")) and not refused:
             stdout.print(resume_hint(run), soft_wrap=True)
     stdout.print(Text.assemble(("run directory  ", "dim"), str(run.directory.path)), soft_wrap=True)
+
+
+def _error(run: Run) -> str:
+    """What went wrong with a run that has ended; '' where nothing did."""
+    told = run.status.told() if run.status is not None else ""
+    if run.state is State.STOPPED:
+        return ""
+    if run.state is State.FINISHED and run.result is not None and run.config is not None:
+        return told  # it was to go on, and could not
+    said = "was lost" if run.state is State.LOST else run.state
+    return f"{said}: {told or run.problem or why_lost(run)}"
 
 
 def resume_hint(run: Run) -> str:

@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fmnist_tui import paths
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console.configure import OPTION_OF, configure, parse_settings
-from fmnist_tui.console.launch import Start, get_data
-from fmnist_tui.console.output import UsageError, console, print_json, print_notes, say
+from fmnist_tui.console.launch import Start, announce, get_data
+from fmnist_tui.console.output import UsageError, console, print_notes, say
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
 from fmnist_tui.data.files import DataError
@@ -150,10 +151,15 @@ def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start
             starting.create_run(start.runs_dir, config, start.device, start.data_dir, **start.how) for config in configs
         ]
         print_notes([*notes, f"{len(made)} runs of the group {group}"])
-        workers = _submit(made, start.json) if start.slurm else [_start(directory, start.json) for directory in made]
+        untold: list[OSError] = []
+        begin = _submit if start.slurm else _start
+        workers = begin(made, start.json, untold)
+        if untold:
+            raise untold[0]
         if start.detach:
             in_turn = "as Slurm lets them" if start.slurm else "in turn"
-            say(f"They go on in the background, {in_turn}. See them: fmnist-tui runs list --group '{group}'")
+            see = paths.command_line("runs", "list", "--group", group or "", of=start.runs_dir)
+            say(f"They go on in the background, {in_turn}. See them: {see}")
             return ExitCode.DONE
         codes = _watch(made, workers, start, interrupts)
     if not start.json:
@@ -171,8 +177,11 @@ def _check_data(configs: Sequence[RunConfig], data_dir: Path | None) -> None:
             raise DataError(problem, error.tried, f"{error.remedy} No run was started.") from None
 
 
-def _submit(made: Sequence[RunDirectory], as_json: bool) -> list[None]:
-    """Submit a job for each run. Where Slurm refuses one, those before it go on and nothing of the others stays."""
+def _submit(made: Sequence[RunDirectory], as_json: bool, untold: list[OSError]) -> list[None]:
+    """Submit a job for each run. Where Slurm refuses one, those before it go on and nothing of the others stays.
+
+    `untold` gets why stdout could not take an id.
+    """
     from fmnist_tui.runs.submit import submit_new
 
     for index, directory in enumerate(made):
@@ -183,25 +192,21 @@ def _submit(made: Sequence[RunDirectory], as_json: bool) -> list[None]:
                 shutil.rmtree(other.path)
             gone = f"; the {index} runs before it were submitted, and go on" if index else ""
             raise RunError(f"{error}{gone}") from None
-        _announce(directory, as_json)
+        untold += filter(None, [announce(directory, as_json)])
     return [None] * len(made)
 
 
-def _announce(directory: RunDirectory, as_json: bool) -> None:
-    if as_json:
-        print_json({"kind": "run", "id": directory.id, "directory": str(directory.path)})
-    else:
-        print(directory.id, flush=True)
-
-
-def _start(directory: RunDirectory, as_json: bool) -> subprocess.Popen[bytes]:
-    """Start a worker, and wait until it stands in the queue: the next one comes behind it."""
-    worker = process.start_worker(directory)
-    _announce(directory, as_json)
-    until = time.monotonic() + ENTER_SECONDS
-    while worker.poll() is None and time.monotonic() < until and not _stands_in_queue(directory.id):
-        time.sleep(0.1)
-    return worker
+def _start(made: Sequence[RunDirectory], as_json: bool, untold: list[OSError]) -> list[subprocess.Popen[bytes]]:
+    """Start a worker for each run when the one before stands in the queue; `untold` as in `_submit`."""
+    workers = []
+    for directory in made:
+        worker = process.start_worker(directory)
+        untold += filter(None, [announce(directory, as_json)])
+        until = time.monotonic() + ENTER_SECONDS
+        while worker.poll() is None and time.monotonic() < until and not _stands_in_queue(directory.id):
+            time.sleep(0.1)
+        workers.append(worker)
+    return workers
 
 
 def _stands_in_queue(run_id: str) -> bool:
@@ -222,8 +227,8 @@ def _watch(
     for index, (directory, worker) in enumerate(zip(made, workers, strict=True)):
         with opened_view(start.json) as view:
             run = Attendant(directory, worker, interrupts).watch(view)
-        if not start.json and run.state is not State.FINISHED:
-            print_summary(run)
+        if run.state is not State.FINISHED:
+            print_summary(run, start.json)
         codes.append(exit_code(run))
         if interrupts.interrupts + interrupts.terminations:
             for other in made[index + 1 :]:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from fmnist_tui.console import words
 from fmnist_tui.console.feed import AnyRecord, Line
-from fmnist_tui.console.output import as_json, print_json, say
+from fmnist_tui.console.output import as_json, print_json, say, write_json_line
 from fmnist_tui.runs.metrics import EvalRecord, EventRecord
 from fmnist_tui.runs.store import Run
 
@@ -101,7 +101,7 @@ class JsonView:
     def update(self, run: Run, lines: Sequence[Line]) -> None:
         """The new metric lines, byte for byte."""
         for line in lines:
-            sys.stdout.write(line.raw.decode() + "\n")
+            write_json_line(line.raw.decode())
         if lines:
             sys.stdout.flush()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import statistics
-from collections.abc import Callable, Hashable, Iterable, Set
+from collections.abc import Callable, Hashable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -22,13 +22,14 @@ T = TypeVar("T")
 Grouping = Literal["settings", "preset", "seed", "device"]
 GROUPINGS: dict[Grouping, str] = {
     "settings": "Runs that differ in nothing but the seed share a row: mean ± sample standard deviation.",
-    "preset": "All runs of a preset share a row, whatever was changed, on whatever device: mean ± sample standard "
-    "deviation (number of runs).",
-    "seed": "The runs of a preset with one seed share a row: mean ± sample standard deviation (number of runs).",
-    "device": "The runs of a preset on one kind of device share a row: mean ± sample standard deviation (number of "
-    "runs).",
+    "preset": "All runs of a preset share a row, whatever was changed, on whatever device, but for data, split and "
+    "whether a step limit cut them short: mean ± sample standard deviation (number of runs).",
+    "seed": "The runs of a preset with one seed share a row, whatever was changed, but for data, split and whether a "
+    "step limit cut them short: mean ± sample standard deviation (number of runs).",
+    "device": "The runs of a preset on one kind of device share a row, whatever was changed, but for data, split and "
+    "whether a step limit cut them short: mean ± sample standard deviation (number of runs).",
 }
-"""Which runs share a row, and how that is said. Data, split and a step limit always keep rows apart."""
+"""Which runs share a row, and how that is said."""
 
 
 def group_key(run: FinishedRun, by: Grouping) -> Hashable:
@@ -124,7 +125,7 @@ class Benchmarks:
     rows: list[Row]
     """The best final accuracy first, incomplete runs last."""
     skipped: list[tuple[str, str]]
-    """(id, why) of runs that have finished, by what lies there, but whose result can't be used."""
+    """(id, why) of runs that have finished, by what lies there, but whose result can't be used, or is a copy."""
     by: Grouping = "settings"
     only: Set[str] = frozenset()
     """The ids that were named; empty where the directory as a whole was meant."""
@@ -153,7 +154,22 @@ def collect(runs_dir: Path, only: Set[str] = frozenset()) -> Benchmarks:
             finished.append(finished_run(run.result, run.config, run.id, base_of))
         elif run.earlier and run.config and (run.mendable or not run.problem):
             finished.append(replace(finished_run(run.earlier, run.config, run.id, base_of), resumed=run.state))
-    return Benchmarks(finished, make_rows(reversed(finished)), skipped, only=only)
+    finished, copies = _without_copies(finished)
+    return Benchmarks(finished, make_rows(reversed(finished)), skipped + copies, only=only)
+
+
+def _without_copies(runs: Sequence[FinishedRun]) -> tuple[list[FinishedRun], list[tuple[str, str]]]:
+    """Each result once, and (id, why) of the others: a copied run directory is no further seed.
+
+    Of several the one stays that still has its name, else the oldest.
+    """
+    same: dict[str, list[FinishedRun]] = {}
+    for run in reversed(runs):
+        same.setdefault(run.result.to_json(), []).append(run)
+    kept = {key: next((run for run in found if run.id == run.result.id), found[0]) for key, found in same.items()}
+    copies = [(run.id, f"is a copy of {kept[key].id}") for key, found in same.items() for run in found]
+    stay = {run.id for run in kept.values()}
+    return [run for run in runs if run.id in stay], [copy for copy in copies if copy[0] not in stay]
 
 
 def _unusable(run: store.Run) -> str:

@@ -91,7 +91,7 @@ def report(benchmarks: Benchmarks) -> list[Block]:
     blocks += sweep_blocks(benchmarks.runs)
     if benchmarks.skipped:
         told = tuple(f"Run {run_id}: {why}" for run_id, why in benchmarks.skipped)
-        blocks += [Heading("Left out", 2), Paragraph.of("Runs with a result that can't be read:"), Items(told)]
+        blocks += [Heading("Left out", 2), Paragraph.of("Runs that have finished, but have no row:"), Items(told)]
     return blocks
 
 
@@ -231,10 +231,11 @@ def remarks(row: Row) -> list[str]:
         said.append(f"{len(row.runs)} runs of {len(row.seeds)} seed" + ("s" if len(row.seeds) > 1 else ""))
     if resumed := sum(each.resumed is not None for each in row.runs):
         said.append("earlier result: resumed since" + (f" ({resumed} of {len(row.runs)})" if len(row.runs) > 1 else ""))
+    if not run.result.complete:  # then none of the row's is
+        steps = sorted({each.result.steps for each in row.runs})
+        said.append(f"stopped at {' to '.join(f'{n:,}' for n in dict.fromkeys((steps[0], steps[-1])))} steps")
     if row.settings > 1:
         return [*said, f"{row.settings} different settings"]
-    if not run.result.complete:
-        said.append(f"stopped at {run.result.steps:,} steps")
     if changed := describe.changes(run.changed):
         said.append(f"changed: {changed}")
     said += {"own": ["own preset"], "none": ["own configuration"]}.get(run.origin, [])

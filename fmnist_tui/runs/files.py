@@ -39,6 +39,17 @@ def replace_bytes(path: Path, data: bytes, durable: bool = False) -> None:
         sync_directory(path.parent)
 
 
+def write_output(path: Path, data: bytes) -> None:
+    """Write what a user wants in a file of this name: in one step, and through a link into the file that it names.
+
+    What is no file (a device, a pipe) is written to: replacing it would take it away from everybody.
+    """
+    if path.exists() and not is_there(path):
+        path.write_bytes(data)
+    else:
+        replace_bytes(path.resolve(), data)
+
+
 def remove_temporaries(path: Path) -> None:
     """Remove what writers of this file that were killed left beside it; for its only writer, before it writes."""
     with contextlib.suppress(OSError):

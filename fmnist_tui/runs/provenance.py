@@ -5,6 +5,7 @@ Called by `runs show`, `run repeat`, the report and the Python API.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from pydantic import ValidationError
@@ -60,7 +61,7 @@ def described(made: Provenance) -> dict[str, str]:
     if made.git_dirty:
         rows[LABELS["git_commit"]] += ", with changes"
     if made.command:
-        rows["command"] = " ".join(made.command)
+        rows["command"] = shlex.join(made.command)
     return rows | {name: f"sha256 {digest}" for name, digest in made.data_sha256.items()}
 
 

@@ -45,7 +45,7 @@ class NoConfusions(ConfusionLog):
 class NoPredictions(Predictions):
     """Rank 0 keeps the predictions."""
 
-    def save(self, run: RunDirectory) -> None:
+    def save(self, run: RunDirectory, durable: bool = False) -> None:
         """Nothing."""
 
     def cut_back(self, run: RunDirectory, evaluated_epoch: int) -> None:
@@ -56,6 +56,9 @@ class Bystander(Desk):
     """A Desk that writes nothing."""
 
     def _set_result_aside(self) -> None:
+        pass
+
+    def _keep_as_last(self, which: str) -> None:
         pass
 
     def begin(self) -> bool:

@@ -96,6 +96,22 @@ def mark_best(run: RunDirectory) -> None:
     sync_directory(run.checkpoints)
 
 
+def go_on_from(run: RunDirectory, which: str, is_best: bool) -> None:
+    """Make the checkpoint that a run goes on from its last one, and where it is of the best epoch the best one too.
+
+    Else a run that was told to go on from another, and is killed before it writes one, would be taken up where it has
+    no metric lines any more; and one killed before `mark_best` would keep the best of before. Raises OSError.
+    """
+    path, last = run.checkpoint(which), run.checkpoint("last")
+    if not (last.exists() and last.samefile(path)):
+        if which == "best" and last.exists():
+            link(last, run.checkpoint("previous"))
+        link(path, last)
+        sync_directory(run.checkpoints)
+    if is_best and which != "best":
+        mark_best(run)
+
+
 def _write(path: Path, state: dict[str, Any], before: Callable[[], None] = lambda: None) -> None:
     """Replace a checkpoint in one step; `before` is called when the new one is whole and on the disk."""
     path.parent.mkdir(exist_ok=True)

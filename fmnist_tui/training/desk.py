@@ -66,11 +66,10 @@ class Desk:
         content, problems = checkpoint.load_newest(self.run, job.launch.checkpoint)
         for problem in problems:
             reporter.event("warning", f"{problem}; going on from the one before it")
-        self._set_result_aside()
         if content is None:
             self._start_anew()
         else:
-            self._go_on(content)
+            self._go_on(content, "previous" if problems else job.launch.checkpoint)
         progress.starts += 1
         if length.stop_at_accuracy != progress.stop_at_accuracy:
             self.requests.edit_limit(length.stop_at_accuracy or 0.0)
@@ -117,11 +116,17 @@ class Desk:
             f"{config.model.kind} with {count_parameters(self.model):,} parameters on {self.job.name_label}",
         )
 
-    def _go_on(self, content: dict[str, Any]) -> None:
+    def _go_on(self, content: dict[str, Any], which: str) -> None:
         self.saver.restore(content)
+        self._set_result_aside()  # not before: a run whose checkpoint can't be taken up is what it was
+        self._keep_as_last(which)
         self._keep_until(self.progress.step, self.progress.evaluated_epoch)
         self.logbook.tell_position()  # events carry the position: this one belongs where the run goes on
         self._say_beginning("resume", f"going on {self.reporter.status.where()} on {self.job.name_label}")
+
+    def _keep_as_last(self, which: str) -> None:
+        """A kill before the next checkpoint shall find the one that the run goes on from."""
+        checkpoint.go_on_from(self.run, which, self.progress.at_best)
 
     def _keep_until(self, step: int, evaluated_epoch: int) -> None:
         """Cut back what was written after the checkpoint: the run does it again."""
@@ -183,7 +188,7 @@ class Desk:
             if started is not None:
                 self.progress.train_seconds += time.perf_counter() - started
             self.requests.see()
-            if self.saver.saved_step != self.progress.step:
+            if not self.saver.has_this_step():
                 self.save_checkpoint()
             self.stop_if_asked()
             raise AssertionError("nobody asked to stop") from None
@@ -195,6 +200,7 @@ class Desk:
         self.saver.finish_writing()
         if problem := self.saver.writer.problem:
             raise OSError(f"stopped, but the last checkpoint could not be written: {problem}")
+        self.saver.report_writer()
         self.requests.control.forget()
         by = self.requests.stopped_by
         self.logbook.tell_position(now=True)
@@ -241,7 +247,7 @@ class Desk:
         )
         if self.job.team is not None:
             result = result.model_copy(update={"devices": self.job.team.size})
-        self.evaluations.predictions.save(self.run)
+        self.evaluations.predictions.save(self.run, durable=True)  # no power cut may leave the result without them
         replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
         self.requests.control.forget()
         after = f"{result.epochs} {'epoch' if result.epochs == 1 else 'epochs'}"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import fmnist_tui
 from fmnist_tui.config import CLASSES, IMAGE_SIZE
 from fmnist_tui.data.batches import PIXEL_MEAN, PIXEL_STD
-from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.files import write_output
 from fmnist_tui.runs.layout import CHECKPOINTS, RunDirectory
 from fmnist_tui.runs.status import ExitCode
 from fmnist_tui.training.checkpoint import CheckpointError
@@ -85,7 +85,7 @@ def to_onnx(run: RunDirectory, which: str, output: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:  # the exporter writes to paths only
         path = Path(folder) / "model.onnx"
         program.save(path, external_data=False)
-        replace_bytes(output, path.read_bytes())
+        write_output(output, path.read_bytes())
 
 
 def to_safetensors(run: RunDirectory, which: str, output: Path) -> None:
@@ -97,7 +97,7 @@ def to_safetensors(run: RunDirectory, which: str, output: Path) -> None:
 
     restored = restore_model(run, which)
     tensors = {name: tensor.contiguous() for name, tensor in restored.model.state_dict().items()}
-    replace_bytes(output, save(tensors, metadata(run, which, restored)))
+    write_output(output, save(tensors, metadata(run, which, restored)))
 
 
 def main() -> int:

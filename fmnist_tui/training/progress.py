@@ -63,6 +63,11 @@ class Progress:
         """The epoch of the last step that was taken; the first before that."""
         return self.epoch - 1 if self.batch == 0 and self.epoch > 1 else self.epoch
 
+    @property
+    def at_best(self) -> bool:
+        """Whether the best epoch has just ended, and nothing was trained since."""
+        return self.batch == 0 and 0 < self.best_epoch == self.epoch - 1
+
     def reached(self, accuracy: float) -> bool:
         """Whether the newest evaluation came to this test accuracy."""
         return self.test_accuracy is not None and self.test_accuracy >= accuracy

@@ -37,7 +37,7 @@ class Requests:
         received, requests = job.stop_signal.received, self.control.poll()
         if job.team is not None:
             received, requests = job.team.agree(received, requests)
-        if received and self.stop != "now":
+        if received:
             self._ask_to_stop("now", received)
         for request in requests:
             self.answer(request)
@@ -67,6 +67,9 @@ class Requests:
             reporter.update(now=True, answered=[*reporter.status.answered, request.id])
 
     def _ask_to_stop(self, when: Literal["now", "epoch"], by: str) -> None:
+        """Of two wishes the sooner holds: work may have been cut short for it already."""
+        if self.stop == "now":
+            return
         self.stop, self.stopped_by = when, by
         self._job.reporter.update(now=True, state=State.STOPPING)
 

@@ -48,11 +48,11 @@ class Predictions:
             self._arrays[f"{which}_probabilities"] = evaluation.probabilities
             self._arrays[f"{which}_epoch"] = np.asarray(epoch, dtype=np.int64)
 
-    def save(self, run: RunDirectory) -> None:
-        """Replace predictions.npz. Raises OSError where it can't be written."""
+    def save(self, run: RunDirectory, durable: bool = False) -> None:
+        """Replace predictions.npz; `durable` waits until the disk has it. Raises OSError where it can't be written."""
         buffer = io.BytesIO()
         np.savez(buffer, **self._arrays)  # type: ignore[arg-type]
-        replace_bytes(run.predictions, buffer.getvalue())
+        replace_bytes(run.predictions, buffer.getvalue(), durable)
 
     def cut_back(self, run: RunDirectory, evaluated_epoch: int) -> None:
         """Put these in the place of a file that holds a later evaluation: a run that goes on knows nothing of it.

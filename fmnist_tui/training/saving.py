@@ -36,7 +36,7 @@ class Saver:
         self.writer = checkpoint.Writer(job.run)
         self.saved_at = time.monotonic()
         """When the last checkpoint was begun (or this start), by the monotonic clock."""
-        self.saved_step = -1
+        self._saved_step = -1
 
     def restore(self, content: dict[str, Any]) -> None:
         """Put everything back to where the checkpoint was written. Raises CheckpointError for another model's."""
@@ -69,7 +69,12 @@ class Saver:
         self._logbook.take_stock()
         self._job.reporter.sync()
         self.writer.save(self._state(), is_best, checkpoint.arrival(self._device))
-        self.saved_step, self.saved_at = progress.step, time.monotonic()
+        self._saved_step, self.saved_at = progress.step, time.monotonic()
+
+    def has_this_step(self) -> bool:
+        """Whether a checkpoint of the step at which the run stands is on the disk; waits for the write under way."""
+        self.writer.wait()
+        return self._saved_step == self._progress.step and not self.writer.problem
 
     def _state(self) -> dict[str, Any]:
         state = checkpoint.to_host(

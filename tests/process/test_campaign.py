@@ -47,6 +47,13 @@ def test_a_slice_that_is_over_leaves_the_rest_for_the_next_call(tmp_path: Path) 
     assert done.returncode == 75 and not store.list_runs(tmp_path / "work")
 
 
+def test_a_campaign_with_a_failed_job_is_not_complete(tmp_path: Path) -> None:
+    plan = ("--plan=turbo", "--only=turbo", "--seeds=2", "--set=data.source=full", "--data-dir=nowhere")
+    done = campaign(tmp_path, *plan)
+    assert done.returncode == 1 and done.stdout.count("failed: The Fashion-MNIST data set was not found") == 2
+    assert not store.list_runs(tmp_path / "archive")
+
+
 def test_a_preset_outside_the_plan_is_refused(tmp_path: Path) -> None:
     done = campaign(tmp_path, "--plan=turbo", "--only=wrn")
     assert done.returncode == 2 and "--only wrn: not in the plan turbo" in done.stderr

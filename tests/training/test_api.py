@@ -100,6 +100,17 @@ def test_predictions_and_the_network_agree(tested_run: RunDirectory) -> None:
     np.testing.assert_allclose(said.probabilities[:50], probabilities, atol=2e-3)
 
 
+def test_what_is_asked_for_in_the_wrong_words_is_said(run: RunDirectory) -> None:
+    found = api.load_run()
+    with pytest.raises(ValueError, match="which = 'first': must be last or best"):
+        api.predictions(found, "first")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="which = 'Best': must be one of last, previous, best; did you mean best"):
+        api.model_from_checkpoint(found, "Best")  # type: ignore[arg-type]
+    run.config.write_text("{")
+    with pytest.raises(api.RunError, match=r"config\.json is damaged"):
+        api.model_from_checkpoint(api.load_run())
+
+
 def test_directories_may_be_named_as_text(run: RunDirectory, tmp_path: Path) -> None:
     assert [found.id for found in api.runs(str(tmp_path / "runs"))] == [run.id]
     assert api.runs(str(tmp_path / "nothing")) == [] and api.benchmark_table(tmp_path / "nothing").rows == []

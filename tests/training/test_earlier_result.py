@@ -14,6 +14,7 @@ from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.starting import prepare_resume
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import load_run
+from fmnist_tui.training.checkpoint import CheckpointError
 from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.ending import after_finish
 from fmnist_tui.training.job import Stopped
@@ -73,6 +74,17 @@ def test_it_goes_once_the_run_is_finished_again(longer: RunDirectory, trainer: T
     (row,) = collect(trainer.runs_dir).rows
     assert (row.first.result, row.first.result.epochs, row.first.resumed) == (result_of(longer), 3, None)
     assert row.first.result.test_accuracy == accuracy_in(str(longer.predictions), trainer)
+
+
+def test_a_start_that_cannot_take_up_the_checkpoint_leaves_the_run_finished(trainer: Trainer) -> None:
+    run = trainer.create(full_size_config(training={"epochs": 1}))
+    trainer.train(run)
+    result = result_of(run)
+    other = full_size_config(model={"kind": "wide_resnet", "depth": 16, "widen_factor": 1}, training={"epochs": 1})
+    run.config.write_text(other.model_dump_json())
+    with pytest.raises(CheckpointError, match="another model"):
+        trainer.train(run, LaunchRequest(epochs=3))
+    assert result_of(run) == result and not run.earlier.exists()
 
 
 def test_where_it_cannot_be_kept_there_is_none_and_training_goes_on(

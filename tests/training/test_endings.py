@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EventRecord, parse_metric
@@ -204,3 +206,19 @@ def test_an_error_of_our_own_is_reported_with_its_kind(
     run = trainer.create(tiny_config())
     assert end(run) == 4
     assert (status_of(run).error or "").startswith("KeyError: ")
+
+
+def test_a_power_cut_leaves_no_result_without_predictions(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are forced to the disk, the predictions first."""
+    forced: list[str] = []
+
+    def replaced(path: Path, data: bytes, durable: bool = False) -> None:
+        if durable:
+            forced.append(path.name)
+        replace_bytes(path, data, durable)
+
+    for module in ("result", "desk"):
+        monkeypatch.setattr(f"fmnist_tui.training.{module}.replace_bytes", replaced)
+    run = trainer.create(tiny_config(training={"epochs": 1, "max_steps": 2}))
+    trainer.train(run)
+    assert forced == ["predictions.npz", "result.json"]

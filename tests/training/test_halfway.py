@@ -13,6 +13,7 @@ import torch
 from fmnist_tui.fields import with_changes
 from fmnist_tui.models import begin_epoch, build_model
 from fmnist_tui.presets import load_preset
+from fmnist_tui.runs.requests import send_request
 from fmnist_tui.training import evaluate as evaluate_module
 from fmnist_tui.training import halfway
 from fmnist_tui.training import step as step_module
@@ -140,7 +141,6 @@ def test_cut_short_and_resumed_equals_uninterrupted(
 
 def test_a_request_cuts_an_evaluation_short(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """`runs stop` while the first evaluation is at its first batch; the batches are of 25 images here."""
-    from fmnist_tui.runs.requests import send_request
     from fmnist_tui.training.control import ControlReader
 
     run = trainer.create(tiny_config())
@@ -195,3 +195,24 @@ def test_what_may_not_be_cut_is_finished() -> None:
         terminate()
         done.append(1)
     assert done == [1] and stop.received == "SIGTERM"
+
+
+def test_a_request_to_stop_after_the_epoch_does_not_put_a_signal_off(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both come within one long step: the machine is taken away, whatever the user had wished for before."""
+    monkeypatch.setattr(halfway, "LONG_STEP_SECONDS", 0.0)
+    monkeypatch.setattr("fmnist_tui.training.control.POLL_SECONDS", 0.0)
+    run = trainer.create(tiny_config())
+    trainer.during = lambda job: job.stop_signal.install()
+    in_forward(monkeypatch, 3)
+    raise_signal = signal.raise_signal
+
+    def both(number: int) -> None:
+        send_request(run, "stop_after_epoch")
+        raise_signal(number)
+
+    monkeypatch.setattr(signal, "raise_signal", both)
+    with pytest.raises(Stopped, match="SIGTERM"):
+        trainer.train(run)
+    assert torch.load(run.checkpoint("last"), weights_only=True)["progress"]["step"] == 2

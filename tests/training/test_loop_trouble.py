@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 import torch
 
+from fmnist_tui.training.control import CutShort
 from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.evaluations import Evaluations
+from fmnist_tui.training.job import Stopped
 from fmnist_tui.training.losses import NonFiniteLoss
 from fmnist_tui.training.optim import InPlaceSGD
+from fmnist_tui.training.requests import Requests
+from fmnist_tui.training.step import TrainStep
 from tests.events import events, messages
 from tests.training.tiny import Trainer, tiny_config
 
@@ -124,6 +128,43 @@ def test_a_best_state_without_room_to_the_end_is_said(trainer: Trainer, monkeypa
     run = trainer.create(tiny_config(training={"epochs": 1}))
     trainer.train(run)
     assert "best.pt could not be written: No space left" in events(run, "warning")[-1].message
+
+
+def test_a_stop_in_the_step_after_a_failed_checkpoint_tries_again(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes longer than checkpoints are apart; the disk was full, and has room again when somebody stops."""
+    from fmnist_tui.training import checkpoint
+
+    original, full = torch.save, [False]
+
+    def save(content: Any, file: Any) -> None:
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        original(content, file)
+
+    def train_step(self: TrainStep, *arguments: Any) -> Any:
+        taken.append(1)
+        full[0] = 4 <= len(taken) <= 7
+        if len(taken) == 8:
+            raise CutShort
+        return take_step(self, *arguments)
+
+    def see(self: Requests) -> None:
+        if len(taken) == 8:
+            self._job.stop_signal.received = "SIGTERM"
+        look(self)
+
+    taken: list[int] = []
+    take_step, look = TrainStep.__call__, Requests.see
+    monkeypatch.setattr(checkpoint.torch, "save", save)
+    monkeypatch.setattr(TrainStep, "__call__", train_step)
+    monkeypatch.setattr(Requests, "see", see)
+    run = trainer.create(tiny_config(training={"checkpoint_seconds": 0.0}))
+    with pytest.raises(Stopped):
+        trainer.train(run)
+    assert checkpoint.read(run.checkpoint("last"))["progress"]["step"] == 7
+    assert messages(run, "warning")[-1] == "checkpoints can be written again"
 
 
 def test_a_checkpoint_of_another_model_is_refused(trainer: Trainer, images: Any) -> None:

@@ -14,6 +14,7 @@ from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.slurm import SlurmSettings
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui.app import FmnistApp
+from fmnist_tui.tui.launching import JobRequest
 from fmnist_tui.tui.messages import StartRequested
 from fmnist_tui.tui.screens.dialogs import MessageDialog
 from fmnist_tui.tui.screens.new_run import NewRunScreen
@@ -98,8 +99,10 @@ async def test_what_is_wrong_is_said_and_nothing_is_made(app: FmnistApp, runs_di
             type_into(dialog, **{key: wrong})
             await until_drawn(pilot, said)
             await pilot.press("enter")
-            assert app.screen is dialog
+            assert app.screen is dialog and app.focused is dialog.query_one(f"#{key}")
+            assert [field.id for field in dialog.query(Input) if field.has_class("-wrong")] == [key]
             type_into(dialog, **{key: ""})
+            await until(pilot, lambda: not dialog.query(".-wrong"))
         type_into(dialog, gpus="0", partition="nope")
         await pilot.press("enter")
         await until_drawn(pilot, "quick was not submitted", "Slurm refused the job: invalid partition")
@@ -136,7 +139,7 @@ async def test_what_the_last_job_had_stands_there_and_escape_submits_nothing(
         await until_drawn(pilot, "■ stopped")
         dialog = await opened(app, pilot)
         found = dialog._read()
-        assert not isinstance(found, str)
+        assert isinstance(found, JobRequest)
         assert (found.device, found.gpus, found.nodes, found.settings) == ("cuda", 4, 2, before)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, NewRunScreen))

@@ -36,6 +36,25 @@ def test_an_output_that_is_full_or_closed_is_no_mistake_of_ours(runs_dir: Path, 
     assert ended.returncode == 0 and "Traceback" not in ended.stderr and "error" not in ended.stderr
 
 
+def test_a_run_started_into_a_full_output_is_named_all_the_same(runs_dir: Path) -> None:
+    """And a sweep starts all its runs."""
+    program = [sys.executable, "-m", "fmnist_tui", "run", "preset", "quick", f"--runs-dir={runs_dir}", "--detach"]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [*program, "--set=training.max_steps=1", "--seeds=2", "--device=cpu"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    started = store.list_runs(runs_dir)
+    assert len(started) == 2 and ended.returncode == ExitCode.FAILED
+    for run in started:
+        assert f"{run.id} was started, and goes on in the background." in ended.stderr
+        assert main(["runs", "stop", run.id, f"--runs-dir={runs_dir}"]) == 0
+    assert ended.stderr.splitlines()[-1] == "error: the output could not be written: No space left on device"
+
+
 def test_logs(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(runs_dir, state=State.STOPPED)
     assert main(["runs", "logs", "last"]) == 0
@@ -102,7 +121,7 @@ def test_delete_asks_and_takes_no_for_an_answer(
 
 
 def test_what_is_to_be_stopped_before_it_is_deleted_is_named(
-    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, runs_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = [make_run(runs_dir, state=State.RUNNING, host="elsewhere") for _ in range(2)]
     assert main(["runs", "delete", "--yes", runs[0].id]) == 2
@@ -110,6 +129,10 @@ def test_what_is_to_be_stopped_before_it_is_deleted_is_named(
     assert main(["runs", "delete", "--yes", *(run.id for run in runs)]) == 2
     both = " && ".join(f"fmnist-tui runs stop {run.id}" for run in runs)
     assert capsys.readouterr().err.endswith(f"Stop first: {both}\n")
+    there = make_run(tmp_path / "else where", state=State.RUNNING, host="elsewhere")
+    assert main(["runs", "delete", "--yes", "last", "--runs-dir", str(tmp_path / "else where")]) == 2
+    stop = f"fmnist-tui runs stop {there.id} --runs-dir '{tmp_path}/else where'"
+    assert capsys.readouterr().err.endswith(f"Stop first: {stop}\n")
 
 
 def test_the_summary_names_the_runs_directory_only_where_it_must(
@@ -136,6 +159,10 @@ def test_the_summary_of_a_failed_and_of_a_finished_run(runs_dir: Path, capsys: p
     refused.checkpoint("last").write_bytes(b"x")
     print_summary(store.load_run(refused))
     assert "run resume" not in capsys.readouterr().out
+    assert main(["runs", "watch", failed.id, "--json"]) == 4
+    captured = capsys.readouterr()
+    assert captured.err == f"error: {failed.id}: failed: out of memory: [1, 2]\n"
+    assert [line["kind"] for line in json_lines(captured.out)] == ["run", "status"]
     print_summary(store.load_run(finished_run(runs_dir)))
     shown = capsys.readouterr().out
     assert "| Model Name" in shown and "84.25" in shown and "303,418" in shown
@@ -205,6 +232,15 @@ def test_presets_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     local, user, shipped = json_lines(capsys.readouterr().out)
     assert (local["origin"], user["origin"], shipped["origin"]) == ("local", "user", "shipped")
     assert shipped["exists"] and not local["exists"]
+
+
+def test_presets_path_in_a_checkout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """There ./presets are the shipped ones, and there are two directories."""
+    monkeypatch.chdir(paths.shipped_presets_dir().parent)
+    assert main(["presets", "path"]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(path) for path in paths.preset_dirs()]
+    assert main(["presets", "path", "--json"]) == 0
+    assert [line["origin"] for line in json_lines(capsys.readouterr().out)] == ["shipped", "user"]
 
 
 # --- options that only a new run has

@@ -107,6 +107,16 @@ def test_gpus_that_torch_cannot_use_and_one_that_miscalculates(
     assert "cuda:1          NVIDIA H200, 150 GB" in text_of(report)
 
 
+@pytest.mark.parametrize(("cores", "threads", "said"), [(1, 1, "1 core, 1 thread, "), (None, 4, "4 threads, ")])
+def test_what_of_the_processor_is_known_is_told(
+    torch_sees: Any, cores: int | None, threads: int, said: str, tmp_path: Path
+) -> None:
+    report = doctor.examine(None, tmp_path)
+    report["machine"] |= {"cores": cores, "threads": threads}
+    report["devices"]["torch"]["cpu_threads"] = 1
+    assert f"processor       {said}" in text_of(report) and "cpu (1 thread)" in text_of(report)
+
+
 def test_data_that_is_missing(torch_sees: Any, tmp_path: Path) -> None:
     report = doctor.examine(None, tmp_path / "nothing")
     assert report["data"]["full"] is None
@@ -127,6 +137,9 @@ def test_runs_and_presets_that_are_broken(torch_sees: Any, tmp_path: Path) -> No
     assert f"Runs whose process is gone: {run.id}. Go on with: fmnist-tui run resume {run.id}" in problems
     assert "Left out: a run whose name is no line of printable text. Rename it" in problems
     assert "The preset bad is not valid" in problems and "model" in problems
+    (tmp_path / "runs").rename(tmp_path / "else where")
+    problems = "\n".join(doctor.examine(tmp_path / "else where", None)["problems"])
+    assert f"fmnist-tui run resume {run.id} --runs-dir '{tmp_path}/else where'" in problems
     (tmp_path / "afile").write_text("")
     assert any("is a file" in problem for problem in doctor.examine(tmp_path / "afile", None)["problems"])
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from io import StringIO
+import sys
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fmnist_tui.config import parse_config
 from fmnist_tui.console.tables import runs_table
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import store
+from fmnist_tui.runs.metrics import EventRecord
 from fmnist_tui.runs.status import State
 from tests.printed import json_lines
 from tests.unit.cli_runs import finished_run, make_run
@@ -41,6 +43,22 @@ def test_the_list_as_json_is_one_strict_object_a_run(runs_dir: Path, capsys: pyt
     assert (oldest["state"], oldest["loss"]) == ("lost", "NaN")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_json_is_whole_in_any_encoding_of_stdout(
+    runs_dir: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = parse_config(load_preset("quick").model_dump() | {"name": "naïve ☂ 🙂"})
+    run = make_run(runs_dir, config, state=State.FAILED, error="ü", exit_code=4)
+    run.metrics.write_text(EventRecord(event="start", message="naïve ☂ 🙂").to_json() + "\n")
+    for command in (["list"], ["watch", "last"]):
+        stdout = BytesIO()
+        monkeypatch.setattr(sys, "stdout", TextIOWrapper(stdout, encoding=encoding))
+        main(["runs", *command, "--json"])
+        sys.stdout.flush()
+        lines = json_lines(stdout.getvalue().decode())
+        assert {line[key] for line in lines for key in ("name", "message") if key in line} == {"naïve ☂ 🙂"}
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_the_list_fits_the_terminal_and_never_cuts_an_id(runs_dir: Path, width: int) -> None:
     config = parse_config(load_preset("shake-shake-96").model_dump() | {"preset": None, "name": "shake-shake-96"})
@@ -66,6 +84,17 @@ def test_the_list_in_a_pipe_of_a_known_width_cuts_no_id(
         "Left out for want of room: test %, best %, time, device, img/s, group. "
         "A wider terminal shows more, --json all.\n"
     )
+
+
+@pytest.mark.parametrize("columns", ["0", "-3", "wide", ""])
+def test_a_width_that_is_none_counts_as_not_told(
+    runs_dir: Path, columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    run = make_run(runs_dir)
+    assert main(["runs", "list"]) == 0
+    printed = capsys.readouterr()
+    assert run.id in printed.out and "img/s" in printed.out and printed.err == ""
 
 
 def test_a_wide_cell_is_cut_and_makes_no_column_vanish(

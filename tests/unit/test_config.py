@@ -52,6 +52,8 @@ from tests.unit.config_data import SCHEDULES, data_for, errors_of, put, value_of
         ({"name": ""}, "name = '': must not be empty"),
         ({"name": "  "}, "name = '  ': must not be empty"),
         ({"name": "x" * 65}, f"name = '{'x' * 65}': must be at most 64 characters long"),
+        ({"group": ""}, "group = '': must not be empty"),
+        ({"group": "x" * 65}, f"group = '{'x' * 65}': must be at most 64 characters long"),
         ({"data": 3}, "data = 3: must be a section with fields of its own"),
         ({"model": 3}, "model = 3: must be a section with fields of its own"),
         ({"model": {}}, "model.kind: must be one of wide_resnet, densenet, dual_path_net, shake_shake, turbo"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,7 @@ def test_the_tensorboard_program_loads_them(run: RunDirectory) -> None:
         (["--to", "csv", "--output", "afile"], ["afile", "is a file"]),
         (["--to", "onnx", "--output", "."], ["--output .", "is a directory"]),
         (["--to", "onnx", "--output", "nowhere/x.onnx"], ["nowhere", "no directory"]),
+        (["--to", "onnx", "--output", "apipe"], ["--output apipe", "a device or a pipe", "- for stdout"]),
         (["--to", "safetensors", "--checkpoint", "best"], ["has no best checkpoint"]),
         (["--to", "xml"], ["'xml'", "tensorboard"]),
         (["--to", "csv", "-o", "-"], ["--output -: the csv export is a directory", "name one"]),
@@ -150,6 +152,7 @@ def test_what_is_refused(
     run: RunDirectory, arguments: list[str], said: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("afile").write_text("here")
+    os.mkfifo("apipe")
     assert main(["runs", "export", "last", *arguments]) == 2
     error = capsys.readouterr().err
     assert all(part in error for part in said), error
@@ -196,6 +199,16 @@ def test_a_network_is_not_written_to_a_terminal(
 def test_the_path_of_an_export_is_printed_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "export", "last", "--to", "onnx", "--output", "x\x1b[31m\x9by.onnx"]) == 0
     assert capsys.readouterr().out == "xy.onnx\n"
+
+
+@pytest.mark.usefixtures("exporter")
+def test_a_network_of_unknown_form_is_refused_in_our_words(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.config.write_text("{")
+    assert main(["runs", "export", "last", "--to", "onnx"]) == 2
+    said = capsys.readouterr().err
+    assert f"{run.id}: its network cannot be exported: config.json is damaged" in said and "pydantic" not in said
 
 
 def test_a_run_without_metrics(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

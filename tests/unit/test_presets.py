@@ -92,6 +92,12 @@ def test_names_are_not_paths(name: str, local: Path) -> None:
 
 def test_a_wrong_name_gets_a_hint() -> None:
     assert "did you mean densenet?" in refused(load_preset, "densnet")
+
+
+def test_a_file_of_a_name_that_no_preset_has_is_named(local: Path) -> None:
+    (local / "my preset.toml").write_text(MINIMAL)
+    said = refused(load_preset, "my preset")
+    assert f"rename {local}/my preset.toml" in said and f"fmnist-tui run config '{local}/my preset.toml'" in said
     assert "fmnist-tui run config ./my/x.toml" in refused(load_preset, "./my/x.toml")
     assert "quick, " in refused(load_preset, "zzzzzzzzzzzz")
 

@@ -30,7 +30,7 @@ MADE = Provenance(
     threads=2,
     git_commit="0123456789abcdef",
     git_dirty=False,
-    command=["fmnist-tui", "run", "preset", "quick"],
+    command=["fmnist-tui", "run", "preset", "quick", "--name", "two words"],
     data_sha256={"train-images-idx3-ubyte": "aa"},
 )
 
@@ -64,7 +64,8 @@ def test_described_leaves_out_what_is_not_known_and_says_changes() -> None:
     rows = described(MADE.model_copy(update={"git_dirty": True, "driver": None}))
     assert rows["git commit"] == "0123456789abcdef, with changes"
     assert "NVIDIA driver" not in rows
-    assert rows["command"] == "fmnist-tui run preset quick" and rows["train-images-idx3-ubyte"] == "sha256 aa"
+    assert rows["command"] == "fmnist-tui run preset quick --name 'two words'"
+    assert rows["train-images-idx3-ubyte"] == "sha256 aa"
 
 
 def test_a_run_without_a_result_has_its_newest_starts(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

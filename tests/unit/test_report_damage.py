@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,27 @@ def test_an_impossible_number_leaves_out_its_run_alone(runs_dir: Path, field: st
 def test_a_loss_that_is_not_finite_is_no_damage(runs_dir: Path) -> None:
     ids = [finish(runs_dir, preset("wrn"), test_loss=loss).id for loss in (math.nan, math.inf)]
     assert {run.id for run in collect(runs_dir).runs} == set(ids)
+
+
+def test_a_copied_run_directory_is_no_further_seed(runs_dir: Path) -> None:
+    run = finish(runs_dir, preset("wrn"))
+    shutil.copytree(run.path, runs_dir / f"{run.id}-backup")
+    shutil.copytree(run.path, runs_dir / "19990101-000000-older")
+    found = collect(runs_dir)
+    assert [one.id for one in found.runs] == [run.id] and [len(row.runs) for row in found.rows] == [1]
+    assert dict(found.skipped) == {
+        f"{run.id}-backup": f"is a copy of {run.id}",
+        "19990101-000000-older": f"is a copy of {run.id}",
+    }
+    assert f"{run.id}-backup: is a copy of {run.id}" in render(runs_dir)
+    shutil.rmtree(run.path)
+    found = collect(runs_dir)
+    assert [one.id for one in found.runs] == ["19990101-000000-older"], "the oldest stands for the one that is gone"
+    assert [one.id for one in collect(runs_dir, {f"{run.id}-backup"}).runs] == [f"{run.id}-backup"]
+
+
+def test_a_copy_that_was_trained_on_is_a_run_of_its_own(runs_dir: Path) -> None:
+    run = finish(runs_dir, preset("wrn"))
+    shutil.copytree(run.path, runs_dir / f"{run.id}-longer")
+    _rewrite(RunDirectory(runs_dir / f"{run.id}-longer"), test_accuracy=95.0)
+    assert len(collect(runs_dir).runs) == 2 and collect(runs_dir).skipped == []

@@ -46,6 +46,14 @@ def test_by_preset(runs: Path) -> None:
     assert cut["Accuracy (Prec@1)"] == "10.00 (1)" and "stopped at" in cut["Notes"], "a cut run is never averaged"
 
 
+def test_cut_runs_of_different_settings_are_said_to_be_cut(runs: Path) -> None:
+    for lr, steps in ((0.1, 15), (0.05, 2000)):
+        config = preset("dpn", optimizer__lr=lr, training__max_steps=steps)
+        finish(runs, config, complete=False, steps=steps, test_accuracy=20.0)
+    (cut,) = [row for row in rows_of(runs, "preset") if row["Preset"] == "dpn"]
+    assert cut["Notes"] == "stopped at 15 to 2,000 steps; 2 different settings"
+
+
 def test_by_seed_and_by_device(runs: Path) -> None:
     by_seed = {row["Notes"].split(";")[0]: row["Accuracy (Prec@1)"] for row in rows_of(runs, "seed")[:3]}
     assert by_seed["seed 1"] == f"94.10 ± {statistics.stdev([94.0, 94.2]):.2f} (2)"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fmnist_tui.runs import files
-from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.files import replace_bytes, write_output
 
 on_disk = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -135,3 +135,24 @@ def test_a_reader_never_sees_a_part(tmp_path: Path) -> None:
 
 def test_sync_directory_of_no_directory_is_nothing(tmp_path: Path) -> None:
     files.sync_directory(tmp_path / "none")
+
+
+def test_an_output_goes_into_the_file_that_a_link_names(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.md").symlink_to("there/table.md")
+    for text in (b"old", b"new"):  # first where it names a file that is not there yet
+        write_output(tmp_path / "link.md", text)
+        assert (tmp_path / "link.md").is_symlink() and (tmp_path / "there/table.md").read_bytes() == text
+    assert {path.name for path in tmp_path.rglob("*")} == {"there", "link.md", "table.md"}
+
+
+def test_an_output_that_is_no_file_is_written_to_and_stays_what_it_is(tmp_path: Path) -> None:
+    """A pipe here; root, who may replace a device by a file, would take /dev/null from everybody."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    write_output(pipe, b"table")
+    reader.join(timeout=10)
+    assert read == [b"table"] and pipe.is_fifo() and [path.name for path in tmp_path.iterdir()] == ["pipe"]

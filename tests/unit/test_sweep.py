@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.console import sweep
 from fmnist_tui.console.launch import Start
 from fmnist_tui.console.output import UsageError
 from fmnist_tui.console.sweep import MOST_RUNS, start_sweep, sweep_configs
@@ -124,6 +126,17 @@ def test_the_data_of_every_run_is_checked_before_any_is_made(
     assert words.startswith("The run 'quick source=full', data.source = full: ")
     assert str(tmp_path) in words and "--data-dir" in words and words.endswith("No run was started.")
     assert not runs_dir.exists()
+
+
+def test_what_is_left_to_itself_is_found_by_the_command_that_is_told(
+    quick: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweep, "_start", lambda made, as_json, untold: [None] * len(made))
+    group, place = "Ann's", tmp_path / "else where"
+    configs, notes = sweep_configs(with_changes(quick, {"group": group}), [], 2)
+    assert start_sweep(configs, notes, Start(place, None, "cpu", detach=True)) == 0
+    told = capsys.readouterr().err.splitlines()[-1].partition("See them: ")[2]
+    assert shlex.split(told) == ["fmnist-tui", "runs", "list", "--group", group, "--runs-dir", str(place)]
 
 
 def test_the_report_shows_mean_deviation_and_the_best(runs_dir: Path, quick: RunConfig) -> None:

@@ -16,7 +16,7 @@ from textual.widgets import DataTable, Static
 
 from fmnist_tui import report
 from fmnist_tui.report.rows import GROUPINGS, Benchmarks, Grouping, collect
-from fmnist_tui.runs.files import replace_bytes
+from fmnist_tui.runs.files import write_output
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
@@ -266,7 +266,7 @@ class BenchmarksScreen(FeedScreen):
     @work(thread=True, group="export")
     def _export(self, path: Path) -> None:
         try:
-            replace_bytes(path, report.render(self._runs_dir, SUFFIXES[path.suffix], group_by=self._by).encode())
+            write_output(path, report.render(self._runs_dir, SUFFIXES[path.suffix], group_by=self._by).encode())
             text, severity = f"Written to {path.absolute()}", "information"
         except (ValueError, OSError) as error:
             text, severity = f"{path} was not written: {told(error)}", "error"

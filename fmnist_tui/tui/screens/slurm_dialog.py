@@ -5,7 +5,7 @@ Pushed by `tui.steering` before a new run is submitted.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -28,6 +28,13 @@ COUNTS = {
 }
 
 
+class _Fault(NamedTuple):
+    """What is wrong with a field."""
+
+    key: str
+    problem: str
+
+
 class SlurmDialog(Dialog[JobRequest]):
     """A form of one line a setting; what is not typed is left to the cluster."""
 
@@ -38,6 +45,7 @@ class SlurmDialog(Dialog[JobRequest]):
     ]
     DEFAULT_CSS = """
     SlurmDialog #about { height: 2; color: $foreground-muted; }
+    SlurmDialog .-wrong { color: $text-error; text-style: bold; }
     """
 
     def __init__(self, name: str, before: LaunchRequest) -> None:
@@ -54,7 +62,7 @@ class SlurmDialog(Dialog[JobRequest]):
                 for key in (*COUNTS, *SlurmSettings.model_fields):
                     value = self._values.get(key)
                     with Horizontal(classes="dialog-line"):
-                        yield Static(key.replace("_", " "))
+                        yield Static(key.replace("_", " "), classes=f"name-of-{key}")
                         typed = "" if value is None else _as_typed(value)
                         yield Input(typed, placeholder=_default(key), id=key, compact=True, select_on_focus=False)
             yield Static(id="about", markup=False)
@@ -75,22 +83,30 @@ class SlurmDialog(Dialog[JobRequest]):
 
     @on(Input.Changed)
     def _changed(self) -> None:
-        found = self._read()
-        self.query_one("#wrong", Static).update(found if isinstance(found, str) else "")
+        self._show_wrong(self._read())
 
-    def _read(self) -> JobRequest | str:
+    def _show_wrong(self, found: JobRequest | _Fault) -> None:
+        """Say what is wrong, and mark the field it is wrong with; nothing where all is right."""
+        fault = found if isinstance(found, _Fault) else _Fault("", "")
+        self.query_one("#wrong", Static).update(fault.problem)
+        for field in self.query(Input):
+            field.set_class(field.id == fault.key, "-wrong")
+            self.query_one(f".name-of-{field.id}").set_class(field.id == fault.key, "-wrong")
+
+    def _read(self) -> JobRequest | _Fault:
         """What was typed, or what is wrong with it."""
         typed = {one.id or "": one.value.strip() for one in self.query(Input)}
         counts = {}
         for key, least in (("gpus", 0), ("nodes", 1)):
             text = typed.pop(key) or _default(key)
             if not text.isdecimal() or not least <= int(text) <= MOST:
-                return f"{key}: must be a whole number from {least} to {MOST:,}"
+                return _Fault(key, f"{key}: must be a whole number from {least} to {MOST:,}")
             counts[key] = int(text)
         try:
             settings = slurm_settings([f"{PREFIX}{key}={text}" for key, text in typed.items() if text])
         except ConfigError as error:
-            return str(error.errors[0]).removeprefix(PREFIX)
+            wrong = error.errors[0]
+            return _Fault(wrong.field.removeprefix(PREFIX).partition(".")[0], str(wrong).removeprefix(PREFIX))
         if not counts["gpus"]:
             return JobRequest("cpu", 1, counts["nodes"], settings)
         # not auto: a node whose driver is broken must not train on its CPU
@@ -99,10 +115,11 @@ class SlurmDialog(Dialog[JobRequest]):
     def action_send(self) -> None:
         """Dismiss with what was typed, where it is right."""
         found = self._read()
-        if isinstance(found, str):
-            self.query_one("#wrong", Static).update(found)
-        else:
+        if isinstance(found, JobRequest):
             self.dismiss(found)
+        else:
+            self._show_wrong(found)
+            self.query_one(f"#{found.key}", Input).focus()
 
 
 def _default(key: str) -> str:

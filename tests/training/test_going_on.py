@@ -1,0 +1,104 @@
+"""Which checkpoints a run has once it goes on: after a kill between two of them, and from another than the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fmnist_tui.runs.launch import LaunchRequest
+from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
+from fmnist_tui.training import checkpoint
+from fmnist_tui.training.desk import Desk
+from fmnist_tui.training.evaluations import Evaluations
+from fmnist_tui.training.job import Stopped
+from tests.training.tiny import Trainer, tiny_config
+from tests.training.whole_runs import result_of, stop_at
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def accuracies(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Says what the evaluation of each epoch comes to."""
+    take_in = Evaluations.take_in
+
+    def set_accuracies(*values: float) -> None:
+        def as_said(self: Evaluations, found: Any, seconds: float) -> None:
+            take_in(self, replace(found, accuracy=values[self._progress.epoch - 1]), seconds)
+
+        monkeypatch.setattr(Evaluations, "take_in", as_said)
+
+    return set_accuracies
+
+
+def progress_of(run: RunDirectory, which: str) -> dict[str, Any]:
+    found: dict[str, Any] = checkpoint.read(run.checkpoint(which))["progress"]
+    return found
+
+
+def test_killed_before_the_best_checkpoint_had_its_name(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, accuracies: Callable[..., None]
+) -> None:
+    """last.pt of the best epoch is on the disk, best.pt is still of an earlier one."""
+    accuracies(20.0, 90.0, 30.0)
+    mark_best, marked = checkpoint.mark_best, []
+
+    def killed(run: RunDirectory) -> None:
+        marked.append(run)
+        if len(marked) == 2:
+            raise Killed
+        mark_best(run)
+
+    run = trainer.create(tiny_config())
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "mark_best", killed)
+        with pytest.raises(Killed):
+            trainer.train(run)
+    assert (progress_of(run, "last")["best_epoch"], progress_of(run, "best")["best_epoch"]) == (2, 1)
+    trainer.train(run)
+    assert result_of(run).best_epoch == 2
+    assert (progress_of(run, "best")["best_epoch"], progress_of(run, "best")["step"]) == (2, 10)
+
+
+@pytest.mark.parametrize("which", ["best", "previous"])
+def test_killed_before_the_first_checkpoint_from_another_than_the_last(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, accuracies: Callable[..., None], which: Any
+) -> None:
+    """It went back to epoch 1's end; the next start goes on from there too, not behind a gap in the metric lines."""
+    accuracies(90.0, 20.0, 30.0)
+    run = trainer.create(tiny_config())
+    with monkeypatch.context() as patch:
+        stop_at(trainer, patch, 10 if which == "previous" else 12)
+        with pytest.raises(Stopped):
+            trainer.train(run)
+
+    def killed(self: Desk) -> None:
+        if self.progress.step == 7:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Desk, "after_step", killed)
+        with pytest.raises(Killed):
+            trainer.train(run, LaunchRequest(checkpoint=which))
+    trainer.train(run)
+    steps = [record.step for record in trainer.steps(run) if isinstance(record, TrainRecord)]
+    assert steps == list(range(1, 16))
+    assert [record.epoch for record in trainer.steps(run) if isinstance(record, EvalRecord)] == [1, 2, 3]
+
+
+def test_from_a_best_that_is_the_last_the_one_before_it_stays(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config())
+    for step in (1, 2):
+        checkpoint.save(run, {"step": step})
+    checkpoint.mark_best(run)
+    checkpoint.go_on_from(run, "best", is_best=True)
+    assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 1, 2]
+    checkpoint.save(run, {"step": 3})
+    checkpoint.go_on_from(run, "best", is_best=True)
+    assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 3, 2]
