@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fmnist_tui.config import ConfigError, RunConfig
-from fmnist_tui.presets import SHIPPED_ORDER, find_presets, load_preset, shipped_preset
+from fmnist_tui.presets import NAME_RULE, SHIPPED_ORDER, find_presets, load_preset, misnamed, origin, shipped_preset
 from fmnist_tui.tui.draft import Draft
 from fmnist_tui.tui.format import ASCII, UNICODE
 
@@ -32,7 +32,7 @@ class PresetEntry:
 
 
 def read_presets() -> list[PresetEntry]:
-    """Every preset there is; one that is not valid is listed with what is wrong.
+    """Every preset there is; one that is not valid, for its name or else, is listed with what is wrong.
 
     Where none at all is valid (broken files that shadow every shipped one), the shipped ones are listed too.
     """
@@ -42,6 +42,11 @@ def read_presets() -> list[PresetEntry]:
             entries.append(PresetEntry(name, file.origin, load_preset(name)))
         except ConfigError as error:
             entries.append(PresetEntry(name, file.origin, None, str(error.errors[0])))
+    named = {path.name: path for path in misnamed()}
+    entries += [
+        PresetEntry(name, origin(path.parent), None, f"not a preset, for its name: {NAME_RULE}")
+        for name, path in named.items()
+    ]
     if not any(entry.config for entry in entries):
         shipped = ((name, shipped_preset(name)) for name in SHIPPED_ORDER)
         entries += [PresetEntry(f"{name} (shipped)", "shipped", config) for name, config in shipped if config]

@@ -178,12 +178,13 @@ async def test_the_dialog_that_saves_a_preset_is_seen_whole(size: tuple[int, int
 
 async def test_what_is_wrong_with_the_last_presets_comes_into_view() -> None:
     paths.user_presets_dir().mkdir(parents=True)
-    for name in ("bad", "worse"):
+    for name in ("bad", "worse", "no spaces"):
         (paths.user_presets_dir() / f"{name}.toml").write_text("name = 3")
     async with new_run(size=(60, 20)) as (_, screen, pilot):
         screen.query_one(PresetList).focus()
         await pilot.press("end")
         await until_drawn(pilot, "shake-shake-64", "bad ", "worse ", "name = 3: must be text")
+        await until_drawn(pilot, "no spaces.toml", "not a preset, for its name: 1 to 64 of a to z")
 
 
 async def test_a_long_name_of_a_preset_takes_no_lines_room() -> None:
