@@ -89,9 +89,7 @@ def root(
 
     if context.invoked_subcommand is None:
         return _open_app(paths.runs_dir(runs_dir), paths.data_dir_override(data_dir))
-    # Said before the command, they hold for it like the variables: its own options come first.
-    if runs_dir is not None:
-        os.environ["FMNIST_TUI_RUNS_DIR"] = str(paths.runs_dir(runs_dir))
+    # Said before the command, they hold for it, a runs directory by its option's callback; its own options come first.
     if data_dir is not None:
         os.environ["FMNIST_TUI_DATA_DIR"] = str(paths.data_dir_override(data_dir))
     return 0
@@ -126,6 +124,8 @@ def main(arguments: list[str] | None = None) -> int:
     An error is one plain message on stderr; its traceback follows only with --debug.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    from fmnist_tui import paths
+
     debug = "--debug" in given
     columns = os.environ.get("COLUMNS", "")
     if not columns.isdecimal() or int(columns) == 0:  # 0, as a terminal without a size has: nothing fits there
@@ -150,4 +150,6 @@ def main(arguments: list[str] | None = None) -> int:
 
             traceback.print_exc()
         return output.report_error(error)
+    finally:
+        paths.name_runs_dir(None)
     return code if isinstance(code, int) else 0

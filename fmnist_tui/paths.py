@@ -28,15 +28,36 @@ def _absolute(path: Path) -> Path:
     return path.absolute()
 
 
+_named: list[Path] = []
+"""The runs directories that the command line's options named, before the command and after it."""
+
+
+def name_runs_dir(directory: Path | None) -> None:
+    """Have `runs_dir` mean this one from now on, as an option of the command line says; None takes that back."""
+    if directory is None:
+        _named.clear()
+    else:
+        _named.append(directory)
+
+
+def _usual_runs_dir() -> Path:
+    return _absolute(_from_environment("FMNIST_TUI_RUNS_DIR") or Path("runs"))
+
+
 def runs_dir(option: Path | None = None) -> Path:
-    """The directory that holds the runs: the option, ``FMNIST_TUI_RUNS_DIR``, or ``./runs``."""
-    return _absolute(option or _from_environment("FMNIST_TUI_RUNS_DIR") or Path("runs"))
+    """The directory that holds the runs: the option, the one named last, ``FMNIST_TUI_RUNS_DIR``, or ``./runs``."""
+    named = option or (_named[-1] if _named else None)
+    return _absolute(named) if named else _usual_runs_dir()
 
 
 def command_line(*parts: str, of: Path) -> str:
-    """A command of ours as it must be typed here; names the runs directory `of` where it isn't the default one."""
-    where = [] if of == runs_dir() else ["--runs-dir", str(of)]
-    return shlex.join(["fmnist-tui", *parts, *where])
+    """A command of ours as it must be typed here; names the runs directory `of` where it isn't the usual one."""
+    return shlex.join(["fmnist-tui", *parts]) + naming(of)
+
+
+def naming(directory: Path) -> str:
+    """What a command of ours needs to name this runs directory: ' --runs-dir DIR'; '' where it is the usual one."""
+    return "" if directory == _usual_runs_dir() else f" --runs-dir {shlex.quote(str(directory))}"
 
 
 def cache_dir() -> Path:

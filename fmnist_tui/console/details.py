@@ -42,7 +42,7 @@ def run_details(run: Run) -> RenderableType:
         if run.state is State.LOST:
             parts += [Text("\nLost", style="bold"), Text(why_lost(run), style="magenta")]
         if run.status.error:
-            parts += [Text("\nError", style="bold"), Text(run.status.told(), style="red")]
+            parts += [Text("\nError", style="bold"), Text(_told(run, run.status), style="red")]
     if run.result is not None and run.result is not run.earlier:
         parts += _section("Result", _result_rows(run.result))
     if run.earlier is not None:
@@ -66,6 +66,10 @@ def _section(title: str, rows: Rows) -> list[RenderableType]:
     for label, value in rows:
         grid.add_row(label, value)
     return [Text(f"\n{title}", style="bold"), grid]
+
+
+def _told(run: Run, status: Status) -> str:
+    return status.told(words.remedies(run.directory.path.parent))
 
 
 def _state_rows(run: Run, status: Status) -> Rows:

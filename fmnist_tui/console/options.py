@@ -106,12 +106,24 @@ PresetArgument = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _name_runs_dir(value: Path | None) -> Path | None:
+    """Errors, whose remedies name it, don't know the option; and one before the command holds for it."""
+    from fmnist_tui import paths
+
+    if value is not None:
+        paths.name_runs_dir(value)
+    return value
+
+
 RunsDirOption = Annotated[
     Path | None,
     typer.Option(
         "--runs-dir",
         metavar="DIR",
         help="Where the runs lie; else $FMNIST_TUI_RUNS_DIR, else ./runs.",
+        callback=_name_runs_dir,
         show_default=False,
         rich_help_panel=START,
     ),

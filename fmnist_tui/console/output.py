@@ -140,13 +140,22 @@ def report_error(error: Exception) -> int:
             print_error(str(error))
             return ExitCode.DATA
         if isinstance(error, ConfigError | RunError | UsageError | BenchFileError | PictureError):
-            print_error(str(error).lstrip("\n"))
+            print_error(_told(error).lstrip("\n"))
             return ExitCode.USAGE
     if isinstance(error, OSError) and error.errno in _NO_MISTAKES:
         print_error(f"{error.filename or 'the output could not be written'}: {error.strerror}")
         return ExitCode.FAILED
     print_error(f"{type(error).__name__}: {error}\nThis is a mistake in fmnist-tui; --debug shows where it happened.")
     return 1
+
+
+def _told(error: ValueError) -> str:
+    """What is wrong and what helps, in commands as they must be typed here."""
+    from fmnist_tui import paths
+    from fmnist_tui.console.words import remedies
+    from fmnist_tui.remedies import Told
+
+    return error.told(remedies(paths.runs_dir())) if isinstance(error, Told) else str(error)
 
 
 def _with_nearest_choice(message: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from fmnist_tui import paths
+from fmnist_tui.console import words
 from fmnist_tui.console.output import console, print_error
 from fmnist_tui.report import summary_row
 from fmnist_tui.runs.files import is_there
@@ -36,7 +37,7 @@ def print_summary(run: Run, as_json: bool = False) -> None:
 
 def _error(run: Run) -> str:
     """What went wrong with a run that has ended; '' where nothing did."""
-    told = run.status.told() if run.status is not None else ""
+    told = run.status.told(words.remedies(run.directory.path.parent)) if run.status is not None else ""
     if run.state is State.STOPPED:
         return ""
     if run.state is State.FINISHED and run.result is not None and run.config is not None:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 
+from fmnist_tui import paths
+from fmnist_tui.remedies import COMMAND_LINE
 from fmnist_tui.report import words
 from fmnist_tui.runs.queue import place_in_words
 from fmnist_tui.runs.status import Status
 
 NOTHING = "-"
 """Stands where a value is not known (yet)."""
+
+
+def remedies(of: Path) -> Mapping[str, str]:
+    """What a person at a shell types against an error of a run in this directory, which commands name as they must."""
+    where = paths.naming(of).replace("{", "{{").replace("}", "}}")
+    return {name: text.replace("{run}", "{run}" + where) for name, text in COMMAND_LINE.items()}
 
 
 def duration(seconds: float | None) -> str:

@@ -16,6 +16,7 @@ from fmnist_tui.console import stop as stopping
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.fields import fields_of, with_changes
 from fmnist_tui.presets import load_preset, to_toml
+from fmnist_tui.remedies import remedy
 from fmnist_tui.runs import requests, store
 from fmnist_tui.runs.records import utc_now
 from fmnist_tui.runs.status import ExitCode, State
@@ -306,15 +307,37 @@ def test_report_on_a_run_that_has_not_finished_says_so(runs_dir: Path, capsys: p
 def test_directories_named_before_the_command_hold_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for variable in ("FMNIST_TUI_RUNS_DIR", "FMNIST_TUI_DATA_DIR"):
-        monkeypatch.setenv(variable, "")  # so that what `main` sets is taken back after the test
+    monkeypatch.setenv("FMNIST_TUI_DATA_DIR", "")  # so that what `main` sets is taken back after the test
     run = make_run(tmp_path / "there", state=State.STOPPED)
     assert main(["--runs-dir", "there", "runs", "list"]) == 0
     assert run.id in capsys.readouterr().out
     assert main(["--runs-dir", "there", "runs", "list", "--runs-dir", "here"]) == 0
     assert run.id not in capsys.readouterr().out
+    assert main(["runs", "list"]) == 0
+    assert run.id not in capsys.readouterr().out
     assert main(["--data-dir", "nothing", "data", "verify"]) == 3
     assert str(tmp_path / "nothing") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_what_helps_names_the_runs_directory_that_was_named(
+    before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = tmp_path / "over {there}"
+    run = finished_run(there)
+    where = ["--runs-dir", str(there)]
+    command = ["run", "resume", "last", "--epochs=20"]
+    run.checkpoint("last").unlink(missing_ok=True)
+    assert main([*where, *command] if before else [*command, *where]) == 2
+    said = f"fmnist-tui run repeat {run.id}"
+    assert capsys.readouterr().err.rstrip().endswith(f"{said} --runs-dir '{there}'")
+    monkeypatch.setenv("FMNIST_TUI_RUNS_DIR", str(there))
+    assert main(command) == 2
+    assert capsys.readouterr().err.rstrip().endswith(said)
+    failed = make_run(there, state=State.FAILED, error="last.pt: is damaged", remedy=remedy("train anew", run="x"))
+    monkeypatch.delenv("FMNIST_TUI_RUNS_DIR")
+    assert main(["runs", "show", failed.id, *where]) == 0
+    assert f"fmnist-tui run repeat x --runs-dir '{there}'" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("command", [[], ["run", "preset"], ["runs", "stop"], ["bench"], ["evaluate"]])
