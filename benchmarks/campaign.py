@@ -179,7 +179,7 @@ def main() -> int:
     parser.add_argument("--shake-epochs", type=int, default=300)
     parser.add_argument("--plan", choices=("reference", "turbo"), default="reference")
     parser.add_argument("--seeds", type=int, default=5, help="of turbo")
-    parser.add_argument("--long-seeds", type=int, default=3, help="of turbo-long")
+    parser.add_argument("--long-seeds", type=int, default=5, help="of turbo-long")
     parser.add_argument("--only", action="append", help="a preset of the plan; repeat for several")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for trying the script out")
     options = parser.parse_args()

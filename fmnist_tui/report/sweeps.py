@@ -69,10 +69,18 @@ def _lines(name: str, rows: list[Row]) -> list[tuple[str, ...]]:
                 f"{_spread(row.spread('best_accuracy'))} ({at})",
                 duration(row.spread("total_seconds").mean),
                 str(len(row.runs)),
-                "best" if index == 0 and len(rows) > 1 and row.first.result.complete else "",
+                _note(row, first=index == 0 and len(rows) > 1),
             )
         )
     return lines
+
+
+def _note(row: Row, first: bool) -> str:
+    """'best', or why a row can't be that: runs cut short compare how fast they begin, not how well they end."""
+    result = row.first.result
+    if not result.complete:
+        return f"stopped at {result.steps:,} steps"
+    return "best" if first else ""
 
 
 def _differing(rows: list[Row]) -> list[str]:

@@ -204,7 +204,7 @@ class Desk:
         self.requests.control.forget()
         by = self.requests.stopped_by
         self.logbook.tell_position(now=True)
-        self.reporter.event("stop", f"stopped by {by} {self.reporter.status.where()}")
+        self.reporter.event("stop", f"stopped {self.reporter.status.where()}, by {by}")
         raise Stopped(f"stopped by {by}")
 
     # --- the end of an epoch

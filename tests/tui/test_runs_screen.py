@@ -246,13 +246,16 @@ async def test_a_bad_qualifier_is_said(app: Listening, maker: RunMaker) -> None:
     maker.gallery()
     async with app.run_test(size=(80, 24)) as pilot:
         await until_drawn(pilot, "● running")
+        await pilot.press("down", "down", "down")
+        before = selected(pilot)
         await pilot.press("slash", *"stat:lost")
         await until_drawn(pilot, "stat: no such qualifier; did you mean state:?", "● running")
-        await pilot.press(*(["backspace"] * 9), *"zzz")
+        await pilot.press(*(["backspace"] * 9), *"%%%")
         text = await until_drawn(pilot, "None of 10 runs passes the filter.")
         assert "no such qualifier" not in text
         await pilot.press("escape")
         await until_drawn(pilot, "● running")
+        assert selected(pilot) == before, "the cursor is where it was before the filter passed others, and none"
 
 
 async def test_two_hundred_runs_are_drawn_and_scrolled(app: Listening, maker: RunMaker, runs_dir: Path) -> None:

@@ -154,6 +154,14 @@ def test_the_report_shows_mean_deviation_and_the_best(runs_dir: Path, quick: Run
     assert group_text(runs_dir, "other") == ""
 
 
+def test_runs_cut_short_are_not_the_best_and_say_why(runs_dir: Path, quick: RunConfig) -> None:
+    configs, _ = sweep_configs(with_changes(quick, {"group": "cut"}), ["optimizer.lr=0.05,0.1"], None)
+    for config in configs:
+        finish(runs_dir, with_changes(config, {"training.max_steps": 40}), complete=False, steps=40)
+    lines = [line for line in group_text(runs_dir, "cut").splitlines() if "optimizer.lr" in line]
+    assert [line.rstrip(" |").endswith("stopped at 40 steps") for line in lines] == [True, True]
+
+
 def test_the_app_filters_by_group(runs_dir: Path, quick: RunConfig) -> None:
     for group in ("lr-test", None):
         starting.create_run(runs_dir, with_changes(quick, {"group": group}), device="cpu")

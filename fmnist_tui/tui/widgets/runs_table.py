@@ -38,6 +38,8 @@ class RunsTable(RowTable):
         self._marked: frozenset[str] = frozenset()
         self._apart: Mapping[str, str] = {}
         self._shown: dict[str, Run] = {}
+        self._chosen = ""
+        """The id of the run to which the cursor was moved: as one types a filter it may pass others for a moment."""
         self._cells: dict[tuple[str, str], Cell] = {}
         self._colors: dict[str, str] = {}
 
@@ -66,10 +68,14 @@ class RunsTable(RowTable):
         self.show(self._wanted, self._marked, self._apart)
         self.post_message(self.Filled())
 
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        """Somebody has moved the cursor: what is shown anew (`show`) says nothing."""
+        self._chosen = event.row_key.value or ""
+
     def show(
         self, runs: Sequence[Run], marked: frozenset[str] = frozenset(), apart: Mapping[str, str] | None = None
     ) -> None:
-        """Show these runs in this order; the cursor stays on its run, or where it was if that is gone.
+        """Show these runs in this order; the cursor stays on its run, or where it was until that is there again.
 
         The names of the `marked` (ids) bear a sign; `apart` says by id what tells a run from others of its name.
         """
@@ -100,8 +106,10 @@ class RunsTable(RowTable):
             for run in runs:
                 self._shown[run.id] = run
                 self.add_row(*[self._cell(run, column.key) for column, _ in layout.columns], key=run.id)
-            if selected is not None and selected.id in self._shown:
-                row = list(self._shown).index(selected.id)
+            for run_id in (self._chosen, selected.id if selected else ""):
+                if run_id in self._shown:
+                    row = list(self._shown).index(run_id)
+                    break
             self.move_cursor(row=min(row, max(0, len(runs) - 1)), scroll=False)
             self.scroll_to(y=top, animate=False)
         self.call_after_refresh(self._scroll_cursor_into_view)
