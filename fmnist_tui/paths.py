@@ -40,6 +40,11 @@ def name_runs_dir(directory: Path | None) -> None:
         _named.append(directory)
 
 
+def runs_dir_is_variable() -> bool:
+    """Whether ``FMNIST_TUI_RUNS_DIR`` says where runs lie, and no option of the command line."""
+    return not _named and _from_environment("FMNIST_TUI_RUNS_DIR") is not None
+
+
 def _usual_runs_dir() -> Path:
     return _absolute(_from_environment("FMNIST_TUI_RUNS_DIR") or Path("runs"))
 

@@ -155,7 +155,10 @@ def _told(error: ValueError) -> str:
     from fmnist_tui.console.words import remedies
     from fmnist_tui.remedies import Told
 
-    return error.told(remedies(paths.runs_dir())) if isinstance(error, Told) else str(error)
+    if not isinstance(error, Told):
+        return str(error)
+    of_variable = error.option == "runs-dir" and paths.runs_dir_is_variable()
+    return error.told(remedies(paths.runs_dir()), {"runs-dir": "FMNIST_TUI_RUNS_DIR"} if of_variable else None)
 
 
 def _with_nearest_choice(message: str) -> str:

@@ -319,6 +319,20 @@ def test_directories_named_before_the_command_hold_for_it(
     assert str(tmp_path / "nothing") in capsys.readouterr().err
 
 
+def test_an_error_names_what_named_the_runs_directory(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path("file").absolute()
+    file.touch()
+    assert main(["runs", "list", "--runs-dir", "file"]) == 2
+    assert f"--runs-dir {file}: is a file; name a directory" in capsys.readouterr().err
+    monkeypatch.setenv("FMNIST_TUI_RUNS_DIR", "file")
+    assert main(["runs", "list"]) == 2
+    assert f"FMNIST_TUI_RUNS_DIR = {file}: is a file; name a directory" in capsys.readouterr().err
+    assert main(["--runs-dir", "file", "runs", "list"]) == 2
+    assert f"--runs-dir {file}: is a file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_what_helps_names_the_runs_directory_that_was_named(
     before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
