@@ -158,6 +158,8 @@ def prepare_resume(
             _check_can_be_longer(run, run.config, before, epochs, stop_at_accuracy)
     if checkpoint == "last":
         _check_checkpoint(run, before)
+    if run.state is State.FINISHED:  # its result is the newest; a worker that was killed left the one before beside it
+        shutil.rmtree(run.directory.earlier, ignore_errors=True)
     try:
         run.directory.control.unlink(missing_ok=True)
         changes = {"epochs": epochs, "stop_at_accuracy": stop_at_accuracy}
