@@ -13,6 +13,7 @@ import contextlib
 from typing import Any
 
 from fmnist_tui.runs.files import LineWriter, replace_bytes
+from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.metrics import EventRecord, read_metrics
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run, load_run, refuse_at_work
@@ -38,9 +39,15 @@ def with_status(run: Run, **values: Any) -> Run:
 
 
 def _as_edited(run: Run, status: Status) -> Status:
-    """The status with the accuracy to stop at, and of a run that is not finished the epochs, of its newest edits."""
+    """The status with the accuracy to stop at, and of a run that is not finished the epochs, of its newest edits.
+
+    Where the newest start has begun they hold what it asked for, too; what it was made with tells its beginning.
+    """
     changes: dict[str, Any] = {}
+    launched = last_launch(run.directory).time
     for event in read_metrics(run.directory).event:
+        if "provenance" in event.data and event.time >= launched:
+            changes["launched"] = launched
         epochs, limit = event.data.get("epochs"), event.data.get("stop_at_accuracy")
         if event.event == "edit" and isinstance(epochs, int) and status.state is not State.FINISHED:
             changes["epochs"] = epochs

@@ -17,7 +17,7 @@ from fmnist_tui.fields import with_changes
 from fmnist_tui.remedies import remedy
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import replace_bytes
-from fmnist_tui.runs.launch import LaunchRequest
+from fmnist_tui.runs.launch import LaunchRequest, last_launch
 from fmnist_tui.runs.layout import RunDirectory, new_run_id
 from fmnist_tui.runs.mending import with_status
 from fmnist_tui.runs.records import SCHEMA_VERSION, utc_now
@@ -148,23 +148,36 @@ def prepare_resume(
     if run.state is State.QUEUED:
         raise RunError(f"{run.id}: is queued and will start by itself")
     refuse_at_work(run)
+    before = _as_asked(run, run.status)
     if checkpoint != "last" and not run.directory.checkpoint(checkpoint).is_file():
         raise RunError(f"{run.id} has no checkpoint of this name", option="from", value=checkpoint)
-    _check_epochs(run, run.config, run.status, epochs)
+    _check_epochs(run, run.config, before, epochs)
     if run.state is State.FINISHED:
-        _check_limit(run, run.status, checkpoint, epochs, stop_at_accuracy)
+        _check_limit(run, before, checkpoint, epochs, stop_at_accuracy)
         if checkpoint == "last":
-            _check_can_be_longer(run, run.config, run.status, epochs, stop_at_accuracy)
+            _check_can_be_longer(run, run.config, before, epochs, stop_at_accuracy)
     if checkpoint == "last":
-        _check_checkpoint(run, run.status)
+        _check_checkpoint(run, before)
+    if run.state is State.FINISHED:  # its result is the newest; a worker that was killed left the one before beside it
+        shutil.rmtree(run.directory.earlier, ignore_errors=True)
     try:
         run.directory.control.unlink(missing_ok=True)
         changes = {"epochs": epochs, "stop_at_accuracy": stop_at_accuracy}
         launch = _write_launch(run.directory, device, data_dir, checkpoint=checkpoint, **changes, **how)
-        status = run.status.model_copy(update={**_first_state(launch), **_fresh()})
+        status = before.model_copy(update={**_first_state(launch), **_fresh()})
         replace_bytes(run.directory.status, status.to_json().encode())
     except OSError as error:
         raise RunError(f"{run.id}: cannot be resumed: {error.strerror}; {_room(run)}") from None
+
+
+def _as_asked(run: Run, status: Status) -> Status:
+    """The status with the length that the start before was asked for: it may have ended before its worker began.
+
+    In the queue, say, or for want of the data. A finished run did not go on, and is what it was.
+    """
+    if run.state is State.FINISHED:
+        return status
+    return status.model_copy(update=last_launch(run.directory).length(status)._asdict())
 
 
 def _room(run: Run) -> str:

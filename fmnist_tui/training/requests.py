@@ -79,8 +79,8 @@ class Requests:
         progress.stop_at_accuracy = accuracy or None
         self._go_on_where_epochs_are_left()
         what = f"stops at {accuracy:g} % test accuracy" if accuracy else "goes on to its last epoch, at any accuracy"
+        self._logbook.tell_position(now=True)  # first: a kill in between leaves no edit that is told and does not hold
         self._job.reporter.event("edit", what, stop_at_accuracy=accuracy)
-        self._logbook.tell_position()
 
     def edit_epochs(self, epochs: int) -> None:
         """Change the length of the run; it can't end before the epoch at work."""
@@ -88,8 +88,8 @@ class Requests:
         before = progress.epochs
         progress.epochs = max(epochs, progress.epoch if not progress.done else progress.evaluated_epoch)
         self._go_on_where_epochs_are_left()
+        self._logbook.tell_position(now=True)  # first, as above
         self._job.reporter.event("edit", f"epochs {before} -> {progress.epochs}", epochs=progress.epochs)
-        self._logbook.tell_position()
 
     def _go_on_where_epochs_are_left(self) -> None:
         """A run that was done is not any more, where an edit leaves it epochs, steps and accuracy to come to."""

@@ -237,7 +237,7 @@ def test_requests_while_training(trainer: Trainer, monkeypatch: pytest.MonkeyPat
     assert events(run, "edit")[0].message == "epochs 9 -> 4"
     assert saved == [5, 6, 10]
     (stop,) = events(run, "stop")
-    assert "after the epoch" in stop.message and stop.message.endswith(" after epoch 2, step 10")
+    assert stop.message == "stopped after epoch 2, step 10, by a request to stop after the epoch"
     status = store.read_status(run)
     assert status is not None and (stop.epoch, status.epoch, status.where()) == (2, 2, "after epoch 2, step 10")
     assert not run.control.exists()

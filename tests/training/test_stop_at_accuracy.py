@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from fmnist_tui.runs.requests import send_request
 from fmnist_tui.runs.store import read_status
 from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.job import Stopped
+from fmnist_tui.training.reporter import Reporter
 from tests.events import events, messages
 from tests.training.tiny import Trainer, tiny_config
 from tests.training.whole_runs import result_of, stop_at
@@ -106,3 +108,20 @@ def test_going_back_to_an_older_checkpoint_keeps_the_run_s_length(trainer: Train
     run.checkpoint("best").write_bytes(older)
     trainer.train(run, LaunchRequest(checkpoint="best"))
     assert result_of(run).epochs == 2
+
+
+def test_an_edit_that_is_told_holds(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever kills the worker right after the edit's event finds it in the status: a resume goes on with it."""
+    run = trainer.create(tiny_config(training={"epochs": 2}))
+    held, original = [], Reporter.event
+
+    def event(self: Reporter, kind: str, message: str, **data: Any) -> None:
+        original(self, kind, message, **data)
+        status = read_status(run)
+        if kind == "edit" and status is not None:
+            held.append((status.epochs, status.stop_at_accuracy))
+
+    monkeypatch.setattr(Reporter, "event", event)
+    send_request(run, "edit", epochs=1, stop_at_accuracy=99.0)
+    trainer.train(run)
+    assert held == [(1, None), (1, 99.0)]

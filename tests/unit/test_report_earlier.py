@@ -64,6 +64,18 @@ def test_a_newer_result_takes_its_place(went_on: RunDirectory, runs_dir: Path) -
     assert (run.resumed, run.result.test_accuracy) == (None, 91.0)
 
 
+def test_a_newer_result_is_the_row_while_it_waits_to_go_on(went_on: RunDirectory, runs_dir: Path) -> None:
+    """Where that worker was killed before it removed the older one, and the run is resumed once more."""
+    result = json.loads(went_on.earlier_result.read_bytes()) | {"epochs": 20, "test_accuracy": 91.0}
+    went_on.result.write_text(json.dumps(result))
+    write_status(went_on, state=State.RUNNING, pid=2**22 + 1, pid_started=1.0, epoch=20)  # above what Linux gives
+    prepare_resume(load_run(went_on), epochs=30)
+    found = load_run(went_on)
+    assert found.state is State.STARTING and found.earlier == found.result
+    (row,) = collect(runs_dir).runs
+    assert (row.resumed, row.result.test_accuracy) == (State.STARTING, 91.0)
+
+
 @pytest.mark.parametrize("state", [State.QUEUED, State.STARTING])
 def test_until_its_training_begins_its_row_is_the_result_that_lies_there(
     runs_dir: Path, state: State, capsys: pytest.CaptureFixture[str]

@@ -9,6 +9,7 @@ import pytest
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.report.rows import collect
+from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.mending import MADE_ANEW
 from fmnist_tui.runs.metrics import END_BYTES, EventRecord, HostSample, SystemRecord, TrainRecord, last_train
@@ -106,6 +107,20 @@ def test_the_epochs_and_the_limit_of_an_edit_stay(runs_dir: Path, config: RunCon
     prepare_resume(load_run(run))
     status = load_run(run).status
     assert status is not None and status.stop_at_accuracy is None
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_an_edit_after_a_longer_start_stays(runs_dir: Path, config: RunConfig, began: bool) -> None:
+    """The start's own epochs do not come back over it; those of one that never began still hold."""
+    run = create_run(runs_dir, config)
+    finish(run, State.STOPPED, epoch=5)
+    prepare_resume(load_run(run), epochs=12)
+    write_status(run, state=State.STOPPED)
+    beginning = EventRecord(event="resume", data={"provenance": {}}).to_json() + "\n" if began else ""
+    run.metrics.write_text(beginning + EventRecord(event="edit", data={"epochs": 20}).to_json() + "\n")
+    spoil(run, "empty")
+    prepare_resume(load_run(run))
+    assert last_launch(run).length(write_status(run)).epochs == (20 if began else 12)
 
 
 def test_a_newer_program_s_status_is_left_alone(runs_dir: Path, config: RunConfig) -> None:

@@ -13,7 +13,7 @@ from filelock import FileLock
 from fmnist_tui.cli import main
 from fmnist_tui.config import RunConfig
 from fmnist_tui.fields import with_changes
-from fmnist_tui.runs.launch import LaunchRequest
+from fmnist_tui.runs.launch import LaunchRequest, last_launch
 from fmnist_tui.runs.process import process_started
 from fmnist_tui.runs.starting import create_run, limit_note, prepare_resume
 from fmnist_tui.runs.status import State, Status
@@ -168,6 +168,27 @@ def test_no_accuracy_to_stop_at(text: str, runs_dir: Path, capsys: pytest.Captur
     run = finished_run(runs_dir)
     assert main(["run", "resume", run.id, f"--stop-at-accuracy={text}"]) == 2
     assert f"'--stop-at-accuracy': {text!r} is not a percentage above 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("left", ["stopped", "lost"])
+def test_the_length_that_a_start_asked_for_stays_where_its_worker_never_began(
+    runs_dir: Path, config: RunConfig, left: str
+) -> None:
+    """Taken out of the queue or killed in it; a later start may ask for another, and one that began has been told."""
+    run = create_run(runs_dir, config)
+    finish(run, State.STOPPED, epoch=3)
+    prepare_resume(load_run(run), epochs=12, stop_at_accuracy=90.0)
+    if left == "stopped":
+        mark_stopped(run, "taken out of the queue")
+    else:
+        write_status(run, pid=2**22 + 1, pid_started=1.0)  # above what Linux gives
+    prepare_resume(load_run(run))
+    assert last_launch(run).length(write_status(run, state=State.STOPPED)) == (12, 90.0)
+    prepare_resume(load_run(run), stop_at_accuracy=0.0)
+    assert last_launch(run).length(write_status(run, state=State.STOPPED)) == (12, None)
+    write_status(run, epochs=20, stop_at_accuracy=80.0, launched=last_launch(run).time)  # it began, and was edited
+    prepare_resume(load_run(run))
+    assert last_launch(run).length(write_status(run)) == (20, 80.0)
 
 
 def test_a_finished_run_goes_on_to_more_epochs(runs_dir: Path, config: RunConfig) -> None:
