@@ -107,6 +107,7 @@ class DraftingScreen(FeedScreen):
 
     def action_scale_schedule(self) -> None:
         """The preset's milestones and warm-up in proportion to the epochs typed."""
+        self.query_one(ConfigForm).take_in()
         try:
             moved = self.draft.scaled()
         except ConfigError as error:
@@ -129,6 +130,7 @@ class DraftingScreen(FeedScreen):
 
     def action_save(self) -> None:
         """Ask for a name and save the draft as a preset."""
+        self.query_one(ConfigForm).take_in()
         if self.draft.config is None:
             self.refuse("Only valid settings can be saved")
             return
