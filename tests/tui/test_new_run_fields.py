@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from textual import events
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from fmnist_tui.config import MODEL_KINDS, RunConfig
 from fmnist_tui.fields import fields_of, flatten, with_changes
@@ -123,6 +124,15 @@ async def test_a_key_comes_after_what_was_typed_at_once_with_it() -> None:
             app.post_message(events.Key(key, key if key.isdigit() else None))
         await until(pilot, lambda: bool(app.screen.query("#save")))
         assert isinstance(app.screen, SavePresetDialog) and app.screen.config.seed == 712
+
+
+async def test_a_field_that_had_the_focus_before_another_family_was_chosen() -> None:
+    """A click on it, and one on a preset before the first was done with, ended the app."""
+    async with new_run(load_preset("densenet")) as (_, screen, pilot):
+        gone = next(spec for spec in fields_of("wide_resnet") if spec.key == "model.widen_factor")
+        screen.query_one(ConfigForm).post_message(ConfigForm.FieldFocused(gone))
+        await pilot.pause()
+        assert "model.widen_factor" not in str(screen.query_one("#help", Static).content)
 
 
 def test_the_table_of_values_has_no_field_that_is_gone() -> None:

@@ -73,7 +73,8 @@ class DraftingScreen(FeedScreen):
 
     @on(ConfigForm.FieldFocused)
     def _field_focused(self, event: ConfigForm.FieldFocused) -> None:
-        self._show_help(event.spec.key)
+        if event.spec.key in self.draft.specs:  # else a preset of another family was chosen since
+            self._show_help(event.spec.key)
 
     def _show_help(self, key: str) -> None:
         text = help_of(self.draft.specs[key], self.draft, self.query_one(ConfigForm).ascii_only)
