@@ -61,9 +61,9 @@ class Saver:
         progress = self._progress
         bad = next((loss for loss in self._logbook.losses.unfinished() if not math.isfinite(loss)), None)
         if bad is not None:
-            raise NonFiniteLoss(progress.step, progress.epoch, bad)
+            raise NonFiniteLoss(progress.step, progress.last_trained_epoch, bad)
         if not checkpoint.all_finite(self._model):
-            raise NonFiniteLoss(progress.step, progress.epoch, math.nan, "a weight")
+            raise NonFiniteLoss(progress.step, progress.last_trained_epoch, math.nan, "a weight")
         self.writer.wait()
         self.report_writer()
         self._logbook.take_stock()

@@ -98,7 +98,7 @@ def _length(length: Length) -> str:
     return words.count(length.epochs, "epoch") + ("" if limit is None else f" or {limit:g} % test accuracy")
 
 
-def nothing_listed(runs: Sequence[Run] | None, problem: str, runs_dir: Path) -> Content:
+def nothing_listed(runs: Sequence[Run] | None, problem: str, runs_dir: Path, had_some: bool = False) -> Content:
     """What stands in the table's place; `runs` None: they are being read."""
     if problem and not runs:
         return Content.styled(problem, "$warning")
@@ -111,7 +111,7 @@ def nothing_listed(runs: Sequence[Run] | None, problem: str, runs_dir: Path) -> 
             "shows all",
         )
     return Content.assemble(
-        ("No runs yet.\n\n", "bold"),
+        ("No runs any more: deleted or moved.\n\n" if had_some else "No runs yet.\n\n", "bold"),
         (" n ", "bold $primary"),
         " choose a preset, change what you like, start it\n",
         (" ? ", "bold $primary"),

@@ -226,5 +226,5 @@ async def test_delete_asks(app: FmnistApp, maker: RunMaker) -> None:
             await until(pilot, lambda: isinstance(app.screen, RunsScreen))
             assert run.marker.is_file()
         await pilot.press("d", "d")
-        await until_drawn(pilot, "No runs yet.", "is deleted")
+        await until_drawn(pilot, "No runs any more", "is deleted")
         assert not run.path.exists()

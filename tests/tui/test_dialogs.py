@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textual import events
 from textual.widgets import Input
 
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import load_run
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.screens.choice_dialogs import stop_dialog
-from fmnist_tui.tui.screens.dialogs import Dialog, EditDialog, ExportDialog, MessageDialog
+from fmnist_tui.tui.screens.dialogs import Dialog, Edit, EditDialog, ExportDialog, MessageDialog, Wrong
 from fmnist_tui.tui.screens.help import HelpScreen
 from tests.tui.synthetic import RunMaker, drawn, until, until_drawn
 
@@ -49,3 +50,28 @@ async def test_three_lines_of_what_is_wrong_push_nothing_out_of_view(app: Fmnist
         await pilot.press("enter")
         await until_drawn(pilot, "there is no directory", "esc cancels")
         assert app.focused is app.screen.query_one(Input) and "no/such/dir" in "\n".join(drawn(app))
+
+
+async def test_enter_comes_after_what_was_typed_at_once_with_it(app: FmnistApp, maker: RunMaker) -> None:
+    """Over a slow line several keys arrive together: the value of before was sent then."""
+    run = load_run(maker.make("wrn", State.RUNNING, epoch=3))
+    async with app.run_test(size=(80, 24)) as pilot:
+        sent: list[Edit | None] = []
+        app.push_screen(EditDialog(run, "edit"), sent.append)
+        await until_drawn(pilot, "enter sends it")
+        for key in ("7", "1", "enter"):  # in place of the selected value
+            app.post_message(events.Key(key, key if key.isdigit() else None))
+        await until(pilot, lambda: bool(sent))
+        assert sent == [Edit(71, None)]
+
+
+async def test_enter_sends_also_where_no_field_has_the_focus(app: FmnistApp, maker: RunMaker) -> None:
+    run = load_run(maker.make("wrn", State.RUNNING, epoch=3))
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.push_screen(EditDialog(run, "edit"))
+        await until_drawn(pilot, "enter sends it")
+        app.screen.query_one("#epochs", Input).value = "2"
+        app.screen.set_focus(None)
+        app.screen.query_one("#wrong", Wrong).update("")
+        await pilot.press("enter")
+        await until_drawn(pilot, "a whole number from 3")

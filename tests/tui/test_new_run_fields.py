@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from fmnist_tui.config import MODEL_KINDS, RunConfig
 from fmnist_tui.fields import fields_of, flatten, with_changes
 from fmnist_tui.presets import load_preset
 from fmnist_tui.tui.draft import from_raw, input_kind, takes_none
 from fmnist_tui.tui.screens.new_run import NewRunScreen
+from fmnist_tui.tui.screens.save_preset import SavePresetDialog
 from fmnist_tui.tui.widgets.form import ConfigForm
 from tests.tui.new_run_host import new_run, next_family, type_into
 from tests.tui.typing_helpers import until
@@ -103,6 +106,33 @@ async def test_every_field_of_every_family_is_editable_and_reaches_the_run(monke
             shared = {spec.key for spec in fields_of(first) if not spec.key.startswith(("model.", "name", "desc"))}
             assert changed == shared | {key for key in keys if key.startswith("model.")}
             assert (started.preset, started.reference) == (base.preset, base.reference)
+
+
+@pytest.mark.usefixtures("nothing_known")
+async def test_a_key_comes_after_what_was_typed_at_once_with_it() -> None:
+    """Over a slow line several keys arrive together: a run of the settings of before was started then."""
+    async with new_run(load_preset("quick")) as (app, screen, pilot):
+        screen.query_one(ConfigForm).focus_field("seed")
+        await pilot.pause()
+        screen.query_one(ConfigForm).row("seed").target.value = ""  # type: ignore[attr-defined]
+        await until(pilot, lambda: screen.draft.config is None)
+        for key in ("7", "1", "ctrl+s"):
+            app.post_message(events.Key(key, key if key.isdigit() else None))
+        await until(pilot, lambda: bool(app.started))
+        assert app.started[0].config.seed == 71
+        for key in ("2", "ctrl+o"):
+            app.post_message(events.Key(key, key if key.isdigit() else None))
+        await until(pilot, lambda: bool(app.screen.query("#save")))
+        assert isinstance(app.screen, SavePresetDialog) and app.screen.config.seed == 712
+
+
+async def test_a_field_that_had_the_focus_before_another_family_was_chosen() -> None:
+    """A click on it, and one on a preset before the first was done with, ended the app."""
+    async with new_run(load_preset("densenet")) as (_, screen, pilot):
+        gone = next(spec for spec in fields_of("wide_resnet") if spec.key == "model.widen_factor")
+        screen.query_one(ConfigForm).post_message(ConfigForm.FieldFocused(gone))
+        await pilot.pause()
+        assert "model.widen_factor" not in str(screen.query_one("#help", Static).content)
 
 
 def test_the_table_of_values_has_no_field_that_is_gone() -> None:

@@ -91,6 +91,9 @@ def test_a_resumed_run_that_starts_has_no_time_left_yet(tmp_path: Path) -> None:
 def test_a_silent_run_is_told(tmp_path: Path) -> None:
     standing = standing_of(tmp_path, Plan(done=3.0))
     assert "no heartbeat for 40s" in plain(header_lines(standing, NOW + timedelta(seconds=40), 80))[0]
+    standing = replace(standing, remaining=None)  # as `eta.remaining` has it of a run silent for a minute
+    assert "time left: measuring" in plain(header_lines(standing, NOW + timedelta(seconds=40), 80))[2]
+    assert "time left: not known" in plain(header_lines(standing, NOW + timedelta(seconds=70), 80))[2]
 
 
 def test_the_phase_is_told(tmp_path: Path) -> None:

@@ -63,6 +63,24 @@ class Dialog(ModalScreen[T | None]):
         self.dismiss(None)
 
 
+class FormDialog(Dialog[T]):
+    """Fields, and enter, which sends them.
+
+    Enter comes by the field, behind what was typed before it: a priority binding would be ahead of the last characters
+    where several keys arrive at once, as over a slow line or from a paste.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "send", "Send")]
+
+    @on(Input.Submitted)
+    def _entered(self) -> None:
+        self.action_send()
+
+    def action_send(self) -> None:
+        """Dismiss with what was typed, where it is right."""
+        raise NotImplementedError
+
+
 class Wrong(Static):
     """What is wrong with what was typed; what scrolls beside it gives way to its lines."""
 
@@ -95,11 +113,10 @@ class Edit(NamedTuple):
     """A test accuracy in per cent; 0 takes the limit back."""
 
 
-class EditDialog(Dialog[Edit]):
+class EditDialog(FormDialog[Edit]):
     """Epochs in all, and the test accuracy to stop at. Also asks for them when a finished run is resumed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Send", priority=True),
         Binding("up", "app.focus_previous", show=False),
         Binding("down", "app.focus_next", show=False),
     ]
@@ -177,10 +194,8 @@ class EditDialog(Dialog[Edit]):
             self.dismiss(found if found != Edit(None, None) else None)
 
 
-class ExportDialog(Dialog[Path]):
+class ExportDialog(FormDialog[Path]):
     """The file a table is written to; its suffix says the format."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "send", "Write", priority=True)]
 
     def __init__(self, path: Path, suffixes: tuple[str, ...]) -> None:
         super().__init__("Write the table to a file", "enter writes it, esc cancels")

@@ -73,7 +73,8 @@ class DraftingScreen(FeedScreen):
 
     @on(ConfigForm.FieldFocused)
     def _field_focused(self, event: ConfigForm.FieldFocused) -> None:
-        self._show_help(event.spec.key)
+        if event.spec.key in self.draft.specs:  # else a preset of another family was chosen since
+            self._show_help(event.spec.key)
 
     def _show_help(self, key: str) -> None:
         text = help_of(self.draft.specs[key], self.draft, self.query_one(ConfigForm).ascii_only)
@@ -107,6 +108,7 @@ class DraftingScreen(FeedScreen):
 
     def action_scale_schedule(self) -> None:
         """The preset's milestones and warm-up in proportion to the epochs typed."""
+        self.query_one(ConfigForm).take_in()
         try:
             moved = self.draft.scaled()
         except ConfigError as error:
@@ -129,6 +131,7 @@ class DraftingScreen(FeedScreen):
 
     def action_save(self) -> None:
         """Ask for a name and save the draft as a preset."""
+        self.query_one(ConfigForm).take_in()
         if self.draft.config is None:
             self.refuse("Only valid settings can be saved")
             return

@@ -54,7 +54,7 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
     CSS_PATH = "new_run.tcss"
     AUTO_FOCUS = ""  # a clone begins in the form, not in the first widget
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "start", "Start", priority=True, tooltip="start it, in its turn on the device"),
+        Binding("ctrl+s", "start", "Start", tooltip="start it, in its turn on the device"),
         Binding("ctrl+t", "next_pane", "Pane", tooltip="the next of presets, settings and what would happen"),
         Binding("escape", "back", "Back"),
         Binding("ctrl+z", "reset_field", "Reset field", tooltip="the field back to the preset's value"),
@@ -194,6 +194,7 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
         self._start(queue=False)
 
     def _start(self, queue: bool) -> None:
+        self.query_one(ConfigForm).take_in()
         draft, bar = self.draft, self.query_one(StartBar)
         if draft.config is None:
             self.refuse("Cannot start")
@@ -233,6 +234,7 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
 
     def action_measure(self) -> None:
         """Start a calibration of the draft, or end the one at work."""
+        self.query_one(ConfigForm).take_in()
         if self.draft.config is None and not self.measuring:
             self.refuse("Only valid settings can be measured")
             return

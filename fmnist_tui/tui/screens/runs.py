@@ -91,6 +91,7 @@ class RunsScreen(FeedScreen):
         self._glyphs = glyphs
         self._now = now
         self._runs: list[Run] | None = None
+        self._had_some = False
         self._apart: tuple[list[Run] | None, dict[str, str]] = (None, {})  # of which list
         self._filter = RunFilter()
         self._marked: list[str] = []
@@ -130,6 +131,7 @@ class RunsScreen(FeedScreen):
     def runs_listed(self, runs: list[Run]) -> None:
         """The list changed."""
         self._runs = runs
+        self._had_some = self._had_some or bool(runs)
         there = {run.id for run in runs}
         self._marked = [run_id for run_id in self._marked if run_id in there]
         self.problem = ""
@@ -166,7 +168,7 @@ class RunsScreen(FeedScreen):
         if runs:
             self._show_detail(len(runs))
         else:
-            instead.update(nothing_listed(self._runs, self.problem, self._runs_dir))
+            instead.update(nothing_listed(self._runs, self.problem, self._runs_dir, self._had_some))
         self.refresh_bindings()
 
     def _show_detail(self, shown: int) -> None:

@@ -18,7 +18,7 @@ from fmnist_tui.fields import field_value
 from fmnist_tui.runs.launch import MOST, LaunchRequest
 from fmnist_tui.runs.slurm import PREFIX, SlurmSettings, slurm_settings
 from fmnist_tui.tui.launching import JobRequest
-from fmnist_tui.tui.screens.dialogs import Dialog, Wrong
+from fmnist_tui.tui.screens.dialogs import FormDialog, Wrong
 
 LOW = 16
 """Below how many lines of the terminal there is no room for a field's help."""
@@ -35,11 +35,10 @@ class _Fault(NamedTuple):
     problem: str
 
 
-class SlurmDialog(Dialog[JobRequest]):
+class SlurmDialog(FormDialog[JobRequest]):
     """A form of one line a setting; what is not typed is left to the cluster."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Submit", priority=True),
         Binding("up", "app.focus_previous", show=False, priority=True),  # the box that scrolls has them too
         Binding("down", "app.focus_next", show=False, priority=True),
     ]

@@ -163,11 +163,10 @@ class Chart(Widget):
         return Strip.blank(self.size.width, self.rich_style)
 
     def notify_style_update(self) -> None:
-        """The theme changed."""
+        """The theme changed. Textual says so before the classes of curves have their new colours: draw after it."""
         super().notify_style_update()
         self.drawn = None
-        if self.is_mounted:
-            self.redraw()
+        self.call_next(self.redraw)
 
     def on_resize(self) -> None:
         """Draw for the new size at once."""

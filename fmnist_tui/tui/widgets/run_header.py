@@ -19,7 +19,7 @@ from textual.widget import Widget
 from fmnist_tui.runs.records import seconds_since
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
-from fmnist_tui.tui.eta import Remaining
+from fmnist_tui.tui.eta import EXPIRES_SECONDS, Remaining
 from fmnist_tui.tui.format import (
     ASCII,
     UNICODE,
@@ -144,7 +144,7 @@ def _pace(standing: Standing, run: Run, status: Status, now: datetime, width: in
     rate = f"{speed(pace(run), glyphs.missing)} img/s"
     if not run.state.alive:
         return _ended(standing, run, status, now, rate)
-    left = _left_words(standing.remaining, run, now, glyphs)
+    left = _left_words(standing.remaining, run, status, now, glyphs)
     done = standing.step - (max(1, status.epoch) - 1) * standing.per_epoch
     done = min(max(done, 0), standing.per_epoch)
     counter = f"  {done:,}/{standing.per_epoch:,}   {rate}   {left} "
@@ -156,10 +156,13 @@ def _pace(standing: Standing, run: Run, status: Status, now: datetime, width: in
     return [(" epoch ", "label"), *parts, *counted]
 
 
-def _left_words(remaining: Remaining | None, run: Run, now: datetime, glyphs: Glyphs) -> str:
+def _left_words(remaining: Remaining | None, run: Run, status: Status, now: datetime, glyphs: Glyphs) -> str:
     """'5m 02s - 5m 20s left, 14:33'."""
     if remaining is None or run.state is State.STARTING:  # of a resumed run the figures are those of before
-        return "stopping" if run.state is State.STOPPING else "time left: measuring"
+        if run.state is State.STOPPING:
+            return "stopping"
+        silence = seconds_since(status.heartbeat, now.astimezone(UTC))
+        return f"time left: {'not known' if silence > EXPIRES_SECONDS else 'measuring'}"
     low, high = duration(remaining.low), duration(remaining.high)
     dash = "-" if glyphs is ASCII else "–"
     span = low if low == high else f"{low} {dash} {high}"
