@@ -14,7 +14,7 @@ from fmnist_tui.console.output import console
 from fmnist_tui.fields import notes, with_changes
 from fmnist_tui.monitor.devices import devices_for
 from fmnist_tui.runs.errors import RunError
-from fmnist_tui.runs.launch import Length, last_launch
+from fmnist_tui.runs.launch import lengths
 from fmnist_tui.runs.provenance import differences, recorded
 from fmnist_tui.runs.result import Provenance
 from fmnist_tui.runs.store import Run
@@ -74,9 +74,8 @@ def _to_stop(accuracy: float | None) -> str:
 def _what_to_expect(config: RunConfig, run: Run) -> Sequence[str]:
     """Why the repeat may come out differently even where nothing differs."""
     said = []
-    own = Length(config.training.epochs, config.training.stop_at_accuracy)
-    length = last_launch(run.directory).length(run.status) if run.status else own  # edits while it was at work included
-    if length.epochs != own.epochs and config.training.max_steps is None:
+    own, length = lengths(run.directory, config, run.status)
+    if length.epochs != own.epochs:
         said.append(
             f"{run.id} was changed on the way to {length.epochs} epochs; this one trains for the {own.epochs} "
             "of its configuration"

@@ -151,11 +151,9 @@ def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start
             starting.create_run(start.runs_dir, config, start.device, start.data_dir, **start.how) for config in configs
         ]
         print_notes([*notes, f"{len(made)} runs of the group {group}"])
-        untold: list[OSError] = []
-        begin = _submit if start.slurm else _start
-        workers = begin(made, start.json, untold)
-        if untold:
-            raise untold[0]
+        workers, untold = _submit(made, start.json) if start.slurm else _start(made, start.json)
+        if untold is not None:
+            raise untold
         if start.detach:
             in_turn = "as Slurm lets them" if start.slurm else "in turn"
             see = paths.command_line("runs", "list", "--group", group or "", of=start.runs_dir)
@@ -177,13 +175,15 @@ def _check_data(configs: Sequence[RunConfig], data_dir: Path | None) -> None:
             raise DataError(problem, error.tried, f"{error.remedy} No run was started.") from None
 
 
-def _submit(made: Sequence[RunDirectory], as_json: bool, untold: list[OSError]) -> list[None]:
-    """Submit a job for each run. Where Slurm refuses one, those before it go on and nothing of the others stays.
+Begun = tuple[Sequence[subprocess.Popen[bytes] | None], OSError | None]
+"""The workers, None where Slurm starts them; and why stdout could not take an id, where it could not."""
 
-    `untold` gets why stdout could not take an id.
-    """
+
+def _submit(made: Sequence[RunDirectory], as_json: bool) -> Begun:
+    """Submit a job for each run. Where Slurm refuses one, those before it go on and nothing of the others stays."""
     from fmnist_tui.runs.submit import submit_new
 
+    untold = None
     for index, directory in enumerate(made):
         try:
             submit_new(directory)
@@ -192,21 +192,21 @@ def _submit(made: Sequence[RunDirectory], as_json: bool, untold: list[OSError]) 
                 shutil.rmtree(other.path)
             gone = f"; the {index} runs before it were submitted, and go on" if index else ""
             raise RunError(f"{error}{gone}") from None
-        untold += filter(None, [announce(directory, as_json)])
-    return [None] * len(made)
+        untold = announce(directory, as_json) or untold
+    return [None] * len(made), untold
 
 
-def _start(made: Sequence[RunDirectory], as_json: bool, untold: list[OSError]) -> list[subprocess.Popen[bytes]]:
-    """Start a worker for each run when the one before stands in the queue; `untold` as in `_submit`."""
-    workers = []
+def _start(made: Sequence[RunDirectory], as_json: bool) -> Begun:
+    """Start a worker for each run when the one before stands in the queue: it comes behind that."""
+    workers, untold = [], None
     for directory in made:
         worker = process.start_worker(directory)
-        untold += filter(None, [announce(directory, as_json)])
+        untold = announce(directory, as_json) or untold
         until = time.monotonic() + ENTER_SECONDS
         while worker.poll() is None and time.monotonic() < until and not _stands_in_queue(directory.id):
             time.sleep(0.1)
         workers.append(worker)
-    return workers
+    return workers, untold
 
 
 def _stands_in_queue(run_id: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
+from fmnist_tui.config import RunConfig
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.records import SCHEMA_VERSION, Record, Timestamp, utc_now
 from fmnist_tui.runs.slurm import SlurmSettings
@@ -68,6 +69,19 @@ class LaunchRequest(Record):
         if self.stop_at_accuracy is not None:
             limit = self.stop_at_accuracy or None
         return Length(self.epochs or epochs, limit)
+
+
+def lengths(directory: RunDirectory, config: RunConfig, status: Status | None) -> tuple[Length, Length]:
+    """How long a run was to train as it was made, and as its resumes and edits left it: equal where nobody changed it.
+
+    The epochs of one with `training.max_steps` follow from its steps, and count as they were made.
+    """
+    training = config.training
+    made = Length(training.epochs, training.stop_at_accuracy)
+    if status is None or not status.epochs:
+        return made, made
+    now = last_launch(directory).length(status)
+    return made, now if training.max_steps is None else now._replace(epochs=made.epochs)
 
 
 def last_launch(directory: RunDirectory) -> LaunchRequest:

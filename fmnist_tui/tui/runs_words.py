@@ -9,7 +9,7 @@ from pathlib import Path
 from textual.content import Content
 
 from fmnist_tui import paths
-from fmnist_tui.runs.launch import Length, last_launch
+from fmnist_tui.runs.launch import Length, lengths
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
@@ -81,13 +81,9 @@ def not_copied(run: Run) -> str:
 
     Reads launch.json. `run repeat` says the same on the command line.
     """
-    if run.config is None or run.status is None or not run.status.epochs:
+    if run.config is None:
         return ""
-    training = run.config.training
-    made = Length(training.epochs, training.stop_at_accuracy)
-    now = last_launch(run.directory).length(run.status)
-    if training.max_steps is not None:
-        now = now._replace(epochs=made.epochs)  # follows from the steps
+    made, now = lengths(run.directory, run.config, run.status)
     if now == made:
         return ""
     return f"{run.name} was changed on the way to {_length(now)}; the copy is as it was made: {_length(made)}."

@@ -2,58 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from fmnist_tui import paths
 from fmnist_tui.cli import main
-from fmnist_tui.config import parse_config
 from fmnist_tui.console import stop as stopping
 from fmnist_tui.console.summary import print_summary
-from fmnist_tui.fields import fields_of, with_changes
-from fmnist_tui.presets import load_preset, to_toml
-from fmnist_tui.remedies import remedy
 from fmnist_tui.runs import requests, store
 from fmnist_tui.runs.records import utc_now
-from fmnist_tui.runs.status import ExitCode, State
+from fmnist_tui.runs.status import State
 from tests.printed import json_lines
 from tests.unit.cli_runs import finished_run, make_run
-
-
-@pytest.mark.parametrize("command", [["runs", "list"], ["runs", "list", "--json"], ["report"]])
-def test_an_output_that_is_full_or_closed_is_no_mistake_of_ours(runs_dir: Path, command: list[str]) -> None:
-    finished_run(runs_dir)
-    program = [sys.executable, "-m", "fmnist_tui", *command, f"--runs-dir={runs_dir}"]
-    with Path("/dev/full").open("wb") as full:
-        ended = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert ended.returncode == ExitCode.FAILED
-    assert ended.stderr.splitlines()[-1] == "error: the output could not be written: No space left on device"
-    closed = ["bash", "-c", '"$@" >&-', "bash", *program]
-    ended = subprocess.run(closed, stderr=subprocess.PIPE, text=True, check=False)
-    assert ended.returncode == 0 and "Traceback" not in ended.stderr and "error" not in ended.stderr
-
-
-def test_a_run_started_into_a_full_output_is_named_all_the_same(runs_dir: Path) -> None:
-    """And a sweep starts all its runs."""
-    program = [sys.executable, "-m", "fmnist_tui", "run", "preset", "quick", f"--runs-dir={runs_dir}", "--detach"]
-    with Path("/dev/full").open("wb") as full:
-        ended = subprocess.run(
-            [*program, "--set=training.max_steps=1", "--seeds=2", "--device=cpu"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    started = store.list_runs(runs_dir)
-    assert len(started) == 2 and ended.returncode == ExitCode.FAILED
-    for run in started:
-        assert f"{run.id} was started, and goes on in the background." in ended.stderr
-        assert main(["runs", "stop", run.id, f"--runs-dir={runs_dir}"]) == 0
-    assert ended.stderr.splitlines()[-1] == "error: the output could not be written: No space left on device"
 
 
 def test_logs(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,18 +96,6 @@ def test_what_is_to_be_stopped_before_it_is_deleted_is_named(
     assert capsys.readouterr().err.endswith(f"Stop first: {stop}\n")
 
 
-def test_the_summary_names_the_runs_directory_only_where_it_must(
-    tmp_path: Path, runs_dir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    here = make_run(runs_dir, state=State.STOPPED, epoch=2, epochs=8, step=60)
-    print_summary(store.load_run(here))
-    assert f"Go on with: fmnist-tui run resume {here.id}\n" in capsys.readouterr().out
-    there = make_run(tmp_path / "else where", state=State.STOPPED)
-    print_summary(store.load_run(there))
-    command = f"fmnist-tui run resume {there.id} --runs-dir '{tmp_path}/else where'"
-    assert f"Go on with: {command}\n" in capsys.readouterr().out
-
-
 def test_the_summary_of_a_failed_and_of_a_finished_run(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     failed = make_run(runs_dir, state=State.FAILED, error="out of memory: [1, 2]", exit_code=4)
     print_summary(store.load_run(failed))
@@ -170,93 +118,6 @@ def test_the_summary_of_a_failed_and_of_a_finished_run(runs_dir: Path, capsys: p
 
 
 # --- presets
-
-
-def test_presets_list(capsys: pytest.CaptureFixture[str]) -> None:
-    own = paths.user_presets_dir() / "mine.toml"
-    own.parent.mkdir(parents=True)
-    own.write_text(to_toml(load_preset("quick")))
-    Path("presets").mkdir()
-    Path("presets/wrn.toml").write_text("[model]\nkind = 'wide'\n")
-    assert main(["presets", "list"]) == 0
-    captured = capsys.readouterr()
-    rows = {line.split()[0]: line for line in captured.out.splitlines()}
-    assert "36,478,906" not in captured.out, "a preset in ./presets shadows the shipped one"
-    assert "local" in rows["wrn"] and "not valid" in rows["wrn"]
-    assert "wrn: " in captured.err and "model.kind = 'wide'" in captured.err
-    assert "user" in rows["mine"] and "303,418" in rows["mine"]
-    assert "shipped" in rows["densenet"] and "768,730" in rows["densenet"]
-    odd = Path("presets/my net ü.toml")
-    odd.write_text(to_toml(load_preset("dpn")))
-    assert main(["presets", "list"]) == 0
-    listed, said = capsys.readouterr()
-    assert "my net" not in listed and f"Left out: {odd.absolute()}: a preset's name is 1 to 64 of a to z" in said
-    assert main(["presets", "list", "--json"]) == 0
-    objects = {item["name"]: item for item in json_lines(capsys.readouterr().out)}
-    assert objects["dpn"]["parameters"] == 47_751_450 and objects["dpn"]["origin"] == "shipped"
-    assert objects["wrn"]["parameters"] is None and "model.kind" in objects["wrn"]["problem"]
-
-
-def test_a_shown_preset_is_the_beginning_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["presets", "show", "densenet"]) == 0
-    Path("mine.toml").write_text(capsys.readouterr().out)
-    assert main(["presets", "validate", "mine.toml"]) == 0
-    assert "densenet with 768,730 parameters" in capsys.readouterr().out
-    assert main(["presets", "show", "densenet", "--explain", "--json"]) == 0
-    said = {line["field"]: line for line in json_lines(capsys.readouterr().out)}
-    assert set(said) == {spec.key for spec in fields_of("densenet")}
-    assert said["optimizer.lr"] == {
-        "field": "optimizer.lr",
-        "value": 0.1,
-        "help": "Initial learning rate (muon: of the filters); the schedule scales it.",
-        "unit": "lr",
-        "bounds": "0 < x <= 100",
-        "choices": [],
-    }
-    assert said["training.max_steps"]["value"] is None and said["data.split"]["choices"] == ["custom", "standard"]
-    assert main(["presets", "show", "densenet", "--json"]) == 0
-    assert parse_config(json.loads(capsys.readouterr().out)) == load_preset("densenet")
-
-
-def test_validate_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("good.toml").write_text(to_toml(with_changes(load_preset("wrn"), {"training.epochs": 20})))
-    assert main(["presets", "validate", "good.toml", "--json"]) == 0
-    good = json.loads(capsys.readouterr().out)
-    assert good["valid"] and good["config"]["training"]["epochs"] == 20 and "never be reached" in good["notes"][0]
-    Path("bad.toml").write_text('seed = "x"\n[model]\nkind = "densenet"\ndepth = 5\n')
-    assert main(["presets", "validate", "bad.toml", "--json"]) == 2
-    bad = json.loads(capsys.readouterr().out)
-    assert not bad["valid"]
-    values = {error["field"]: error["value"] for error in bad["errors"]}
-    assert values["seed"] == "x" and values["model.depth"] == 5
-    for text, value in (("seed = inf", "inf"), ("seed = 2026-11-29", "2026-11-29"), ("seed = [1, 2.5]", [1, 2.5])):
-        Path("bad.toml").write_text(f'{text}\n[model]\nkind = "densenet"\n')
-        assert main(["presets", "validate", "bad.toml", "--json"]) == 2
-        assert [e["value"] for e in json.loads(capsys.readouterr().out)["errors"] if e["field"] == "seed"] == [value]
-    assert main(["presets", "validate", "none.toml", "--json"]) == 2
-    (error,) = json.loads(capsys.readouterr().out)["errors"]
-    assert error["value"] is None
-
-
-def test_presets_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["presets", "path"]) == 0
-    assert capsys.readouterr().out.splitlines() == [str(path) for path in paths.preset_dirs()]
-    assert main(["presets", "path", "--json"]) == 0
-    local, user, shipped = json_lines(capsys.readouterr().out)
-    assert (local["origin"], user["origin"], shipped["origin"]) == ("local", "user", "shipped")
-    assert shipped["exists"] and not local["exists"]
-
-
-def test_presets_path_in_a_checkout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """There ./presets are the shipped ones, and there are two directories."""
-    monkeypatch.chdir(paths.shipped_presets_dir().parent)
-    assert main(["presets", "path"]) == 0
-    assert capsys.readouterr().out.splitlines() == [str(path) for path in paths.preset_dirs()]
-    assert main(["presets", "path", "--json"]) == 0
-    assert [line["origin"] for line in json_lines(capsys.readouterr().out)] == ["shipped", "user"]
-
-
-# --- options that only a new run has
 
 
 @pytest.mark.parametrize(
@@ -302,56 +163,6 @@ def test_report_on_a_run_that_has_not_finished_says_so(runs_dir: Path, capsys: p
     run = make_run(runs_dir, state=State.STOPPED)
     assert main(["report", "--run", "last"]) == 0
     assert capsys.readouterr().err == f"note: {run.id} is stopped; the tables hold finished runs only\n"
-
-
-def test_directories_named_before_the_command_hold_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("FMNIST_TUI_DATA_DIR", "")  # so that what `main` sets is taken back after the test
-    run = make_run(tmp_path / "there", state=State.STOPPED)
-    assert main(["--runs-dir", "there", "runs", "list"]) == 0
-    assert run.id in capsys.readouterr().out
-    assert main(["--runs-dir", "there", "runs", "list", "--runs-dir", "here"]) == 0
-    assert run.id not in capsys.readouterr().out
-    assert main(["runs", "list"]) == 0
-    assert run.id not in capsys.readouterr().out
-    assert main(["--data-dir", "nothing", "data", "verify"]) == 3
-    assert str(tmp_path / "nothing") in capsys.readouterr().err
-
-
-def test_an_error_names_what_named_the_runs_directory(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = Path("file").absolute()
-    file.touch()
-    assert main(["runs", "list", "--runs-dir", "file"]) == 2
-    assert f"--runs-dir {file}: is a file; name a directory" in capsys.readouterr().err
-    monkeypatch.setenv("FMNIST_TUI_RUNS_DIR", "file")
-    assert main(["runs", "list"]) == 2
-    assert f"FMNIST_TUI_RUNS_DIR = {file}: is a file; name a directory" in capsys.readouterr().err
-    assert main(["--runs-dir", "file", "runs", "list"]) == 2
-    assert f"--runs-dir {file}: is a file" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_what_helps_names_the_runs_directory_that_was_named(
-    before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    there = tmp_path / "over {there}"
-    run = finished_run(there)
-    where = ["--runs-dir", str(there)]
-    command = ["run", "resume", "last", "--epochs=20"]
-    run.checkpoint("last").unlink(missing_ok=True)
-    assert main([*where, *command] if before else [*command, *where]) == 2
-    said = f"fmnist-tui run repeat {run.id}"
-    assert capsys.readouterr().err.rstrip().endswith(f"{said} --runs-dir '{there}'")
-    monkeypatch.setenv("FMNIST_TUI_RUNS_DIR", str(there))
-    assert main(command) == 2
-    assert capsys.readouterr().err.rstrip().endswith(said)
-    failed = make_run(there, state=State.FAILED, error="last.pt: is damaged", remedy=remedy("train anew", run="x"))
-    monkeypatch.delenv("FMNIST_TUI_RUNS_DIR")
-    assert main(["runs", "show", failed.id, *where]) == 0
-    assert f"fmnist-tui run repeat x --runs-dir '{there}'" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("command", [[], ["run", "preset"], ["runs", "stop"], ["bench"], ["evaluate"]])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fmnist_tui import paths
 from fmnist_tui.config import ConfigError, RunConfig
-from fmnist_tui.fields import fields_of, flatten, with_changes
+from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import (
     MAX_PRESET_BYTES,
     find_presets,
@@ -290,29 +290,3 @@ def test_toml_of_a_preset_is_readable() -> None:
     assert 'kind = "dual_path_net"' in text
     assert "weight_decay = 0.0005" in text
     assert "preset" not in text
-
-
-@pytest.mark.parametrize("name", list(find_presets()))
-def test_an_explained_preset_is_the_same_and_says_what_each_field_means(name: str, tmp_path: Path) -> None:
-    config = load_preset(name)
-    path = tmp_path / f"{name}.toml"
-    path.write_text(text := to_toml(config, explain=True))
-    assert to_toml(load_file(path)) == to_toml(config)
-    lines = [line.removeprefix("# ") for line in text.splitlines()]
-    flowing = " ".join(lines)
-    values = flatten(config)
-    for spec in fields_of(config.model.kind):
-        field = spec.key.rpartition(".")[2]
-        assert spec.help and spec.help in flowing, spec.key
-        at = next(nth for nth, line in enumerate(lines) if line.startswith((f"{field} = ", f"{field} is not set")))
-        assert lines[at].endswith("is not set") == (values.get(spec.key, "") is None), spec.key
-    assert "lr; 0 < lr <= 100" in lines and "one of custom, standard" in lines
-    assert "images; 1 <= micro_batch <= 65,536; or full, auto" in lines
-    assert max(map(len, lines)) <= 100
-
-
-def test_a_configuration_of_ones_own_is_explained_too(tmp_path: Path) -> None:
-    config = with_changes(load_preset("quick"), {"training.max_steps": 5})
-    text = to_toml(config, explain=True)
-    (tmp_path / "mine.toml").write_text(text)
-    assert "\nmax_steps = 5\n" in text and load_file(tmp_path / "mine.toml").training.max_steps == 5

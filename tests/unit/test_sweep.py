@@ -131,7 +131,7 @@ def test_the_data_of_every_run_is_checked_before_any_is_made(
 def test_what_is_left_to_itself_is_found_by_the_command_that_is_told(
     quick: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sweep, "_start", lambda made, as_json, untold: [None] * len(made))
+    monkeypatch.setattr(sweep, "_start", lambda made, as_json: ([None] * len(made), None))
     group, place = "Ann's", tmp_path / "else where"
     configs, notes = sweep_configs(with_changes(quick, {"group": group}), [], 2)
     assert start_sweep(configs, notes, Start(place, None, "cpu", detach=True)) == 0

@@ -87,11 +87,7 @@ class RunsTable(RowTable):
             self._shown, self._cells = {}, {}
         if not self.size.width:
             return
-        signs = {run_id: len(self._glyphs.mark) + 1 for run_id in marked}
-        lengths = {run.id: len(columns.title(run, self._apart.get(run.id, ""))) + signs.get(run.id, 0) for run in runs}
-        longest_apart = max((length for run_id, length in lengths.items() if self._apart.get(run_id)), default=0)
-        longest = max(lengths.values(), default=0)
-        layout = columns.choose(self.size.width, longest, columns.devices_differ(runs), longest_apart)
+        layout = self._fitting(runs)
         same_rows = [run.id for run in runs] == list(self._shown)
         if layout == self._layout_now and same_rows:
             self._update(runs, changed)
@@ -113,6 +109,14 @@ class RunsTable(RowTable):
             self.move_cursor(row=min(row, max(0, len(runs) - 1)), scroll=False)
             self.scroll_to(y=top, animate=False)
         self.call_after_refresh(self._scroll_cursor_into_view)
+
+    def _fitting(self, runs: Sequence[Run]) -> Layout:
+        """The columns that fit the table's width, by what these runs are called there."""
+        signs = {run_id: len(self._glyphs.mark) + 1 for run_id in self._marked}
+        lengths = {run.id: len(columns.title(run, self._apart.get(run.id, ""))) + signs.get(run.id, 0) for run in runs}
+        longest_apart = max((length for run_id, length in lengths.items() if self._apart.get(run_id)), default=0)
+        longest = max(lengths.values(), default=0)
+        return columns.choose(self.size.width, longest, columns.devices_differ(runs), longest_apart)
 
     def _set_columns(self, layout: Layout) -> None:
         self.clear(columns=True)
