@@ -69,6 +69,7 @@ class ListeningApp(App[None]):
         if not self._settled:
             self._settled = True
             session.calm_the_collector()
+            self.run_worker(session.import_the_rest(), group="imports", exit_on_error=False)
         self.runs = message.runs
         for screen in self.feed_screens():
             screen.runs_listed(message.runs)

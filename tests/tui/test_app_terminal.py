@@ -81,7 +81,9 @@ def test_opening_imports_nothing_heavy(runs_dir: Path, maker: RunMaker) -> None:
     code = f"""
 import asyncio, sys
 from pathlib import Path
+from fmnist_tui.tui import session
 from fmnist_tui.tui.app import FmnistApp
+session.IMPORTS_AFTER = 600.0
 async def main():
     app = FmnistApp(Path({str(runs_dir)!r}), None)
     async with app.run_test(size=(80, 24)) as pilot:
