@@ -73,12 +73,16 @@ def draw_on_stdout() -> None:
 
 
 def set_themes(app: App[None]) -> None:
-    """Register the app's own themes and take TEXTUAL_THEME's, or the one chosen last, or the dark one."""
+    """Register the app's own themes and take TEXTUAL_THEME's, or the one chosen last, or the dark one.
+
+    Textual has the variable's name already, without its colours where it is one of ours: it did not know them yet.
+    So it is given another first.
+    """
     app.register_theme(DARK)
     app.register_theme(LIGHT)
-    if "TEXTUAL_THEME" not in os.environ:
-        kept = kept_theme()
-        app.theme = kept if kept in app.available_themes else DARK.name
+    wanted = (os.environ.get("TEXTUAL_THEME", ""), kept_theme(), DARK.name)
+    app.theme = "textual-dark"
+    app.theme = next(theme.name for name in wanted if (theme := app.get_theme(name)))
 
 
 def kept_theme() -> str:
