@@ -157,7 +157,7 @@ def prepare_resume(
         if checkpoint == "last":
             _check_can_be_longer(run, run.config, before, epochs, stop_at_accuracy)
     if checkpoint == "last":
-        _check_checkpoint(run, before)
+        _check_checkpoint(run)
     if run.state is State.FINISHED:  # its result is the newest; a worker that was killed left the one before beside it
         shutil.rmtree(run.directory.earlier, ignore_errors=True)
     try:
@@ -244,18 +244,21 @@ def _check_can_be_longer(
         raise RunError(f"{run.id}: is finished after {_ended(status)}", remedy("more epochs", more=more))
 
 
-def _check_checkpoint(run: Run, status: Status) -> None:
-    """Raises RunError where a run that had checkpoints has none to go on from: it would lose what it has come to.
+def lacks_checkpoint(run: Run) -> bool:
+    """Whether a run that had checkpoints has none of its last to go on from: it would lose what it has come to.
 
     One that ended in its first epochs begins anew: its disk may have been full.
     """
-    directory = run.directory
-    if directory.has_checkpoint():
-        return
-    if run.result is None and not directory.earlier_result.exists() and status.epoch <= 2:
-        return
-    helps = "from best" if directory.checkpoint("best").exists() else "train anew"
-    raise RunError(f"{run.id}: has no checkpoint to go on from", remedy(helps, run=run.id))
+    if run.directory.has_checkpoint() or run.status is None:
+        return False
+    return run.result is not None or run.directory.earlier_result.exists() or run.status.epoch > 2
+
+
+def _check_checkpoint(run: Run) -> None:
+    """Raises RunError where there is none to go on from."""
+    if lacks_checkpoint(run):
+        helps = "from best" if run.directory.checkpoint("best").exists() else "train anew"
+        raise RunError(f"{run.id}: has no checkpoint to go on from", remedy(helps, run=run.id))
 
 
 def _check_epochs(run: Run, config: RunConfig, status: Status, epochs: int | None) -> None:

@@ -18,6 +18,7 @@ from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.format import Glyphs
+from fmnist_tui.tui.remedies import no_checkpoint_is_left
 
 
 class Cell(NamedTuple):
@@ -192,7 +193,7 @@ def note(run: Run, glyphs: Glyphs) -> tuple[str, str]:
     if run.state is State.FAILED:
         return words.first_line(status.error or "failed; see the log (l)"), "error"
     if run.state is State.LOST:
-        return "its worker is gone; r resumes it", "warning"
+        return f"its worker is gone{'' if no_checkpoint_is_left(run) else '; r resumes it'}", "warning"
     if run.state is State.QUEUED:
         return words.queued(status), "foreground-muted"
     if run.state.alive:

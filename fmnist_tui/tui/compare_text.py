@@ -94,7 +94,7 @@ def _fitting(
     """
     every = [_facts(side, glyphs, side.run.id in gone) for side in sides]
     widest = [max(len(column) for column in columns) for columns in zip(*every, strict=True)]
-    whole = max(len(title(side.run, told[side.run.id])) for side in sides)
+    whole = max(cell_len(title(side.run, told[side.run.id])) for side in sides)
     least = max([NAME_ROOM, *(_kept(side.run) + len(f" {told[side.run.id]}") for side in sides)])
     choices = [(whole, shown) for shown in LEVELS[:2]] + [(least, shown) for shown in LEVELS]
     shown = next(
@@ -121,10 +121,10 @@ def _run_line(at: int, run: Run, told: str, facts: str, width: int, glyphs: word
     tail = run.id.rpartition("-")[2]  # what the command line takes
     told = words.shorten(told, max(APART_WIDTH, room - _kept(run) - 1), glyphs.ellipsis)
     whole = short_title(run, told, room, glyphs)
-    name = f"{whole} {tail}" if tail not in told and len(whole) + 1 + len(tail) <= room else whole
+    name = f"{whole} {tail}" if tail not in told and cell_len(whole) + 1 + len(tail) <= room else whole
     return [
         (f"{LETTERS[at]} {_sample(at, glyphs):<3} ", STYLES[at]),
-        (f"{name:<{room}} ", ""),
+        (name + " " * (room - cell_len(name) + 1), ""),
         (f"{facts.rstrip()}\n", _MUTED),
     ]
 
@@ -136,7 +136,7 @@ def _sample(at: int, glyphs: words.Glyphs) -> str:
 
 def _kept(run: Run) -> int:
     """Cells of a run's name that stay."""
-    return min(len(title(run)), NAME_KEPT)
+    return min(cell_len(title(run)), NAME_KEPT)
 
 
 def difference_parts(sides: Sequence[Side], width: int) -> list[Part]:

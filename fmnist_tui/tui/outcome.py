@@ -9,7 +9,7 @@ from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import first_line, moment, percent
 from fmnist_tui.tui.notes import Note, sentence
-from fmnist_tui.tui.remedies import APP, only_best_is_left
+from fmnist_tui.tui.remedies import APP, no_checkpoint_is_left, only_best_is_left
 
 
 def outcome(run: Run, now: datetime) -> list[Note]:
@@ -35,6 +35,9 @@ def _became(run: Run, epoch: int, now: datetime) -> list[Note]:
     if only_best_is_left(run):
         go_on = "Press r to go on from its best checkpoint, the only one there is to go on from"
         remedy = Note("error", epoch, f"{go_on}, C to change a copy, l for the log, d to delete it.")
+    elif no_checkpoint_is_left(run):
+        go_on = "It has no checkpoint to go on from: press C to train a copy of it anew"
+        remedy = Note("error", epoch, f"{go_on}, l for the log, d to delete it.")
     elif run.directory.has_checkpoint():
         go_on = "Press r to resume from the last checkpoint"
         remedy = Note("error", epoch, f"{go_on}, l for the log, d to delete it.")

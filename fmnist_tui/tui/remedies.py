@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from fmnist_tui.remedies import Told
 from fmnist_tui.runs.files import is_there
+from fmnist_tui.runs.starting import lacks_checkpoint
 from fmnist_tui.runs.store import Run
 
 IN_A_SHELL = "In a shell, `apt-get install dataset-fashion-mnist` or `fmnist-tui data fetch` gets the full data set"
@@ -70,3 +71,8 @@ def only_best_is_left(run: Run) -> bool:
         return False
     helps = run.status.remedy if run.status else None
     return (helps is not None and helps.name == "try best") or not run.directory.has_checkpoint()
+
+
+def no_checkpoint_is_left(run: Run) -> bool:
+    """Whether a run can't go on for want of any checkpoint, its best one too: an archived run, say."""
+    return lacks_checkpoint(run) and not is_there(run.directory.checkpoint("best"))

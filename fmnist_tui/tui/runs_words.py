@@ -13,6 +13,7 @@ from fmnist_tui.runs.launch import Length, lengths
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import format as words
+from fmnist_tui.tui.remedies import no_checkpoint_is_left
 
 
 def counts(runs: Sequence[Run], shown: int, marked: int) -> tuple[str, ...]:
@@ -39,7 +40,7 @@ NEEDS: dict[str, Callable[[Run], bool]] = {
     "stop": lambda run: run.state.alive,
     "edit": lambda run: run.state.at_work,
     "move": lambda run: run.state is State.QUEUED and (run.status is None or run.status.job is None),
-    "resume": lambda run: not run.state.alive and (not run.problem or run.mendable),
+    "resume": lambda run: not run.state.alive and (not run.problem or run.mendable) and not no_checkpoint_is_left(run),
     "delete": lambda run: not run.state.alive,
     "clone": lambda run: run.config is not None,
     "config": lambda run: True,
@@ -71,6 +72,10 @@ def why_not(what: str, run: Run) -> str:
         return ""
     if what == "resume" and run.problem and not run.state.alive:
         return f"r can't go on with this one: {run.problem}."
+    if what == "resume" and not run.state.alive:
+        return (
+            "r can't go on with this one: it has no checkpoint to go on from; C opens a copy of it, to train it anew."
+        )
     helps = "; s stops it" if what in ("resume", "delete") and run.state.alive else ""
     helps = "; r asks for more epochs" if what == "edit" and run.state is State.FINISHED else helps
     return f"{_ONLY[what]}; this one is {run.state}{helps}."

@@ -88,6 +88,9 @@ class RunMaker:
             dead.wait()
             fields |= {"pid": dead.pid, "pid_started": 1.0}
         self.write_status(run, **(fields | status))
+        if epoch > 2:  # without one it could not go on
+            run.checkpoint("last").parent.mkdir(exist_ok=True)
+            run.checkpoint("last").touch()
         return run
 
     @staticmethod

@@ -300,6 +300,9 @@ def make_run(
         directory.status.write_text(values.to_json())
         directory.metrics.write_text("".join(record.to_json() + "\n" for record in lines))
         directory.worker_log.write_text(_log(lines))
+        if values.epoch > 2:  # without one it could not go on
+            directory.checkpoint("last").parent.mkdir()
+            directory.checkpoint("last").touch()
         if finished is not None:
             directory.result.write_text(finished.model_dump_json(indent=2))
         directory.marker.write_text("1\n")

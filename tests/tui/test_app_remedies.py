@@ -29,6 +29,7 @@ async def test_a_run_with_only_its_best_checkpoint_goes_on_from_there(
 ) -> None:
     run = maker.make("quick", State.STOPPED, epoch=5, best_epoch=4)
     run.checkpoint("best").write_bytes(b"weights")
+    run.checkpoint("last").unlink()
     async with app.run_test(size=(80, 24)) as pilot:
         await until_drawn(pilot, "■ stopped", "r asks whether to go on from the best one")
         await pilot.press("r")

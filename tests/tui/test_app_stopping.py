@@ -56,9 +56,8 @@ async def test_kill(app: FmnistApp, maker: RunMaker, saved: bool, said: str) -> 
     worker = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     created = psutil.Process(worker.pid).create_time()
     run = maker.make("wrn", State.RUNNING, epoch=3, pid=worker.pid, pid_started=created)
-    if saved:
-        run.checkpoints.mkdir(exist_ok=True)
-        run.checkpoint("last").touch()
+    if not saved:
+        run.checkpoint("last").unlink()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_drawn(pilot, "● running")
         await pilot.press("s", "k")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from fmnist_tui.analysis import compare
 from fmnist_tui.runs.metrics import EventRecord, TrainRecord
@@ -160,6 +161,16 @@ def test_the_words_fit_and_name_every_run(sides: list[Side], width: int, glyphs:
 def test_at_60_columns_the_best_epoch_stays_on_its_line(sides: list[Side]) -> None:
     lines = text_of(standing_parts(sides, 57, UNICODE)).splitlines()
     assert re.search(r"best 92\.84 \(8\)$", lines[0]) and lines[1].startswith("B ")
+
+
+@pytest.mark.parametrize("width", [37, 57, 77, 110])
+def test_names_of_two_cells_a_letter_leave_the_columns_where_they_are(runs_dir: Path, width: int) -> None:
+    names = ("訓練" * 8 + "-1", "訓練" * 8 + "-2", "short")
+    compared = [named(side(runs_dir, f"20261123-1{at}0000-quick-aaa{at}"), name) for at, name in enumerate(names)]
+    lines = text_of(standing_parts(compared, width, UNICODE)).splitlines()[:3]
+    assert [line[0] for line in lines] == ["A", "B", "C"]
+    assert {cell_len(line[: line.index("✓")]) for line in lines} == {cell_len(lines[2][: lines[2].index("✓")])}
+    assert max(map(cell_len, lines)) <= width
 
 
 @pytest.mark.parametrize("length", [24, 29])

@@ -18,7 +18,8 @@ from tests.tui.synthetic_runs import NOW, Plan, make_run, preset
 @pytest.mark.parametrize(
     ("state", "changes", "words"),
     [
-        (State.STOPPED, {}, ["Stopped after epoch 3, step 354.", "r to start it again"]),
+        (State.STOPPED, {}, ["Stopped after epoch 3, step 354. It has no checkpoint to go on from: press C"]),
+        (State.STOPPED, {"epoch": 2}, ["r to start it again"]),
         (State.STOPPED, {"step": 300}, ["Stopped in epoch 3, step 300."]),
         (
             State.FAILED,
@@ -27,7 +28,8 @@ from tests.tui.synthetic_runs import NOW, Plan, make_run, preset
         ),
         (State.FAILED, {"epoch": 1, "test_accuracy": None}, ["r to start it again", "C to change a copy"]),
         (State.FAILED, {"error": None, "epoch": 0}, ["the log says why", "r to start it again"]),
-        (State.LOST, {}, ["process is gone", "last heard of", "r to start it again", "d to delete"]),
+        (State.LOST, {"epoch": 1}, ["process is gone", "last heard of", "r to start it again", "d to delete"]),
+        (State.LOST, {}, ["process is gone", "no checkpoint to go on from", "C to train a copy", "d to delete"]),
         (State.QUEUED, {}, ["Queued"]),
     ],
 )

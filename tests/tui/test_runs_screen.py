@@ -14,7 +14,7 @@ from fmnist_tui.runs import store
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.messages import OpenRun, RunActionRequested
-from fmnist_tui.tui.runs_words import nothing_listed
+from fmnist_tui.tui.runs_words import NEEDS, nothing_listed, why_not
 from fmnist_tui.tui.screens.runs import RunsScreen
 from fmnist_tui.tui.widgets.runs_table import RunsTable
 from tests.tui.synthetic import RunMaker, drawn, stamp, until, until_drawn
@@ -177,10 +177,27 @@ async def test_the_detail_of_a_failed_run(app: Listening, maker: RunMaker) -> No
         await pilot.press("down", "down", "down", "down")
         text = await until_drawn(pilot, "CUDA out of memory: tried to allocate 2.4 GiB with 1.1 GiB free.")
         assert "The largest micro-batch that fits is 96" in text, "the whole error, not only its first line"
-        assert "r starts it again" in text, "there is no checkpoint"
+        assert "r resumes it from its last checkpoint" in text
         await pilot.press("down")
-        text = await until_drawn(pilot, "Its worker is gone without a word")
-        assert "r starts it again" in text
+        await until_drawn(pilot, "Its worker is gone without a word")
+
+
+@pytest.mark.parametrize("state", [State.FINISHED, State.STOPPED, State.LOST])
+async def test_a_run_without_any_checkpoint_is_not_offered_to_go_on(
+    app: Listening, maker: RunMaker, state: State
+) -> None:
+    """Archived, say, without its weights: a resume is refused, so that it does not lose what it has come to."""
+    run = maker.make("wrn", state)
+    run.checkpoint("last").unlink()
+    async with app.run_test(size=(120, 24)) as pilot:
+        text = await until_drawn(pilot, f" {state} ", "C starts one like it")
+        assert "Resume" not in text and "r resumes" not in text and "r trains" not in text and "r starts" not in text
+        assert state is State.FINISHED or "it has no checkpoint to go on from" in text
+        screen = pilot.app.screen
+        assert isinstance(screen, RunsScreen) and screen.selected is not None
+        assert why_not("resume", screen.selected).startswith("r can't go on with this one: it has no checkpoint")
+        run.checkpoint("best").touch()
+        assert NEEDS["resume"](screen.selected), "from its best it may"
 
 
 async def test_the_detail_of_a_run_of_a_sweep_tells_its_seed(app: Listening, maker: RunMaker) -> None:

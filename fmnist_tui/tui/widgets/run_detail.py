@@ -20,7 +20,7 @@ from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.format import Glyphs
-from fmnist_tui.tui.remedies import APP, BEST, only_best_is_left
+from fmnist_tui.tui.remedies import APP, BEST, no_checkpoint_is_left, only_best_is_left
 
 
 def describe(run: Run, now: datetime, glyphs: Glyphs) -> list[tuple[str, str]]:
@@ -101,12 +101,14 @@ def _what_to_press(run: Run) -> str:
         return "it starts by itself; + and - move it, s starts it now or takes it out"
     if state.alive:
         return "enter shows its curves, s stops it, e changes how long it trains"
-    if state is State.FINISHED and at_step_limit(run):
+    if state is State.FINISHED and (at_step_limit(run) or no_checkpoint_is_left(run)):
         return "enter shows its curves, C starts one like it"
     if state is State.FINISHED:
         return "enter shows its curves, r trains for more epochs, C starts one like it"
     if only_best_is_left(run):
         return f"{BEST}; l shows the worker's log, C starts one like it"
+    if no_checkpoint_is_left(run):
+        return "it has no checkpoint to go on from; l shows the worker's log, C starts one like it"
     again = "resumes it from its last checkpoint" if run.directory.has_checkpoint() else "starts it again"
     return f"r {again}; l shows the worker's log, C starts one like it"
 
