@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fmnist_tui import paths
 from fmnist_tui.analysis.calibration import BINS, Calibration, calibration
 from fmnist_tui.analysis.differences import trained_with
 from fmnist_tui.analysis.predictions import PredictionsError, load_predictions
@@ -19,6 +20,7 @@ from fmnist_tui.data.source import DataError
 from fmnist_tui.fields import changed_fields, field_value, flatten
 from fmnist_tui.presets import shipped_preset
 from fmnist_tui.report.words import energy, one_line
+from fmnist_tui.runs import disk
 from fmnist_tui.runs.files import is_there
 from fmnist_tui.runs.launch import read_launch
 from fmnist_tui.runs.layout import CHECKPOINTS
@@ -192,7 +194,16 @@ def _file_rows(run: Run) -> Rows:
     rows += [
         (str(path.relative_to(directory.path)), words.size(path.stat().st_size)) for path in files if is_there(path)
     ]
+    rows.append(("on disk", words.size(disk.bytes_on_disk(directory.path)) + _spare(run)))
     return rows
+
+
+def _spare(run: Run) -> str:
+    """How much of it `runs prune` would free."""
+    if run.state is not State.FINISHED or not (spare := disk.spare_checkpoints(run.directory)).bytes:
+        return ""
+    prune = paths.command_line("runs", "prune", run.id, of=run.directory.path.parent)
+    return f"; {words.size(spare.bytes)} of it are spare checkpoints: {prune}"
 
 
 def run_details_object(run: Run) -> dict[str, Any]:
@@ -204,6 +215,7 @@ def run_details_object(run: Run) -> dict[str, Any]:
         "state": str(run.state),
         "problem": run.problem,
         "directory": str(run.directory.path),
+        "bytes_on_disk": disk.bytes_on_disk(run.directory.path),
         "checkpoints": [which for which in CHECKPOINTS if is_there(run.directory.checkpoint(which))],
         "config": as_json(run.config),
         "launch": as_json(read_launch(run.directory)),

@@ -171,6 +171,7 @@ def _data(data_dir: Path | None, problems: list[str]) -> dict[str, Any]:
 
 def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     from fmnist_tui import paths
+    from fmnist_tui.runs import disk
     from fmnist_tui.runs.errors import RunError
     from fmnist_tui.runs.left_out import left_out_runs
     from fmnist_tui.runs.status import State
@@ -198,6 +199,9 @@ def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     return {
         "runs": str(directory),
         "runs_count": len(runs),
+        "spare_checkpoints_bytes": sum(
+            disk.spare_checkpoints(run.directory).bytes for run in runs if run.state is State.FINISHED
+        ),
         "disk_free_bytes": free,
         "presets": [str(path) for path in paths.preset_dirs()],
         "data_cache": str(paths.cache_data_dir()),

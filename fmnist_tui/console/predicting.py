@@ -59,6 +59,7 @@ def predict_command(
     from fmnist_tui.console.configure import check_device
     from fmnist_tui.console.output import console, print_error
     from fmnist_tui.console.torch_process import TorchFailed
+    from fmnist_tui.runs import disk
     from fmnist_tui.runs.errors import RunError
     from fmnist_tui.runs.status import ExitCode
     from fmnist_tui.runs.store import find_run
@@ -66,7 +67,7 @@ def predict_command(
     check_device(device)
     found = find_run(paths.runs_dir(runs_dir), run)
     if found.config is None or not found.directory.checkpoint(checkpoint).is_file():
-        why = found.problem or "a run writes one after its first epoch"
+        why = found.problem or disk.why_no_checkpoint(found.directory)
         raise RunError(f"{found.id}: has no {checkpoint} checkpoint to classify with; {why}")
     pictures, wrong = _read(images, invert)
     code = ExitCode.USAGE if wrong else ExitCode.DONE

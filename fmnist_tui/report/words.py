@@ -35,6 +35,16 @@ def speed(images_per_second: float) -> str:
     return f"{images_per_second:,.1f}" if images_per_second < 99.95 else f"{images_per_second:,.0f}"
 
 
+def size(count: int) -> str:
+    """Bytes in decimal units: '340 MB', '2.5 kB'."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
 def energy(joules: float) -> str:
     """An energy as an electricity meter counts it, to three digits: '1.24 kWh', '310 Wh', '0.35 Wh'."""
     watt_hours = joules / 3600

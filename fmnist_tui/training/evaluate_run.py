@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.runs import disk
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import ExitCode
 
@@ -64,7 +65,7 @@ def evaluate_run(run: RunDirectory, request: Request, tell: Any) -> dict[str, An
     path = run.checkpoint(request.checkpoint)
     if not path.is_file():
         instead = "; --saved evaluates its saved predictions" if run.predictions.is_file() else ""
-        remedy = f"a run writes one after its first epoch{instead}"
+        remedy = f"{disk.why_no_checkpoint(run)}{instead}"
         raise checkpoint.CheckpointError(f"has no {request.checkpoint} checkpoint to evaluate; {remedy}")
     content = checkpoint.read_of_run(run, request.checkpoint)
     checkpoint.check_model(content, config, str(path))

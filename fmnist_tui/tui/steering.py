@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import filelock
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.report.words import size
 from fmnist_tui.runs import starting, stopping, store
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
@@ -190,9 +191,13 @@ class Steering:
     async def _delete(self, run: Run) -> None:
         from fmnist_tui.tui.screens.choice_dialogs import delete_dialog
 
-        if await self.app.push_screen_wait(delete_dialog(run)) == "delete":
+        answer = await self.app.push_screen_wait(delete_dialog(run, *await asyncio.to_thread(launching.on_disk, run)))
+        if answer == "delete":
             await self._try(f"{run.name} was not deleted", launching.delete, run.directory)
             self._done(f"{run.id} is deleted.")
+        elif answer == "prune":
+            freed = await self._try(f"{run.name} keeps its checkpoints", launching.prune, run.directory)
+            self._done(f"{size(freed)} freed; {run.name} keeps its last checkpoint.")
 
     async def _move(self, run_id: str, by: int) -> None:
         directory = RunDirectory(self.app.runs_dir / run_id)
