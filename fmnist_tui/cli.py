@@ -16,6 +16,7 @@ import typer
 from fmnist_tui import __version__
 from fmnist_tui.console import (
     commands_bench,
+    commands_comment,
     commands_data,
     commands_disk,
     commands_evaluate,
@@ -48,12 +49,13 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": HELP_OPTIONS},
 )
+commands_runs.app.command("comment")(commands_comment.comment_command)
 commands_runs.app.command("delete")(commands_disk.delete_command)
 commands_runs.app.command("prune")(commands_disk.prune_command)
 commands_runs.app.command("queue")(commands_queue.queue_command)
 commands_runs.app.command("move")(commands_queue.move_command)
 app.add_typer(commands_run.app, name="run", help="Train: a preset, a TOML file, or a run that was stopped.")
-app.add_typer(commands_runs.app, name="runs", help="List, show, watch, stop, queue, export, prune and delete runs.")
+app.add_typer(commands_runs.app, name="runs", help="List, show, watch, comment on, stop, export and delete runs.")
 app.add_typer(commands_presets.app, name="presets", help="The configurations that have a name.")
 app.add_typer(commands_data.app, name="data", help="The full Fashion-MNIST data set: where it is, get it, check it.")
 app.command("report")(commands_report.report_command)

@@ -1,6 +1,6 @@
 """`fmnist-tui runs ...`: list, show, watch, compare, mistakes, export and stop runs in a directory.
 
-Registered by `cli`, and so is what the group has on the disk (`commands_disk`) and on the queue (`commands_queue`).
+Registered by `cli`, and so is what else the group has: `commands_comment`, `commands_disk`, `commands_queue`.
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ def run_details(run: Run) -> RenderableType:
     """A run in sections: state, result, configuration, what it was made with, files."""
     head = Text.assemble((run.id, "bold"), "  ", state_text(run.state))
     parts: list[RenderableType] = [head]
+    if run.comment:
+        parts.append(Text(run.comment, style="italic"))
     if run.problem:
         parts.append(Text(run.problem, style="red"))
     if run.status is not None:
@@ -213,6 +215,7 @@ def run_details_object(run: Run) -> dict[str, Any]:
         "id": run.id,
         "name": run.name,
         "state": str(run.state),
+        "comment": run.comment,
         "problem": run.problem,
         "directory": str(run.directory.path),
         "bytes_on_disk": disk.bytes_on_disk(run.directory.path),

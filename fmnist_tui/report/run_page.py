@@ -67,6 +67,8 @@ def section(run: Run, name: str, load_tests: LoadTestSet = load_test_set) -> str
     Never raises for what is in the run's directory or for missing data: a part that can't be had says why.
     """
     parts = [f'<section class="run" id="run-{text(run.id)}">', f"<h2>{_title(name, run)}</h2>"]
+    if run.comment:
+        parts.append(f'<p class="comment">{text(run.comment)}</p>')
     parts.append(_facts(run))
     parts += [f'<p class="problem">{text(said)}</p>' for said in (run.problem, run.earlier_problem) if said]
     metrics = read_metrics(run.directory)

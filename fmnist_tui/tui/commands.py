@@ -25,6 +25,7 @@ _ACTIONS = (
     ("config", "every setting, and its difference from the preset"),
     ("mistakes", "which classes it takes for which, and the images"),
     ("log", "what its worker printed"),
+    ("comment", "a line about it: why it was started, what came of it"),
     ("delete", "with its checkpoints"),
 )
 _ABOUT = {

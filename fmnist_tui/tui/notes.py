@@ -16,7 +16,7 @@ from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import low_resolution_epochs
 
-Level = Literal["error", "warning", "good", "info"]
+Level = Literal["error", "warning", "good", "info", "comment"]
 NEWS_EPOCHS = 10
 """A new best, a learning rate step and a passed reference are news for this many epochs or 5 % of the run."""
 

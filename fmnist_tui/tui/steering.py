@@ -17,6 +17,7 @@ import filelock
 from fmnist_tui.config import RunConfig
 from fmnist_tui.report.words import size
 from fmnist_tui.runs import starting, stopping, store
+from fmnist_tui.runs.comments import write_comment
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
@@ -70,6 +71,7 @@ class Steering:
             "log": self._log,
             "mistakes": self._mistakes,
             "edit": self._edit,
+            "comment": self._comment,
         }
         self._work(self._as_it_is_now(run, actions[action]))
 
@@ -217,6 +219,14 @@ class Steering:
         from fmnist_tui.tui.screens.run_config import RunConfigScreen
 
         await self.app.push_screen(RunConfigScreen(run))
+
+    async def _comment(self, run: Run) -> None:
+        from fmnist_tui.tui.screens.dialogs import CommentDialog
+
+        text = await self.app.push_screen_wait(CommentDialog(run))
+        if text is not None:
+            await self._try(f"{run.name} keeps its comment", write_comment, run.directory, text)
+            self._done(f"{run.name}: comment {'written' if text.strip() else 'removed'}.")
 
     async def _mistakes(self, run: Run) -> None:
         from fmnist_tui.tui.screens.mistakes import MistakesScreen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui.app import FmnistApp
 from tests.checkpoints import write_all
-from tests.tui.synthetic import RunMaker, drawn, until_drawn
+from tests.tui.synthetic import RunMaker, seen, until_drawn
 
 
 async def test_spare_checkpoints_alone(app: FmnistApp, maker: RunMaker) -> None:
@@ -21,7 +21,7 @@ async def test_spare_checkpoints_alone(app: FmnistApp, maker: RunMaker) -> None:
         assert run.config.is_file() and run.status.is_file()
         await pilot.press("d")
         await until_drawn(pilot, "Delete wrn?")
-        assert "Its spare checkpoints" not in drawn(app), "there are none any more"
+        assert not seen(app, "Its spare checkpoints"), "there are none any more"
         await pilot.press("d")
         await until_drawn(pilot, "is deleted.")
         assert not run.path.exists()
@@ -34,7 +34,7 @@ async def test_a_run_that_goes_on_from_them_keeps_them(app: FmnistApp, maker: Ru
         await until_drawn(pilot, "stopped")
         await pilot.press("d")
         await until_drawn(pilot, "Delete wrn?", "on disk")
-        assert "Its spare checkpoints" not in drawn(app)
+        assert not seen(app, "Its spare checkpoints")
 
 
 async def test_a_run_that_began_meanwhile_is_refused_in_words(app: FmnistApp, maker: RunMaker) -> None:

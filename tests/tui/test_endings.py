@@ -11,7 +11,7 @@ from fmnist_tui.runs.store import load_run
 from fmnist_tui.tui import endings
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.screens.run import RunScreen
-from tests.tui.synthetic import RunMaker, drawn, until, until_drawn
+from tests.tui.synthetic import RunMaker, seen, until, until_drawn
 
 
 def change(run: RunDirectory, **values: object) -> None:
@@ -77,14 +77,14 @@ async def test_on_the_screens_that_show_it_the_bell_alone_says_so(
         await until_drawn(pilot, "● running")
         change(run, state=State.FAILED, error="out of memory")
         await until_drawn(pilot, "✗ failed")
-        assert rung == ["rung"] and "has failed" not in drawn(app)
+        assert rung == ["rung"] and not seen(app, "has failed")
         change(run, state=State.RUNNING)
         await until_drawn(pilot, "● running")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         change(run, state=State.FAILED, error="out of memory")
         await until(pilot, lambda: len(rung) == 2)
-        assert "wrn has failed" not in drawn(app)
+        assert not seen(app, "wrn has failed")
 
 
 async def test_the_bell_can_be_turned_off_and_stays_off(app: FmnistApp, maker: RunMaker, rung: list[str]) -> None:
