@@ -30,7 +30,8 @@ def print_summary(run: Run, as_json: bool = False) -> None:
         stdout.print(f"Stopped {where}, with a checkpoint. {resume_hint(run)}", soft_wrap=True)
     else:
         refused = run.status is not None and run.status.exit_code == ExitCode.USAGE  # it would be so again
-        if is_there(run.directory.checkpoint("last")) and not refused:
+        said = bool(error) and bool(run.problem) and run.problem in error
+        if is_there(run.directory.checkpoint("last")) and not refused and not said:
             stdout.print(resume_hint(run), soft_wrap=True)
     stdout.print(Text.assemble(("run directory  ", "dim"), str(run.directory.path)), soft_wrap=True)
 
@@ -47,5 +48,7 @@ def _error(run: Run) -> str:
 
 
 def resume_hint(run: Run) -> str:
-    """The command that goes on with a run, as it must be typed here."""
+    """The command that goes on with a run, as it must be typed here, or why none would."""
+    if run.problem and not run.mendable:
+        return f"It can't be resumed: {run.problem}"
     return f"Go on with: {paths.command_line('run', 'resume', run.id, of=run.directory.path.parent)}"
