@@ -91,12 +91,12 @@ def test_presets_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_presets_path_in_a_checkout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """There ./presets are the shipped ones, and there are two directories."""
+    """There ./presets are the shipped ones, which come last, and there are two directories."""
     monkeypatch.chdir(paths.shipped_presets_dir().parent)
     assert main(["presets", "path"]) == 0
     assert capsys.readouterr().out.splitlines() == [str(path) for path in paths.preset_dirs()]
     assert main(["presets", "path", "--json"]) == 0
-    assert [line["origin"] for line in json_lines(capsys.readouterr().out)] == ["shipped", "user"]
+    assert [line["origin"] for line in json_lines(capsys.readouterr().out)] == ["user", "shipped"]
 
 
 # --- options that only a new run has
