@@ -13,9 +13,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fmnist_tui.console import options as o
+
+if TYPE_CHECKING:
+    from fmnist_tui.runs.store import Run
 
 PROBE_SECONDS = 120.0
 """How long torch may take to say what it sees; a cold disk and a first CUDA start take a while."""
@@ -190,11 +193,9 @@ def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     free = shutil.disk_usage(existing).free
     if free < LITTLE_DISK:
         problems.append(f"Only {free / 1e9:.1f} GB are free in {existing}; large runs need about 1 GB each.")
-    lost = [run.id for run in runs if run.state is State.LOST]
+    lost = [run for run in runs if run.state is State.LOST]
     if lost:
-        how = "Go on with" if len(lost) == 1 else "Go on with one of them"
-        resume = paths.command_line("run", "resume", lost[0], of=directory)
-        problems.append(f"Runs whose process is gone: {', '.join(lost)}. {how}: {resume}")
+        problems.append(f"Runs whose process is gone: {', '.join(run.id for run in lost)}. {_how_to_go_on(lost)}")
     return {
         "runs": str(directory),
         "runs_count": len(runs),
@@ -202,6 +203,18 @@ def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
         "presets": [str(path) for path in paths.preset_dirs()],
         "data_cache": str(paths.cache_data_dir()),
     }
+
+
+def _how_to_go_on(lost: list[Run]) -> str:
+    """The command that resumes a lost run, or what is wrong with all of them."""
+    from fmnist_tui import paths
+    from fmnist_tui.console.summary import can_be_resumed, resume_hint
+
+    whole = [run for run in lost if can_be_resumed(run)]
+    if len(lost) == 1 or not whole:
+        return resume_hint(lost[0])
+    directory = whole[0].directory.path.parent
+    return f"Go on with one of them: {paths.command_line('run', 'resume', whole[0].id, of=directory)}"
 
 
 def _presets(problems: list[str]) -> list[str]:

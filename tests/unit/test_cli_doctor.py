@@ -137,9 +137,16 @@ def test_runs_and_presets_that_are_broken(torch_sees: Any, tmp_path: Path) -> No
     assert f"Runs whose process is gone: {run.id}. Go on with: fmnist-tui run resume {run.id}" in problems
     assert "Left out: a run whose name is no line of printable text. Rename it" in problems
     assert "The preset bad is not valid" in problems and "model" in problems
+    newer = starting.create_run(tmp_path / "runs", load_preset("quick"))
+    replace_bytes(newer.status, lost.to_json().encode())
+    newer.config.write_text("{")
     (tmp_path / "runs").rename(tmp_path / "else where")
     problems = "\n".join(doctor.examine(tmp_path / "else where", None)["problems"])
+    assert f"gone: {newer.id}, {run.id}. Go on with one of them: fmnist-tui run resume {run.id} --runs-dir" in problems
     assert f"fmnist-tui run resume {run.id} --runs-dir '{tmp_path}/else where'" in problems
+    (tmp_path / "else where" / run.id / "config.json").unlink()
+    problems = "\n".join(doctor.examine(tmp_path / "else where", None)["problems"])
+    assert "run resume" not in problems and f"{run.id}. It can't go on: config.json is damaged" in problems
     (tmp_path / "afile").write_text("")
     assert any("is a file" in problem for problem in doctor.examine(tmp_path / "afile", None)["problems"])
 
