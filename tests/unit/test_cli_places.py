@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,18 @@ def test_an_output_that_is_full_or_closed_is_no_mistake_of_ours(runs_dir: Path, 
     closed = ["bash", "-c", '"$@" >&-', "bash", *program]
     ended = subprocess.run(closed, stderr=subprocess.PIPE, text=True, check=False)
     assert ended.returncode == 0 and "Traceback" not in ended.stderr and "error" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", [["runs", "list", "--json"], ["report"], ["presets", "show", "quick"], ["--help"]])
+def test_a_reader_that_has_read_enough_is_no_mistake_of_ours(runs_dir: Path, command: list[str]) -> None:
+    finished_run(runs_dir)
+    program = [sys.executable, "-m", "fmnist_tui", *command]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        ended = subprocess.run(program, stdout=gone, stderr=subprocess.PIPE, text=True, env=buffered, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 def test_a_run_started_into_a_full_output_is_named_all_the_same(runs_dir: Path) -> None:
