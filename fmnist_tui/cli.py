@@ -144,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         output.say("Interrupted.")
         return 130
-    except BrokenPipeError:  # who read it has read enough, as `head` does; the parser ends with 1, too, where it meets it
+    except BrokenPipeError:  # who read it has read enough, as `head` does; where the parser meets that, it ends with 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes out at its end
         return 1
     except Exception as error:

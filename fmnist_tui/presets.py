@@ -148,7 +148,9 @@ def _read_text(path: Path) -> str:
             return data.decode("utf-8-sig")
         message = "is over 1 MB; a preset is a short TOML file"
     except FileNotFoundError:
-        message = "no such file"
+        name = str(path)
+        is_preset = f"; {name} is a preset: fmnist-tui run preset {name}"
+        message = "no such file" + (is_preset if name in find_presets() else "")
     except IsADirectoryError:
         message = "is a directory; name a TOML file in it"
     except OSError as error:
