@@ -13,12 +13,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fmnist_tui.console import options as o
-
-if TYPE_CHECKING:
-    from fmnist_tui.runs.store import Run
+from fmnist_tui.console.doctor_places import directories
 
 PROBE_SECONDS = 120.0
 """How long torch may take to say what it sees; a cold disk and a first CUDA start take a while."""
@@ -41,8 +39,6 @@ PACKAGES = (
 """What pyproject.toml asks for."""
 EXTRAS = ("tensorboard", "onnx", "onnxscript", "onnxruntime", "safetensors", "submitit")
 MIN_COLUMNS, MIN_LINES = 80, 24
-LITTLE_DISK = 2_000_000_000
-"""Bytes; a wrn run keeps three checkpoints of about 300 MB."""
 
 
 def doctor_command(
@@ -73,7 +69,7 @@ def examine(runs_dir: Path | None, data_dir: Path | None) -> dict[str, Any]:
         "machine": _machine(),
         "devices": _devices(problems),
         "data": _data(data_dir, problems),
-        "directories": _directories(runs_dir, problems),
+        "directories": directories(runs_dir, problems),
         "presets": _presets(problems),
         "terminal": _terminal(problems),
         "problems": problems,
@@ -170,51 +166,6 @@ def _data(data_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     except source.DataError as error:
         problems.append(str(error))
     return answer
-
-
-def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
-    from fmnist_tui import paths
-    from fmnist_tui.runs.errors import RunError
-    from fmnist_tui.runs.left_out import left_out_runs
-    from fmnist_tui.runs.status import State
-    from fmnist_tui.runs.store import list_runs
-
-    directory = paths.runs_dir(runs_dir)
-    try:
-        runs = list_runs(directory)
-        if note := left_out_runs(directory):
-            problems.extend(note.splitlines())
-    except RunError as error:
-        problems.append(str(error))
-        runs = []
-    existing = next(path for path in (directory, *directory.parents) if path.exists())
-    if existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK):
-        problems.append(f"{existing} is not writable; choose another place with --runs-dir or FMNIST_TUI_RUNS_DIR.")
-    free = shutil.disk_usage(existing).free
-    if free < LITTLE_DISK:
-        problems.append(f"Only {free / 1e9:.1f} GB are free in {existing}; large runs need about 1 GB each.")
-    lost = [run for run in runs if run.state is State.LOST]
-    if lost:
-        problems.append(f"Runs whose process is gone: {', '.join(run.id for run in lost)}. {_how_to_go_on(lost)}")
-    return {
-        "runs": str(directory),
-        "runs_count": len(runs),
-        "disk_free_bytes": free,
-        "presets": [str(path) for path in paths.preset_dirs()],
-        "data_cache": str(paths.cache_data_dir()),
-    }
-
-
-def _how_to_go_on(lost: list[Run]) -> str:
-    """The command that resumes a lost run, or what is wrong with all of them."""
-    from fmnist_tui import paths
-    from fmnist_tui.console.summary import can_be_resumed, resume_hint
-
-    whole = [run for run in lost if can_be_resumed(run)]
-    if len(lost) == 1 or not whole:
-        return resume_hint(lost[0])
-    directory = whole[0].directory.path.parent
-    return f"Go on with one of them: {paths.command_line('run', 'resume', whole[0].id, of=directory)}"
 
 
 def _presets(problems: list[str]) -> list[str]:

@@ -61,6 +61,7 @@ def _sections(report: dict[str, Any]) -> list[tuple[str, Rows]]:
                 ("disk free", words.size(directories["disk_free_bytes"])),
                 ("presets", "\n".join(directories["presets"])),
                 ("data cache", directories["data_cache"]),
+                ("queue, theme", directories["state"]),
                 ("preset names", ", ".join(report["presets"])),
             ],
         ),

@@ -158,6 +158,20 @@ def test_a_runs_directory_that_is_not_writable(torch_sees: Any, tmp_path: Path) 
     assert any("not writable" in problem for problem in doctor.examine(closed, None)["problems"])
 
 
+def test_places_that_all_runs_share_and_that_take_no_files(
+    torch_sees: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not any("FMNIST_TUI_" in problem for problem in doctor.examine(None, None)["problems"])
+    (tmp_path / "afile").write_text("")
+    for name in ("STATE", "CACHE"):
+        monkeypatch.setenv(f"FMNIST_TUI_{name}_DIR", str(tmp_path / "afile" / name))
+    report = doctor.examine(None, None)
+    problems = "\n".join(report["problems"])
+    assert f"{tmp_path}/afile/STATE can't be written, so runs do not wait for one another; choose another" in problems
+    assert f"{tmp_path}/afile/CACHE can't be written" in problems and "FMNIST_TUI_CACHE_DIR." in problems
+    assert f"queue, theme    {tmp_path}/afile/STATE" in text_of(report)
+
+
 def test_little_disk(torch_sees: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 500_000_000}))
     assert any("Only 0.5 GB are free" in problem for problem in doctor.examine(None, None)["problems"])
