@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,19 @@ def test_validate_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["presets", "validate", "none.toml", "--json"]) == 2
     (error,) = json.loads(capsys.readouterr().out)["errors"]
     assert error["value"] is None
+
+
+def test_a_configuration_may_come_from_a_pipe(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "fmnist_tui"]
+    text = to_toml(with_changes(load_preset("densenet"), {"training.epochs": 7})).encode()
+    found = subprocess.run(
+        [*program, "presets", "validate", "-", "--json"], input=text, capture_output=True, check=True
+    )
+    assert json.loads(found.stdout)["config"]["training"]["epochs"] == 7
+    wrong = subprocess.run([*program, "run", "config", "-"], input=b"seed = 1", capture_output=True, check=False)
+    assert wrong.returncode == 2 and wrong.stderr.startswith(b"error: /dev/stdin: ")
+    (tmp_path / "-").write_bytes(text)
+    assert main(["presets", "validate", "./-"]) == 0
 
 
 def test_presets_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
