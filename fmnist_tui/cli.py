@@ -100,14 +100,16 @@ def root(
     return 0
 
 
-def _hide_flag_types(command: Any, names: list[str]) -> None:
-    """Leave out of the help that an option without a value is of type <bool>, as Typer 0.29 says of every one."""
+def _hide_types(command: Any, names: list[str]) -> None:
+    """Leave out of the help the types that Typer 0.29 tells: <bool> of a flag, <list[Path]> of an argument."""
     context = typer.Context(command, help_option_names=names)
     for parameter in command.get_params(context):
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
+        elif parameter.param_type_name == "argument":
+            parameter.display_type_rich = lambda ctx: None
     for member in getattr(command, "commands", {}).values():
-        _hide_flag_types(member, names)
+        _hide_types(member, names)
 
 
 def _open_app(runs_dir: Path, data_dir: Path | None) -> int:
@@ -142,13 +144,16 @@ def main(arguments: list[str] | None = None) -> int:
         # A terminal that can't show a glyph gets '?', never a traceback.
         getattr(sys, name).reconfigure(errors="replace")
     command = typer.main.get_command(app)
-    _hide_flag_types(command, HELP_OPTIONS)
+    _hide_types(command, HELP_OPTIONS)
     try:
         code = command.main(given, prog_name="fmnist-tui", standalone_mode=False)
         sys.stdout.flush()  # here a full disk under it is an error, later a traceback
     except (KeyboardInterrupt, typer.Abort):
         output.say("Interrupted.")
         return 130
+    except BrokenPipeError:  # who read it has read enough, as `head` does; where the parser meets that, it ends with 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes out at its end
+        return 1
     except Exception as error:
         if debug:
             import traceback

@@ -106,6 +106,8 @@ def shipped_presets_dir() -> Path:
 def preset_dirs() -> list[Path]:
     """Directories searched for presets, first match wins: ``./presets``, the user's, the shipped ones.
 
-    In a checkout the first is the last.
+    In a checkout ``./presets`` are the shipped ones and come last, as anywhere else.
     """
-    return list(dict.fromkeys([Path("presets").absolute(), user_presets_dir(), shipped_presets_dir()]))
+    shipped = shipped_presets_dir()
+    own = (Path("presets").absolute(), user_presets_dir())
+    return [*(directory for directory in own if directory != shipped), shipped]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -128,7 +127,7 @@ def show_command(
 
 @app.command("validate")
 def validate_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A preset or configuration in TOML.")],
+    file: o.FileArgument,
     json: o.JsonOption = False,
 ) -> int:
     """Check a TOML file without training it. Exit code 0 where it is valid, 2 where it is not."""

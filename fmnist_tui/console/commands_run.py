@@ -69,7 +69,7 @@ def run_preset(
 
 @app.command("config", epilog=EXIT_CODES)
 def run_config(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A TOML file like those of 'presets show'.")],
+    file: o.FileArgument,
     settings: o.SetOption = None,
     epochs: r.EpochsOption = None,
     scale_schedule: r.ScaleScheduleOption = False,

@@ -64,6 +64,7 @@ def _sections(report: dict[str, Any]) -> list[tuple[str, Rows]]:
                 ("spare checkpoints", _spare(directories)),
                 ("presets", "\n".join(directories["presets"])),
                 ("data cache", directories["data_cache"]),
+                ("queue, theme", directories["state"]),
                 ("preset names", ", ".join(report["presets"])),
             ],
         ),

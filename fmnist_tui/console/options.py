@@ -70,8 +70,13 @@ def seconds(text: str) -> float:
     return value
 
 
-STDOUT = "-"
-"""As the value of --output; a file of that name is ./-"""
+STDIN = STDOUT = "-"
+"""As FILE, or as the value of --output; a file of that name is ./-"""
+
+
+def file_or_stdin(text: str) -> Path:
+    """The file that FILE names; '-' is stdin, which is a file by name, too."""
+    return Path("/dev/stdin" if text == STDIN else text)
 
 
 def file_or_stdout(text: str) -> Path | None:
@@ -112,6 +117,17 @@ PresetArgument = Annotated[
         metavar="NAME",
         help="A preset; see: fmnist-tui presets list.",
         autocompletion=complete_presets,
+        show_default=False,
+    ),
+]
+
+
+FileArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="A configuration in TOML, like those of 'presets show'; - is stdin.",
+        parser=file_or_stdin,
         show_default=False,
     ),
 ]

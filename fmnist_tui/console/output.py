@@ -128,7 +128,9 @@ def report_error(error: Exception) -> int:
     from fmnist_tui.runs.status import ExitCode
 
     if isinstance(error, CLICK_ERROR):
-        return _report_usage(error)
+        from fmnist_tui.console.usage import report_usage
+
+        return report_usage(error)
     if isinstance(error, ValueError):
         from fmnist_tui.config import ConfigError
         from fmnist_tui.data.pictures import PictureError
@@ -159,27 +161,3 @@ def _told(error: ValueError) -> str:
         return str(error)
     of_variable = error.option == "runs-dir" and paths.runs_dir_is_variable()
     return error.told(remedies(paths.runs_dir()), {"runs-dir": "FMNIST_TUI_RUNS_DIR"} if of_variable else None)
-
-
-def _with_nearest_choice(message: str) -> str:
-    """The parser's "'presets' is not one of 'preset', 'seed'." with the choice that was likely meant."""
-    from fmnist_tui.wording import nearest
-
-    found = re.search(r"'([^']*)' is not one of ((?:'[^']*'(?:, )?)+)", message)
-    near = nearest(found[1], re.findall(r"'([^']*)'", found[2])) if found else ""
-    return f"{message.rstrip('.')}; did you mean {near}?" if near else message
-
-
-def _report_usage(error: Exception) -> int:
-    """An option, command or argument the parser does not know or that lacks a value."""
-    message = str(error.format_message()).replace("Value error, ", "")  # type: ignore[attr-defined]
-    message = re.sub(r" \(Possible options: (.*)\)$", r"; did you mean \1?", message)
-    message = _with_nearest_choice(message)
-    context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:  # Typer has printed the help by now
-        print_error(f"{context.command_path}: which command? They are listed in its help")
-        return 2
-    print_error(message[:1].lower() + message[1:])
-    if context is not None:
-        say(f"see: {context.command_path} --help")
-    return 2

@@ -20,7 +20,8 @@ NOTHING = "-"
 def remedies(of: Path) -> Mapping[str, str]:
     """What a person at a shell types against an error of a run in this directory, which commands name as they must."""
     where = paths.naming(of).replace("{", "{{").replace("}", "}}")
-    return {name: text.replace("{run}", "{run}" + where) for name, text in COMMAND_LINE.items()}
+    words = {name: text.replace("{run}", "{run}" + where) for name, text in COMMAND_LINE.items()}
+    return words | {"first run": COMMAND_LINE["first run"] + where}
 
 
 def duration(seconds: float | None) -> str:

@@ -232,7 +232,7 @@ def find_run(runs_dir: Path, text: str) -> Run:
     """
     runs = run_directories(runs_dir)
     if not runs:
-        raise RunError(f"RUN = {text!r}: there are no runs in {runs_dir}; start one with: fmnist-tui run preset quick")
+        raise RunError(f"there are no runs in {runs_dir}", remedy("first run"), option="RUN", value=repr(text))
     if text == "last":
         return load_run(runs[0])
     exact = [run for run in runs if run.id == text]
@@ -241,12 +241,14 @@ def find_run(runs_dir: Path, text: str) -> Run:
         return load_run(matches[0])
     if matches:
         shown = ", ".join(run.id for run in matches[:5]) + (", ..." if len(matches) > 5 else "")
-        raise RunError(f"RUN = {text!r}: matches {len(matches)} runs ({shown}); give more of the id")
+        problem = f"matches {len(matches)} runs ({shown}); give more of the id"
+        raise RunError(problem, option="RUN", value=repr(text))
     if not text:
-        raise RunError(f"RUN = '': is empty; give any part of an id, or 'last', which is {runs[0].id}")
+        problem = f"is empty; give any part of an id, or 'last', which is {runs[0].id}"
+        raise RunError(problem, option="RUN", value="''")
     near = difflib.get_close_matches(text, [run.id for run in runs], n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"the newest is {runs[0].id}"
-    raise RunError(f"RUN = {text!r}: no run in {runs_dir} has this in its id; {hint}")
+    raise RunError(f"no run in {runs_dir} has this in its id; {hint}", option="RUN", value=repr(text))
 
 
 def refuse_at_work(run: Run) -> None:

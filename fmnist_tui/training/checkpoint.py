@@ -188,7 +188,7 @@ def read_of_run(run: RunDirectory, which: str) -> dict[str, Any]:
         other = "last" if which == "best" else "best"
         if not run.checkpoint(other).is_file():
             raise
-        raise CheckpointError(f"{error}; there is another: --checkpoint {other}") from None
+        raise CheckpointError(error.problem, remedy("other checkpoint", other=other)) from None
 
 
 def load_newest(run: RunDirectory, which: str = "last") -> tuple[dict[str, Any] | None, list[str]]:

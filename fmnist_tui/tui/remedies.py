@@ -39,6 +39,8 @@ APP: Mapping[str, str] = {
     "micro batch": "C opens a copy of it on New run: set training.micro_batch to {fits} or auto there",
     "smaller micro batch": "C opens a copy of it on New run: set training.micro_batch to less, for example {half}",
     "fewer GPUs": "C opens a copy of it on New run: choose as many there",
+    "first run": "n on Runs makes one",
+    "other checkpoint": "there is another: {other}",
     "scale schedule": "F8 moves them in proportion",
 }
 

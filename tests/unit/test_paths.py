@@ -62,7 +62,7 @@ def test_preset_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert paths.user_presets_dir() == tmp_path / "relative" / "presets"
     monkeypatch.setenv("FMNIST_TUI_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.chdir(shipped.parent)
-    assert paths.preset_dirs() == [shipped, users], "in a checkout they are not named twice"
+    assert paths.preset_dirs() == [users, shipped], "in a checkout they are not named twice, and come last"
 
 
 def test_a_wheels_presets_lie_inside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
