@@ -42,26 +42,27 @@ def run_details(run: Run) -> RenderableType:
     if run.problem:
         parts.append(Text(run.problem, style="red"))
     if run.status is not None:
-        parts += _section("State", _state_rows(run, run.status))
+        parts += section("State", _state_rows(run, run.status))
         if run.state is State.LOST:
             parts += [Text("\nLost", style="bold"), Text(why_lost(run), style="magenta")]
         if run.status.error:
             parts += [Text("\nError", style="bold"), Text(_told(run, run.status), style="red")]
     if run.result is not None and run.result is not run.earlier:
-        parts += _section("Result", _result_rows(run.result))
+        parts += section("Result", _result_rows(run.result))
     if run.earlier is not None:
-        parts += _section("Earlier result", _result_rows(run.earlier))
+        parts += section("Earlier result", _result_rows(run.earlier))
     if run.earlier_problem:
         parts += [Text("\nEarlier result", style="bold"), Text(run.earlier_problem, style="red")]
-    parts += _section("Calibration", _calibration_rows(run))
+    parts += section("Calibration", _calibration_rows(run))
     if run.config is not None:
-        parts += _section("Configuration", _config_rows(run, run.config))
-    parts += _section("Made with", _provenance_rows(run))
-    parts += _section("Files", _file_rows(run))
+        parts += section("Configuration", _config_rows(run, run.config))
+    parts += section("Made with", _provenance_rows(run))
+    parts += section("Files", _file_rows(run))
     return Group(*parts)
 
 
-def _section(title: str, rows: Rows) -> list[RenderableType]:
+def section(title: str, rows: Rows) -> list[RenderableType]:
+    """A title and its rows below it; nothing where there are none."""
     if not rows:
         return []
     grid = Table.grid(padding=(0, 2))

@@ -1,7 +1,7 @@
 """What would happen if a configuration were run: steps, evaluations, memory, duration. No torch, no Textual.
 
-The New run screen's panel shows these while one types. Memory is an estimate and says what it counts;
-durations come only from speeds that were measured, by a calibration or by an earlier run.
+The New run screen's panel shows these while one types, and `run ... --dry-run` prints them. Memory is an estimate and
+says what it counts; durations come only from speeds that were measured, by a calibration or by an earlier run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from fmnist_tui.data.split import split_sizes
 from fmnist_tui.fields import flatten, steps_per_epoch
 from fmnist_tui.models.count import activation_bytes_per_image, parameter_count, training_flops_per_image
 from fmnist_tui.runs.store import Run
-from fmnist_tui.tui.draft import shown
 
 STATE_BYTES_PER_PARAMETER = 12
 """A weight, its gradient and its momentum, in fp32 whatever the precision of the arithmetic."""
@@ -145,26 +144,6 @@ NO_MATTER_FOR_SPEED = frozenset(
     + ["training.max_steps", "training.stop_at_accuracy"]
 )
 """Fields that change how much there is to do, or the numbers, but not how fast a step or an evaluation is."""
-OTHERS_SHOWN = 2
-"""Fields named of those in which measured settings are others."""
-
-
-def other_settings(of: RunConfig, of_device: str, config: RunConfig, device: str) -> str:
-    """What makes the speed of `of` another than that of `config`: 'training.batch_size 64'; '' where nothing does."""
-    if speed_key(of, of_device) == speed_key(config, device):
-        return ""
-    if of.preset != config.preset:
-        return f"preset {of.preset or of.name}"
-    now = flatten(config)
-    said = [
-        f"{key} {shown(value)}"
-        for key, value in flatten(of).items()
-        if key not in NO_MATTER_FOR_SPEED and (key not in now or now[key] != value)
-    ]
-    if of_device != device:
-        said.append(f"device {of_device}")
-    rest = len(said) - OTHERS_SHOWN
-    return ", ".join(said[:OTHERS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @dataclass(frozen=True)
