@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist_tui.config import IMAGE_SIZE, OptimizerConfig, RunConfig, ScheduleConfig
-from fmnist_tui.data.split import split_sizes
+from fmnist_tui.config import IMAGE_SIZE, DataConfig, OptimizerConfig, RunConfig, ScheduleConfig
 from fmnist_tui.fields import flatten, steps_per_epoch
 from fmnist_tui.models.count import activation_bytes_per_image, parameter_count, training_flops_per_image
 from fmnist_tui.runs.store import Run
@@ -42,7 +41,7 @@ class Plan:
 def plan(config: RunConfig) -> Plan:
     """The work of a run that is not stopped and does not reach `stop_at_accuracy`."""
     training = config.training
-    train_images, test_images = split_sizes(config.data.source, config.data.split)
+    train_images, test_images = config.data.sizes
     per_epoch = steps_per_epoch(config, train_images)
     whole = training.epochs * per_epoch
     steps = min(whole, training.max_steps or whole)
@@ -86,7 +85,7 @@ def memory_estimate(config: RunConfig, bytes_per_element: int) -> int:
     pass (`activation_bytes_per_image`), and the data set in uint8. Not counted: what lives only while one
     layer runs, the libraries' workspaces, CUDA's own context.
     """
-    train_images, test_images = split_sizes(config.data.source, config.data.split)
+    train_images, test_images = config.data.sizes
     state = STATE_BYTES_PER_PARAMETER * parameter_count(config.model)
     kept = images_at_once(config) * activation_bytes_per_image(config.model, bytes_per_element)
     return state + kept + (train_images + test_images) * IMAGE_SIZE * IMAGE_SIZE
@@ -137,7 +136,7 @@ def speed_key(config: RunConfig, device: str) -> tuple[Any, ...]:
 
 
 NO_MATTER_FOR_SPEED = frozenset(
-    ["seed", "data.source", "data.split"]
+    ["seed", *(f"data.{name}" for name in DataConfig.model_fields)]
     + [f"optimizer.{name}" for name in OptimizerConfig.model_fields if name not in ("kind", "muon_steps")]
     + [f"schedule.{name}" for name in ScheduleConfig.model_fields]
     + ["training.epochs", "training.label_smoothing", "training.eval_every", "training.checkpoint_seconds"]

@@ -126,7 +126,8 @@ def _result_rows(result: Result) -> Rows:
         ("test loss", words.number(result.test_loss)),
         (
             "data",
-            f"{result.data_source}, {result.split} split: {result.train_images:,} / {result.test_images:,} images",
+            f"{result.data_source}, {result.split} split: {result.train_images:,} / {result.test_images:,} images"
+            + (f", held out of the training images (fold {result.fold})" if result.hold_out else ""),
         ),
         ("parameters", f"{result.parameters:,}"),
         ("epochs", f"{result.epochs}, {words.count(result.steps, 'step')}{cut}"),

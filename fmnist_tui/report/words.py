@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fmnist_tui.characters import JOINERS
+
+if TYPE_CHECKING:
+    from fmnist_tui.runs.result import Result
 
 
 def percent(value: float) -> str:
@@ -43,6 +48,12 @@ def size(count: int) -> str:
             return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def images(result: Result) -> str:
+    """'full, custom (30,000 / 40,000)': source, split, whether a part is held out, images to train and test on."""
+    held = ", held out" if result.hold_out else ""
+    return f"{result.data_source}, {result.split}{held} ({result.train_images:,} / {result.test_images:,})"
 
 
 def energy(joules: float) -> str:

@@ -81,7 +81,7 @@ def surroundings(run: Run, ghost: Ghost | None) -> Surroundings:
     return Surroundings(
         per_epoch=epoch_steps(status, config),
         epochs=epochs,
-        reference=config.reference.accuracy if config and config.reference else None,
+        reference=config.measured_against.accuracy if config and config.measured_against else None,
         milestones=schedule.milestones if schedule and schedule.kind == "step" else (),
         low_resolution=config.augment.low_resolution if config else IMAGE_SIZE,
         low_resolution_epochs=low_resolution_epochs(config, epochs) if config else 0,

@@ -151,8 +151,8 @@ class OutlookPanel(VerticalScroll):
             Fact("Memory", *memory_in_words(self.config)),
             *speed_facts(self.config, self.forecast),
         ]
-        if self.config.reference:
-            facts.append(Fact("To beat", *reference_in_words(self.config.reference)))
+        if reference := self.config.measured_against:
+            facts.append(Fact("To beat", *reference_in_words(reference)))
         return facts
 
     def _show_preview(self) -> None:
