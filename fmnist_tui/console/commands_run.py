@@ -231,7 +231,9 @@ def _train(
         from fmnist_tui.console.sweep import check_start, start_sweep, sweep_configs
 
         configs, notes = sweep_configs(base, sweep, seeds, settings, changes, scale_schedule)
+        if not dry_run:
+            return start_sweep(configs, notes, start)
         check_start(start)
-        return dry.dry_run(configs, notes, start) if dry_run else start_sweep(configs, notes, start)
+        return dry.dry_run(configs, notes, start)
     config, notes = configure(base, settings, changes, scale_schedule)
     return dry.dry_run([config], notes, start) if dry_run else start_new(config, notes, start)

@@ -140,8 +140,9 @@ def check_start(start: Start) -> None:
 def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start) -> int:
     """Make the runs and start their workers in order; watch them unless detached. Returns the exit code.
 
-    0 where all have finished, else the first that is not: 130 for a stop, 4 for a failure. `check_start` comes first.
+    0 where all have finished, else the first that is not: 130 for a stop, 4 for a failure.
     """
+    check_start(start)
     if start.slurm is not None:
         from fmnist_tui.runs.submit import check_slurm
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import filelock
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.report.words import size
 from fmnist_tui.runs import starting, stopping, store
 from fmnist_tui.runs.comments import write_comment
 from fmnist_tui.runs.layout import RunDirectory
@@ -191,6 +190,7 @@ class Steering:
             self._done(f"{run.name} was asked to {'leave the queue' if run.state is State.QUEUED else what}.")
 
     async def _delete(self, run: Run) -> None:
+        from fmnist_tui.report.words import size
         from fmnist_tui.tui.screens.choice_dialogs import delete_dialog
 
         answer = await self.app.push_screen_wait(delete_dialog(run, *await asyncio.to_thread(launching.on_disk, run)))
