@@ -19,6 +19,7 @@ from fmnist_tui.data import source
 from fmnist_tui.data.split import split
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.store import Run
 
 Which = Literal["last", "best"]
@@ -199,24 +200,7 @@ def load_predictions(
         raise PredictionsError(f"{run.id}: {run.problem}; so what it was tested on is not known")
     stored = _stored(run, which, earlier)
     test = test or load_test_set(run.config.data, data_dir)
-    data = run.config.data
-    if (test.source, test.split) != (data.source, data.split):
-        raise PredictionsError(
-            f"{run.id}: was tested on the {data.split} split of the {data.source} data, "
-            f"not on the {test.split} split of the {test.source} data"
-        )
-    if len(stored.classes) != len(test.labels):
-        raise PredictionsError(
-            f"{run.directory.predictions}: holds {len(stored.classes):,} images, the {test.split} split of the "
-            f"{test.source} data has {len(test.labels):,}; it is of another split or data set"
-        )
-    result = run.earlier if earlier else run.result
-    made_with = result.provenance.data_sha256 if result else {}
-    if other := [name for name, digest in made_with.items() if test.sha256.get(name, digest) != digest]:
-        raise PredictionsError(
-            f"{run.id}: was tested on other files than are here now ({', '.join(other)} differ), as with a sample "
-            "of another version of fmnist-tui; its images can't be told"
-        )
+    _check_tested_on(run, run.config.data, stored, test, run.earlier if earlier else run.result)
     return Predictions(
         run.id,
         which,
@@ -229,3 +213,23 @@ def load_predictions(
         stored.previous_classes,
         stored.previous_epoch,
     )
+
+
+def _check_tested_on(run: Run, data: DataConfig, stored: Stored, test: TestSet, result: Result | None) -> None:
+    """Raises PredictionsError where a run was tested on other images than these."""
+    if (test.source, test.split) != (data.source, data.split):
+        raise PredictionsError(
+            f"{run.id}: was tested on the {data.split} split of the {data.source} data, "
+            f"not on the {test.split} split of the {test.source} data"
+        )
+    if len(stored.classes) != len(test.labels):
+        raise PredictionsError(
+            f"{run.directory.predictions}: holds {len(stored.classes):,} images, the {test.split} split of the "
+            f"{test.source} data has {len(test.labels):,}; it is of another split or data set"
+        )
+    made_with = result.provenance.data_sha256 if result else {}
+    if other := [name for name, digest in made_with.items() if test.sha256.get(name, digest) != digest]:
+        raise PredictionsError(
+            f"{run.id}: was tested on other files than are here now ({', '.join(other)} differ), as with a sample "
+            "of another version of fmnist-tui; its images can't be told"
+        )

@@ -83,6 +83,17 @@ NameOption = Annotated[
         rich_help_panel=CHANGES,
     ),
 ]
+ResumeEpochsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs",
+        metavar="N",
+        parser=whole_number,
+        help="Train for N epochs in all; a finished run goes on only with more than it had.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
+]
 StopAtAccuracyOption = Annotated[
     float | None,
     typer.Option(
