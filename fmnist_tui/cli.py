@@ -121,7 +121,7 @@ def _open_app(runs_dir: Path, data_dir: Path | None) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The console script: run one command line and return its exit code (DESIGN section 3).
+    """The console script: run one command line and return its exit code (`runs.status.ExitCode`).
 
     An error is one plain message on stderr; its traceback follows only with --debug.
     """

@@ -1,6 +1,6 @@
-"""The networks of REFERENCE.md, "Architectures", read anew, for the tests to compare ours with.
+"""The reference's networks, read anew from its papers and its code, for the tests to compare ours with.
 
-`Reading` knows only the words of that page and the names of the weights. It computes with explicit formulas
+`Reading` knows only what these say in words and the names of the weights. It computes with explicit formulas
 (batch norm and the pixel shift included) and shares no code with fmnist_tui.models.
 """
 

@@ -1,4 +1,4 @@
-"""Each network against an independent reading of REFERENCE.md, "Architectures" (`model_reading`).
+"""Each network against an independent reading of the reference's (`model_reading`).
 
 Logits and the gradient of every parameter must agree, in training mode (batch statistics) and in evaluation mode
 (running ones).
@@ -23,7 +23,7 @@ from tests.unit.model_reading import Reading
 
 Read = Callable[[Reading, Tensor], Tensor]
 
-# The configuration, and what REFERENCE.md's words make of it; small widths, then the presets' own sizes.
+# The configuration, and what the reference's words make of it; small widths, then the presets' own sizes.
 SMALL: dict[str, tuple[ModelConfig, Read]] = {
     "wrn": (
         WideResNetConfig(depth=16, widen_factor=2),

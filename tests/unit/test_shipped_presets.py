@@ -36,7 +36,7 @@ def reference(name: str, parameters: int, accuracy: float, epochs: int, time: st
     }
 
 
-# REFERENCE.md's tables, written out.
+# The reference's tables, written out.
 TABLE: dict[str, dict[str, Any]] = {
     "wrn": {
         "seed": 40_000,
