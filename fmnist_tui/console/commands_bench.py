@@ -140,7 +140,7 @@ def bench_command(
 
     A batch size given with --batch N or --set training.batch_size=N is kept, however long its steps take.
 
-    --compare measures the data path with the preset's own batch size, which of the two only --set changes.
+    --compare measures the data path with the preset's own batch size; of these two only --set changes that.
 
     A process of its own trains a few real steps of each preset; nothing is kept.
     """
