@@ -62,7 +62,7 @@ def runs(runs_dir: Path | str | None = None) -> list[Run]:
 
     Without `runs_dir` that is FMNIST_TUI_RUNS_DIR, else ./runs. A `Run` has `id`, `name`, `state`, `config`
     (RunConfig), `status`, `result` (None until it has finished), `earlier` (the Result of a finished run that goes on),
-    `directory` and, where something of it can't be read, `problem` and `earlier_problem`.
+    `directory`, `comment` and, where something of it can't be read, `problem` and `earlier_problem`.
     Raises RunError where `runs_dir` is a file.
     """
     return store.list_runs(_runs_dir(runs_dir))

@@ -16,7 +16,9 @@ import typer
 from fmnist_tui import __version__
 from fmnist_tui.console import (
     commands_bench,
+    commands_comment,
     commands_data,
+    commands_disk,
     commands_evaluate,
     commands_presets,
     commands_queue,
@@ -47,10 +49,13 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": HELP_OPTIONS},
 )
+commands_runs.app.command("comment")(commands_comment.comment_command)
+commands_runs.app.command("delete")(commands_disk.delete_command)
+commands_runs.app.command("prune")(commands_disk.prune_command)
 commands_runs.app.command("queue")(commands_queue.queue_command)
 commands_runs.app.command("move")(commands_queue.move_command)
 app.add_typer(commands_run.app, name="run", help="Train: a preset, a TOML file, or a run that was stopped.")
-app.add_typer(commands_runs.app, name="runs", help="List, show, watch, stop, queue, export and delete runs.")
+app.add_typer(commands_runs.app, name="runs", help="List, show, watch, comment on, stop, export and delete runs.")
 app.add_typer(
     commands_presets.app, name="presets", help="List, show and check presets: configurations that have a name."
 )

@@ -254,6 +254,11 @@ def notes(config: RunConfig, words: Mapping[str, str] = COMMAND_LINE) -> list[st
         said.append(
             f"training.eval_every = {training.eval_every}: only the last epoch ({training.epochs}) will be evaluated"
         )
+    if config.data.hold_out:
+        said.append(
+            f"data.hold_out = {config.data.hold_out}: accuracies are of held-out training images, no test image is "
+            "looked at; its results have a table of their own"
+        )
     if config.data.source == "sample":
         said.append(
             "data.source = sample: a small subset, for trying things; its results stay out of the full-data table"

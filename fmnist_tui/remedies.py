@@ -97,6 +97,7 @@ COMMAND_LINE: Mapping[str, str] = {
     "from best": "--from best goes on from the best one, or train it anew: fmnist-tui run repeat {run}",
     "try best": "try --from best, or train it anew: fmnist-tui run repeat {run}",
     "stop first": "stop it first: fmnist-tui runs stop {run}",
+    "delete it": "delete all of it: fmnist-tui runs delete {run}",
     "queue": "see: fmnist-tui runs queue",
     "start now": "'fmnist-tui runs move {run} --now' starts it at once, beside the run at work",
     "micro batch": "--set training.micro_batch={fits}, or --set training.micro_batch=auto",

@@ -8,7 +8,7 @@ The sections stand in `models`, `images`, `optimization` and `training`, their s
 `run`, the messages in `parsing`; everybody else imports from here.
 """
 
-from fmnist_tui.config.images import CLASSES, IMAGE_SIZE, AugmentConfig, DataConfig
+from fmnist_tui.config.images import CLASSES, DATA_SIZES, IMAGE_SIZE, AugmentConfig, DataConfig
 from fmnist_tui.config.models import (
     MODEL_KINDS,
     DenseNetConfig,
@@ -25,6 +25,7 @@ from fmnist_tui.config.training import TrainingConfig
 
 __all__ = [
     "CLASSES",
+    "DATA_SIZES",
     "IMAGE_SIZE",
     "MODEL_KINDS",
     "SECTIONS",

@@ -60,6 +60,13 @@ class RunConfig(Section):
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     reference: Reference | None = Field(None, description="The reference row this preset is measured against.")
 
+    @property
+    def measured_against(self) -> Reference | None:
+        """The reference row, where accuracies are of the images that it was measured on."""
+        data = self.data
+        same = data.source == "full" and data.split == "custom" and not data.hold_out
+        return self.reference if same else None
+
     @field_validator("name")
     @classmethod
     def _visible(cls, name: str) -> str:

@@ -46,6 +46,7 @@ def run_preset(
     now: r.NowOption = False,
     retries: r.RetriesOption = 0,
     detach: r.DetachOption = False,
+    dry_run: r.DryRunOption = False,
     json: o.JsonOption = False,
 ) -> int:
     """Train a preset.
@@ -63,7 +64,7 @@ def run_preset(
     own, slurm = split_settings(settings or [])
     where = Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, slurm)
     start = start_options(where, now, retries, detach, json)
-    return _train(load_preset(name), own, changes, scale_schedule, start, sweep or [], seeds)
+    return _train(load_preset(name), own, changes, scale_schedule, start, sweep or [], seeds, dry_run)
 
 
 @app.command("config", epilog=EXIT_CODES)
@@ -89,6 +90,7 @@ def run_config(
     now: r.NowOption = False,
     retries: r.RetriesOption = 0,
     detach: r.DetachOption = False,
+    dry_run: r.DryRunOption = False,
     json: o.JsonOption = False,
 ) -> int:
     """Train what a TOML file describes.
@@ -102,7 +104,7 @@ def run_config(
     own, slurm = split_settings(settings or [])
     where = Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, slurm)
     start = start_options(where, now, retries, detach, json)
-    return _train(load_file(file), own, changes, scale_schedule, start, sweep or [], seeds)
+    return _train(load_file(file), own, changes, scale_schedule, start, sweep or [], seeds, dry_run)
 
 
 @app.command("resume", cls=KeepsConfiguration, epilog=EXIT_CODES)
@@ -202,13 +204,17 @@ def _train(
     start: Start,
     sweep: list[str],
     seeds: int | None,
+    dry_run: bool,
 ) -> int:
+    from fmnist_tui.console import dry_run as dry
     from fmnist_tui.console.configure import configure
     from fmnist_tui.console.launch import start_new
 
     if sweep or seeds is not None:
-        from fmnist_tui.console.sweep import start_sweep, sweep_configs
+        from fmnist_tui.console.sweep import check_start, start_sweep, sweep_configs
 
-        return start_sweep(*sweep_configs(base, sweep, seeds, settings, changes, scale_schedule), start)
+        configs, notes = sweep_configs(base, sweep, seeds, settings, changes, scale_schedule)
+        check_start(start)
+        return dry.dry_run(configs, notes, start) if dry_run else start_sweep(configs, notes, start)
     config, notes = configure(base, settings, changes, scale_schedule)
-    return start_new(config, notes, start)
+    return dry.dry_run([config], notes, start) if dry_run else start_new(config, notes, start)

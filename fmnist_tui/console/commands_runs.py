@@ -1,6 +1,6 @@
-"""`fmnist-tui runs ...`: list, show, watch, compare, mistakes, export, stop and delete runs in a directory.
+"""`fmnist-tui runs ...`: list, show, watch, compare, mistakes, export and stop runs in a directory.
 
-Registered by `cli`, and so is what the group has on the queue (`commands_queue`).
+Registered by `cli`, and so is what else the group has: `commands_comment`, `commands_disk`, `commands_queue`.
 """
 
 from __future__ import annotations
@@ -285,16 +285,3 @@ def export_command(
         print_error(str(error))
         return ExitCode.FAILED
     return 0
-
-
-@app.command("delete")
-def delete_command(
-    runs: o.RunsArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)] = False,
-    runs_dir: o.RunsDirOption = None,
-) -> int:
-    """Delete runs with all their files. A run at work is refused."""
-    from fmnist_tui import paths
-    from fmnist_tui.console.stop import delete
-
-    return delete(paths.runs_dir(runs_dir), runs, yes)

@@ -17,6 +17,8 @@ LITTLE_DISK = 2_000_000_000
 def directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     """The places as plain values; what is wrong with them goes to `problems`."""
     from fmnist_tui import paths
+    from fmnist_tui.runs import disk
+    from fmnist_tui.runs.status import State
 
     directory = paths.runs_dir(runs_dir)
     runs = _runs(directory, problems)
@@ -39,6 +41,9 @@ def directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     return {
         "runs": str(directory),
         "runs_count": len(runs),
+        "spare_checkpoints_bytes": sum(
+            disk.spare_checkpoints(run.directory).bytes for run in runs if run.state is State.FINISHED
+        ),
         "disk_free_bytes": free,
         "presets": [str(path) for path in paths.preset_dirs()],
         "data_cache": str(paths.cache_data_dir()),

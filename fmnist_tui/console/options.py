@@ -102,6 +102,15 @@ RunsArgument = Annotated[
         show_default=False,
     ),
 ]
+AnyRunsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="RUN",
+        help="Runs: a unique part of each one's id, or 'last'; else all that the command is for.",
+        autocompletion=complete_runs,
+        show_default=False,
+    ),
+]
 PresetArgument = Annotated[
     str,
     typer.Argument(

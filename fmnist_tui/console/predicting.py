@@ -70,10 +70,11 @@ def predict_command(
 
 def _check_checkpoint(run: Run, checkpoint: str) -> None:
     """Raises RunError where the run has no such checkpoint."""
+    from fmnist_tui.runs import disk
     from fmnist_tui.runs.errors import RunError
 
     if run.config is None or not run.directory.checkpoint(checkpoint).is_file():
-        why = run.problem or "a run writes one after its first epoch"
+        why = run.problem or disk.why_no_checkpoint(run.directory)
         raise RunError(f"{run.id}: has no {checkpoint} checkpoint to classify with; {why}")
 
 

@@ -239,6 +239,15 @@ DetachOption = Annotated[
         rich_help_panel=START,
     ),
 ]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Check everything and say what would be trained, on what and for how long; make no run.",
+        show_default=False,
+        rich_help_panel=START,
+    ),
+]
 NowOption = Annotated[
     bool,
     typer.Option(

@@ -129,15 +129,19 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")
 
 
-def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start) -> int:
-    """Make the runs and start their workers in order; watch them unless detached. Returns the exit code.
-
-    0 where all have finished, else the first that is not: 130 for a stop, 4 for a failure.
-    """
+def check_start(start: Start) -> None:
+    """Raises UsageError where a sweep can't be started so."""
     if start.now:
         raise UsageError("--now: the runs of a sweep would all train at once; leave it out, they take turns")
     if start.nodes > 1 and start.slurm is None:
         raise UsageError(f"--nnodes {start.nodes}: a sweep trains on one machine; start its runs one by one")
+
+
+def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start) -> int:
+    """Make the runs and start their workers in order; watch them unless detached. Returns the exit code.
+
+    0 where all have finished, else the first that is not: 130 for a stop, 4 for a failure. `check_start` comes first.
+    """
     if start.slurm is not None:
         from fmnist_tui.runs.submit import check_slurm
 

@@ -65,13 +65,19 @@ COLUMNS = (
     _Column("device", lambda run: run.status.device if run.status else words.NOTHING, right=False),
     _Column("img/s", _speed),
     _Column("group", lambda run: (run.config.group if run.config else None) or words.NOTHING, right=False),
+    _Column("comment", lambda run: run.comment, right=False),
 )
-"""The most wanted first: where the terminal is narrow, the last are left out. The group where a run has one."""
+"""The most wanted first: where the terminal is narrow, the last are left out. Group and comment where a run has one."""
 
 
 def runs_table(runs: Sequence[Run]) -> FittedTable:
     """The runs as a table. An id is never cut: it is what the other commands take."""
-    columns = COLUMNS if any(run.config and run.config.group for run in runs) else COLUMNS[:-1]
+    unused = set[str]()
+    if not any(run.config and run.config.group for run in runs):
+        unused.add("group")
+    if not any(run.comment for run in runs):
+        unused.add("comment")
+    columns = [column for column in COLUMNS if column.title not in unused]
     titles = [Column(column.title, rank, column.right) for rank, column in enumerate(columns)]
     return FittedTable(titles, [[column.cell(run) for column in columns] for run in runs], says=False)
 
@@ -84,6 +90,7 @@ def run_object(run: Run) -> dict[str, Any]:
         "preset": run.config.preset if run.config else None,
         "group": run.config.group if run.config else None,
         "model": run.config.model.kind if run.config else None,
+        "comment": run.comment,
         "directory": str(run.directory.path),
         "problem": run.problem,
         "earlier_problem": run.earlier_problem,

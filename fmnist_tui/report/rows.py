@@ -39,7 +39,8 @@ def group_key(run: FinishedRun, by: Grouping) -> Hashable:
     result = run.result
     device = (result.device_name or result.device, result.devices)
     of_its_own = {"preset": (), "seed": (result.seed,), "device": device}[by]
-    return (run.origin, run.label, result.data_source, result.split, result.complete, of_its_own)
+    data = (result.data_source, result.split, result.hold_out)
+    return (run.origin, run.label, data, result.complete, of_its_own)
 
 
 @dataclass(frozen=True)

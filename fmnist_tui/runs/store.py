@@ -22,6 +22,7 @@ from fmnist_tui.characters import unfit
 from fmnist_tui.config import RunConfig
 from fmnist_tui.remedies import remedy
 from fmnist_tui.runs import process
+from fmnist_tui.runs.comments import read_comment
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RUN_ID, RunDirectory
@@ -57,6 +58,8 @@ class Run:
     """
     earlier_problem: str = ""
     """What is wrong with the file of `earlier`: it has no row, and goes on as if there were none."""
+    comment: str = ""
+    """What the user wrote down about it."""
 
     @property
     def id(self) -> str:
@@ -113,7 +116,8 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
         if config is not None and result is not None:
             line = last_train(directory)
             status = result.last_status(config.training.stop_at_accuracy, line.loss if line else None)
-    return Run(directory, config, status, result, state, problem, mendable, earlier, wrong_earlier)
+    comment = read_comment(directory)
+    return Run(directory, config, status, result, state, problem, mendable, earlier, wrong_earlier, comment)
 
 
 def _earlier(directory: RunDirectory, state: State, result: Result | None) -> tuple[Result | None, str]:

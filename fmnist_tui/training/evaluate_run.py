@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.runs import disk
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import ExitCode
 
@@ -51,7 +52,7 @@ def evaluate_run(run: RunDirectory, request: Request, tell: Any) -> dict[str, An
 
     from fmnist_tui.data import source
     from fmnist_tui.data.batches import DeviceDataset
-    from fmnist_tui.data.split import split
+    from fmnist_tui.data.split import split_of
     from fmnist_tui.models import build_model
     from fmnist_tui.training import checkpoint
     from fmnist_tui.training.evaluate import evaluate
@@ -64,12 +65,12 @@ def evaluate_run(run: RunDirectory, request: Request, tell: Any) -> dict[str, An
     path = run.checkpoint(request.checkpoint)
     if not path.is_file():
         instead = "; --saved evaluates its saved predictions" if run.predictions.is_file() else ""
-        remedy = f"a run writes one after its first epoch{instead}"
+        remedy = f"{disk.why_no_checkpoint(run)}{instead}"
         raise checkpoint.CheckpointError(f"has no {request.checkpoint} checkpoint to evaluate; {remedy}")
     content = checkpoint.read_of_run(run, request.checkpoint)
     checkpoint.check_model(content, config, str(path))
     tell(phase="loading data", device=str(execution.device), device_name=device_name(execution.device))
-    parts = split(source.load(config.data, request.data_dir), config.data.split)
+    parts = split_of(source.load(config.data, request.data_dir), config.data)
     dataset = DeviceDataset(parts.test_images, parts.test_labels, execution.device)
     model = build_model(config.model).to(execution.device).to(memory_format=execution.memory_format)
     model.load_state_dict(content["model"])

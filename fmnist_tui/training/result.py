@@ -122,6 +122,8 @@ def build_result(
         "seed": config.seed,
         "data_source": config.data.source,
         "split": config.data.split,
+        "hold_out": config.data.hold_out,
+        "fold": config.data.fold,
         "train_images": len(split.train_labels),
         "test_images": len(split.test_labels),
         "epochs": progress.evaluated_epoch,

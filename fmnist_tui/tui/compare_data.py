@@ -196,6 +196,7 @@ def _curve(at: int, side: Side, metric: Metric, look: Look, sides: Sequence[Side
         band=False,
         text=_TEXTS[metric],
         reach=max(spacing / units, 0.5 * every if look.axis == "epoch" else 0.0),
+        ended=not side.run.state.alive,
     )
 
 

@@ -25,6 +25,7 @@ _TEXTS: dict[str, Callable[[Run], str]] = {
     "id": lambda run: run.id,
     "device": lambda run: run.status.device if run.status else "",
     "state": lambda run: run.state.value,
+    "comment": lambda run: run.comment,
 }
 _NUMBERS: dict[str, Callable[[Run], float | None]] = {
     "acc": lambda run: run.status.test_accuracy if run.status else None,

@@ -29,6 +29,10 @@ READ_BYTES = 1 << 21
 """Of metrics in one message, about 14,000 lines: 200,000 records at once would take 200 MB."""
 LOG_LINES = 5_000
 """Lines of a log that are kept."""
+STILL_SECONDS = 1.0
+"""Without a byte more, after which a log's last line is shown as it is, without its end."""
+HALF_LINE = 65_536
+"""Bytes of such a line at the most."""
 
 
 class RunList:
@@ -154,21 +158,62 @@ class MetricsReader:
 
 
 class LogReader:
-    """A run's worker.log as it is written, beginning with the last LOG_LINES lines there are."""
+    """A run's worker.log as it is written, beginning with the last LOG_LINES lines there are.
+
+    A last line without its end comes when nothing was written for STILL_SECONDS: a worker that was killed or hangs in
+    the middle of one leaves it so. Where the line goes on after all, the log is read anew.
+    """
 
     def __init__(self, directory: RunDirectory) -> None:
-        self._tail = Tail(directory.worker_log)
+        self._path = directory.worker_log
+        self._tail = Tail(self._path)
         self._first = True
+        self._size, self._since = -1, 0.0
+        """Bytes of the log, and since when (monotonic) it has that many."""
+        self._looked = False
+        """Whether a line without its end was looked for in these bytes."""
+        self._half = False
+        """Whether one was given."""
 
     def read(self) -> tuple[list[str], bool]:
         """The new lines as plain text, and whether to forget the earlier ones."""
+        self._look_at_size()
         first, self._first = self._first, False
         restarted = first
         kept: deque[bytes] = deque(maxlen=LOG_LINES)
         while lines := self._tail.read():
             restarted |= self._tail.restarted
             kept.extend(lines)
+        if not self._looked and time.monotonic() - self._since >= STILL_SECONDS:
+            self._looked = True
+            if half := self._without_end():
+                self._half = True
+                kept.append(half)
         return [plain(line) for line in kept], restarted
+
+    def _look_at_size(self) -> None:
+        """See whether the log has grown; where it was given without its end, everything is to be read again."""
+        try:
+            stat = os.stat(self._path)  # noqa: PTH116 - 5 times a second
+        except OSError:
+            return
+        if stat.st_size == self._size:
+            return
+        # The first time, how old it is tells whether somebody writes.
+        age = time.time() - stat.st_mtime if self._size < 0 else 0.0
+        self._size, self._since, self._looked = stat.st_size, time.monotonic() - max(0.0, age), False
+        if self._half:
+            self._tail, self._first, self._half = Tail(self._path), True, False
+
+    def _without_end(self) -> bytes:
+        """What stands after the last line's end; nothing where the log has grown meanwhile."""
+        try:
+            with self._path.open("rb") as log:
+                log.seek(max(0, self._size - HALF_LINE))
+                data = log.read(HALF_LINE + 1)
+        except OSError:
+            return b""
+        return data.rpartition(b"\n")[2] if len(data) == min(self._size, HALF_LINE) else b""
 
 
 def plain(line: bytes) -> str:

@@ -33,6 +33,7 @@ APP: Mapping[str, str] = {
     "from best": f"{BEST}; {ANEW}",
     "try best": f"{BEST}; {ANEW}",
     "stop first": "s stops it",
+    "delete it": "d deletes all of it",
     "queue": "",
     "start now": "s can start it at once, beside the run at work",
     "micro batch": "C opens a copy of it on New run: set training.micro_batch to {fits} or auto there",

@@ -45,6 +45,7 @@ NEEDS: dict[str, Callable[[Run], bool]] = {
     "config": lambda run: True,
     "log": lambda run: True,
     "mistakes": lambda run: True,
+    "comment": lambda run: True,
 }
 """Which runs an action is offered for."""
 

@@ -5,8 +5,9 @@ Pure functions over `report.rows`; called by `screens.benchmarks`. The exported 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from fmnist_tui import presets
@@ -14,12 +15,14 @@ from fmnist_tui.config import Reference
 from fmnist_tui.report import tables
 from fmnist_tui.report.rows import Benchmarks, Row
 from fmnist_tui.report.words import duration, energy, percent, signed, speed
+from fmnist_tui.tui import format as words
 
 Kind = Literal["section", "row", "reference"]
 SECTIONS = (
     ("full", "custom", "Full data, custom split (30,000 / 40,000), as the reference"),
     ("full", "standard", "Full data, standard split (60,000 / 10,000)"),
     ("sample", "", "Sample data: for trying things, comparable with nothing above"),
+    ("held out", "", "Held-out training images: to choose hyperparameters by, comparable with nothing above"),
 )
 TO_BEAT = "To beat: 2018, one GTX 1080 Ti, best over all epochs; times are estimates"
 
@@ -66,6 +69,10 @@ COLUMNS = (
 )
 SEEDS_NAMED = 5
 """More than these are counted."""
+NARROW = {"last": "last %"}
+"""Shorter titles, of columns that are as narrow as their texts."""
+DEVIATION = " ±"
+SEED = ", seed "
 WIDEST = {"model": 34, "device": 24, "notes": 80}
 
 
@@ -74,27 +81,68 @@ def choose(width: int, shown: Iterable[Line], grouped: bool = False) -> list[tup
 
     A column with nothing in the lines `shown` is left out; room that is left goes to those whose texts need it. Where
     rows are `grouped` otherwise than usual, the number of runs is one of the first, and the names have room before it.
+    Where both accuracies (the references have the best alone) have no room as usual, columns are as narrow as what
+    stands in them, and at last a mean is there without its deviation.
     """
-    gap = gap_of(width)
-    room = width - 2
-    chosen: set[str] = set()
-    longest = dict.fromkeys((column.key for column in COLUMNS), 0)
-    for line in shown:
-        for key, text in line.cells.items() if line.kind != "section" else ():
-            longest[key] = max(longest[key], len(text))
-    widths = {column.key: column.width for column in COLUMNS}
-    if grouped:
-        widths["model"] = max(widths["model"], min(longest["model"], width // 3))
-    for column in sorted(COLUMNS, key=lambda column: 2.5 if grouped and column.key == "runs" else column.rank):
-        if longest[column.key] and widths[column.key] + gap <= room:
-            room -= widths[column.key] + gap
-            chosen.add(column.key)
+    gap, room = gap_of(width), width - 2
+    texts = _texts(shown)
+    first = [key for key in ("model", "last", "best", *(["runs"] if grouped else [])) if texts[key]]
+    for columns in _ever_narrower(texts, width, grouped):
+        if sum(column.width + gap for column in columns if column.key in first) <= room:
+            break
+    widths: dict[str, int] = {}
+    for column in sorted(columns, key=lambda column: 2.5 if grouped and column.key == "runs" else column.rank):
+        if texts[column.key] and column.width + gap <= room:
+            room -= column.width + gap
+            widths[column.key] = column.width
     for key, widest in WIDEST.items():
-        if key in chosen:
-            grown = min(room, max(0, min(widest, longest[key]) - widths[key]))
+        if key in widths:
+            grown = min(room, max(0, min(widest, max(map(len, texts[key]))) - widths[key]))
             widths[key] += grown
             room -= grown
-    return [(column, widths[column.key]) for column in COLUMNS if column.key in chosen]
+    return [(column, widths[column.key]) for column in columns if column.key in widths]
+
+
+def _texts(shown: Iterable[Line]) -> dict[str, list[str]]:
+    """By column what stands in it."""
+    rows = [line.cells for line in shown if line.kind != "section"]
+    return {column.key: [text for cells in rows if (text := cells.get(column.key))] for column in COLUMNS}
+
+
+def _ever_narrower(texts: dict[str, list[str]], width: int, grouped: bool) -> Iterable[Sequence[Column]]:
+    """The columns as usual, then as narrow as their texts, then without the deviations of the best, then of both."""
+    names = max(map(len, texts["model"]), default=0)
+    model = COLUMNS[0]
+    usual = max(model.width, min(names, width // 3)) if grouped else model.width
+    yield [replace(model, width=usual), *COLUMNS[1:]]
+    for bare in ((), ("best",), ("last", "best")):
+        narrow = [_narrowed(column, texts[column.key], column.key in bare) for column in COLUMNS[1:]]
+        yield [replace(model, width=min(names, model.width)), *narrow]
+
+
+def _narrowed(column: Column, texts: list[str], bare: bool) -> Column:
+    title = NARROW.get(column.key, column.title)
+    widest = max((len(mean(text) if bare else text) for text in texts), default=0)
+    return replace(column, title=title, width=max(len(title), widest)) if column.numeric else column
+
+
+def mean(text: str) -> str:
+    """'94.74' of '94.74 ±0.07'."""
+    return text.partition(DEVIATION)[0]
+
+
+def fitting(column: Column, text: str, width: int, ellipsis: str) -> str:
+    """A cell's text in `width` cells: a mean without its deviation, a seed without the word, before letters go."""
+    if len(text) > width:
+        text = mean(text).replace(SEED, ", ")
+    return (words.shorten_middle if column.key == "model" else words.shorten)(text, width, ellipsis)
+
+
+def section_title(title: str, width: int, ellipsis: str) -> str:
+    """As many of a section title's clauses as fit `width` cells."""
+    ends = [len(title), *(found.start() for found in re.finditer(r"[,;:]? \(|[,;:] ", title))]
+    fit = max((end for end in ends if end <= width), default=width)
+    return words.shorten(title[:fit] if fit in ends else title, width, ellipsis)
 
 
 def gap_of(width: int) -> int:
@@ -147,6 +195,8 @@ def _sorted(rows: list[Row], sort: str, reverse: bool) -> list[Row]:
 
 def _in_section(row: Row, source: str, split: str) -> bool:
     result = row.first.result
+    if result.hold_out or source == "held out":
+        return bool(result.hold_out) and source == "held out"
     return result.data_source == source and split in ("", result.split)
 
 
@@ -185,12 +235,12 @@ def _name(row: Row) -> str:
     """The network's name; in a row of another grouping than the usual what its runs have in common."""
     if row.by == "settings":
         return tables.model_name(row)
-    return f"{row.first.label}, seed {row.first.result.seed}" if row.by == "seed" else row.first.label
+    return f"{row.first.label}{SEED}{row.first.result.seed}" if row.by == "seed" else row.first.label
 
 
 def _spread(row: Row, field: str) -> str:
     spread = row.spread(field)
-    return percent(spread.mean) + ("" if spread.sd is None else f" ±{percent(spread.sd)}")
+    return percent(spread.mean) + ("" if spread.sd is None else DEVIATION + percent(spread.sd))
 
 
 def _references() -> Iterable[Line]:

@@ -102,3 +102,15 @@ def test_from_a_best_that_is_the_last_the_one_before_it_stays(trainer: Trainer) 
     checkpoint.save(run, {"step": 3})
     checkpoint.go_on_from(run, "best", is_best=True)
     assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 3, 2]
+
+
+def test_from_best_a_damaged_last_does_not_become_the_previous(trainer: Trainer) -> None:
+    run = trainer.create(tiny_config())
+    for step in (1, 2, 3):
+        checkpoint.save(run, {"step": step})
+        if step == 1:
+            checkpoint.mark_best(run)
+    content = run.checkpoint("last").read_bytes()
+    run.checkpoint("last").write_bytes(content[: len(content) // 2])
+    checkpoint.go_on_from(run, "best", is_best=True)
+    assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [1, 2, 1]

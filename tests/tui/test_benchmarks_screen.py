@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,52 @@ def test_room_goes_to_what_needs_it() -> None:
     assert widths(40, last="")["best"] == 12, "the references have the best only"
     assert widths(80, grouped=True, model="turbo-long, seed 40001")["model"] == 22
     assert {"last", "runs"} <= widths(40, grouped=True, model="m" * 34).keys()
+
+
+@pytest.mark.parametrize(
+    ("width", "grouped"), [(40, False), (40, True), (45, False), (50, True), (60, False), (80, True)]
+)
+def test_the_accuracies_to_beat_have_room_at_every_width(width: int, grouped: bool) -> None:
+    ours = {"model": "Turbo-80-224-320", "last": "94.74 ±0.07", "best": "94.74 ±0.07", "time": "10 m 58 s", "runs": "5"}
+    reference = {"model": "Shake-Shake 96d", "best": "93.7275", "time": "about 40 h", "epochs": "1,800"}
+    lines = [standings.Line("row", ours), standings.Line("reference", reference)]
+    chosen = standings.choose(width, lines, grouped)
+    assert sum(cells + standings.gap_of(width) for _, cells in chosen) <= width - 2
+    keys = [column.key for column, _ in chosen]
+    assert keys[:3] == ["model", "last", "best"] and ("runs" in keys or not grouped)
+    for line in lines:
+        shown = {
+            column.key: standings.fitting(column, line.cells.get(column.key, ""), cells, "…")
+            for column, cells in chosen
+        }
+        for key, text in line.cells.items() if line.kind == "reference" else ():
+            assert shown.get(key, text) == text
+        assert shown["model"] == line.cells["model"] and "…" not in "".join(shown.values())
+        assert all(len(column.title) <= cells for column, cells in chosen)
+    wide = standings.choose(60, lines)
+    assert {column.key: column.title for column, _ in wide}["last"] == "last epoch %", "as before where there is room"
+
+
+def test_a_section_s_title_loses_clauses_not_letters() -> None:
+    (_, _, full), *_ = standings.SECTIONS
+    assert standings.section_title(full, 59, "…") == full
+    assert standings.section_title(full, 58, "…") == "Full data, custom split (30,000 / 40,000)"
+    assert standings.section_title(full, 38, "…") == "Full data, custom split"
+    assert standings.section_title(standings.TO_BEAT, 38, "…") == "To beat: 2018, one GTX 1080 Ti"
+    assert standings.section_title("abcdef", 4, "…") == "abc…"
+
+
+async def test_at_40_columns_means_stand_in_the_table_and_their_deviations_below_it(filled: FmnistApp) -> None:
+    async with filled.run_test(size=(40, 15)) as pilot:
+        await pilot.press("3")
+        await until_drawn(pilot, "3 finished runs")
+        await pilot.press("g", "home", "down")
+        shown = await until_drawn(pilot, "last % 94.50 ±0.71")
+        (row,) = [line for line in shown.splitlines() if line.startswith(" wrn ")]
+        assert row.split() == ["wrn", "94.50", "94.12", "2"], row
+        assert "93.2775" in shown and "Full data, custom split\n" in re.sub(" +\n", "\n", shown)
+        await pilot.press("g")
+        await until_drawn(pilot, " dpn, seed 30000 ")
 
 
 async def test_enter_is_offered_where_there_is_a_run_to_open(filled: FmnistApp) -> None:
@@ -111,7 +158,11 @@ async def test_a_long_name_keeps_the_seed_of_its_row(app: FmnistApp, maker: RunM
         await pilot.press("3")
         await until_drawn(pilot, "2 finished runs")
         await pilot.press("g", "g")
-        await until_drawn(pilot, "a-preset-of-m…, seed 40000", "a-preset-of-m…, seed 40001")
+        await until_drawn(pilot, "a-preset-of-my-own, 40000", "a-preset-of-my-own, 40001")
+        await pilot.resize_terminal(40, 24)
+        await until_drawn(pilot, "a-preset-…, 40000", "a-preset-…, 40001")
+        await pilot.resize_terminal(100, 24)
+        await until_drawn(pilot, "a-preset-of-my-own, seed 40000", "a-preset-of-my-own, seed 40001")
 
 
 async def test_what_is_shown_is_copied_and_exported(filled: FmnistApp, tmp_path: Path) -> None:
@@ -172,7 +223,8 @@ async def test_without_results_it_shows_what_to_beat(app: FmnistApp) -> None:
         for row in (("WideResNet", "93.2775", "about 7 h"), ("Shake-Shake 96d", "93.7275", "1,800")):
             assert any(all(part in line for part in row) for line in text.splitlines())
         await pilot.resize_terminal(40, 10)
-        text = await until_drawn(pilot, "To beat: 2018, one GTX 1080 Ti, best …")
+        await until(pilot, lambda: "To beat: 2018, one GTX 1080 Ti" in [line.strip() for line in drawn(app)])
+        text = "\n".join(drawn(app))
         assert any("WideResNet" in line and "93.2775" in line for line in text.splitlines())
         assert text.splitlines()[1].strip() == "No run has finished yet", "no part of a sentence"
 

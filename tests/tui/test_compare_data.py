@@ -12,7 +12,7 @@ import pytest
 from fmnist_tui.analysis import compare
 from fmnist_tui.runs.metrics import EventRecord, TrainRecord
 from fmnist_tui.runs.status import State
-from fmnist_tui.tui.compare_data import AXES, METRICS, Look, RunCurves, Side, chart, extent, time_unit
+from fmnist_tui.tui.compare_data import AXES, METRICS, Axis, Look, RunCurves, Side, chart, extent, time_unit
 from fmnist_tui.tui.compare_text import difference_parts, name_parts, paired_parts, standing_parts
 from fmnist_tui.tui.format import ASCII, UNICODE, Glyphs
 from fmnist_tui.tui.widgets.chart_draw import compose
@@ -87,6 +87,27 @@ def test_every_metric_on_every_axis_draws_every_letter(sides: list[Side]) -> Non
                 body = text.split("\n", 1)[1]
                 assert all(letter in body for letter in "ABC"), (axis, metric, text)
                 assert content.x_name in text
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_beyond_its_end_a_run_has_no_value_and_one_that_is_over_says_so(runs_dir: Path, axis: Axis) -> None:
+    every: dict[str, Any] = {"training__epochs": 16, "training__eval_every": 4}
+    long = side(runs_dir, "20261123-100000-quick-aaaa", done=16.0, **every)
+    over = side(runs_dir, "20261123-110000-quick-bbbb", done=8.0, **every | {"training__epochs": 8})
+    at_work = side(runs_dir, "20261123-120000-quick-cccc", State.RUNNING, 8.2, **every)
+    compared = [long, over, at_work]
+    content = chart(compared, "test_accuracy", Look(axis=axis))
+    view = TimeView()
+    view.latest, view.total, view.ended = extent(compared, axis)
+    ends = [(curve.series.last_x or 0.0) / curve.per_epoch for curve in content.curves]
+    for share, told in ((0.0, r"A \d\d\.\d\d .*B \d\d\.\d\d .*C \d\d\.\d\d "), (0.2, r"A \d\d\.\d\d .*B ended .*C – ")):
+        view.cursor = max(ends[1:]) + share * (ends[0] - max(ends[1:]))
+        title = compose(content, view, 100, 20, False, 0.6).cells.row_text(0)
+        assert re.search(told, title), (share, title)
+    before = 0.5 * float(content.curves[0].series.x[0]) / content.curves[0].per_epoch
+    view.cursor = before
+    title = compose(content, view, 100, 20, False, 0.6).cells.row_text(0)
+    assert re.search("A – .*B – .*C – ", title), "no line is drawn before the first evaluation"
 
 
 def test_the_time_axis_takes_a_unit_that_fits(sides: list[Side]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -217,6 +218,35 @@ class TestReaders:
         with run.worker_log.open("a") as log:
             log.write("one more\n")
         assert reader.read() == (["one more"], False)
+
+    def test_a_last_line_without_its_end_is_given_once_it_has_stopped_growing(
+        self, maker: RunMaker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = SimpleNamespace(now=100.0)
+        monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic=lambda: clock.now, time=time.time))
+        run = maker.make("wrn", State.RUNNING, epoch=3)
+        run.worker_log.write_bytes(b"whole\nhal")
+        reader = LogReader(run)
+        assert reader.read() == (["whole"], True)
+        clock.now += 0.9 * reading.STILL_SECONDS
+        with run.worker_log.open("ab") as log:
+            log.write(b"f")
+        assert reader.read() == ([], False), "it grows"
+        clock.now += reading.STILL_SECONDS
+        assert reader.read() == (["half"], False)
+        clock.now += reading.STILL_SECONDS
+        assert reader.read() == ([], False), "once"
+        with run.worker_log.open("ab") as log:
+            log.write(b" and half\nlast\n")
+        assert reader.read() == (["whole", "half and half", "last"], True), "no line in two parts"
+        clock.now += reading.STILL_SECONDS
+        assert reader.read() == ([], False)
+
+    def test_an_old_log_s_line_without_its_end_is_there_at_once(self, maker: RunMaker) -> None:
+        run = maker.make("wrn", State.FAILED, epoch=3)
+        run.worker_log.write_bytes(b"whole\ncut in the midd")
+        os.utime(run.worker_log, (1e9, 1e9))
+        assert LogReader(run).read() == (["whole", "cut in the midd"], True)
 
     @pytest.mark.parametrize(
         ("line", "text"),

@@ -97,6 +97,28 @@ def test_what_is_to_be_stopped_before_it_is_deleted_is_named(
     assert capsys.readouterr().err.endswith(f"Stop first: {stop}\n")
 
 
+@pytest.mark.parametrize("state", [State.STOPPED, State.FAILED, State.LOST])
+def test_a_run_whose_configuration_is_damaged_is_not_said_to_go_on(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str], state: State
+) -> None:
+    written = State.RUNNING if state is State.LOST else state
+    run = make_run(runs_dir, state=written, host="elsewhere", heartbeat="2020-01-01T00:00:00Z", epoch=1, step=21)
+    run.checkpoint("last").write_bytes(b"x")
+    run.config.write_text("{")
+    assert store.load_run(run).state is state
+    assert main(["run", "resume", run.id]) == 2
+    why = capsys.readouterr().err.split("cannot be resumed: ")[1].strip()
+    assert why.startswith("config.json is damaged")
+    main(["runs", "watch", run.id])
+    captured = capsys.readouterr()
+    said = " ".join((captured.out + captured.err).split())
+    assert why in said and "run resume" not in said
+    if state is State.STOPPED:
+        assert f"It can't go on: {why}" in said
+    main(["runs", "stop", run.id])
+    assert "run resume" not in capsys.readouterr().err
+
+
 def test_the_summary_of_a_failed_and_of_a_finished_run(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     failed = make_run(runs_dir, state=State.FAILED, error="out of memory: [1, 2]", exit_code=4)
     print_summary(store.load_run(failed))

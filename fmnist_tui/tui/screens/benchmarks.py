@@ -31,6 +31,8 @@ from fmnist_tui.tui.widgets.row_table import RowTable
 
 SHORT = 16
 """On screens lower than this, what was left out has one line."""
+ROW_LINES = 3
+"""Of what the row under the cursor is."""
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".html": "html"}
 """What an exported file's name says about its format."""
 
@@ -193,10 +195,19 @@ class BenchmarksScreen(FeedScreen):
         at = self.query_one(RowTable).cursor_row
         here = self._lines[at] if at < len(self._lines) else None
         self.query_one(ResultsTable).opens = bool(here and here.run_id)
-        about = here.about if here else ""
+        about = "; ".join([*self._without_deviations(here), here.about]) if here and here.about else ""
+        placeholder = f" {self._glyphs.ellipsis}"
+        lines = textwrap.wrap(about, max(20, self.size.width - 2), max_lines=ROW_LINES, placeholder=placeholder)
         line = self.query_one("#benchmarks-row", Static)
-        line.update(about)
-        line.display = bool(about)
+        line.update("\n".join(lines))
+        line.display = bool(lines)
+
+    def _without_deviations(self, line: standings.Line) -> Iterable[str]:
+        """What a row's columns have no room for: 'best % 94.74 ±0.07'."""
+        for column, cells in self._columns():
+            text = line.cells.get(column.key, "")
+            if len(text) > cells and text != standings.mean(text):
+                yield f"{column.title} {text}"
 
     def _columns(self) -> list[tuple[standings.Column, int]]:
         return standings.choose(self.size.width, self._lines, self._by != "settings")
@@ -205,14 +216,13 @@ class BenchmarksScreen(FeedScreen):
         """A line's cells; a section's title runs over all of them."""
         if line.kind == "section":
             room = sum(cells + gap for _, cells in chosen)
-            rest = textwrap.shorten(line.cells["model"], room, placeholder=f" {self._glyphs.ellipsis}")
+            rest = standings.section_title(line.cells["model"], room, self._glyphs.ellipsis)
             for _, cells in chosen:
                 yield Text(rest[: cells + gap], style=f"bold {self._color('primary')}")
                 rest = rest[cells + gap :]
             return
         for column, cells in chosen:
-            shorten = words.shorten_middle if column.key == "model" else words.shorten
-            text = shorten(line.cells.get(column.key, ""), cells, self._glyphs.ellipsis)
+            text = standings.fitting(column, line.cells.get(column.key, ""), cells, self._glyphs.ellipsis)
             name = "foreground-muted" if line.kind == "reference" else "foreground"
             if column.key == "ahead" and line.ahead is not None:
                 name = "success" if line.ahead else "warning"

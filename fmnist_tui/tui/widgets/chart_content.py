@@ -64,6 +64,8 @@ class Curve:
     """Not of the run itself: a chart of such curves alone is empty."""
     shown_until: float | None = None
     """Without a cursor the legend has the value at this epoch; None: the newest."""
+    ended: bool = False
+    """No point will come after the last: beyond it the legend says so."""
 
 
 @dataclass(frozen=True)

@@ -197,13 +197,16 @@ def put_cursor(plot: Cells, cells: Cells, x: float, window: tuple[float, float],
 def value_at(curve: Curve, x: float | None, column: float, smoothing: float) -> float | None:
     """The curve's value at an epoch (None: the newest); None where it has none near, NaN or inf on a mark.
 
-    `column` is the width of a chart's column in epochs: what lies within half of it counts as here.
+    `column` is the width of a chart's column in epochs: what lies within half of it counts as here, and before the
+    first point and after the last one, where no line is drawn, nothing else does.
     """
     series = curve.series
     if x is None:
         x = curve.shown_until if curve.shown_until is not None else (series.last_x or 0.0) / curve.per_epoch
-    reach = max(curve.reach, column / 2) * curve.per_epoch
+    here = column / 2 * curve.per_epoch
     at = series.nearest(x * curve.per_epoch)
+    drawn = at is not None and series.x[0] <= x * curve.per_epoch <= series.x[-1]
+    reach = max(curve.reach * curve.per_epoch, here) if drawn else here
     distance = abs(series.x[at] - x * curve.per_epoch) if at is not None else math.inf
     for mark in series.marks:
         if abs(mark.x - x * curve.per_epoch) < min(distance, reach):
@@ -211,6 +214,16 @@ def value_at(curve: Curve, x: float | None, column: float, smoothing: float) -> 
     if at is None or distance > reach:
         return None
     return float(series.smoothed(smoothing if curve.smooth else 0.0)[at])
+
+
+def _told(curve: Curve, x: float | None, column: float, smoothing: float, missing: str) -> str:
+    """What the legend says of a curve at an epoch: its value there, that it has ended before, or `missing`."""
+    value = value_at(curve, x, column, smoothing)
+    if value is not None:
+        return curve.text(value)
+    last = curve.series.last_x
+    over = curve.ended and x is not None and last is not None and x * curve.per_epoch > last
+    return "ended" if over else missing
 
 
 _Legends = tuple[tuple[bool, Callable[[str, str, str], str]], ...]
@@ -243,9 +256,8 @@ def put_title(cells: Cells, content: Content, view: TimeView, smoothing: float, 
         note = f"{content.x_name} {place}"
     entries = []
     for curve in content.curves:
-        value = value_at(curve, view.cursor, column, smoothing)
         sample = curve.glyph * 2 if ascii_only else LEGEND[curve.pattern]
-        entries.append((sample, curve.label, glyphs.missing if value is None else curve.text(value)))
+        entries.append((sample, curve.label, _told(curve, view.cursor, column, smoothing, glyphs.missing)))
     title, texts, note, room = _fitting_title(content, view, entries, note, cells.width - 4)
     cells.put(0, 0, glyphs.bar_rest * cells.width, STYLE["rule"])
     cells.put(0, 1, f" {title} ", STYLE["title"])
