@@ -107,7 +107,7 @@ def test_the_reference_presets_to_the_last_number(name: str) -> None:
         else:
             assert dump[section] == expected
     assert (dump["name"], dump["preset"]) == (name, name)
-    assert dump["data"] == {"source": "full", "split": "custom"}
+    assert dump["data"] == {"source": "full", "split": "custom", "hold_out": 0, "fold": 0}
     assert set(dump["model"]) == set(TABLE[name]["model"]), "every field of the family is in the table"
     smoke = {key: dump["training"][key] for key in ("eval_every", "max_steps", "micro_batch", "stop_at_accuracy")}
     assert smoke == {"eval_every": 1, "max_steps": None, "micro_batch": "full", "stop_at_accuracy": None}
