@@ -56,7 +56,9 @@ commands_runs.app.command("queue")(commands_queue.queue_command)
 commands_runs.app.command("move")(commands_queue.move_command)
 app.add_typer(commands_run.app, name="run", help="Train: a preset, a TOML file, or a run that was stopped.")
 app.add_typer(commands_runs.app, name="runs", help="List, show, watch, comment on, stop, export and delete runs.")
-app.add_typer(commands_presets.app, name="presets", help="The configurations that have a name.")
+app.add_typer(
+    commands_presets.app, name="presets", help="List, show and check presets: configurations that have a name."
+)
 app.add_typer(commands_data.app, name="data", help="The full Fashion-MNIST data set: where it is, get it, check it.")
 app.command("report")(commands_report.report_command)
 app.command("predict")(predicting.predict_command)
@@ -126,7 +128,7 @@ def _open_app(runs_dir: Path, data_dir: Path | None) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The console script: run one command line and return its exit code (DESIGN section 3).
+    """The console script: run one command line and return its exit code (`runs.status.ExitCode`).
 
     An error is one plain message on stderr; its traceback follows only with --debug.
     """

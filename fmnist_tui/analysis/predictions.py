@@ -19,6 +19,7 @@ from fmnist_tui.data import source
 from fmnist_tui.data.split import held_out, split_of
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.store import Run
 
 Which = Literal["last", "best"]
@@ -202,21 +203,7 @@ def load_predictions(
         raise PredictionsError(f"{run.id}: {run.problem}; so what it was tested on is not known")
     stored = _stored(run, which, earlier)
     test = test or load_test_set(run.config.data, data_dir)
-    data = run.config.data
-    if test.data != data:
-        raise PredictionsError(f"{run.id}: was tested on the {data.words}, not on the {test.data.words}")
-    if len(stored.classes) != len(test.labels):
-        raise PredictionsError(
-            f"{run.directory.predictions}: holds {len(stored.classes):,} images, the {test.data.words} has "
-            f"{len(test.labels):,} to test on; it is of another split or data set"
-        )
-    result = run.earlier if earlier else run.result
-    made_with = result.provenance.data_sha256 if result else {}
-    if other := [name for name, digest in made_with.items() if test.sha256.get(name, digest) != digest]:
-        raise PredictionsError(
-            f"{run.id}: was tested on other files than are here now ({', '.join(other)} differ), as with a sample "
-            "of another version of fmnist-tui; its images can't be told"
-        )
+    _check_tested_on(run, run.config.data, stored, test, run.earlier if earlier else run.result)
     return Predictions(
         run.id,
         which,
@@ -224,7 +211,24 @@ def load_predictions(
         stored.classes,
         stored.probabilities,
         test.labels,
-        data,
+        run.config.data,
         stored.previous_classes,
         stored.previous_epoch,
     )
+
+
+def _check_tested_on(run: Run, data: DataConfig, stored: Stored, test: TestSet, result: Result | None) -> None:
+    """Raises PredictionsError where a run was tested on other images than these."""
+    if test.data != data:
+        raise PredictionsError(f"{run.id}: was tested on the {data.words}, not on the {test.data.words}")
+    if len(stored.classes) != len(test.labels):
+        raise PredictionsError(
+            f"{run.directory.predictions}: holds {len(stored.classes):,} images, the {test.data.words} has "
+            f"{len(test.labels):,} to test on; it is of another split or data set"
+        )
+    made_with = result.provenance.data_sha256 if result else {}
+    if other := [name for name, digest in made_with.items() if test.sha256.get(name, digest) != digest]:
+        raise PredictionsError(
+            f"{run.id}: was tested on other files than are here now ({', '.join(other)} differ), as with a sample "
+            "of another version of fmnist-tui; its images can't be told"
+        )

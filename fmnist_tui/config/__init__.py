@@ -2,7 +2,7 @@
 
 The one place that knows what a valid configuration is. The command line, the preset files, the app's
 form and the trainer all read it from here; nothing repeats a bound or a help text. Values come from
-REFERENCE.md's presets through `presets.py`; this package holds no preset.
+preset files through `presets.py`; this package holds no preset.
 
 The sections stand in `models`, `images`, `optimization` and `training`, their sum and the rules between them in
 `run`, the messages in `parsing`; everybody else imports from here.

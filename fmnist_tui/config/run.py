@@ -18,7 +18,7 @@ SECTIONS = ("model", "data", "augment", "optimizer", "schedule", "training")
 
 
 class Reference(Section):
-    """A row of the 2018 table a preset reproduces (REFERENCE.md); shown beside measured results, never trained on."""
+    """A row of the 2018 table a preset reproduces (see the README); shown beside measured results, never trained on."""
 
     model_name: Text = Field(min_length=1, max_length=80, description="The reference's own name for the model.")
     parameters: int = Field(ge=1, description="Number of parameters it lists.")

@@ -106,7 +106,8 @@ def show_command(
 ) -> int:
     """Print a preset as TOML, with every field that has a value; the beginning of one of your own.
 
-    With --explain as comments, which a file of your own may keep; with --json too an object a field.
+    --explain writes what it says as comments, which a file of your own may keep; with --json it prints an object a
+    field.
     """
     from fmnist_tui.console.output import as_json, print_json
     from fmnist_tui.fields import fields_of, flatten

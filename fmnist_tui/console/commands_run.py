@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -111,17 +110,7 @@ def run_config(
 @app.command("resume", cls=KeepsConfiguration, epilog=EXIT_CODES)
 def run_resume(
     run: o.RunArgument,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            "--epochs",
-            metavar="N",
-            parser=o.whole_number,
-            help="Train for N epochs in all; a finished run goes on only with more than it had.",
-            show_default=False,
-            rich_help_panel=o.CHANGES,
-        ),
-    ] = None,
+    epochs: r.ResumeEpochsOption = None,
     stop_at_accuracy: r.StopAtAccuracyOption = None,
     checkpoint: r.FromOption = "last",
     device: r.ResumeDeviceOption = None,
@@ -143,14 +132,11 @@ def run_resume(
     """
     from fmnist_tui import paths
     from fmnist_tui.console.launch import resume
-    from fmnist_tui.runs.launch import last_launch
     from fmnist_tui.runs.store import find_run
 
     found = find_run(paths.runs_dir(runs_dir), run)
-    before = last_launch(found.directory)
-    if data_dir is None and before.data_dir is not None:
-        data_dir = Path(before.data_dir)
-    where = as_before(before, Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, settings or []))
+    given = Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, settings or [])
+    where = as_before(found.directory, given)
     return resume(found, start_options(where, now, retries, detach, json), checkpoint, epochs, stop_at_accuracy)
 
 
@@ -176,14 +162,11 @@ def run_repeat(
     """
     from fmnist_tui import paths
     from fmnist_tui.console.repeat import repeat
-    from fmnist_tui.runs.launch import last_launch
     from fmnist_tui.runs.store import find_run
 
     found = find_run(paths.runs_dir(runs_dir), run)
-    before = last_launch(found.directory)
-    if data_dir is None and before.data_dir is not None:
-        data_dir = Path(before.data_dir)
-    where = as_before(before, Where(device, gpus, None, None, runs_dir, data_dir, launcher, settings or []))
+    given = Where(device, gpus, None, None, runs_dir, data_dir, launcher, settings or [])
+    where = as_before(found.directory, given)
     return repeat(found, start_options(where, now, retries, detach, json))
 
 

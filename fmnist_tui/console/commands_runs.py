@@ -233,28 +233,33 @@ def stop_command(
     return stop(found, after_epoch, timeout if wait and not after_epoch else None)
 
 
+FormOption = Annotated[
+    Literal["csv", "tensorboard", "onnx", "safetensors"],
+    typer.Option("--to", help="csv, tensorboard: the metrics. onnx, safetensors: the network.", show_default=False),
+]
+ExportOption = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Where to: a directory for csv and tensorboard, else a file, or - for stdout. Else here, named after "
+        "the run.",
+        show_default=False,
+    ),
+]
+WeightsOption = Annotated[
+    Literal["last", "best"] | None,
+    typer.Option("--checkpoint", help="The weights to export; else the last.", show_default=False),
+]
+
+
 @app.command("export")
 def export_command(
     run: o.RunArgument,
-    to: Annotated[
-        Literal["csv", "tensorboard", "onnx", "safetensors"],
-        typer.Option("--to", help="csv, tensorboard: the metrics. onnx, safetensors: the network.", show_default=False),
-    ],
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="PATH",
-            help="Where to: a directory for csv and tensorboard, else a file, or - for stdout. Else here, named after "
-            "the run.",
-            show_default=False,
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        Literal["last", "best"] | None,
-        typer.Option("--checkpoint", help="The weights to export; else the last.", show_default=False),
-    ] = None,
+    to: FormOption,
+    output: ExportOption = None,
+    checkpoint: WeightsOption = None,
     runs_dir: o.RunsDirOption = None,
 ) -> int:
     """Write a run in the form of another program.

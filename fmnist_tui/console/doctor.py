@@ -123,6 +123,10 @@ def _devices(problems: list[str]) -> dict[str, Any]:
             f"The driver shows {len(found.gpus)} GPUs, but torch can use {len(torch_sees['cuda_devices'])} "
             f"(it was built for CUDA {torch_sees['cuda_version'] or 'no version'}); runs would not use the others."
         )
+    auto = torch_sees.get("auto", {})
+    if auto.get("device") == "cpu" and auto.get("cpu_kernels") == "off":
+        why = auto["reasons"]["cpu_kernels"]
+        problems.append(f"Networks train up to twice as slow on this CPU as they could: {why}.")
     broken = [device for device in torch_sees.get("cuda_devices", []) if not device["works"]]
     problems += [f"{device['device']} ({device['name']}) calculates wrongly; do not train on it." for device in broken]
     return {

@@ -1,4 +1,4 @@
-"""Start a worker for a new or a resumed run and attend to it. Called by `commands_run`.
+"""Start a worker for a new or a resumed run and attend to it. Called by `commands_run`, `repeat` and `sweep`.
 
 Everything that can be refused is refused before a run directory is made.
 """

@@ -198,7 +198,9 @@ DeviceOption = Annotated[
 ]
 GroupFilterOption = Annotated[
     str | None,
-    typer.Option("--group", metavar="TEXT", help="Only the runs of this group; a sweep says its.", show_default=False),
+    typer.Option(
+        "--group", metavar="TEXT", help="Only the runs of this group; a sweep prints its name.", show_default=False
+    ),
 ]
 OutputOption = Annotated[
     Path | None,

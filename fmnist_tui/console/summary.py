@@ -1,4 +1,7 @@
-"""How a watched run ended, in a few lines: its row of the table, where it lies, how to go on. Called after watching."""
+"""How a watched run ended, in a few lines: its row of the table, where it lies, how to go on. Called after watching.
+
+Whether and how a run can go on is also said by `stop` and `doctor`.
+"""
 
 from __future__ import annotations
 

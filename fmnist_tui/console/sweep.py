@@ -24,7 +24,7 @@ from fmnist_tui.console.launch import Start, announce, get_data
 from fmnist_tui.console.output import UsageError, console, print_notes, say
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
-from fmnist_tui.data.files import DataError
+from fmnist_tui.data.source import DataError
 from fmnist_tui.fields import flatten, parse_value, with_changes
 from fmnist_tui.report.sweeps import group_text
 from fmnist_tui.runs import process, queue, starting, stopping, store

@@ -55,7 +55,7 @@ CASES: dict[str, tuple[list[str], int, list[str]]] = {
     "listing a file": (["runs", "list", "--runs-dir=afile"], 2, ["afile", "is a file"]),
     "no runs": (["runs", "show", "last"], 2, ["there are no runs", "run preset quick"]),
     "resume of nothing": (["run", "resume", "last"], 2, ["there are no runs"]),
-    "unknown command": (["runs", "lst"], 2, ["'lst'", "'list'"]),
+    "unknown command": (["runs", "lst"], 2, ["'lst'", "did you mean fmnist-tui runs list?"]),
     "unknown option": (["runs", "list", "--jsno"], 2, ["--jsno", "did you mean --json?"]),
     "unknown format": (["report", "--format=xml"], 2, ["'xml'", "csv"]),
     "output that can't be": (["report", "--output=nowhere/x.md"], 2, ["nowhere/x.md"]),

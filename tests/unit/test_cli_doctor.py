@@ -117,6 +117,16 @@ def test_what_of_the_processor_is_known_is_told(
     assert f"processor       {said}" in text_of(report) and "cpu (1 thread)" in text_of(report)
 
 
+def test_a_cpu_without_the_layers_made_for_it_is_a_problem(torch_sees: dict[str, Any]) -> None:
+    torch_sees["auto"] |= {"cpu_kernels": "on"}
+    assert not any("as slow" in problem for problem in doctor.examine(None, None)["problems"])
+    torch_sees["auto"] |= {"cpu_kernels": "off", "reasons": {"cpu_kernels": "there is no C compiler (cc); install one"}}
+    said = "Networks train up to twice as slow on this CPU as they could: there is no C compiler (cc); install one."
+    assert said in doctor.examine(None, None)["problems"]
+    torch_sees["auto"] |= {"device": "cuda:0"}
+    assert said not in doctor.examine(None, None)["problems"]
+
+
 def test_data_that_is_missing(torch_sees: Any, tmp_path: Path) -> None:
     report = doctor.examine(None, tmp_path / "nothing")
     assert report["data"]["full"] is None

@@ -66,23 +66,6 @@ def test_shadowing_goes_local_user_shipped(local: Path, users: Path) -> None:
     assert list(find_presets())[-1] == "aaa", "others follow the shipped ones"
 
 
-def test_a_copy_of_a_shipped_preset_is_no_other_one(local: Path, users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the ./presets of a checkout are, beside a program that was installed from it."""
-    shipped = paths.shipped_presets_dir()
-    for name in ("wrn", "quick", "dpn"):
-        (local / f"{name}.toml").write_bytes((shipped / f"{name}.toml").read_bytes())
-    (local / "dpn.toml").write_text(MINIMAL)
-    (local / "copy.toml").write_bytes((shipped / "wrn.toml").read_bytes())
-    found = find_presets()
-    assert (found["wrn"].origin, found["wrn"].path) == ("shipped", shipped / "wrn.toml")
-    assert (found["dpn"].origin, found["copy"].origin) == ("local", "local")
-    save_preset(with_changes(load_preset("wrn"), {"training.epochs": 3}), "wrn")
-    assert (load_preset("wrn").training.epochs, find_presets()["wrn"].origin) == (3, "user")
-    monkeypatch.chdir(shipped.parent)
-    assert find_presets()["wrn"].origin == "user", "in a checkout one's own shadows the shipped one, too"
-    assert find_presets()["dpn"].origin == "shipped"
-
-
 def test_a_preset_answers_to_its_files_name(local: Path) -> None:
     (local / "mine.toml").write_text('name = "other"\npreset = "wrn"\n' + MINIMAL)
     assert (load_preset("mine").preset, load_preset("mine").name) == ("mine", "other")
