@@ -9,6 +9,7 @@ import contextlib
 import os
 import secrets
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -116,6 +117,16 @@ class LineWriter:
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
+
+
+def with_unwritten(path: Path, unwritten: Iterable[str]) -> list[bytes]:
+    """The lines of a file, without newlines, and those of the `unwritten` ones that never came into it."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        lines = []
+    there = set(lines)
+    return lines + [line for text in unwritten if (line := text.rstrip("\n").encode()) not in there]
 
 
 def _end_of_last_line(fd: int) -> int:

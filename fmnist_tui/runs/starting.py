@@ -152,7 +152,8 @@ def prepare_resume(
     if checkpoint != "last" and not run.directory.checkpoint(checkpoint).is_file():
         raise RunError(f"{run.id} has no checkpoint of this name", option="from", value=checkpoint)
     _check_epochs(run, run.config, before, epochs)
-    if run.state is State.FINISHED:
+    as_before = checkpoint == "last" and epochs is None and stop_at_accuracy is None
+    if run.state is State.FINISHED and not (before.behind and as_before):
         _check_limit(run, before, checkpoint, epochs, stop_at_accuracy)
         if checkpoint == "last":
             _check_can_be_longer(run, run.config, before, epochs, stop_at_accuracy)

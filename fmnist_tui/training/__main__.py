@@ -38,6 +38,9 @@ from fmnist_tui.training.worker_log import forgive_full_disks
 RETRY_SECONDS, MAX_RETRY_SECONDS = 5.0, 60.0
 """Before the first retry, doubled for each later one, up to the second: a driver's reset takes a while."""
 
+_EVENTS = {State.FAILED: "error", State.STOPPED: "stop", State.FINISHED: "warning"}
+"""Under which an ending's error is told."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Train the run in the directory the first argument names; returns the exit code.
@@ -147,14 +150,15 @@ def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchReq
             reporter.abandon()
             return ending.code
         if ending.error:
-            reporter.event("error" if ending.state is State.FAILED else "stop", ending.error, remedy=ending.remedy)
+            reporter.event(_EVENTS[ending.state], ending.error, remedy=ending.remedy)
         if ending.retry and reporter.status.retries_used < launch.retries and _paused(reporter, stop_signal):
             _begin_anew(run, turn, reporter)
         reporter.update(**NOT_QUEUED)
         if ending.state is State.STOPPED and job is not None and stop_signal.received == "SIGTERM":
             reporter.leave_to_slurm()
             return ending.code
-        reporter.close(ending.state, ending.error if ending.state is State.FAILED else None, ending.code, ending.remedy)
+        error = None if ending.state is State.STOPPED else ending.error
+        reporter.close(ending.state, error, ending.code, ending.remedy)
         if ending.state is State.FINISHED:
             after_finish(run)
     return ending.code

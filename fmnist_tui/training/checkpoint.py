@@ -233,6 +233,9 @@ class Writer:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
         self._owed: dict[str, Any] | None = None
+        """The best state, while best.pt is of an earlier one."""
+        self._failed: dict[str, Any] | None = None
+        """The newest state, where it could not be written."""
         self.problem = ""
         """Why the newest write failed; '' where it did not."""
         self.best_problem = ""
@@ -254,7 +257,9 @@ class Writer:
                 arrived.synchronize()
         if is_best:
             self._owed = state
+        self._failed = state
         save(self._run, state)
+        self._failed = None
         self.best_problem = self._write_best(state)
 
     def _write_best(self, last: dict[str, Any]) -> str:
@@ -268,6 +273,16 @@ class Writer:
             return error.strerror or str(error)
         self._owed = None
         return ""
+
+    def try_again(self) -> bool:
+        """Write what could not be written; returns whether all is on the disk. For when no further checkpoint comes."""
+        self.wait()
+        if self._failed is not None:
+            self.save(self._failed, False)
+            self.wait()
+        elif self._owed is not None:
+            self.best_problem = self._write_best({})
+        return not (self.problem or self.best_problem)
 
     def wait(self) -> None:
         """Until the write under way has ended; `problem` says how."""

@@ -32,6 +32,8 @@ APP: Mapping[str, str] = {
     "train anew": ANEW,
     "from best": f"{BEST}; {ANEW}",
     "try best": f"{BEST}; {ANEW}",
+    "room for result": "make room on its disk, then r goes on",
+    "room for checkpoint": "make room on its disk; r, with more epochs, then goes on from there",
     "stop first": "s stops it",
     "queue": "",
     "start now": "s can start it at once, beside the run at work",

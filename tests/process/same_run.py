@@ -57,7 +57,9 @@ def differences(run: RunDirectory, reference: RunDirectory) -> Iterator[str]:
     for which in ("last", "best"):
         a, b = (checkpoint.read(each.checkpoint(which)) for each in (run, reference))
         yield from (
-            f"{which}.pt: other {part}" for part in sorted(a.keys() | b.keys()) if not _equal(a, b, part, which)
+            f"{which}.pt: other {part}"
+            for part in sorted((a.keys() | b.keys()) - {"unwritten"})
+            if not _equal(a, b, part, which)
         )
     previous = run.checkpoint("previous")  # not there where only one was ever written
     if previous.exists() and (step := checkpoint.read(previous)["progress"]["step"]) > steps[-1]:
