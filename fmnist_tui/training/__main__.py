@@ -146,8 +146,9 @@ def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchReq
     reporter = Reporter(run, status.model_copy(update=first))
     with Turn(run, config, launch, reporter, stop_signal) as turn:
         ending = _wait_and_train(run, config, launch, turn, reporter, stop_signal)
-        if ending.deleted:
+        if ending.deleted:  # its open files lie where it was moved to, and take this
             reporter.abandon()
+            reporter.event("error", f"{ending.error}; training ends", gone=True)
             return ending.code
         if ending.error:
             reporter.event(_EVENTS[ending.state], ending.error, remedy=ending.remedy)

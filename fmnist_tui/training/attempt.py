@@ -6,7 +6,6 @@ has said that it lives and its turn on the device has come.
 
 from __future__ import annotations
 
-import sys
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
@@ -75,7 +74,6 @@ def _foreseen(error: Exception, run: RunDirectory, config: RunConfig) -> Ending 
             ending = _told(error, ExitCode.FAILED)
             return ending._replace(state=State.FINISHED, code=ExitCode.DONE) if run.result.exists() else ending
         case RunDeleted():
-            print(f"{error}; training ends", file=sys.stderr)
             return Ending(State.FAILED, str(error), ExitCode.FAILED, deleted=True)
         case source.DataError():
             return _told(error, ExitCode.DATA)

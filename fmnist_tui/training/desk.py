@@ -284,7 +284,7 @@ class Desk:
         if self.job.keep_trying(written):
             return
         if not self.run.marker.exists():
-            raise RunDeleted(f"{self.run.path} is gone")
+            raise RunDeleted(self.run)
         again = f"; its last checkpoint neither: {self.saver.lacking}" if self.saver.writer.problem else ""
         helps = remedy("room for result", run=self.run.id)
         raise Unwritten(f"the result could not be written: {problem}{again}", helps)

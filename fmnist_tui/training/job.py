@@ -32,6 +32,9 @@ class Unwritten(Told):
 class RunDeleted(Exception):
     """The run's directory was deleted or moved away: nobody waits for this training any more."""
 
+    def __init__(self, run: RunDirectory) -> None:
+        super().__init__(f"{run.path} is gone: it was moved or deleted while it trained")
+
 
 @dataclass(frozen=True)
 class Job:

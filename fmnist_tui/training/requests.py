@@ -42,7 +42,7 @@ class Requests:
         for request in requests:
             self.answer(request)
         if self.control.polled and not job.run.marker.exists():
-            raise RunDeleted(f"{job.run.path} is gone")
+            raise RunDeleted(job.run)
 
     def look(self) -> None:
         """Between two batches of an evaluation: raises CutShort where the run is to stop now."""
