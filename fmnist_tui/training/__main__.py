@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 import traceback
-from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -115,21 +114,19 @@ def _read(run: RunDirectory) -> tuple[RunConfig, Status, LaunchRequest] | None:
     if max(status.schema_version, launch.schema_version) > SCHEMA_VERSION:
         print(f"{run.id}: written by a newer fmnist-tui; update this one to train it", file=sys.stderr)
         return None
-    return config, status, _as_it_is_now(run, launch)
+    return config, status, _as_it_is_now(launch, status)
 
 
-def _as_it_is_now(run: RunDirectory, launch: LaunchRequest) -> LaunchRequest:
+def _as_it_is_now(launch: LaunchRequest, status: Status) -> LaunchRequest:
     """The launch request with what only this start knows.
 
-    Where the nodes of a Slurm job meet; and that a start which has written a checkpoint goes on from there when it
-    begins again, not from the one it was once told to.
+    Where the nodes of a Slurm job meet; and that a start whose training has begun goes on from its last checkpoint when
+    it begins again, not from the one it was once told to: that became the last one then.
     """
     update: dict[str, object] = {}
     if RENDEZVOUS in os.environ:
         update["rendezvous"] = os.environ[RENDEZVOUS]
-    last = run.checkpoint("last")
-    asked = datetime.fromisoformat(launch.time).timestamp()
-    if launch.checkpoint != "last" and last.exists() and last.stat().st_mtime > asked:
+    if status.launched == launch.time:
         update["checkpoint"] = "last"
     return launch.model_copy(update=update)
 
