@@ -40,6 +40,16 @@ def replace_bytes(path: Path, data: bytes, durable: bool = False) -> None:
         sync_directory(path.parent)
 
 
+def replace_if_other(path: Path, data: bytes) -> None:
+    """Have a file hold this, on the disk; one that does is left alone, as is a missing one that is to be empty.
+
+    A full disk has no room for another of the same. Raises OSError.
+    """
+    there = path.read_bytes() if path.exists() else b""
+    if data != there:
+        replace_bytes(path, data, durable=True)
+
+
 def write_output(path: Path, data: bytes) -> None:
     """Write what a user wants in a file of this name: in one step, and through a link into the file that it names.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_tui.runs.confusions import ConfusionRecord, parse_confusion
-from fmnist_tui.runs.files import LineWriter, replace_bytes, with_unwritten
+from fmnist_tui.runs.files import LineWriter, replace_if_other, with_unwritten
 from fmnist_tui.runs.layout import RunDirectory
 
 
@@ -36,10 +36,8 @@ class ConfusionLog:
             self._writer.close()
             self._writer = None
         lines = with_unwritten(self._run.confusions, unwritten)
-        if not lines:
-            return
         kept = [line + b"\n" for line in lines if (record := parse_confusion(line)) and record.epoch <= epoch]
-        replace_bytes(self._run.confusions, b"".join(kept), durable=True)
+        replace_if_other(self._run.confusions, b"".join(kept))
 
     def add(self, epoch: int, step: int, matrix: NDArray[np.int64]) -> None:
         """Append an evaluation's matrix (10, 10), on disk when it returns.

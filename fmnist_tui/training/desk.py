@@ -96,13 +96,17 @@ class Desk:
     def _set_result_aside(self) -> None:
         """A run that goes on has no result any more, but an earlier one, of the predictions beside it."""
         run = self.run
-        if not run.result.exists():
-            return
-        try:
+
+        def set_aside() -> None:
             run.earlier.mkdir(exist_ok=True)
             if run.predictions.exists():
                 link(run.predictions, run.earlier_predictions)
             run.result.replace(run.earlier_result)
+
+        if not run.result.exists():
+            return
+        try:
+            self.job.until_written(set_aside)
         except OSError as error:
             self.reporter.event("warning", f"the earlier result could not be kept: {error.strerror or error}")
             run.result.unlink()
@@ -129,12 +133,16 @@ class Desk:
 
     def _keep_as_last(self, which: str) -> None:
         """A kill before the next checkpoint shall find the one that the run goes on from."""
-        checkpoint.go_on_from(self.run, which, self.progress.at_best)
+        self.job.until_written(lambda: checkpoint.go_on_from(self.run, which, self.progress.at_best))
 
     def _keep_until(self, step: int, evaluated_epoch: int, unwritten: dict[str, list[str]]) -> None:
         """Cut back what was written after the checkpoint: the run does it again. `unwritten` are lines it holds."""
-        self.reporter.keep_until(step, evaluated_epoch, unwritten.get("metrics", []))
-        self.evaluations.cut_back(evaluated_epoch, unwritten.get("confusions", []))
+
+        def cut_back() -> None:
+            self.reporter.keep_until(step, evaluated_epoch, unwritten.get("metrics", []))
+            self.evaluations.cut_back(evaluated_epoch, unwritten.get("confusions", []))
+
+        self.job.until_written(cut_back)
 
     def _say_beginning(self, event: str, message: str) -> None:
         self.reporter.event(event, message, provenance=self.made_with.model_dump(mode="json"))
@@ -268,21 +276,16 @@ class Desk:
 
     def _write(self, result: Result) -> None:
         """The predictions and the result. Raises Unwritten where there was no room, RunDeleted where it is gone."""
-        problem = ""
 
-        def written() -> bool:
-            nonlocal problem
-            try:
-                self.evaluations.predictions.save(self.run, durable=True)  # no power cut leaves a result without them
-                replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
-            except OSError as error:
-                problem = error.strerror or str(error)
-            else:
-                return True
-            return False
+        def write() -> None:
+            self.evaluations.predictions.save(self.run, durable=True)  # no power cut leaves a result without them
+            replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
 
-        if self.job.keep_trying(written):
+        try:
+            self.job.until_written(write)
             return
+        except OSError as error:
+            problem = error.strerror or str(error)
         if not self.run.marker.exists():
             raise RunDeleted(self.run)
         again = f"; its last checkpoint neither: {self.saver.lacking}" if self.saver.writer.problem else ""

@@ -62,6 +62,21 @@ class Job:
 
         return patience.keep_trying(write, give_up, patience.STOP_WAITS if stopping else patience.WAITS)
 
+    def until_written(self, write: Callable[[], None]) -> None:
+        """Call `write` as `keep_trying` does until it raises no OSError; raises that of the last try."""
+        failed: list[OSError] = []
+
+        def written() -> bool:
+            try:
+                write()
+            except OSError as error:
+                failed.append(error)
+                return False
+            return True
+
+        if not self.keep_trying(written):
+            raise failed[-1]
+
     @property
     def device_label(self) -> str:
         """What Status.device says."""

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from fmnist_tui.monitor import Monitor
 from fmnist_tui.remedies import Remedy
-from fmnist_tui.runs.files import LineWriter, replace_bytes, with_unwritten
+from fmnist_tui.runs.files import LineWriter, replace_bytes, replace_if_other, with_unwritten
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord, EventRecord, TrainRecord, parse_metric
 from fmnist_tui.runs.process import HEARTBEAT_SECONDS
@@ -153,17 +153,15 @@ class Reporter:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
-            kept, lines = [], with_unwritten(self.run.metrics, unwritten)
-            if not lines:
-                return
-            for line in lines:
+            kept = []
+            for line in with_unwritten(self.run.metrics, unwritten):
                 record = parse_metric(line)
                 if record is None or (isinstance(record, TrainRecord) and record.step > step):
                     continue
                 if isinstance(record, EvalRecord) and record.epoch > evaluated_epoch:
                     continue
                 kept.append(line + b"\n")
-            replace_bytes(self.run.metrics, b"".join(kept), durable=True)
+            replace_if_other(self.run.metrics, b"".join(kept))
 
     def _flush_lines(self) -> None:
         if not self._waiting:

@@ -1,4 +1,4 @@
-"""A disk that is full when a run ends: what is tried again, what comes first, what is said, and how it is had later."""
+"""A disk that is full when a run ends or goes on: what waits for room, what comes first, and how it is had later."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from fmnist_tui.runs import starting, store
+from fmnist_tui.runs import files, starting, store
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import RunDirectory
@@ -155,3 +155,44 @@ def test_a_stop_waits_for_room_too(
     run = trainer.create(tiny_config())
     with pytest.raises(Unwritten, match=r"could not be written: No space left on device; last\.pt is of step 5"):
         trainer.train(run)
+
+
+def test_a_run_that_goes_on_waits_for_room_to_cut_its_lines_back(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, tried = trainer.create(tiny_config()), []
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_at(trainer, patch, 7)
+        trainer.train(run)
+
+    def replace_bytes(path: Path, data: bytes, durable: bool = False) -> None:
+        if path == run.metrics:
+            tried.append(path)
+            if len(tried) < TRIES:
+                raise NO_ROOM
+        write(path, data, durable)
+
+    write = files.replace_bytes
+    monkeypatch.setattr(files, "replace_bytes", replace_bytes)
+    line = next(text for text in run.metrics.read_text().splitlines() if '"train"' in text)
+    run.metrics.write_text(run.metrics.read_text() + line.replace('"step":1', '"step":8') + "\n")
+    trainer.train(run)
+    assert len(tried) == TRIES and result_of(run).steps == 15
+    assert [record.step for record in trainer.steps(run) if record.kind == "train"] == list(range(1, 16))
+
+
+def test_a_run_that_was_stopped_goes_on_without_a_byte_of_room_for_its_lines(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing has to be cut back."""
+    run = trainer.create(tiny_config())
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_at(trainer, patch, 7)
+        trainer.train(run)
+
+    def replace_bytes(path: Path, data: bytes, durable: bool = False) -> None:
+        raise NO_ROOM
+
+    monkeypatch.setattr(files, "replace_bytes", replace_bytes)
+    trainer.train(run)
+    assert result_of(run).steps == 15
