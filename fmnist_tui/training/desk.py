@@ -134,6 +134,8 @@ class Desk:
     def _keep_as_last(self, which: str) -> None:
         """A kill before the next checkpoint shall find the one that the run goes on from."""
         self.job.until_written(lambda: checkpoint.go_on_from(self.run, which, self.progress.at_best))
+        of_best = checkpoint.epoch_of_best(self.run)
+        self.saver.later_best = of_best if of_best > self.progress.evaluated_epoch else 0
 
     def _keep_until(self, step: int, evaluated_epoch: int, unwritten: dict[str, list[str]]) -> None:
         """Cut back what was written after the checkpoint: the run does it again. `unwritten` are lines it holds."""

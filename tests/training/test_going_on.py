@@ -106,6 +106,35 @@ def test_from_a_best_that_is_the_last_the_one_before_it_stays(trainer: Trainer) 
     assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 3, 2]
 
 
+@pytest.mark.parametrize("again", [90.0, 30.0])
+def test_a_best_checkpoint_that_the_run_went_back_behind(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, accuracies: Callable[..., None], again: float
+) -> None:
+    """Epoch 3 was the best and is trained again, to the same or, as a GPU may have it, to less than epoch 1."""
+    run = trainer.create(tiny_config())
+    with monkeypatch.context() as patch:
+        accuracies(50.0, 20.0, 90.0)
+        trainer.train(run)
+        patch.undo()
+    accuracies(50.0, 20.0, again)
+
+    def killed(self: Desk) -> None:
+        if self.progress.step == 12:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Desk, "after_step", killed)
+        trainer.train(run, LaunchRequest(checkpoint="previous"))
+    assert progress_of(run, "best")["best_epoch"] == 3, "until epoch 3 has ended again"
+    trainer.train(run)
+    if again == 90.0:
+        assert (progress_of(run, "best")["best_epoch"], result_of(run).best_epoch) == (3, 3)
+        assert not messages(run, "warning")
+    else:
+        assert not run.checkpoint("best").exists() and result_of(run).best_epoch == 1
+        assert messages(run, "warning")[0].startswith("best.pt is removed: it was of epoch 3 as that was before the")
+
+
 @pytest.mark.parametrize("room_comes", [False, True])
 def test_lines_that_a_full_disk_did_not_take_are_in_the_checkpoint_that_it_took(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch, room_comes: bool
