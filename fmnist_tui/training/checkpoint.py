@@ -136,8 +136,10 @@ def _write(path: Path, state: dict[str, Any], before: Callable[[], None] = lambd
             os.fsync(file.fileno())
         before()
         temporary.replace(path)
-    except RuntimeError as error:  # torch's zip writer reports a full disk so
-        raise OSError(f"the checkpoint could not be written: {error}") from error
+    except RuntimeError as error:  # torch's zip writer, which can't close what it could not write
+        if isinstance(error.__context__, OSError):  # "No space left on device"
+            raise error.__context__ from None
+        raise OSError(f"torch could not write it: {error}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
