@@ -97,7 +97,7 @@ COMMAND_LINE: Mapping[str, str] = {
     "from best": "--from best goes on from the best one, or train it anew: fmnist-tui run repeat {run}",
     "try best": "try --from best, or train it anew: fmnist-tui run repeat {run}",
     "room for result": "make room, then go on with: fmnist-tui run resume {run}",
-    "room for checkpoint": "make room; what came after that is then done again by: fmnist-tui run resume {run}",
+    "room for checkpoint": "once there is room, what came after that is done again by: fmnist-tui run resume {run}",
     "stop first": "stop it first: fmnist-tui runs stop {run}",
     "queue": "see: fmnist-tui runs queue",
     "start now": "'fmnist-tui runs move {run} --now' starts it at once, beside the run at work",

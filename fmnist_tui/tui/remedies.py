@@ -33,7 +33,7 @@ APP: Mapping[str, str] = {
     "from best": f"{BEST}; {ANEW}",
     "try best": f"{BEST}; {ANEW}",
     "room for result": "make room on its disk, then r goes on",
-    "room for checkpoint": "make room on its disk; r, with more epochs, then goes on from there",
+    "room for checkpoint": "once there is room, r goes on from there, with more epochs",
     "stop first": "s stops it",
     "queue": "",
     "start now": "s can start it at once, beside the run at work",

@@ -125,7 +125,9 @@ def test_a_full_disk_is_told_as_one(runs_dir: Path, monkeypatch: pytest.MonkeyPa
 
     class Full(io.BytesIO):
         def write(self, data: Any) -> int:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            if self.tell() > 500:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
 
     monkeypatch.setattr(torch, "save", lambda content, file: save(content, Full()))
     with pytest.raises(OSError, match="No space left on device") as caught:
