@@ -96,6 +96,8 @@ COMMAND_LINE: Mapping[str, str] = {
     "train anew": "train it anew: fmnist-tui run repeat {run}",
     "from best": "--from best goes on from the best one, or train it anew: fmnist-tui run repeat {run}",
     "try best": "try --from best, or train it anew: fmnist-tui run repeat {run}",
+    "room for result": "make room, then go on with: fmnist-tui run resume {run}",
+    "room for checkpoint": "once there is room, what came after that is done again by: fmnist-tui run resume {run}",
     "stop first": "stop it first: fmnist-tui runs stop {run}",
     "delete it": "delete all of it: fmnist-tui runs delete {run}",
     "queue": "see: fmnist-tui runs queue",

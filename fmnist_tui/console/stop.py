@@ -42,8 +42,9 @@ def stop(run: Run, after_epoch: bool, timeout: float | None) -> int:
         say(f"{run.id} was asked to leave the queue.")
         return ExitCode.DONE
     if timeout is None:
-        when = f"after epoch {run.status.epoch}" if after_epoch and run.status and run.status.epoch else "soon"
-        say(f"{run.id} was asked to stop; it will {when}, with a checkpoint.")
+        asked = "asked to stop at once before, which holds" if answer.sooner else "asked to stop"
+        later = after_epoch and not answer.sooner and run.status and run.status.epoch
+        say(f"{run.id} was {asked}; it will {f'after epoch {later}' if later else 'soon'}, with a checkpoint.")
         return ExitCode.DONE
     until = time.monotonic() + timeout
     while run.state.alive or process.is_locked(run.directory):  # free for a resume only when its worker has left

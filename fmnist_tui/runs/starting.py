@@ -149,15 +149,8 @@ def prepare_resume(
         raise RunError(f"{run.id}: is queued and will start by itself")
     refuse_at_work(run)
     before = _as_asked(run, run.status)
-    if checkpoint != "last" and not run.directory.checkpoint(checkpoint).is_file():
-        raise RunError(f"{run.id} has no checkpoint of this name", option="from", value=checkpoint)
     _check_epochs(run, run.config, before, epochs)
-    if run.state is State.FINISHED:
-        _check_limit(run, before, checkpoint, epochs, stop_at_accuracy)
-        if checkpoint == "last":
-            _check_can_be_longer(run, run.config, before, epochs, stop_at_accuracy)
-    if checkpoint == "last":
-        _check_checkpoint(run, before)
+    _check_start(run, before, checkpoint, epochs, stop_at_accuracy)
     if run.state is State.FINISHED:  # its result is the newest; a worker that was killed left the one before beside it
         shutil.rmtree(run.directory.earlier, ignore_errors=True)
     try:
@@ -195,6 +188,20 @@ def limit_note(status: Status) -> str:
     return f"{holds}; {remedy('no limit')}"
 
 
+def _check_start(run: Run, status: Status, checkpoint: str, epochs: int | None, stop_at_accuracy: float | None) -> None:
+    """Raises RunError where there is nothing to go on from, or a finished run is left nothing to train."""
+    last = checkpoint == "last"
+    if not last and not run.directory.checkpoint(checkpoint).is_file():
+        raise RunError(f"{run.id} has no checkpoint of this name", option="from", value=checkpoint)
+    made_whole = status.behind and last and epochs is None and stop_at_accuracy is None
+    if run.state is State.FINISHED and not made_whole:
+        _check_limit(run, status, checkpoint, epochs, stop_at_accuracy)
+        if last:
+            _check_can_be_longer(run, status, epochs, stop_at_accuracy)
+    if last:
+        _check_checkpoint(run, status)
+
+
 def _check_limit(run: Run, status: Status, checkpoint: str, epochs: int | None, stop_at_accuracy: float | None) -> None:
     """Raises RunError where a finished run would go on from a test accuracy that is enough for its limit.
 
@@ -229,9 +236,7 @@ def at_step_limit(run: Run) -> str:
     return f"{run.id}: is finished after training.max_steps = {limit:,}; {helps}"
 
 
-def _check_can_be_longer(
-    run: Run, config: RunConfig, status: Status, epochs: int | None, stop_at_accuracy: float | None
-) -> None:
+def _check_can_be_longer(run: Run, status: Status, epochs: int | None, stop_at_accuracy: float | None) -> None:
     """Raises RunError where a finished run has nothing left to train; `_check_limit` comes before."""
     if ended := at_step_limit(run):
         raise RunError(ended)

@@ -104,6 +104,8 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     problem = wrong_config or wrong_status or wrong_result
     if not problem and (config is None or status is None):
         problem = f"{'config.json' if config is None else 'status.json'} is missing"
+        if not directory.path.exists():
+            problem = "its directory is gone: it was moved or deleted"
     state = state_of(status, result)
     earlier, wrong_earlier = _earlier(directory, state, result)
     of_status = status.schema_version if status else _schema_of(directory.status)

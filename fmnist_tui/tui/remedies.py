@@ -32,6 +32,8 @@ APP: Mapping[str, str] = {
     "train anew": ANEW,
     "from best": f"{BEST}; {ANEW}",
     "try best": f"{BEST}; {ANEW}",
+    "room for result": "make room on its disk, then r goes on",
+    "room for checkpoint": "once there is room, r goes on from there, with more epochs",
     "stop first": "s stops it",
     "delete it": "d deletes all of it",
     "queue": "",

@@ -187,6 +187,7 @@ class Steering:
                 await self._refused(f"{run.name} stops", f"{run.name}: {answer.signal_words}.")
                 return
             what = "stop after this epoch" if how == "after_epoch" else "stop with a checkpoint"
+            what = "stop at once before, and that holds" if answer.sooner else what
             self._done(f"{run.name} was asked to {'leave the queue' if run.state is State.QUEUED else what}.")
 
     async def _delete(self, run: Run) -> None:

@@ -207,12 +207,13 @@ class Accidents(Watched):
         holds = (status.epochs, status.stop_at_accuracy or 0.0)
         if self._edit_asked and self.begun:  # killed before the event, the status alone tells of it
             self.planned, self.limit = holds
+        if loaded.state is State.FINISHED and not self.begun:  # it was to go on, did not, and is what it was
+            self.planned, self.limit = holds
         assert holds == (self.planned, self.limit) or not self.begun, f"{holds}, not {(self.planned, self.limit)}"
         if loaded.state is State.STOPPED and self.begun:
             step = checkpoint.read(self.run.checkpoint("last"))["progress"]["step"]
             assert step == status.step, f"stopped at step {status.step}, and last.pt is of {step}"
-        allowed = {State.FINISHED, State.STOPPED, State.LOST} | ({State.FAILED} if self.was_full else set())
-        assert loaded.state in allowed, f"{loaded.state}: {status.told()}"
+        assert loaded.state in (State.FINISHED, State.STOPPED, State.LOST), f"{loaded.state}: {status.told()}"
         return loaded.state
 
     def between(self) -> None:

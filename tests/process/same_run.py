@@ -20,8 +20,8 @@ OF_THIS_RUN = {"id", "starts", "started", "finished", "provenance", "choices", "
 CLOCK = {"train_seconds", "eval_seconds", "total_seconds", "active_seconds", "images_per_second", "energy_joules"}
 OWN = OF_THIS_RUN | CLOCK | {"peak_memory_bytes"}
 """What differs between equal runs, in their results and in the progress of their checkpoints."""
-LENGTH = {"epochs", "stop_at_accuracy"}
-"""What a checkpoint holds of a run's length, which edits change; and in best.pt `done`, as it was then."""
+LENGTH = {"epochs", "stop_at_accuracy", "done"}
+"""What a checkpoint holds of the length of a run, as it was then: edits change it."""
 LEFT = {
     ".fmnist-tui-run",
     "config.json",
@@ -57,7 +57,9 @@ def differences(run: RunDirectory, reference: RunDirectory) -> Iterator[str]:
     for which in ("last", "best"):
         a, b = (checkpoint.read(each.checkpoint(which)) for each in (run, reference))
         yield from (
-            f"{which}.pt: other {part}" for part in sorted(a.keys() | b.keys()) if not _equal(a, b, part, which)
+            f"{which}.pt: other {part}"
+            for part in sorted((a.keys() | b.keys()) - {"unwritten"})
+            if not _equal(a, b, part)
         )
     previous = run.checkpoint("previous")  # not there where only one was ever written
     if previous.exists() and (step := checkpoint.read(previous)["progress"]["step"]) > steps[-1]:
@@ -73,11 +75,11 @@ def _result(run: RunDirectory) -> dict[str, Any]:
     return Result.model_validate_json(run.result.read_bytes()).model_dump(exclude=OWN)
 
 
-def _equal(a: dict[str, Any], b: dict[str, Any], part: str, which: str) -> bool:
+def _equal(a: dict[str, Any], b: dict[str, Any], part: str) -> bool:
     left, right = a.get(part), b.get(part)
     if part != "progress":
         return same(left, right)
-    but = OWN | LENGTH | ({"done"} if which == "best" else set())
+    but = OWN | LENGTH
     assert left is not None and right is not None
     return same(*({key: value for key, value in each.items() if key not in but} for each in (left, right)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,10 +112,27 @@ def test_a_failed_write_leaves_the_older_checkpoints(runs_dir: Path, monkeypatch
         raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="could not be written"):
+    with pytest.raises(OSError, match="torch could not write it: PytorchStreamWriter failed"):
         checkpoint.save(run, state(3))
     assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 1, 2]
     assert len(list(run.checkpoints.iterdir())) == 3
+
+
+def test_a_full_disk_is_told_as_one(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's zip writer makes an error of its own of it: 'enforce fail at inline_container.cc'."""
+    run = starting.create_run(runs_dir, tiny_config())
+    save = torch.save
+
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() > 500:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    monkeypatch.setattr(torch, "save", lambda content, file: save(content, Full()))
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        checkpoint.save(run, state(1))
+    assert caught.value.strerror == "No space left on device"
 
 
 def test_the_writers_thread_waits_on_the_runs_gpu(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fmnist_tui.runs.files import LineWriter
 from fmnist_tui.runs.launch import LaunchRequest
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord, TrainRecord
@@ -15,8 +16,9 @@ from fmnist_tui.training import checkpoint
 from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.evaluations import Evaluations
 from fmnist_tui.training.job import Stopped
+from tests.events import messages
 from tests.training.tiny import Trainer, tiny_config
-from tests.training.whole_runs import result_of, stop_at
+from tests.training.whole_runs import result_of, stop_at, without_clock
 
 
 class Killed(BaseException):
@@ -102,6 +104,72 @@ def test_from_a_best_that_is_the_last_the_one_before_it_stays(trainer: Trainer) 
     checkpoint.save(run, {"step": 3})
     checkpoint.go_on_from(run, "best", is_best=True)
     assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 3, 2]
+
+
+@pytest.mark.parametrize("again", [90.0, 30.0])
+def test_a_best_checkpoint_that_the_run_went_back_behind(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, accuracies: Callable[..., None], again: float
+) -> None:
+    """Epoch 3 was the best and is trained again, to the same or, as a GPU may have it, to less than epoch 1."""
+    run = trainer.create(tiny_config())
+    with monkeypatch.context() as patch:
+        accuracies(50.0, 20.0, 90.0)
+        trainer.train(run)
+        patch.undo()
+    accuracies(50.0, 20.0, again)
+
+    def killed(self: Desk) -> None:
+        if self.progress.step == 12:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Desk, "after_step", killed)
+        trainer.train(run, LaunchRequest(checkpoint="previous"))
+    assert progress_of(run, "best")["best_epoch"] == 3, "until epoch 3 has ended again"
+    trainer.train(run)
+    if again == 90.0:
+        assert (progress_of(run, "best")["best_epoch"], result_of(run).best_epoch) == (3, 3)
+        assert not messages(run, "warning")
+    else:
+        assert not run.checkpoint("best").exists() and result_of(run).best_epoch == 1
+        assert messages(run, "warning")[0].startswith("best.pt is removed: it was of epoch 3 as that was before the")
+
+
+@pytest.mark.parametrize("room_comes", [False, True])
+def test_lines_that_a_full_disk_did_not_take_are_in_the_checkpoint_that_it_took(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, room_comes: bool
+) -> None:
+    """Killed with lines in memory alone, or when they had come to the disk later than that checkpoint."""
+    whole = trainer.create(tiny_config())
+    trainer.train(whole)
+    run = trainer.create(tiny_config(training={"checkpoint_seconds": 0.0}))
+    full, write, after_step = [False], LineWriter.write, Desk.after_step
+
+    def write_or_not(self: LineWriter, lines: str) -> None:
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        write(self, lines)
+
+    def killed(self: Desk) -> None:
+        step = self.progress.step
+        full[0] = 3 <= step < (8 if room_comes else 99)
+        if step == 9:
+            self.saver.writer.wait()
+            raise Killed
+        after_step(self)
+        if step >= 8 and room_comes:  # the checkpoint of before is the last
+            self.saver.saved_at = 1e12
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LineWriter, "write", write_or_not)
+        patch.setattr(Desk, "after_step", killed)
+        with pytest.raises(Killed):
+            trainer.train(run)
+    assert checkpoint.read(run.checkpoint("last"))["progress"]["step"] == (7 if room_comes else 8)
+    trainer.train(run)
+    assert without_clock(trainer.steps(run)) == without_clock(trainer.steps(whole))
+    assert run.confusions.read_bytes() == whole.confusions.read_bytes()
+    assert len(messages(run, "warning")) == len(set(messages(run, "warning")))
 
 
 def test_from_best_a_damaged_last_does_not_become_the_previous(trainer: Trainer) -> None:

@@ -44,6 +44,19 @@ def test_stop_waits_no_longer_than_it_was_told(runs_dir: Path, capsys: pytest.Ca
     assert [request.request for request in requests.read_control(run).requests] == ["stop", "stop", "stop_after_epoch"]
 
 
+def test_of_two_wishes_to_stop_the_sooner_is_told(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That is what the worker does."""
+    sooner = "was asked to stop at once before, which holds; it will soon, with a checkpoint"
+    run = make_run(runs_dir, state=State.RUNNING, epoch=3)
+    assert main(["runs", "stop", run.id, "--after-epoch"]) == main(["runs", "stop", run.id, "--after-epoch"]) == 0
+    assert capsys.readouterr().err.count("was asked to stop; it will after epoch 3, with a checkpoint") == 2
+    assert main(["runs", "stop", run.id, "--no-wait"]) == main(["runs", "stop", run.id, "--after-epoch"]) == 0
+    assert sooner in capsys.readouterr().err
+    signalled = make_run(runs_dir, state=State.STOPPING, epoch=3)
+    assert main(["runs", "stop", signalled.id, "--after-epoch"]) == 0
+    assert sooner in capsys.readouterr().err
+
+
 def test_stop_tells_what_became_of_the_run(
     runs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
