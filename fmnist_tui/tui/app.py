@@ -8,6 +8,7 @@ lives, so a half-filled form is not lost), then a run, its log, dialogs. Escape 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -39,6 +40,11 @@ from fmnist_tui.tui.screens.runs import RunsScreen
 from fmnist_tui.tui.steering import Steering
 from fmnist_tui.tui.widgets.header import TABS, Place
 
+CHANGED = (
+    "error: The program was changed (pip install -U?) while this app was open, which ended it. Start it again; "
+    "runs go on."
+)
+
 
 def _palette() -> type[Provider]:
     from fmnist_tui.tui.palette import LiteralCommands
@@ -50,8 +56,11 @@ def run_app(runs_dir: Path, data_dir: Path | None) -> int:
     """Show the app until the user leaves; runs go on without it. Returns 0, or 1 where an error of the app ended it."""
     terminal.give_size()
     terminal.draw_on_stdout()
+    program = session.Program()
     app = FmnistApp(runs_dir, data_dir)
     app.run()
+    if app.return_code == 1 and program.is_another:
+        print(CHANGED, file=sys.stderr)
     return app.return_code or 0
 
 

@@ -75,6 +75,7 @@ class ListeningApp(App[None]):
         if not self._settled:
             self._settled = True
             session.calm_the_collector()
+            self.run_worker(session.import_the_rest(), group="imports", exit_on_error=False)
         before, self.runs = {run.id: run.state for run in self.runs}, message.runs
         self._tell_endings(newly_ended(before, self.runs))
         for screen in self.feed_screens():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 from fmnist_tui import paths
 from fmnist_tui.runs.files import replace_bytes
@@ -48,6 +49,23 @@ LIGHT = Theme(
     dark=False,
     variables={"block-cursor-text-style": "none"},
 )
+ANSI_DARK = replace(
+    BUILTIN_THEMES["ansi-dark"],
+    primary="ansi_bright_cyan",
+    accent="ansi_bright_magenta",
+    success="ansi_bright_green",
+    warning="ansi_bright_yellow",
+    error="ansi_bright_red",
+    variables=BUILTIN_THEMES["ansi-dark"].variables
+    | {"primary-muted": "ansi_blue", "input-selection-background": "ansi_cyan"},
+)
+"""Textual's, with colours that can be read on black and on the row under the cursor: its blue can on neither."""
+ANSI_LIGHT = replace(
+    BUILTIN_THEMES["ansi-light"],
+    accent="ansi_magenta",
+    variables=BUILTIN_THEMES["ansi-light"].variables | {"primary-muted": "ansi_bright_cyan"},
+)
+"""Textual's, with another row under the cursor: its keys are as blue as that was."""
 
 
 USUAL_SIZE = (24, 80)
@@ -73,12 +91,17 @@ def draw_on_stdout() -> None:
 
 
 def set_themes(app: App[None]) -> None:
-    """Register the app's own themes and take TEXTUAL_THEME's, or the one chosen last, or the dark one."""
-    app.register_theme(DARK)
-    app.register_theme(LIGHT)
-    if "TEXTUAL_THEME" not in os.environ:
-        kept = kept_theme()
-        app.theme = kept if kept in app.available_themes else DARK.name
+    """Register the app's own themes and take TEXTUAL_THEME's, or the one chosen last, or the usual one.
+
+    That is the dark one, where the terminal has only 16 colours the one made of these. Textual has the variable's name
+    already, without its colours where it is one of ours: it did not know them yet. So it is given another first.
+    """
+    for theme in (DARK, LIGHT, ANSI_DARK, ANSI_LIGHT):
+        app.register_theme(theme)
+    few = app.console.color_system == "standard" and not app.no_color
+    wanted = (os.environ.get("TEXTUAL_THEME", ""), kept_theme(), ANSI_DARK.name if few else DARK.name)
+    app.theme = "textual-dark"
+    app.theme = next(found.name for name in wanted if (found := app.get_theme(name)))
 
 
 def kept_theme() -> str:
@@ -97,8 +120,9 @@ def keep_theme(name: str) -> None:
 
 
 def toggle_light(app: App[None]) -> None:
-    """The app's light theme where a dark one is shown, else its dark one."""
-    app.theme = LIGHT.name if app.current_theme.dark else DARK.name
+    """The app's light theme where a dark one is shown, else its dark one; of the terminal's own colours likewise."""
+    dark, light = (ANSI_DARK, ANSI_LIGHT) if app.current_theme.ansi else (DARK, LIGHT)
+    app.theme = light.name if app.current_theme.dark else dark.name
 
 
 def shows_greys(app: App[None]) -> bool:
@@ -168,7 +192,7 @@ def to_ascii(text: str) -> str:
     """The text with other characters of the same width; what has no likeness becomes '?', braille a dot."""
     if text.isascii():
         return text
-    mapped = text.translate(_ASCII)
+    mapped = text.replace(" ±", "+-").translate(_ASCII)
     if mapped.isascii():
         return mapped
     return "".join(

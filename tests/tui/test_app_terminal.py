@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.theme import Theme
 
 from fmnist_tui import paths
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui import terminal
 from fmnist_tui.tui.app import FmnistApp
-from fmnist_tui.tui.terminal import kept_theme
+from fmnist_tui.tui.terminal import DARK, LIGHT, kept_theme
 from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, wait_for
 
 
@@ -37,6 +38,24 @@ async def test_the_terminal_without_unicode(runs_dir: Path, maker: RunMaker, mon
                 assert line.isascii(), (keys, line)
 
 
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_one_of_the_app_s_own_themes_named_by_the_variable(runs_dir: Path, theme: Theme) -> None:
+    """In a fresh interpreter: Textual reads the variable when it is imported."""
+    code = f"""
+import asyncio
+from pathlib import Path
+from fmnist_tui.tui.app import FmnistApp
+async def main():
+    app = FmnistApp(Path({str(runs_dir)!r}), None)
+    async with app.run_test():
+        print(app.theme, app.theme_variables["background"])
+asyncio.run(main())
+"""
+    environment = os.environ | {"TEXTUAL_THEME": theme.name}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    assert done.stdout.split() == [theme.name, theme.background], done.stderr
+
+
 async def test_the_theme_stays_for_the_next_time(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with FmnistApp(runs_dir, None).run_test(size=(80, 24)) as pilot:
         assert pilot.app.theme == "fmnist-dark"
@@ -48,7 +67,10 @@ async def test_the_theme_stays_for_the_next_time(runs_dir: Path, monkeypatch: py
         await until(pilot, lambda: kept_theme() == "nord")
     assert FmnistApp(runs_dir, None).theme == "nord"
     monkeypatch.setenv("TEXTUAL_THEME", "gruvbox")
-    assert FmnistApp(runs_dir, None).theme != "nord"
+    assert FmnistApp(runs_dir, None).theme == "gruvbox"
+    monkeypatch.setenv("TEXTUAL_THEME", "fmnist-light")
+    monkeypatch.setenv("TEXTUAL_THEME", "no-such-theme")
+    assert FmnistApp(runs_dir, None).theme == "nord", "the one chosen last"
     monkeypatch.delenv("TEXTUAL_THEME")
     (paths.state_dir() / "theme").write_bytes(b"\xff no theme")
     assert FmnistApp(runs_dir, None).theme == "fmnist-dark"
@@ -81,7 +103,9 @@ def test_opening_imports_nothing_heavy(runs_dir: Path, maker: RunMaker) -> None:
     code = f"""
 import asyncio, sys
 from pathlib import Path
+from fmnist_tui.tui import session
 from fmnist_tui.tui.app import FmnistApp
+session.IMPORTS_AFTER = 600.0
 async def main():
     app = FmnistApp(Path({str(runs_dir)!r}), None)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -116,7 +116,15 @@ def test_ascii_glyphs_are_ascii_and_as_wide() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "plain"), [("╭─ a ─╮", "+- a -+"), ("▁▂█", "__#"), ("⣿⠀x", ". x"), ("日本", "????"), ("plain", "plain")]
+    ("text", "plain"),
+    [
+        ("╭─ a ─╮", "+- a -+"),
+        ("▁▂█", "__#"),
+        ("⣿⠀x", ". x"),
+        ("日本", "????"),
+        ("plain", "plain"),
+        ("94.74 ±0.07", "94.74+-0.07"),
+    ],
 )
 def test_to_ascii_keeps_the_width(text: str, plain: str) -> None:
     assert to_ascii(text) == plain

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -177,12 +178,12 @@ class BenchmarksScreen(FeedScreen):
             return
         row, gap = table.cursor_row, standings.gap_of(width)
         chosen = self._columns()
-        muted = self._color("foreground-muted")
+        muted, sorted_by = self._style("foreground-muted"), self._style("primary") + Style(bold=True)
         with self.app.batch_update():
             table.clear(columns=True)
             for column, cells in chosen:
                 title = column.title.rjust(cells) if column.numeric else column.title
-                style = f"bold {self._color('primary')}" if column.key == self._sort else muted
+                style = sorted_by if column.key == self._sort else muted
                 table.add_column(Text(title, style=style), width=cells + gap, key=column.key)
             for line in self._lines:
                 table.add_row(*self._cells(line, chosen, gap))
@@ -218,7 +219,7 @@ class BenchmarksScreen(FeedScreen):
             room = sum(cells + gap for _, cells in chosen)
             rest = standings.section_title(line.cells["model"], room, self._glyphs.ellipsis)
             for _, cells in chosen:
-                yield Text(rest[: cells + gap], style=f"bold {self._color('primary')}")
+                yield Text(rest[: cells + gap], style=self._style("primary") + Style(bold=True))
                 rest = rest[cells + gap :]
             return
         for column, cells in chosen:
@@ -226,10 +227,10 @@ class BenchmarksScreen(FeedScreen):
             name = "foreground-muted" if line.kind == "reference" else "foreground"
             if column.key == "ahead" and line.ahead is not None:
                 name = "success" if line.ahead else "warning"
-            yield Text(text.rjust(cells) if column.numeric else text, style=self._color(name), no_wrap=True)
+            yield Text(text.rjust(cells) if column.numeric else text, style=self._style(name), no_wrap=True)
 
-    def _color(self, name: str) -> str:
-        return self.query_one(RowTable).theme_color(name)
+    def _style(self, name: str) -> Style:
+        return self.query_one(RowTable).theme_style(name)
 
     @on(DataTable.RowSelected)
     def _opened(self, event: DataTable.RowSelected) -> None:

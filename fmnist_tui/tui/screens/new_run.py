@@ -51,7 +51,7 @@ class NewRunScreen(DraftingScreen, MeasuringScreen):
         "wrong an exclamation mark; presets keep what was typed. Measuring trains the settings for a few seconds in a "
         "process of its own, for images/s, peak memory and the time the run would take."
     )
-    CSS_PATH = "new_run.tcss"
+    CSS = Path(__file__).with_name("new_run.tcss").read_text("utf-8")  # now: the file may become another version's
     AUTO_FOCUS = ""  # a clone begins in the form, not in the first widget
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", tooltip="start it, in its turn on the device"),

@@ -10,7 +10,6 @@ import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.color import Color
 from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
@@ -18,6 +17,7 @@ from textual.widget import Widget
 
 from fmnist_tui.analysis.confusion import NUMBER, SHORT_CLASSES, ClassScores, Matrix, class_scores
 from fmnist_tui.tui import format as words
+from fmnist_tui.tui.theme_colors import is_ansi, theme_color, theme_style
 
 LABEL = 9
 """Columns of the class names at the left."""
@@ -29,6 +29,7 @@ HEADERS = ("prec", "rec", "F1")
 HEIGHT = NUMBER + 2
 FULL_TINT = 20.0
 """Share of a class, %, whose confusion is drawn in the strongest colour."""
+BOLD = Style(bold=True)
 
 
 def needed(cell: int = NARROW) -> int:
@@ -134,12 +135,12 @@ class MatrixView(Widget):
 
     def _over_line(self, base: Style) -> list[Segment]:
         what = "predicted, % of the true class" if self.unit == "%" else "predicted, images"
-        muted = base + Style(color=self._color("foreground-muted").rich_color)
+        muted = base + theme_style(self.app, "foreground-muted")
         return [Segment(f"{'true':<{LABEL}} {what}", muted)]
 
     def _heading(self, base: Style) -> list[Segment]:
-        muted = base + Style(color=self._color("foreground-muted").rich_color)
-        strong = base + Style(color=self._color("primary").rich_color, bold=True)
+        muted = base + theme_style(self.app, "foreground-muted")
+        strong = base + theme_style(self.app, "primary") + BOLD
         segments = [Segment(" " * LABEL, base)]
         for k, name in enumerate(SHORT_CLASSES):
             text = f"{name[: self.cell - 1]:>{self.cell - 1}} "
@@ -160,7 +161,7 @@ class MatrixView(Widget):
 
     def _row(self, true: int, base: Style) -> list[Segment]:
         assert self._matrix is not None and self._scores is not None
-        strong = base + Style(color=self._color("primary").rich_color, bold=True)
+        strong = base + theme_style(self.app, "primary") + BOLD
         segments = [Segment(f"{SHORT_CLASSES[true]:<{LABEL}}", strong if true == self.true else base)]
         total = int(self._matrix[true].sum())
         for predicted in range(NUMBER):
@@ -175,7 +176,7 @@ class MatrixView(Widget):
                 segments.append(Segment(f"{shown:>{SCORE + (at == 0)}}", base))
             if self._sparks_fit:
                 line = spark(self._history[true], self._spark_width, self._glyphs)
-                segments.append(Segment(f"  {line}", base + Style(color=self._color("primary").rich_color)))
+                segments.append(Segment(f"  {line}", base + theme_style(self.app, "primary")))
         return segments
 
     def _number(self, count: int, share: float) -> str:
@@ -187,18 +188,25 @@ class MatrixView(Widget):
 
     def _cell_style(self, true: int, predicted: int, share: float, base: Style) -> Style:
         """Confusion in the colour of errors, the stronger the larger its share; the diagonal in the primary colour."""
-        background, foreground = self._color("background"), self._color("foreground")
-        if true == predicted:
-            tint = background.blend(self._color("primary"), 0.12 + 0.38 * (share / 100.0) ** 2)
-        else:
-            tint = background.blend(self._color("error"), 0.8 * min(1.0, math.sqrt(share / FULL_TINT)))
-        if share == 0.0:
-            foreground = background.blend(self._color("foreground-muted"), 0.7)
         here = (true, predicted) == (self.true, self.predicted)
-        return base + Style(color=foreground.rich_color, bgcolor=tint.rich_color, bold=here, reverse=here)
+        cursor = Style(bold=here, reverse=here)
+        if is_ansi(self.app):
+            return base + self._unmixed(true == predicted, share) + cursor
+        background, foreground = theme_color(self.app, "background"), theme_color(self.app, "foreground")
+        if true == predicted:
+            tint = background.blend(theme_color(self.app, "primary"), 0.12 + 0.38 * (share / 100.0) ** 2)
+        else:
+            tint = background.blend(theme_color(self.app, "error"), 0.8 * min(1.0, math.sqrt(share / FULL_TINT)))
+        if share == 0.0:
+            foreground = background.blend(theme_color(self.app, "foreground-muted"), 0.7)
+        return base + Style(color=foreground.rich_color, bgcolor=tint.rich_color) + cursor
 
-    def _color(self, name: str) -> Color:
-        """A theme's colour; a translucent one as it looks on the background."""
-        variables = self.app.theme_variables
-        color = Color.parse(variables[name])
-        return Color.parse(variables["background"]) + color if color.a < 1 else color
+    def _unmixed(self, right: bool, share: float) -> Style:
+        """The same in colours that can't be mixed: dim, usual, coloured and bold text."""
+        if share == 0.0:
+            return theme_style(self.app, "foreground-muted")
+        if right:
+            return theme_style(self.app, "primary")
+        if share < FULL_TINT / 4:
+            return Style()
+        return theme_style(self.app, "error") + Style(bold=share >= FULL_TINT / 2)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.color import Color
 from textual.widgets import DataTable
+
+from fmnist_tui.tui.theme_colors import theme_style
 
 
 class RowTable(DataTable[Text]):
@@ -22,8 +24,6 @@ class RowTable(DataTable[Text]):
     def __init__(self) -> None:
         super().__init__(cursor_type="row", cell_padding=0, cursor_foreground_priority="renderable")
 
-    def theme_color(self, name: str) -> str:
-        """A theme's colour as Rich takes it; a translucent one as it looks on the background."""
-        variables = self.app.theme_variables
-        color = Color.parse(variables[name])
-        return (Color.parse(variables["background"]) + color).hex6 if color.a < 1 else color.hex6
+    def theme_style(self, name: str) -> Style:
+        """A theme's colour as the style of a cell's text."""
+        return theme_style(self.app, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.message import Message
@@ -41,7 +42,7 @@ class RunsTable(RowTable):
         self._chosen = ""
         """The id of the run to which the cursor was moved: as one types a filter it may pass others for a moment."""
         self._cells: dict[tuple[str, str], Cell] = {}
-        self._colors: dict[str, str] = {}
+        self._styles: dict[str, Style] = {}
 
     @property
     def selected(self) -> Run | None:
@@ -121,11 +122,11 @@ class RunsTable(RowTable):
     def _set_columns(self, layout: Layout) -> None:
         self.clear(columns=True)
         self._layout_now = layout
-        self._colors = {name: self.theme_color(name) for name in COLORS}
+        self._styles = {name: self.theme_style(name) for name in COLORS}
         for column, width in layout.columns:
             label = column.title.rjust(width) if column.align == "right" else column.title
             self.add_column(
-                Text(label, style=self._colors["foreground-muted"]), width=width + layout.gap, key=column.key
+                Text(label, style=self._styles["foreground-muted"]), width=width + layout.gap, key=column.key
             )
 
     def _update(self, runs: Sequence[Run], changed: frozenset[str]) -> None:
@@ -156,7 +157,7 @@ class RunsTable(RowTable):
             made = columns.cell(column, width, run, self._now(), self._glyphs, apart)
         self._cells[run.id, key] = made
         return Text.assemble(
-            *[(text, self._colors[color or "foreground"]) for text, color in made.pieces],
+            *[(text, self._styles[color or "foreground"]) for text, color in made.pieces],
             no_wrap=True,
             overflow="ellipsis",
         )
