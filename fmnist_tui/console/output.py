@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
 
+    from fmnist_tui.runs.store import Run
+
 CLICK_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 """Base of the parser's own errors; Typer brought its parser along in 0.2x and does not export this class."""
 
@@ -66,6 +68,16 @@ def write_json_line(text: str) -> None:
 def as_json(record: BaseModel | None) -> Any:
     """A record as plain values that are strict JSON: a loss that is not finite is a string."""
     return None if record is None else json.loads(record.model_dump_json())
+
+
+def status_values(run: Run) -> dict[str, Any]:
+    """The fields of a run's status; all of them, as null, where it can't be read: a script finds each key always.
+
+    `state` is the one every view shows, so it may be 'lost'.
+    """
+    from fmnist_tui.runs.status import Status
+
+    return {**(as_json(run.status) or dict.fromkeys(Status.model_fields)), "state": str(run.state)}
 
 
 def plain_value(value: Any) -> Any:
@@ -130,6 +142,7 @@ def report_error(error: Exception) -> int:
     if isinstance(error, CLICK_ERROR):
         return _report_usage(error)
     if isinstance(error, ValueError):
+        from fmnist_tui import paths
         from fmnist_tui.config import ConfigError
         from fmnist_tui.data.pictures import PictureError
         from fmnist_tui.data.source import DataError
@@ -139,7 +152,7 @@ def report_error(error: Exception) -> int:
         if isinstance(error, DataError):
             print_error(str(error))
             return ExitCode.DATA
-        if isinstance(error, ConfigError | RunError | UsageError | BenchFileError | PictureError):
+        if isinstance(error, ConfigError | RunError | UsageError | BenchFileError | PictureError | paths.NoHome):
             print_error(_told(error).lstrip("\n"))
             return ExitCode.USAGE
     if isinstance(error, OSError) and error.errno in _NO_MISTAKES:
