@@ -155,11 +155,23 @@ def report_error(error: Exception) -> int:
         if isinstance(error, ConfigError | RunError | UsageError | BenchFileError | PictureError | paths.NoHome):
             print_error(_told(error).lstrip("\n"))
             return ExitCode.USAGE
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
+        print_error("the current directory is not there any more; change to one that is")
+        return ExitCode.USAGE
     if isinstance(error, OSError) and error.errno in _NO_MISTAKES:
         print_error(f"{error.filename or 'the output could not be written'}: {error.strerror}")
         return ExitCode.FAILED
     print_error(f"{type(error).__name__}: {error}\nThis is a mistake in fmnist-tui; --debug shows where it happened.")
     return 1
+
+
+def _is_nowhere() -> bool:
+    """Whether the directory this process is in was deleted: no relative path leads anywhere then."""
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd is the same
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _told(error: ValueError) -> str:

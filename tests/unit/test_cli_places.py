@@ -108,3 +108,16 @@ def test_what_helps_names_the_runs_directory_that_was_named(
     monkeypatch.delenv("FMNIST_TUI_RUNS_DIR")
     assert main(["runs", "show", failed.id, *where]) == 0
     assert f"fmnist-tui run repeat x --runs-dir '{there}'" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("command", [["runs", "list"], ["run", "preset", "quick"], ["presets", "list"], ["doctor"]])
+def test_a_current_directory_that_was_deleted_is_no_mistake_of_ours(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after `git switch` in another terminal; what needs no current directory works."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(command) == ExitCode.USAGE
+    assert capsys.readouterr().err == "error: the current directory is not there any more; change to one that is\n"
+    assert main(["runs", "list", f"--runs-dir={tmp_path / 'runs'}"]) == ExitCode.DONE
