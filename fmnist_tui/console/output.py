@@ -199,7 +199,7 @@ def _report_usage(error: Exception) -> int:
     """An option, command or argument the parser does not know or that lacks a value."""
     message = str(error.format_message()).replace("Value error, ", "")  # type: ignore[attr-defined]
     message = re.sub(r" \(Possible options: (.*)\)$", r"; did you mean \1?", message)
-    message = _with_nearest_choice(message)
+    message = re.sub(r"\s*\n\s*", " ", _with_nearest_choice(message))  # choices, which Typer lists one a line
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError" and context is not None:  # Typer has printed the help by now
         print_error(f"{context.command_path}: which command? They are listed in its help")
