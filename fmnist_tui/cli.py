@@ -122,8 +122,10 @@ def _open_app(runs_dir: Path, data_dir: Path | None) -> int:
             f"TERM = {term}: such a terminal can't show the app; name yours, for example TERM=xterm-256color, "
             "or use the commands: fmnist-tui --help"
         )
+    from fmnist_tui import paths
     from fmnist_tui.tui.app import run_app
 
+    paths.check_home()
     return run_app(runs_dir, data_dir)
 
 

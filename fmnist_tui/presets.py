@@ -148,9 +148,7 @@ def _read_text(path: Path) -> str:
             return data.decode("utf-8-sig")
         message = "is over 1 MB; a preset is a short TOML file"
     except FileNotFoundError:
-        name = str(path)
-        is_preset = f"; {name} is a preset: fmnist-tui run preset {name}"
-        message = "no such file" + (is_preset if name in find_presets() else "")
+        message = "no such file" + _meant_instead(path)
     except IsADirectoryError:
         message = "is a directory; name a TOML file in it"
     except OSError as error:
@@ -160,6 +158,15 @@ def _read_text(path: Path) -> str:
     except ValueError:  # a NUL in the path
         message = "is not a path"
     raise ConfigError([FieldError("", None, message)], str(path))
+
+
+def _meant_instead(path: Path) -> str:
+    """What was likely meant by a path that leads nowhere: a preset's name, or a TOML file beside it; '' for neither."""
+    if str(path) in find_presets():
+        return f"; {path} is a preset: fmnist-tui run preset {path}"
+    beside = {file.name: file for file in _toml_files(path.parent)}
+    close = difflib.get_close_matches(path.name, beside, n=1)
+    return f"; did you mean {beside[close[0]]}?" if close else ""
 
 
 def to_toml(config: RunConfig, explain: bool = False) -> str:

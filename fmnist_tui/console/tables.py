@@ -9,7 +9,7 @@ from rich.text import Text
 
 from fmnist_tui.console import words
 from fmnist_tui.console.fitted import Column, FittedTable
-from fmnist_tui.console.output import as_json
+from fmnist_tui.console.output import status_values
 from fmnist_tui.console.states import state_text
 from fmnist_tui.runs.queue import place_in_words
 from fmnist_tui.runs.status import State
@@ -94,6 +94,5 @@ def run_object(run: Run) -> dict[str, Any]:
         "directory": str(run.directory.path),
         "problem": run.problem,
         "earlier_problem": run.earlier_problem,
-        **(as_json(run.status) or {}),
-        "state": str(run.state),
+        **status_values(run),
     }

@@ -21,7 +21,7 @@ def report_usage(error: Exception) -> int:
         print_error(f"{context.command_path}: which command? They are listed in its help")
         return 2
     message = str(error.format_message()).replace("Value error, ", "")  # type: ignore[attr-defined]
-    message = _with_nearest_choice(message)
+    message = re.sub(r"\s*\n\s*", " ", _with_nearest_choice(message))  # choices, which Typer lists one a line
     if context is not None:
         message = _with_option_meant(_with_command_meant(message, context), context)
     print_error(message[:1].lower() + message[1:])

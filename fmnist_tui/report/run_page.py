@@ -37,6 +37,7 @@ from fmnist_tui.report.blocks import Column, Table
 from fmnist_tui.report.curves import Level, Line, chart
 from fmnist_tui.report.page import table, text
 from fmnist_tui.report.words import duration, images, percent, speed
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.metrics import EvalRecord, Metrics, read_metrics
 from fmnist_tui.runs.provenance import described, recorded
@@ -70,8 +71,8 @@ def section(run: Run, name: str, load_tests: LoadTestSet = load_test_set) -> str
     if run.comment:
         parts.append(f'<p class="comment">{text(run.comment)}</p>')
     parts.append(_facts(run))
-    parts += [f'<p class="problem">{text(said)}</p>' for said in (run.problem, run.earlier_problem) if said]
-    metrics = read_metrics(run.directory)
+    metrics, unread = _metrics(run)
+    parts += [f'<p class="problem">{text(said)}</p>' for said in (run.problem, run.earlier_problem, unread) if said]
     parts.append(_curves(run, metrics))
     parts.append(_evaluation(run, metrics.eval, load_tests))
     if run.config is not None:
@@ -80,6 +81,14 @@ def section(run: Run, name: str, load_tests: LoadTestSet = load_test_set) -> str
     if (made := recorded(run)) is not None:
         parts.append(f"<h3>Made with</h3>{_pairs(described(made).items())}")
     return "\n".join(part for part in [*parts, "</section>"] if part)
+
+
+def _metrics(run: Run) -> tuple[Metrics, str]:
+    """The run's metrics, and '' or why there are none to be had."""
+    try:
+        return read_metrics(run.directory), ""
+    except RunError as error:
+        return Metrics(), str(error)
 
 
 def _title(name: str, run: Run) -> str:

@@ -12,7 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -24,7 +24,6 @@ from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run, load_run, refuse_at_work
 
 Keep = Literal["last", "best", "none"]
-KEEPS: tuple[Keep, ...] = get_args(Keep)
 _INSTEAD = {"last": "previous", "best": "last"}
 """What is kept where the checkpoint that is to stay is gone or cut short."""
 

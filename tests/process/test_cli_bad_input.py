@@ -58,6 +58,7 @@ CASES: dict[str, tuple[list[str], int, list[str]]] = {
     "unknown command": (["runs", "lst"], 2, ["'lst'", "did you mean fmnist-tui runs list?"]),
     "unknown option": (["runs", "list", "--jsno"], 2, ["--jsno", "did you mean --json?"]),
     "unknown format": (["report", "--format=xml"], 2, ["'xml'", "csv"]),
+    "missing option": (["runs", "export", "last"], 2, ["option '--to'. Choose from: csv, tensorboard, onnx, saf"]),
     "output that can't be": (["report", "--output=nowhere/x.md"], 2, ["nowhere/x.md"]),
     "invalid file": (["presets", "validate", "unknown.toml"], 2, ["model.deph"]),
     "stop both ways": (["runs", "stop", "x", "--now", "--after-epoch"], 2, ["exclude each other"]),

@@ -33,6 +33,16 @@ def test_logs(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "logs", "last", "--follow"]) == 0, "a run that has ended is not waited for"
 
 
+@pytest.mark.usefixtures("permissions_bind")
+def test_a_log_that_may_not_be_read(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another user's run: no training failed, so not exit code 4."""
+    run = make_run(runs_dir, state=State.STOPPED)
+    run.worker_log.touch(mode=0)
+    for command in (["runs", "logs", "last"], ["runs", "logs", "last", "--follow"]):
+        assert main(command) == 2
+        assert capsys.readouterr().err == f"error: {run.id}: worker.log cannot be read: Permission denied\n"
+
+
 def test_stop_waits_no_longer_than_it_was_told(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(runs_dir)  # starting, so taken for alive, but nobody will answer
     assert main(["runs", "stop", "last", "--timeout", "0.3"]) == 4

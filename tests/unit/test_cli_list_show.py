@@ -134,6 +134,20 @@ def test_a_damaged_run_is_listed_and_named(runs_dir: Path, capsys: pytest.Captur
     assert main(["run", "resume", "last"]) == 2
 
 
+def test_as_json_a_run_has_every_key_also_where_its_status_cannot_be_read(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """null, never missing: a script must not fail at the one damaged run among many."""
+    run = make_run(runs_dir, state=State.STOPPED)
+    finished_run(runs_dir)
+    run.status.write_text("{")
+    assert main(["runs", "list", "--json"]) == 0
+    whole, damaged = json_lines(capsys.readouterr().out)
+    assert list(damaged) == list(whole)
+    assert (damaged["id"], damaged["state"], damaged["name"]) == (run.id, "lost", "quick")
+    assert all(damaged[key] is None for key in ("pid", "epoch", "test_accuracy", "error", "schema_version"))
+
+
 def test_show_tells_everything_and_what_was_changed(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished_run(runs_dir)
     assert main(["runs", "show", "last"]) == 0

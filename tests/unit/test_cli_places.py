@@ -147,3 +147,16 @@ def test_no_resume_is_offered_that_would_be_refused(
     assert "Go on with" not in said and said.count("config.json is damaged or of another version") == 1
     assert main(["run", "resume", run.id]) == ExitCode.USAGE
     assert "cannot be resumed: config.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["runs", "list"], ["run", "preset", "quick"], ["presets", "list"], ["doctor"]])
+def test_a_current_directory_that_was_deleted_is_no_mistake_of_ours(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after `git switch` in another terminal; what needs no current directory works."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(command) == ExitCode.USAGE
+    assert capsys.readouterr().err == "error: the current directory is not there any more; change to one that is\n"
+    assert main(["runs", "list", f"--runs-dir={tmp_path / 'runs'}"]) == ExitCode.DONE
