@@ -84,9 +84,9 @@ def _runs(directory: Path, problems: list[str]) -> list[Run]:
 def _how_to_go_on(lost: list[Run]) -> str:
     """The command that resumes a lost run, or what is wrong with all of them."""
     from fmnist_tui import paths
-    from fmnist_tui.console.summary import can_be_resumed, resume_hint
+    from fmnist_tui.console.summary import resume_hint
 
-    whole = [run for run in lost if can_be_resumed(run)]
+    whole = [run for run in lost if run.is_whole]
     if len(lost) == 1 or not whole:
         return resume_hint(lost[0])
     directory = whole[0].directory.path.parent

@@ -34,7 +34,7 @@ def print_summary(run: Run, as_json: bool = False) -> None:
         stdout.print(f"Stopped {where}, with a checkpoint. {resume_hint(run)}", soft_wrap=True)
     else:
         refused = run.status is not None and run.status.exit_code == ExitCode.USAGE  # it would be so again
-        said = not can_be_resumed(run) and run.problem in error
+        said = not run.is_whole and run.problem in error
         if is_there(run.directory.checkpoint("last")) and not refused and not said:
             stdout.print(resume_hint(run), soft_wrap=True)
     stdout.print(Text.assemble(("run directory  ", "dim"), str(run.directory.path)), soft_wrap=True)
@@ -51,13 +51,8 @@ def _error(run: Run) -> str:
     return f"{said}: {told or run.problem or why_lost(run)}"
 
 
-def can_be_resumed(run: Run) -> bool:
-    """Whether what lies in its directory is whole, or as much of it as a resume needs."""
-    return not run.problem or run.mendable
-
-
 def resume_hint(run: Run) -> str:
     """The command that goes on with a run, as it must be typed here; why none does, where none does."""
-    if not can_be_resumed(run):
+    if not run.is_whole:
         return f"It can't go on: {run.problem}."
     return f"Go on with: {paths.command_line('run', 'resume', run.id, of=run.directory.path.parent)}"

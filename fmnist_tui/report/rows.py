@@ -153,7 +153,7 @@ def collect(runs_dir: Path, only: Set[str] = frozenset()) -> Benchmarks:
         elif run.state is State.FINISHED:
             assert run.config and run.result, run.id
             finished.append(finished_run(run.result, run.config, run.id, base_of))
-        elif run.earlier and run.config and (run.mendable or not run.problem):
+        elif run.earlier and run.config and run.is_whole:
             finished.append(replace(finished_run(run.earlier, run.config, run.id, base_of), resumed=run.state))
     finished, copies = _without_copies(finished)
     return Benchmarks(finished, make_rows(reversed(finished)), skipped + copies, only=only)

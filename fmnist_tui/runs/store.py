@@ -71,6 +71,11 @@ class Run:
         """What the run is called."""
         return self.config.name if self.config else self.id
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether what lies in its directory can be read, or as much of it as a resume needs."""
+        return not self.problem or self.mendable
+
 
 def _read(path: Path, kind: type[R]) -> tuple[R | None, str]:
     """A record from a file, or None and what is wrong with it ('' where there is no file)."""

@@ -39,7 +39,7 @@ NEEDS: dict[str, Callable[[Run], bool]] = {
     "stop": lambda run: run.state.alive,
     "edit": lambda run: run.state.at_work,
     "move": lambda run: run.state is State.QUEUED and (run.status is None or run.status.job is None),
-    "resume": lambda run: not run.state.alive and (not run.problem or run.mendable),
+    "resume": lambda run: not run.state.alive and run.is_whole,
     "delete": lambda run: not run.state.alive,
     "clone": lambda run: run.config is not None,
     "config": lambda run: True,
