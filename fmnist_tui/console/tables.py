@@ -9,7 +9,7 @@ from rich.text import Text
 
 from fmnist_tui.console import words
 from fmnist_tui.console.fitted import Column, FittedTable
-from fmnist_tui.console.output import status_values
+from fmnist_tui.console.output import console, say, status_values
 from fmnist_tui.console.states import state_text
 from fmnist_tui.runs.queue import place_in_words
 from fmnist_tui.runs.status import State
@@ -80,6 +80,18 @@ def runs_table(runs: Sequence[Run]) -> FittedTable:
     columns = [column for column in COLUMNS if column.title not in unused]
     titles = [Column(column.title, rank, column.right) for rank, column in enumerate(columns)]
     return FittedTable(titles, [[column.cell(run) for column in columns] for run in runs], says=False)
+
+
+def print_runs(runs: Sequence[Run]) -> None:
+    """The table on stdout; beside it what has no room and what can't be read."""
+    stdout, table = console(), runs_table(runs)
+    stdout.print(table)
+    if not stdout.is_terminal and (missing := table.left_out(stdout.width)):  # whoever sees a terminal knows it
+        say(f"Left out for want of room: {', '.join(missing)}. A wider terminal shows more, --json all.")
+    for run in runs:
+        for problem in (run.problem, run.earlier_problem):
+            if problem:
+                say(f"{run.id}: {problem}")
 
 
 def run_object(run: Run) -> dict[str, Any]:

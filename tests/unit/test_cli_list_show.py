@@ -183,3 +183,32 @@ def test_show_as_json_holds_all_records(runs_dir: Path, capsys: pytest.CaptureFi
     run.launch.unlink()
     assert main(["runs", "show", "last", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["launch"] is None, "nobody knows any more"
+
+
+def test_runs_are_filtered_in_the_words_of_the_app(
+    tmp_path: Path, runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done, stopped = finished_run(runs_dir), make_run(runs_dir, state=State.STOPPED, test_accuracy=71.5)
+    for words, found in (
+        (["state:finished"], [done.id]),
+        (["preset:quick", "acc<80"], [stopped.id]),
+        (["--", "-state:finished"], [stopped.id]),
+        ([done.id[-4:]], [done.id]),
+        ([], [stopped.id, done.id]),
+    ):
+        assert main(["runs", "list", "--json", *words]) == 0
+        assert {record["id"] for record in json_lines(capsys.readouterr().out)} == set(found), words
+    assert main(["runs", "list", "acc>99"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and f"None of 2 runs in {runs_dir} passes the filter." in captured.err
+    for wrong, said in (
+        ("colour:red", "no such qualifier"),
+        ("acc>", "a number is missing"),
+        ("state:odd", "the states"),
+    ):
+        assert main(["runs", "list", wrong]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and said in captured.err and "FILTER = " in captured.err
+    nowhere = tmp_path / "else where"
+    assert main(["runs", "list", "preset:wrn", "--runs-dir", str(nowhere)]) == 0
+    assert capsys.readouterr().err.endswith(f"Start one with: fmnist-tui run preset quick --runs-dir '{nowhere}'\n")

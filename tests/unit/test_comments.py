@@ -13,10 +13,10 @@ from fmnist_tui.cli import main
 from fmnist_tui.report import render
 from fmnist_tui.runs import comments
 from fmnist_tui.runs.errors import RunError
+from fmnist_tui.runs.filter import parse_filter
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import load_run
-from fmnist_tui.tui.filter import parse_filter
 from tests.full_disk import disk_full
 from tests.printed import json_lines
 from tests.unit.cli_runs import finished_run, make_run

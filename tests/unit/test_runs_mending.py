@@ -10,6 +10,7 @@ import pytest
 from fmnist_tui.config import RunConfig
 from fmnist_tui.fields import with_changes
 from fmnist_tui.report.rows import collect
+from fmnist_tui.runs.filter import parse_filter
 from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.mending import MADE_ANEW
@@ -18,7 +19,6 @@ from fmnist_tui.runs.records import SCHEMA_VERSION
 from fmnist_tui.runs.starting import create_run, prepare_resume
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import load_run
-from fmnist_tui.tui.filter import parse_filter
 from tests.events import messages
 from tests.unit.cli_runs import finished_run
 from tests.unit.stored_runs import finish, refused, tree, write_status

@@ -17,10 +17,10 @@ from textual.reactive import reactive
 from textual.widgets import DataTable, Input, Static
 
 from fmnist_tui.analysis.differences import apart
+from fmnist_tui.runs.filter import HINT, RunFilter, parse_filter
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui import format as words
-from fmnist_tui.tui.filter import HINT, RunFilter, parse_filter
 from fmnist_tui.tui.messages import CompareRequested, OpenRun, RunActionRequested
 from fmnist_tui.tui.runs_words import NEEDS, counts, nothing_listed, steered, what_comparing_needs, why_not
 from fmnist_tui.tui.screens.base import FeedScreen

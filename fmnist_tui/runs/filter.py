@@ -1,6 +1,6 @@
-"""The language of the Runs screen's filter: words, `preset:wrn`, `state:running,lost`, `acc>94`, `-device:cpu`.
+"""The language in which runs are filtered: words, `preset:wrn`, `state:running,lost`, `acc>94`, `-device:cpu`.
 
-A pure parser and a predicate; called by the Runs screen as one types.
+A pure parser and a predicate; called by the Runs screen as one types, and by `runs list`.
 """
 
 from __future__ import annotations
