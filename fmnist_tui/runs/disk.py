@@ -43,16 +43,17 @@ def bytes_on_disk(directory: Path) -> int:
     return sum(size for size, _, _ in _files(directory.rglob("*")).values())
 
 
-def spare_checkpoints(run: RunDirectory, keep: Keep = "last") -> Spare:
+def spare_checkpoints(run: RunDirectory, keep: Keep = "last", thorough: bool = False) -> Spare:
     """The checkpoints beside the one that is kept, and that are other files than it.
 
-    Where that one is gone or cut short the next best is kept; where none is whole, all are.
+    Where that one is gone or cut short the next best is kept; where none is whole, all are. `thorough` looks at every
+    byte of it (0.1 s for 300 MB).
     """
     there = {which: path for which in CHECKPOINTS if is_there(path := run.checkpoint(which))}
     if keep == "none":
         files = list(there.values())
     else:
-        kept = next((there[which] for which in (keep, _INSTEAD[keep]) if _is_whole(there.get(which))), None)
+        kept = next((there[which] for which in (keep, _INSTEAD[keep]) if _is_whole(there.get(which), thorough)), None)
         if kept is None:
             return NOTHING_SPARE
         stays = _files([kept]).keys()
@@ -79,7 +80,7 @@ def prune(run: Run, keep: Keep = "last") -> int:
         with FileLock(run.directory.lock, timeout=0):  # no worker begins meanwhile
             if load_run(run.directory).state is not State.FINISHED:
                 raise RunError(f"{run.id}: is just going on; nothing was removed")
-            spare = spare_checkpoints(run.directory, keep)
+            spare = spare_checkpoints(run.directory, keep, thorough=True)
             for path in spare.files:
                 path.unlink(missing_ok=True)
     except Timeout:
@@ -97,9 +98,17 @@ def why_no_checkpoint(run: RunDirectory) -> str:
     return "a run writes one after its first epoch"
 
 
-def _is_whole(path: Path | None) -> bool:
-    """Whether a checkpoint has its end: it is a ZIP archive, whose table of contents comes last."""
-    return path is not None and zipfile.is_zipfile(path)
+def _is_whole(path: Path | None, thorough: bool) -> bool:
+    """Whether a checkpoint has its end: it is a ZIP archive, whose table of contents comes last. Thorough: all of it."""
+    if path is None or not zipfile.is_zipfile(path):
+        return False
+    if not thorough:
+        return True
+    try:
+        with zipfile.ZipFile(path) as parts:
+            return parts.testzip() is None
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile):
+        return False
 
 
 def _files(paths: Iterable[Path]) -> dict[tuple[int, int], tuple[int, int, int]]:

@@ -70,6 +70,16 @@ def test_a_checkpoint_that_is_cut_short_is_not_the_one_that_stays(
     assert names(run) == left
 
 
+def test_a_checkpoint_with_changed_bytes_is_not_the_one_that_stays(runs_dir: Path) -> None:
+    run = finished_run(runs_dir)
+    write_all(run)
+    content = bytearray(run.checkpoint("last").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    run.checkpoint("last").write_bytes(content)
+    disk.prune(load_run(run))
+    assert names(run) == ["previous"]
+
+
 def test_what_torch_writes_is_whole(tmp_path: Path) -> None:
     """A checkpoint is taken for whole by its archive's end, which torch's own function writes."""
     import torch
