@@ -76,15 +76,15 @@ def prune(runs_dir: Path, names: Sequence[str], keep: Keep, dry_run: bool, yes: 
     freed, code = 0, ExitCode.DONE
     for run, spare in spares:
         try:
-            here = spare.bytes if dry_run else disk.prune(run, keep)
+            removed = spare if dry_run else disk.prune(run, keep)
         except RunError as error:
             print_error(error.told(words.remedies(runs_dir)))
             code = ExitCode.FAILED
             continue
-        freed += here
+        freed += removed.bytes
         if json:
-            files = [str(path.relative_to(run.directory.path)) for path in spare.files]
-            print_json({"run": run.id, "files": files, "bytes": here, "removed": not dry_run})
+            files = [str(path.relative_to(run.directory.path)) for path in removed.files]
+            print_json({"run": run.id, "files": files, "bytes": removed.bytes, "removed": not dry_run})
     if not (json or dry_run):
         say(f"{words.size(freed)} freed. {STAYS[keep]}")
     return code

@@ -70,8 +70,8 @@ def refuse_unfinished(run: Run) -> None:
         raise RunError(f"{run.id}: is {run.state}, and goes on from its checkpoints", remedy("delete it", run=run.id))
 
 
-def prune(run: Run, keep: Keep = "last") -> int:
-    """Remove a finished run's spare checkpoints; returns the bytes freed.
+def prune(run: Run, keep: Keep = "last") -> Spare:
+    """Remove a finished run's spare checkpoints; returns what was removed.
 
     Raises RunError for a run that has not finished, or that is at work, and where a file can't be removed.
     """
@@ -87,7 +87,7 @@ def prune(run: Run, keep: Keep = "last") -> int:
         raise RunError(f"{run.id}: its worker is just starting, or still there; try again in a moment") from None
     except OSError as error:
         raise RunError(f"{run.id}: its checkpoints can't be removed: {error.strerror}") from None
-    return spare.bytes
+    return spare
 
 
 def why_no_checkpoint(run: RunDirectory) -> str:
@@ -99,7 +99,7 @@ def why_no_checkpoint(run: RunDirectory) -> str:
 
 
 def _is_whole(path: Path | None, thorough: bool) -> bool:
-    """Whether a checkpoint has its end: it is a ZIP archive, whose table of contents comes last. Thorough: all of it."""
+    """Whether a checkpoint has its end: it is a ZIP archive, whose table of contents comes last. Or all of it."""
     if path is None or not zipfile.is_zipfile(path):
         return False
     if not thorough:

@@ -232,7 +232,7 @@ def on_disk(run: Run) -> tuple[int, int]:
 
 def prune(directory: RunDirectory) -> int:
     """Remove a finished run's checkpoints but the last; returns the bytes freed. Raises RunError."""
-    return disk.prune(_load(directory))
+    return disk.prune(_load(directory)).bytes
 
 
 def _load(directory: RunDirectory) -> Run:

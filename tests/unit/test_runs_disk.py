@@ -42,7 +42,7 @@ def test_what_is_kept(runs_dir: Path, keep: Keep, best_is_last: bool, left: list
     size = write_all(run, best_is_last)
     everything = disk.bytes_on_disk(run.path)
     assert disk.spare_checkpoints(run, keep).bytes == freed * size
-    assert disk.prune(load_run(run), keep) == freed * size
+    assert disk.prune(load_run(run), keep).bytes == freed * size
     assert names(run) == left
     assert disk.bytes_on_disk(run.path) == everything - freed * size
     assert run.result.is_file() and run.status.is_file() and run.config.is_file()
@@ -93,7 +93,7 @@ def test_a_copy_of_hard_links_keeps_its_bytes(runs_dir: Path, tmp_path: Path) ->
     size = write_all(run)
     os.link(run.checkpoint("previous"), tmp_path / "a copy.pt")
     assert disk.spare_checkpoints(run).bytes == size, "the best one's; the other has a further name"
-    assert disk.prune(load_run(run)) == size
+    assert disk.prune(load_run(run)).bytes == size
     assert (tmp_path / "a copy.pt").is_file() and names(run) == ["last"]
 
 
@@ -119,7 +119,7 @@ def test_a_run_whose_worker_is_just_beginning_keeps_everything(runs_dir: Path) -
     with FileLock(run.lock), pytest.raises(RunError, match="still there; try again in a moment"):
         disk.prune(found)
     assert names(run) == ["best", "last", "previous"]
-    assert disk.prune(found) > 0
+    assert disk.prune(found).bytes > 0
 
 
 def test_bytes_on_disk_count_a_file_once(tmp_path: Path) -> None:
