@@ -35,7 +35,14 @@ HELP_OPTIONS = ["--help", "-h"]
 
 
 class CommandsInOrder(typer.core.TyperGroup):
-    """Lists the commands in the order people need them."""
+    """Lists the commands in the order people need them; Ctrl-C aborts the one at work."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was given. Typer makes of Ctrl-C an exit code and no word (seen with 0.29)."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names for the help."""

@@ -245,10 +245,12 @@ def notes(config: RunConfig, words: Mapping[str, str] = COMMAND_LINE) -> list[st
     if unreached:
         what = ", ".join(map(str, unreached))
         word = "milestone" if len(unreached) == 1 else "milestones"
+        helps = remedy("scale schedule").worded(words)
+        if training.epochs <= len(schedule.milestones):  # scale_schedule would refuse so few
+            helps = "so few epochs want another schedule.kind, for example cosine"
         said.append(
             f"schedule.milestones: {word} {what} will never be reached in {training.epochs} "
-            f"{'epoch' if training.epochs == 1 else 'epochs'}; "
-            f"{remedy('scale schedule').worded(words)}"
+            f"{'epoch' if training.epochs == 1 else 'epochs'}; {helps}"
         )
     if training.eval_every > training.epochs:
         said.append(

@@ -160,3 +160,14 @@ def test_a_current_directory_that_was_deleted_is_no_mistake_of_ours(
     assert main(command) == ExitCode.USAGE
     assert capsys.readouterr().err == "error: the current directory is not there any more; change to one that is\n"
     assert main(["runs", "list", f"--runs-dir={tmp_path / 'runs'}"]) == ExitCode.DONE
+
+
+@pytest.mark.usefixtures("runs_dir")
+def test_ctrl_c_says_a_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(directory: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "list_runs", interrupted)
+    assert main(["runs", "list"]) == ExitCode.STOPPED
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "Interrupted.\n")
