@@ -89,6 +89,18 @@ def test_every_metric_on_every_axis_draws_every_letter(sides: list[Side]) -> Non
                 assert content.x_name in text
 
 
+def test_no_letter_hides_another(runs_dir: Path) -> None:
+    """Runs with the same values, evaluated twice: on the chart their letters would have the same two cells."""
+    every: dict[str, Any] = {"training__epochs": 8, "training__eval_every": 4}
+    same = [side(runs_dir, f"20261123-1{at}0000-quick-aaa{at}", **every) for at in range(8)]
+    view = TimeView()
+    view.latest, view.total, view.ended = extent(same, "epoch")
+    for width, height, ascii_only in ((72, 8, False), (112, 26, False), (72, 8, True)):
+        cells = compose(chart(same, "test_accuracy", Look()), view, width, height, ascii_only, 0.6).cells
+        body = "".join(cells.row_text(row) for row in range(1, height - 2))
+        assert all(letter in body for letter in "ABCDEFGH"), body
+
+
 @pytest.mark.parametrize("axis", AXES)
 def test_beyond_its_end_a_run_has_no_value_and_one_that_is_over_says_so(runs_dir: Path, axis: Axis) -> None:
     every: dict[str, Any] = {"training__epochs": 16, "training__eval_every": 4}

@@ -75,3 +75,16 @@ async def test_enter_sends_also_where_no_field_has_the_focus(app: FmnistApp, mak
         app.screen.query_one("#wrong", Wrong).update("")
         await pilot.press("enter")
         await until_drawn(pilot, "a whole number from 3")
+
+
+async def test_every_box_leaves_in_view_what_it_is_about(app: FmnistApp, maker: RunMaker) -> None:
+    """Dimmed, as the others do: two covered the whole screen however small they were."""
+    maker.make("wrn")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_drawn(pilot, "finished")
+        await pilot.press("c")
+        await until_drawn(pilot, "Configuration of", "✓ finished")
+        await pilot.press("escape", "2")
+        await until_drawn(pilot, "Presets")
+        await pilot.press("ctrl+o")
+        await until_drawn(pilot, "Save as a preset of your own", "fmnist-tui  1 Runs")

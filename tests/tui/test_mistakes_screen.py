@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from textual.color import Color
 
+from fmnist_tui.analysis.confusion import SHORT_CLASSES
 from fmnist_tui.config import CLASSES, DataConfig
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui.app import FmnistApp
@@ -268,6 +270,45 @@ async def test_pictures_are_shades_where_the_terminal_has_them_else_characters(
         assert ("▀" in text) is not plain
         if "FMNIST_TUI_ASCII" in variables:
             assert "\n".join(drawn(pilot.app)).isascii()
+
+
+@pytest.mark.parametrize(("width", "whole"), [(40, 5), (60, 9), (64, 10)])
+async def test_a_narrow_screen_has_whole_columns_and_the_one_under_the_cursor(
+    maker: RunMaker, width: int, whole: int
+) -> None:
+    run = make(maker)
+    counts = evaluate(LABELS, 4)[-1].counts(LABELS)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=(width, 20)) as pilot:
+        screen = await opened(pilot, run)
+        matrix = screen.query_one(MatrixView)
+        for column in (0, 9, 6, 0):
+            matrix.move_to(6, column)
+            await pilot.pause()
+            names, shirt = matrix.render_line(1).text.split(), matrix.render_line(2 + 6).text.split()[1:]
+            seen = range(max(0, column - whole + 1), max(0, column - whole + 1) + whole)
+            assert names[:whole] == [SHORT_CLASSES[k][:4] for k in seen]
+            values = [counts[60 + k] for k in seen]
+            assert shirt[:whole] == ["·" if count == 0 else f"{100 * count / 200:.1f}" for count in values]
+            assert len(matrix.render_line(8).text.rstrip()) <= LABEL + whole * NARROW
+        matrix.move_to(6, 9)
+        await pilot.pause()
+        await pilot.click(MatrixView, offset=(LABEL + 1, 2 + 3))
+        assert (matrix.true, matrix.predicted) == (3, 10 - whole)
+
+
+async def test_the_number_under_the_cursor_can_be_read(maker: RunMaker) -> None:
+    """The worst pair's too, on which the cursor begins: in the reds of its cell it could hardly be."""
+    run = make(maker)
+    async with FmnistApp(maker.runs_dir, None).run_test(size=SMALL) as pilot:
+        matrix = (await opened(pilot, run)).query_one(MatrixView)
+        for column in range(10):
+            matrix.move_to(6, column)
+            styles = [segment.style for segment in matrix.render_line(2 + 6)][1 + column : 2 + column]
+            assert styles[0] and styles[0].bold and not styles[0].reverse
+            text, ground = styles[0].color, styles[0].bgcolor
+            assert text and ground and text.triplet and ground.triplet
+            bright, dark = Color(*ground.triplet).brightness, Color(*text.triplet).brightness
+            assert bright > 0.8 and dark < 0.15
 
 
 @pytest.mark.parametrize("size", [(40, 12), (60, 20), (80, 60), (118, 24), LARGE])

@@ -77,3 +77,21 @@ async def test_where_the_configuration_is_damaged_what_it_ran_on_begins_on_a_lin
         lines = [line.strip(" │") for line in screen_text(app).splitlines()]
         at = lines.index("config.json is damaged (not JSON)")
         assert lines[at + 1 : at + 3] == ["", "Ran with"]
+
+
+async def test_at_40_columns_nothing_begins_at_the_left_edge_but_titles(tmp_path: Path) -> None:
+    """Units and long values were broken into lines of their own there: 'probability' below 'drop_rate 0'."""
+    app = Host()
+    async with app.run_test(size=(40, 60)) as pilot:
+        run, lines = make_run(tmp_path, live(config=preset(optimizer__lr=0.05), done=2.0))
+        await show(pilot, run, lines)
+        app.push_screen(RunConfigScreen(run))
+        await until(pilot, lambda: "Different from the preset wrn" in screen_text(app))
+        text = screen_text(app)
+        inner = [line.strip("│▁▂▃▄▅▆▇█ \n") and line[1:] for line in text.splitlines()[1:-1]]
+        at_edge = {line[:38].strip() for line in inner if line[:1] == " " and line[1:2].strip()}
+        sections = {"Run", "Model", "Data", "Augment", "Optimizer", "Schedule", "Training"}
+        assert at_edge <= {"Different from the preset wrn", *sections}
+        assert "depth                 28  layers" in text and "preset: 0.1" in text
+        await pilot.resize_terminal(100, 60)
+        await until(pilot, lambda: "drop_rate             0             probability" in screen_text(app))

@@ -115,3 +115,19 @@ def test_the_state_stays_beside_a_long_name(tmp_path: Path, name: str) -> None:
     for width in (40, 78):
         said = title(RUN_ID, standing.run, False, None, None, width, UNICODE).plain.splitlines()[0]
         assert cell_len(said) <= width and said.startswith("Mistakes of ") and said.endswith("…  running"), said
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (120, "a-very-long-name-of-a-friday-evening   20261123-142501-wrn-k3f9"),
+        (80, "a-very-long-name-of-a-friday-evening   k3f9"),
+        (60, "a-very-long-name-of-a-friday-e…   k3f9"),
+        (40, "a-very-lon…   k3f9"),
+    ],
+)
+def test_a_name_is_as_whole_as_there_is_room(tmp_path: Path, width: int, shown: str) -> None:
+    name = "a-very-long-name-of-a-friday-evening"
+    standing = standing_of(tmp_path, Plan(config=preset().model_copy(update={"name": name}), done=3.4))
+    line = "".join(text for text, _ in header_lines(standing, NOW, width)[0])
+    assert line.startswith(f" ● {shown} ") and line.endswith("running on cuda:0 ") and len(line) == width

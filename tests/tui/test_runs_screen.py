@@ -47,6 +47,16 @@ def selected(pilot: Pilot[Any]) -> str:
     return screen.selected.id if screen.selected else ""
 
 
+async def test_on_a_small_screen_the_command_for_a_first_run_is_whole(tmp_path: Path) -> None:
+    """Without its directory it made one that this list does not have."""
+    runs_dir = tmp_path / "elsewhere"
+    runs_dir.mkdir()
+    async with FmnistApp(runs_dir, None).run_test(size=(40, 15)) as pilot:
+        await until_drawn(pilot, "No runs yet.", "fmnist-tui run preset quick", "--runs-dir")
+        shown = "".join(line.strip() for line in drawn(pilot.app))
+        assert str(runs_dir) in shown
+
+
 async def test_an_empty_directory_says_what_to_press(app: Listening, runs_dir: Path) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         text = await until_drawn(pilot, "No runs yet.")

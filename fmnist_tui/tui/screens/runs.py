@@ -124,7 +124,7 @@ class RunsScreen(FeedScreen):
 
     def on_resize(self, event: events.Resize) -> None:
         """Less detail on low screens."""
-        self.query("RunDetail, #left-out").set_class(event.size.height < SHORT, "-short")
+        self.query("RunDetail, #left-out, #instead").set_class(event.size.height < SHORT, "-short")
         self.call_after_refresh(self._show)
 
     def on_screen_resume(self) -> None:

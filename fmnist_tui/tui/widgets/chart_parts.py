@@ -44,8 +44,9 @@ def put_overlays(plot: Cells, content: Content, view: TimeView, limits: tuple[fl
         spots = ((near, at) for at in range(plot.width - size, 0, -1) for near in (row - 1, row + 1))
         if (spot := next((s for s in spots if _has_room(plot, *s, size)), None)) is not None:
             plot.label(*spot, level.label, STYLE[level.style])
+    taken: set[tuple[int, int]] = set()
     for point in content.points:
-        _put_point(plot, point, content.scale, window, limits, ascii_only)
+        _put_point(plot, point, content.scale, window, limits, ascii_only, taken)
     for curve in content.curves:
         columns: dict[int, str] = {}
         for mark in curve.series.marks:
@@ -74,11 +75,17 @@ def _put_point(
     window: tuple[float, float],
     limits: tuple[float, float],
     ascii_only: bool,
+    taken: set[tuple[int, int]],
 ) -> None:
+    """A point and its label. A letter whose cell another one has (`taken`) stands beside it: none hides another."""
     column = column_of(point.x, window, plot.width)
     row = row_of(point.y, scale, limits, plot.height, ascii_only)
     if column is None or not 0 <= row < plot.height:
         return
+    if point.glyph:
+        beside = (at for at in (column, *(column + by for step in range(1, 8) for by in (-step, step))))
+        column = next((at for at in beside if 0 <= at < plot.width and (row, at) not in taken), column)
+        taken.add((row, column))
     plot.put(row, column, point.glyph or ("@" if ascii_only else "◆"), STYLE[point.style])
     size = len(point.label)
     for near in (row - 1, row, row + 1, row - 2, row + 2, row - 3, row + 3):

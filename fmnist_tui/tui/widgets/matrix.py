@@ -95,6 +95,13 @@ class MatrixView(Widget):
         return WIDE if self.size.width >= needed(WIDE) + 12 else NARROW
 
     @property
+    def _seen(self) -> range:
+        """The columns that have room, whole ones; the one under the cursor is among them."""
+        shown = min(NUMBER, max(1, (self.size.width - LABEL) // self.cell))
+        first = min(max(0, self.predicted - shown + 1), NUMBER - shown)
+        return range(first, first + shown)
+
+    @property
     def _scores_fit(self) -> bool:
         return self.size.width >= needed(self.cell)
 
@@ -111,8 +118,8 @@ class MatrixView(Widget):
 
     def on_click(self, event: events.Click) -> None:
         """To the cell that was clicked; a click on the cursor chooses it."""
-        row, column = event.y - 2, (event.x - LABEL) // self.cell
-        if 0 <= row < NUMBER and 0 <= column < NUMBER and event.x >= LABEL:
+        row, column = event.y - 2, (event.x - LABEL) // self.cell + self._seen.start
+        if 0 <= row < NUMBER and column in self._seen and event.x >= LABEL:
             if (row, column) == (self.true, self.predicted):
                 self.post_message(self.CellChosen())
             else:
@@ -136,14 +143,16 @@ class MatrixView(Widget):
     def _over_line(self, base: Style) -> list[Segment]:
         what = "predicted, % of the true class" if self.unit == "%" else "predicted, images"
         muted = base + theme_style(self.app, "foreground-muted")
+        if LABEL + 1 + len(what) > self.size.width:
+            what = what.removesuffix(" of the true class")
         return [Segment(f"{'true':<{LABEL}} {what}", muted)]
 
     def _heading(self, base: Style) -> list[Segment]:
         muted = base + theme_style(self.app, "foreground-muted")
         strong = base + theme_style(self.app, "primary") + BOLD
         segments = [Segment(" " * LABEL, base)]
-        for k, name in enumerate(SHORT_CLASSES):
-            text = f"{name[: self.cell - 1]:>{self.cell - 1}} "
+        for k in self._seen:
+            text = f"{SHORT_CLASSES[k][: self.cell - 1]:>{self.cell - 1}} "
             segments.append(Segment(text, strong if k == self.predicted else muted))
         if self._scores_fit:
             segments += [Segment(f"{name:>{SCORE + (at == 0)}}", muted) for at, name in enumerate(HEADERS)]
@@ -164,7 +173,7 @@ class MatrixView(Widget):
         strong = base + theme_style(self.app, "primary") + BOLD
         segments = [Segment(f"{SHORT_CLASSES[true]:<{LABEL}}", strong if true == self.true else base)]
         total = int(self._matrix[true].sum())
-        for predicted in range(NUMBER):
+        for predicted in self._seen:
             count = int(self._matrix[true, predicted])
             share = 100.0 * count / total if total else 0.0
             text = f"{self._number(count, share):>{self.cell - 1}} "
@@ -189,17 +198,18 @@ class MatrixView(Widget):
     def _cell_style(self, true: int, predicted: int, share: float, base: Style) -> Style:
         """Confusion in the colour of errors, the stronger the larger its share; the diagonal in the primary colour."""
         here = (true, predicted) == (self.true, self.predicted)
-        cursor = Style(bold=here, reverse=here)
         if is_ansi(self.app):
-            return base + self._unmixed(true == predicted, share) + cursor
+            return base + self._unmixed(true == predicted, share) + Style(bold=here, reverse=here)
         background, foreground = theme_color(self.app, "background"), theme_color(self.app, "foreground")
+        if here:  # not its own colours the other way round: a strong confusion could hardly be read in them
+            return base + Style(color=background.rich_color, bgcolor=foreground.rich_color, bold=True)
         if true == predicted:
             tint = background.blend(theme_color(self.app, "primary"), 0.12 + 0.38 * (share / 100.0) ** 2)
         else:
             tint = background.blend(theme_color(self.app, "error"), 0.8 * min(1.0, math.sqrt(share / FULL_TINT)))
         if share == 0.0:
             foreground = background.blend(theme_color(self.app, "foreground-muted"), 0.7)
-        return base + Style(color=foreground.rich_color, bgcolor=tint.rich_color) + cursor
+        return base + Style(color=foreground.rich_color, bgcolor=tint.rich_color)
 
     def _unmixed(self, right: bool, share: float) -> Style:
         """The same in colours that can't be mixed: dim, usual, coloured and bold text."""

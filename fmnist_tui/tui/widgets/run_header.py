@@ -42,6 +42,10 @@ SILENT_SECONDS = 15.0
 """Without a heartbeat for this long (it beats every two seconds) a run at work is said to be silent."""
 MIN_BAR = 8
 """Cells the run's own bar needs beside where it stops."""
+LEAST_NAME = 8
+"""Cells of a run's name that stay beside what it is doing."""
+TAIL = 7
+"""Cells of the last letters of its id, with the gap before them."""
 STYLES = ("label", "strong", "bar", "rest", "test", "best", "alive", "warning", "error", "success", "muted")
 """Names of the looks of the header's texts; RunHeader has a component class `run-header--NAME` for each."""
 STATE_STYLES = {
@@ -101,7 +105,7 @@ def _identity(standing: Standing, run: Run, status: Status, now: datetime, width
     if run.state.alive and silence > SILENT_SECONDS and not standing.deleted and not waits:
         words = f"{run.state}, but no heartbeat for {duration(silence)}"
         style = "warning"
-    name = shorten(run.name, 24, glyphs.ellipsis)
+    name = shorten(run.name, max(LEAST_NAME, width - len(words) - 5 - TAIL), glyphs.ellipsis)
     glyph = glyphs.states[State.LOST if standing.deleted else run.state]
     left: list[Part] = [(f" {glyph} ", style), (f"{name}  ", "strong")]
     room = width - len(words) - 2 - sum(cell_len(text) for text, _ in left)
