@@ -108,8 +108,8 @@ def go_on_from(run: RunDirectory, which: str, is_best: bool) -> None:
     """
     path, last = run.checkpoint(which), run.checkpoint("last")
     if not (last.exists() and last.samefile(path)):
-        if which == "best" and _is_whole(last):  # a damaged one shall not take the place of the one before it
-            link(last, run.checkpoint("previous"))
+        if which == "best":  # the one before the last is later as well: it shall not stand in for this one
+            link(path, run.checkpoint("previous"))
         link(path, last)
         sync_directory(run.checkpoints)
     if is_best and which != "best":
@@ -168,15 +168,6 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: is not a checkpoint of this version of fmnist-tui")
     return content
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a checkpoint is there, each part of it as it was written."""
-    try:
-        _check_sums(path)
-    except (OSError, *_DAMAGED):
-        return False
-    return True
 
 
 def _check_sums(path: Path) -> None:
