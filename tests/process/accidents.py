@@ -21,7 +21,6 @@ from fmnist_tui.runs import requests, starting, store
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
-from fmnist_tui.training import checkpoint
 from tests.process import damage
 from tests.process.forked import ForkedWorker
 from tests.process.same_run import differences
@@ -211,7 +210,7 @@ class Accidents(Watched):
             self.planned, self.limit = holds
         assert holds == (self.planned, self.limit) or not self.begun, f"{holds}, not {(self.planned, self.limit)}"
         if loaded.state is State.STOPPED and self.begun:
-            step = checkpoint.read(self.run.checkpoint("last"))["progress"]["step"]
+            step = self.step_of("last")
             assert step == status.step, f"stopped at step {status.step}, and last.pt is of {step}"
         assert loaded.state in (State.FINISHED, State.STOPPED, State.LOST), f"{loaded.state}: {status.told()}"
         return loaded.state
