@@ -8,7 +8,7 @@ how the run computes, `Logbook` how it gets on, `Requests` what it is asked for,
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -106,7 +106,7 @@ class Desk:
         if not run.result.exists():
             return
         try:
-            self.job.until_written(set_aside)
+            self._write_before_it_begins(set_aside)
         except OSError as error:
             self.reporter.event("warning", f"the earlier result could not be kept: {error.strerror or error}")
             run.result.unlink()
@@ -139,7 +139,7 @@ class Desk:
                 text = "best.pt is removed: the run went back behind its epoch, and may not come to the same there"
                 self.reporter.event("warning", text)
 
-        self.job.until_written(keep)
+        self._write_before_it_begins(keep)
 
     def _keep_until(self, step: int, evaluated_epoch: int, unwritten: dict[str, list[str]]) -> None:
         """Cut back what was written after the checkpoint: the run does it again. `unwritten` are lines it holds."""
@@ -148,7 +148,16 @@ class Desk:
             self.reporter.keep_until(step, evaluated_epoch, unwritten.get("metrics", []))
             self.evaluations.cut_back(evaluated_epoch, unwritten.get("confusions", []))
 
-        self.job.until_written(cut_back)
+        self._write_before_it_begins(cut_back)
+
+    def _write_before_it_begins(self, write: Callable[[], None]) -> None:
+        """Wait for room; raises CutShort where the run is to stop meanwhile, which is as it was, else OSError."""
+        try:
+            self.job.until_written(write)
+        except OSError:
+            if self.job.team is None and self.job.stop_signal.received:
+                raise CutShort from None
+            raise
 
     def _say_beginning(self, event: str, message: str) -> None:
         self.reporter.event(event, message, provenance=self.made_with.model_dump(mode="json"))

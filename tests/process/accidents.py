@@ -79,12 +79,12 @@ class Accidents(Watched):
         self.begin()
         for _ in range(lives):
             self.at_work()
-            if self.after_a_life() is State.FINISHED and self.chance.random() < 0.4:
+            if self.after_a_life() is State.FINISHED and not self.last_damaged and self.chance.random() < 0.4:
                 break
             self.between()
             self.begin_again()
         for _ in range(4):  # a life may still meet the stop, or the full disk, of the one before
-            if self.after_a_life() is State.FINISHED:
+            if self.after_a_life() is State.FINISHED and not self.last_damaged:  # killed before it took that up
                 break
             self.begin_again(plain=True)
         self.compare()
