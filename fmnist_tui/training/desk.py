@@ -8,7 +8,7 @@ how the run computes, `Logbook` how it gets on, `Requests` what it is asked for,
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -65,13 +65,13 @@ class Desk:
         length = job.launch.length(reporter.status)  # before the status tells a checkpoint's, which may be older
         if job.team is not None:
             length = job.team.of_first(length)
-        content, problems = checkpoint.load_newest(self.run, job.launch.checkpoint)
+        content, which, problems = checkpoint.load_newest(self.run, job.launch.checkpoint)
         for problem in problems:
-            reporter.event("warning", f"{problem}; going on from the one before it")
+            reporter.event("warning", f"{problem}; going on from {which}.pt")
         if content is None:
             self._start_anew()
         else:
-            self._go_on(content, "previous" if problems else job.launch.checkpoint)
+            self._go_on(content, which)
         progress.starts += 1
         if length.stop_at_accuracy != progress.stop_at_accuracy:
             self.requests.edit_limit(length.stop_at_accuracy or 0.0)
@@ -106,7 +106,7 @@ class Desk:
         if not run.result.exists():
             return
         try:
-            self.job.until_written(set_aside)
+            self._write_before_it_begins(set_aside)
         except OSError as error:
             self.reporter.event("warning", f"the earlier result could not be kept: {error.strerror or error}")
             run.result.unlink()
@@ -132,10 +132,14 @@ class Desk:
         self._say_beginning("resume", f"going on {self.reporter.status.where()} on {self.job.name_label}")
 
     def _keep_as_last(self, which: str) -> None:
-        """A kill before the next checkpoint shall find the one that the run goes on from."""
-        self.job.until_written(lambda: checkpoint.go_on_from(self.run, which, self.progress.at_best))
-        of_best = checkpoint.epoch_of_best(self.run)
-        self.saver.later_best = of_best if of_best > self.progress.evaluated_epoch else 0
+        """A kill before the next checkpoint shall find the one that the run goes on from, and none that is later."""
+
+        def keep() -> None:
+            if checkpoint.go_on_from(self.run, which, self.progress.at_best):
+                text = "best.pt is removed: the run went back behind its epoch, and may not come to the same there"
+                self.reporter.event("warning", text)
+
+        self._write_before_it_begins(keep)
 
     def _keep_until(self, step: int, evaluated_epoch: int, unwritten: dict[str, list[str]]) -> None:
         """Cut back what was written after the checkpoint: the run does it again. `unwritten` are lines it holds."""
@@ -144,7 +148,16 @@ class Desk:
             self.reporter.keep_until(step, evaluated_epoch, unwritten.get("metrics", []))
             self.evaluations.cut_back(evaluated_epoch, unwritten.get("confusions", []))
 
-        self.job.until_written(cut_back)
+        self._write_before_it_begins(cut_back)
+
+    def _write_before_it_begins(self, write: Callable[[], None]) -> None:
+        """Wait for room; raises CutShort where the run is to stop meanwhile, which is as it was, else OSError."""
+        try:
+            self.job.until_written(write)
+        except OSError:
+            if self.job.team is None and self.job.stop_signal.received:
+                raise CutShort from None
+            raise
 
     def _say_beginning(self, event: str, message: str) -> None:
         self.reporter.event(event, message, provenance=self.made_with.model_dump(mode="json"))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from fmnist_tui.training import checkpoint
+from fmnist_tui.training.checkpoint_writer import Writer
 from fmnist_tui.training.evaluations import Evaluations
 from fmnist_tui.training.job import Job
 from fmnist_tui.training.logbook import Logbook
@@ -33,11 +34,9 @@ class Saver:
         self._job, self._device = job, job.execution.device
         self._model, self._optimizer, self._step = model, optimizer, step
         self._progress, self._logbook, self._evaluations = progress, logbook, evaluations
-        self.writer = checkpoint.Writer(job.run)
+        self.writer = Writer(job.run)
         self.saved_at = time.monotonic()
         """When the last checkpoint was begun (or this start), by the monotonic clock."""
-        self.later_best = 0
-        """The epoch of best.pt, where the run went back behind it and has not come there again; else 0."""
         self._saved_step = -1
         self._written_step: int | None = None
         """The step of last.pt on the disk; None where there is none. Told of by `written_step`."""
@@ -72,26 +71,10 @@ class Saver:
         self.writer.wait()
         self.report_writer()
         self._written_step = self.written_step
-        self._settle_later_best(is_best)
         self._logbook.take_stock()
         self._job.reporter.sync()
         self.writer.save(self._state(), is_best, checkpoint.arrival(self._device))
         self._saved_step, self.saved_at = progress.step, time.monotonic()
-
-    def _settle_later_best(self, is_best: bool) -> None:
-        """Remove a best.pt of an epoch that was trained again and is not the best now; the same again replaces it."""
-        progress = self._progress
-        if is_best:
-            self.later_best = 0
-        if not self.later_best or not (progress.done or progress.evaluated_epoch >= self.later_best):
-            return
-        self._job.run.checkpoint("best").unlink(missing_ok=True)
-        self._job.reporter.event(
-            "warning",
-            f"best.pt is removed: it was of epoch {self.later_best} as that was before the run went back; "
-            f"now epoch {progress.best_epoch} is the best, whose checkpoint is not there any more",
-        )
-        self.later_best = 0
 
     def has_this_step(self) -> bool:
         """Whether a checkpoint of the step at which the run stands is on the disk; waits for the write under way."""

@@ -21,7 +21,6 @@ from fmnist_tui.runs import requests, starting, store
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
-from fmnist_tui.training import checkpoint
 from tests.process import damage
 from tests.process.forked import ForkedWorker
 from tests.process.same_run import differences
@@ -80,12 +79,12 @@ class Accidents(Watched):
         self.begin()
         for _ in range(lives):
             self.at_work()
-            if self.after_a_life() is State.FINISHED and self.chance.random() < 0.4:
+            if self.after_a_life() is State.FINISHED and not self.last_damaged and self.chance.random() < 0.4:
                 break
             self.between()
             self.begin_again()
         for _ in range(4):  # a life may still meet the stop, or the full disk, of the one before
-            if self.after_a_life() is State.FINISHED:
+            if self.after_a_life() is State.FINISHED and not self.last_damaged:  # killed before it took that up
                 break
             self.begin_again(plain=True)
         self.compare()
@@ -211,7 +210,7 @@ class Accidents(Watched):
             self.planned, self.limit = holds
         assert holds == (self.planned, self.limit) or not self.begun, f"{holds}, not {(self.planned, self.limit)}"
         if loaded.state is State.STOPPED and self.begun:
-            step = checkpoint.read(self.run.checkpoint("last"))["progress"]["step"]
+            step = self.step_of("last")
             assert step == status.step, f"stopped at step {status.step}, and last.pt is of {step}"
         assert loaded.state in (State.FINISHED, State.STOPPED, State.LOST), f"{loaded.state}: {status.told()}"
         return loaded.state

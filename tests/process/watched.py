@@ -48,11 +48,16 @@ class Watched:
 
     def begin(self) -> None:
         """Start the worker; which step it has to go on from is known before."""
-        path = self.run.checkpoint("previous" if self.which == "last" and self.last_damaged else self.which)
-        self.expected = checkpoint.read(path)["progress"]["step"] if path.exists() else 0
+        names = ["previous", "best"] if self.which == "last" and self.last_damaged else [self.which]
+        self.expected = max(self.step_of(name) for name in names)
         self.begun, self.was_full, self.kept = False, False, 0
         self.tell(f"start from {self.which}, step {self.expected}")
         self.worker = self._start(self.run)
+
+    def step_of(self, which: str) -> int:
+        """The step of a checkpoint; 0 where there is none, as of a run that begins."""
+        path = self.run.checkpoint(which)
+        return int(checkpoint.read(path)["progress"]["step"]) if path.exists() else 0
 
     def fill_disk(self, room: int, seconds: float) -> None:
         """For so long no file of the worker's grows beyond so many bytes: writes fail as on a full disk."""
@@ -116,7 +121,7 @@ class Watched:
         self._stamp = stamp
         self.begun = self.begun or self._has_begun()
         if self.begun:
-            step = checkpoint.read(last)["progress"]["step"]
+            step = self.step_of("last")
             assert step >= self.kept, f"last.pt is of step {step}, and was of {self.kept}"
             self.kept = step
 

@@ -17,6 +17,7 @@ import torch
 from fmnist_tui.runs import starting
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.training import checkpoint
+from fmnist_tui.training.checkpoint_writer import Writer
 from tests.training.tiny import reporter_for, tiny_config
 
 
@@ -39,8 +40,8 @@ def test_a_damaged_last_falls_back_to_previous(runs_dir: Path, content: bytes) -
     checkpoint.save(run, state(1))
     checkpoint.save(run, state(2))
     run.checkpoint("last").write_bytes(content)
-    loaded, problems = checkpoint.load_newest(run)
-    assert loaded is not None and loaded["step"] == 1
+    loaded, which, problems = checkpoint.load_newest(run)
+    assert loaded is not None and loaded["step"] == 1 and which == "previous"
     assert len(problems) == 1 and "last.pt" in problems[0] and "damaged" in problems[0]
     run.checkpoint("previous").write_bytes(content)
     with pytest.raises(
@@ -65,8 +66,8 @@ def test_changed_weights_are_seen(runs_dir: Path) -> None:
     last.unlink()
     last.write_bytes(content[:at] + bytes(4096) + content[at + 4096 :])
     assert torch.load(last, weights_only=True)["weights"][0] == 0.0
-    loaded, problems = checkpoint.load_newest(run)
-    assert loaded is not None and loaded["step"] == 1
+    loaded, which, problems = checkpoint.load_newest(run)
+    assert loaded is not None and loaded["step"] == 1 and which == "previous"
     assert problems == [f"{last}: is damaged: it is not whole"]
     at = content.index(b"PK\x01\x02") + 10  # how the first part is compressed, in the list at the end
     last.write_bytes(content[:at] + b"\x08" + content[at + 1 :])
@@ -76,7 +77,7 @@ def test_changed_weights_are_seen(runs_dir: Path) -> None:
 
 def test_a_missing_last_falls_back_to_previous(runs_dir: Path) -> None:
     run = starting.create_run(runs_dir, tiny_config())
-    assert checkpoint.load_newest(run) == (None, [])
+    assert checkpoint.load_newest(run) == (None, "last", [])
     run.result.write_text("{}")
     with pytest.raises(checkpoint.CheckpointError, match="is finished, and has no checkpoint to go on from; train it"):
         checkpoint.load_newest(run)
@@ -84,9 +85,25 @@ def test_a_missing_last_falls_back_to_previous(runs_dir: Path) -> None:
     checkpoint.save(run, state(1))
     checkpoint.save(run, state(2))
     run.checkpoint("last").unlink()
-    loaded, problems = checkpoint.load_newest(run)
-    assert loaded is not None and loaded["step"] == 1
+    loaded, which, problems = checkpoint.load_newest(run)
+    assert loaded is not None and loaded["step"] == 1 and which == "previous"
     assert len(problems) == 1 and problems[0].endswith("last.pt: is missing")
+
+
+@pytest.mark.parametrize(("steps", "which"), [((1, 2), "best"), ((2, 1), "previous"), ((2, 2), "previous")])
+def test_the_best_checkpoint_stands_in_where_it_is_later(runs_dir: Path, steps: tuple[int, int], which: str) -> None:
+    """It was the last one until that came to harm. Without the previous one it is the user's choice: it may be old."""
+    run = starting.create_run(runs_dir, tiny_config())
+    for name, step in zip(("previous", "best"), steps, strict=True):
+        checkpoint.save(run, {"progress": {"step": step}})
+        run.checkpoint("last").rename(run.checkpoint(name))
+    run.checkpoint("last").write_bytes(b"")
+    newest = checkpoint.load_newest(run)
+    assert newest.which == which and newest.content is not None
+    assert newest.content["progress"]["step"] == 2 and len(newest.problems) == 1
+    run.checkpoint("previous").write_bytes(b"")
+    with pytest.raises(checkpoint.CheckpointError, match="try --from best"):
+        checkpoint.load_newest(run)
 
 
 def test_code_in_a_checkpoint_is_never_run(runs_dir: Path, tmp_path: Path) -> None:
@@ -148,7 +165,7 @@ def test_the_writers_thread_waits_on_the_runs_gpu(runs_dir: Path, monkeypatch: p
 
     monkeypatch.setattr(torch.cuda, "device", on)
     event = SimpleNamespace(device=torch.device("cuda", 1), synchronize=lambda: waited.append(current[-1]))
-    writer = checkpoint.Writer(reporter_for(runs_dir).run)
+    writer = Writer(reporter_for(runs_dir).run)
     writer.save({"a": 1}, False, cast("torch.cuda.Event", event))
     writer.wait()
     assert waited == [torch.device("cuda", 1)] and writer.problem == ""

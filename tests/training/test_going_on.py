@@ -39,6 +39,16 @@ def accuracies(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return set_accuracies
 
 
+def killed_at(step: int) -> Callable[[Desk], None]:
+    """`Desk.after_step` of a worker that is killed after a step, and notices nothing until then."""
+
+    def after_step(self: Desk) -> None:
+        if self.progress.step == step:
+            raise Killed
+
+    return after_step
+
+
 def progress_of(run: RunDirectory, which: str) -> dict[str, Any]:
     found: dict[str, Any] = checkpoint.read(run.checkpoint(which))["progress"]
     return found
@@ -80,12 +90,8 @@ def test_killed_before_the_first_checkpoint_from_another_than_the_last(
         with pytest.raises(Stopped):
             trainer.train(run)
 
-    def killed(self: Desk) -> None:
-        if self.progress.step == 7:
-            raise Killed
-
     with monkeypatch.context() as patch:
-        patch.setattr(Desk, "after_step", killed)
+        patch.setattr(Desk, "after_step", killed_at(7))
         with pytest.raises(Killed):
             trainer.train(run, LaunchRequest(checkpoint=which))
     trainer.train(run)
@@ -96,14 +102,34 @@ def test_killed_before_the_first_checkpoint_from_another_than_the_last(
 
 def test_from_a_best_that_is_the_last_the_one_before_it_stays(trainer: Trainer) -> None:
     run = trainer.create(tiny_config())
+
+    def steps() -> list[int]:
+        return [int(progress_of(run, name)["step"]) for name in ("last", "previous", "best")]
+
     for step in (1, 2):
-        checkpoint.save(run, {"step": step})
+        checkpoint.save(run, {"progress": {"step": step}})
     checkpoint.mark_best(run)
-    checkpoint.go_on_from(run, "best", is_best=True)
-    assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 1, 2]
-    checkpoint.save(run, {"step": 3})
-    checkpoint.go_on_from(run, "best", is_best=True)
-    assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [2, 3, 2]
+    assert not checkpoint.go_on_from(run, "best", is_best=True) and steps() == [2, 1, 2]
+    checkpoint.save(run, {"progress": {"step": 3}})
+    assert not checkpoint.go_on_from(run, "best", is_best=True) and steps() == [2, 2, 2]
+
+
+def test_from_best_nothing_later_stands_in_for_a_last_that_comes_to_harm(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, accuracies: Callable[..., None]
+) -> None:
+    """previous.pt was of step 12, whose lines are cut: a run that went on from it had none of steps 6 to 12."""
+    accuracies(90.0, 20.0, 30.0)
+    run = trainer.create(tiny_config())
+    for step, which in ((12, "last"), (7, "best")):
+        with monkeypatch.context() as patch, pytest.raises(Killed if which == "best" else Stopped):
+            if which == "best":
+                patch.setattr(Desk, "after_step", killed_at(step))
+            else:
+                stop_at(trainer, patch, step)
+            trainer.train(run, LaunchRequest(checkpoint=which))
+    run.checkpoint("last").unlink()
+    trainer.train(run)
+    assert [record.step for record in trainer.steps(run) if isinstance(record, TrainRecord)] == list(range(1, 16))
 
 
 @pytest.mark.parametrize("again", [90.0, 30.0])
@@ -118,21 +144,15 @@ def test_a_best_checkpoint_that_the_run_went_back_behind(
         patch.undo()
     accuracies(50.0, 20.0, again)
 
-    def killed(self: Desk) -> None:
-        if self.progress.step == 12:
-            raise Killed
-
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Desk, "after_step", killed)
+        patch.setattr(Desk, "after_step", killed_at(12))
         trainer.train(run, LaunchRequest(checkpoint="previous"))
-    assert progress_of(run, "best")["best_epoch"] == 3, "until epoch 3 has ended again"
+    assert not run.checkpoint("best").exists()
     trainer.train(run)
-    if again == 90.0:
-        assert (progress_of(run, "best")["best_epoch"], result_of(run).best_epoch) == (3, 3)
-        assert not messages(run, "warning")
-    else:
-        assert not run.checkpoint("best").exists() and result_of(run).best_epoch == 1
-        assert messages(run, "warning")[0].startswith("best.pt is removed: it was of epoch 3 as that was before the")
+    assert result_of(run).best_epoch == (3 if again == 90.0 else 1)
+    assert run.checkpoint("best").exists() == (again == 90.0)
+    warned = "best.pt is removed: the run went back behind its epoch, and may not come to the same there"
+    assert messages(run, "warning") == [warned]
 
 
 @pytest.mark.parametrize("room_comes", [False, True])
@@ -170,15 +190,3 @@ def test_lines_that_a_full_disk_did_not_take_are_in_the_checkpoint_that_it_took(
     assert without_clock(trainer.steps(run)) == without_clock(trainer.steps(whole))
     assert run.confusions.read_bytes() == whole.confusions.read_bytes()
     assert len(messages(run, "warning")) == len(set(messages(run, "warning")))
-
-
-def test_from_best_a_damaged_last_does_not_become_the_previous(trainer: Trainer) -> None:
-    run = trainer.create(tiny_config())
-    for step in (1, 2, 3):
-        checkpoint.save(run, {"step": step})
-        if step == 1:
-            checkpoint.mark_best(run)
-    content = run.checkpoint("last").read_bytes()
-    run.checkpoint("last").write_bytes(content[: len(content) // 2])
-    checkpoint.go_on_from(run, "best", is_best=True)
-    assert [checkpoint.read(run.checkpoint(name))["step"] for name in ("last", "previous", "best")] == [1, 2, 1]

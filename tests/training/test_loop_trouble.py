@@ -127,8 +127,8 @@ def test_a_best_state_without_room_to_the_end_is_said(trainer: Trainer, monkeypa
             raise OSError(28, "No space left on device")
         write(path, *_)
 
-    write = checkpoint._write
-    monkeypatch.setattr(checkpoint, "_write", no_room)
+    write = checkpoint.write
+    monkeypatch.setattr(checkpoint, "write", no_room)
     monkeypatch.setattr(checkpoint, "mark_best", lambda run: no_room(run.checkpoint("best")))
     monkeypatch.setattr(patience, "WAITS", (0.0,))
     run = trainer.create(tiny_config(training={"epochs": 1}))

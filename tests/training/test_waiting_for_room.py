@@ -15,6 +15,7 @@ from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import ExitCode, State
 from fmnist_tui.training import attempt, checkpoint, desk, patience
+from fmnist_tui.training.control import CutShort
 from fmnist_tui.training.ending import Ending
 from fmnist_tui.training.job import Job, RunDeleted, Stopped, Unwritten
 from tests.events import messages
@@ -194,5 +195,32 @@ def test_a_run_that_was_stopped_goes_on_without_a_byte_of_room_for_its_lines(
         raise NO_ROOM
 
     monkeypatch.setattr(files, "replace_bytes", replace_bytes)
+    trainer.train(run)
+    assert result_of(run).steps == 15
+
+
+def test_a_stop_while_it_waits_to_begin_leaves_the_run_as_it_was(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer.create(tiny_config())
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_at(trainer, patch, 7)
+        trainer.train(run)
+    before = step_of(run, "last")
+
+    def replace_bytes(path: Path, data: bytes, durable: bool = False) -> None:
+        if path == run.metrics:
+            jobs[0].stop_signal.received = "SIGTERM"
+            raise NO_ROOM
+        write(path, data, durable)
+
+    write, jobs = files.replace_bytes, list[Job]()
+    trainer.during = jobs.append
+    run.metrics.write_text(run.metrics.read_text() + "half a line")
+    with monkeypatch.context() as patch, pytest.raises(CutShort):
+        patch.setattr(files, "replace_bytes", replace_bytes)
+        trainer.train(run)
+    assert step_of(run, "last") == before == 7
+    trainer.during = lambda job: None
     trainer.train(run)
     assert result_of(run).steps == 15
