@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fmnist_tui import paths
 from fmnist_tui.analysis import predictions as _predictions
 from fmnist_tui.analysis.predictions import Predictions, TestSet
+from fmnist_tui.api_words import words_of_python
 from fmnist_tui.config import RunConfig
 from fmnist_tui.report.rows import Benchmarks, collect
 from fmnist_tui.runs import store
@@ -55,17 +56,19 @@ Columns = dict[str, NDArray[Any]]
 """Arrays of one length by name."""
 
 
+@words_of_python()
 def runs(runs_dir: Path | str | None = None) -> list[Run]:
     """Every run in a directory, newest first.
 
     Without `runs_dir` that is FMNIST_TUI_RUNS_DIR, else ./runs. A `Run` has `id`, `name`, `state`, `config`
     (RunConfig), `status`, `result` (None until it has finished), `earlier` (the Result of a finished run that goes on),
-    `directory` and, where something of it can't be read, `problem` and `earlier_problem`.
+    `directory`, `comment` and, where something of it can't be read, `problem` and `earlier_problem`.
     Raises RunError where `runs_dir` is a file.
     """
     return store.list_runs(_runs_dir(runs_dir))
 
 
+@words_of_python()
 def load_run(name: str = "last", runs_dir: Path | str | None = None) -> Run:
     """The run of which `name` is a unique part of the id; 'last' is the newest.
 
@@ -74,6 +77,7 @@ def load_run(name: str = "last", runs_dir: Path | str | None = None) -> Run:
     return store.find_run(_runs_dir(runs_dir), name)
 
 
+@words_of_python()
 def metrics(run: Run) -> dict[str, Columns]:
     """The training and evaluation lines of a run as columns: {'train': {...}, 'eval': {...}}.
 
@@ -109,6 +113,7 @@ def _columns(kind: type[Record], records: list[Any]) -> Columns:
     return columns
 
 
+@words_of_python()
 def test_set(run: Run, data_dir: Path | str | None = None) -> TestSet:
     """The images (N, 28, 28) uint8 and labels (N,) uint8 a run is tested on, in the order of its predictions.
 
@@ -120,6 +125,7 @@ def test_set(run: Run, data_dir: Path | str | None = None) -> TestSet:
 test_set.__test__ = False  # type: ignore[attr-defined]  # its name makes pytest take it for a test
 
 
+@words_of_python()
 def predictions(
     run: Run, which: Literal["last", "best"] = "last", data_dir: Path | str | None = None, *, earlier: bool = False
 ) -> Predictions:
@@ -137,6 +143,7 @@ def predictions(
     return _predictions.load_predictions(run, which, data_dir=_data_dir(run, data_dir), earlier=earlier)
 
 
+@words_of_python()
 def model_from_checkpoint(run: Run, which: Literal["last", "previous", "best"] = "last") -> nn.Module:
     """The run's network in eval mode, float32, on the CPU: normalised (B, 1, 28, 28) images to (B, 10) logits.
 
@@ -151,6 +158,7 @@ def model_from_checkpoint(run: Run, which: Literal["last", "previous", "best"] =
     return restore_model(run.directory, which).model
 
 
+@words_of_python()
 def benchmark_table(runs_dir: Path | str | None = None) -> Benchmarks:
     """The finished runs of a directory as the report's table has them.
 

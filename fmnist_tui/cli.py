@@ -16,7 +16,9 @@ import typer
 from fmnist_tui import __version__
 from fmnist_tui.console import (
     commands_bench,
+    commands_comment,
     commands_data,
+    commands_disk,
     commands_evaluate,
     commands_presets,
     commands_queue,
@@ -33,7 +35,14 @@ HELP_OPTIONS = ["--help", "-h"]
 
 
 class CommandsInOrder(typer.core.TyperGroup):
-    """Lists the commands in the order people need them."""
+    """Lists the commands in the order people need them; Ctrl-C aborts the one at work."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was given. Typer makes of Ctrl-C an exit code and no word (seen with 0.29)."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names for the help."""
@@ -47,11 +56,16 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": HELP_OPTIONS},
 )
+commands_runs.app.command("comment")(commands_comment.comment_command)
+commands_runs.app.command("delete")(commands_disk.delete_command)
+commands_runs.app.command("prune")(commands_disk.prune_command)
 commands_runs.app.command("queue")(commands_queue.queue_command)
 commands_runs.app.command("move")(commands_queue.move_command)
 app.add_typer(commands_run.app, name="run", help="Train: a preset, a TOML file, or a run that was stopped.")
-app.add_typer(commands_runs.app, name="runs", help="List, show, watch, stop, queue, export and delete runs.")
-app.add_typer(commands_presets.app, name="presets", help="The configurations that have a name.")
+app.add_typer(commands_runs.app, name="runs", help="List, show, watch, comment on, stop, export and delete runs.")
+app.add_typer(
+    commands_presets.app, name="presets", help="List, show and check presets: configurations that have a name."
+)
 app.add_typer(commands_data.app, name="data", help="The full Fashion-MNIST data set: where it is, get it, check it.")
 app.command("report")(commands_report.report_command)
 app.command("predict")(predicting.predict_command)
@@ -95,14 +109,16 @@ def root(
     return 0
 
 
-def _hide_flag_types(command: Any, names: list[str]) -> None:
-    """Leave out of the help that an option without a value is of type <bool>, as Typer 0.29 says of every one."""
+def _hide_types(command: Any, names: list[str]) -> None:
+    """Leave out of the help the types that Typer 0.29 tells: <bool> of a flag, <list[Path]> of an argument."""
     context = typer.Context(command, help_option_names=names)
     for parameter in command.get_params(context):
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
+        elif parameter.param_type_name == "argument":
+            parameter.display_type_rich = lambda ctx: None
     for member in getattr(command, "commands", {}).values():
-        _hide_flag_types(member, names)
+        _hide_types(member, names)
 
 
 def _open_app(runs_dir: Path, data_dir: Path | None) -> int:
@@ -113,13 +129,15 @@ def _open_app(runs_dir: Path, data_dir: Path | None) -> int:
             f"TERM = {term}: such a terminal can't show the app; name yours, for example TERM=xterm-256color, "
             "or use the commands: fmnist-tui --help"
         )
+    from fmnist_tui import paths
     from fmnist_tui.tui.app import run_app
 
+    paths.check_home()
     return run_app(runs_dir, data_dir)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The console script: run one command line and return its exit code (DESIGN section 3).
+    """The console script: run one command line and return its exit code (`runs.status.ExitCode`).
 
     An error is one plain message on stderr; its traceback follows only with --debug.
     """
@@ -137,13 +155,16 @@ def main(arguments: list[str] | None = None) -> int:
         # A terminal that can't show a glyph gets '?', never a traceback.
         getattr(sys, name).reconfigure(errors="replace")
     command = typer.main.get_command(app)
-    _hide_flag_types(command, HELP_OPTIONS)
+    _hide_types(command, HELP_OPTIONS)
     try:
         code = command.main(given, prog_name="fmnist-tui", standalone_mode=False)
         sys.stdout.flush()  # here a full disk under it is an error, later a traceback
     except (KeyboardInterrupt, typer.Abort):
         output.say("Interrupted.")
         return 130
+    except BrokenPipeError:  # who read it has read enough, as `head` does; where the parser meets that, it ends with 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes out at its end
+        return 1
     except Exception as error:
         if debug:
             import traceback

@@ -245,14 +245,21 @@ def notes(config: RunConfig, words: Mapping[str, str] = COMMAND_LINE) -> list[st
     if unreached:
         what = ", ".join(map(str, unreached))
         word = "milestone" if len(unreached) == 1 else "milestones"
+        helps = remedy("scale schedule").worded(words)
+        if training.epochs <= len(schedule.milestones):  # scale_schedule would refuse so few
+            helps = "so few epochs want another schedule.kind, for example cosine"
         said.append(
             f"schedule.milestones: {word} {what} will never be reached in {training.epochs} "
-            f"{'epoch' if training.epochs == 1 else 'epochs'}; "
-            f"{remedy('scale schedule').worded(words)}"
+            f"{'epoch' if training.epochs == 1 else 'epochs'}; {helps}"
         )
     if training.eval_every > training.epochs:
         said.append(
             f"training.eval_every = {training.eval_every}: only the last epoch ({training.epochs}) will be evaluated"
+        )
+    if config.data.hold_out:
+        said.append(
+            f"data.hold_out = {config.data.hold_out}: accuracies are of held-out training images, no test image is "
+            "looked at; its results have a table of their own"
         )
     if config.data.source == "sample":
         said.append(

@@ -8,12 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
 
 APP_NAME = "fmnist-tui"
 DEBIAN_DATA_DIR = Path("/usr/share/datasets/fashion-mnist")
+
+
+class NoHome(ValueError):
+    """This user has no home directory to keep files in; the text says what to set."""
 
 
 def _from_environment(variable: str) -> Path | None:
@@ -65,9 +70,35 @@ def naming(directory: Path) -> str:
     return "" if directory == _usual_runs_dir() else f" --runs-dir {shlex.quote(str(directory))}"
 
 
+def _of_user(variable: str, usual: Callable[..., Path]) -> Path:
+    """The directory a variable names, else the user's own as `usual` has it. Raises NoHome where there is neither."""
+    named = _from_environment(variable)
+    if named is not None:
+        return named
+    try:
+        directory = usual(APP_NAME, appauthor=False)
+    except RuntimeError:  # seen with platformdirs 4.14; older ones leave the '~' in the path
+        directory = Path("~")
+    if not directory.is_absolute():
+        home = os.environ.get("HOME")
+        wrong = ": is not set, and the system knows no home directory of this user"
+        if home is not None:
+            wrong = f" = {home!r}: is not an absolute path"
+        instead = "FMNIST_TUI_CACHE_DIR, FMNIST_TUI_CONFIG_DIR and FMNIST_TUI_STATE_DIR"
+        raise NoHome(f"HOME{wrong}; set HOME to a directory, or {instead}")
+    return directory
+
+
+def check_home() -> None:
+    """Raise NoHome where a run, or the app, would find no place for what this user's runs share."""
+    cache_dir()
+    user_presets_dir()
+    state_dir()
+
+
 def cache_dir() -> Path:
-    """What can be made anew: ``FMNIST_TUI_CACHE_DIR`` or the user's cache directory."""
-    return _from_environment("FMNIST_TUI_CACHE_DIR") or platformdirs.user_cache_path(APP_NAME, appauthor=False)
+    """What can be made anew: ``FMNIST_TUI_CACHE_DIR`` or the user's cache directory. Raises NoHome."""
+    return _of_user("FMNIST_TUI_CACHE_DIR", platformdirs.user_cache_path)
 
 
 def cache_data_dir() -> Path:
@@ -87,14 +118,16 @@ def data_dir_override(option: Path | None = None) -> Path | None:
 
 
 def user_presets_dir() -> Path:
-    """Where presets a user saves go: below ``FMNIST_TUI_CONFIG_DIR`` or the user's config directory."""
-    root = _from_environment("FMNIST_TUI_CONFIG_DIR") or platformdirs.user_config_path(APP_NAME, appauthor=False)
-    return root / "presets"
+    """Where presets a user saves go: below ``FMNIST_TUI_CONFIG_DIR`` or the user's config directory. Raises NoHome."""
+    return _of_user("FMNIST_TUI_CONFIG_DIR", platformdirs.user_config_path) / "presets"
 
 
 def state_dir() -> Path:
-    """What this user's runs on this machine share (the device queue): ``FMNIST_TUI_STATE_DIR`` or the user's state."""
-    return _from_environment("FMNIST_TUI_STATE_DIR") or platformdirs.user_state_path(APP_NAME, appauthor=False)
+    """What this user's runs on this machine share (the device queue): ``FMNIST_TUI_STATE_DIR`` or the user's state.
+
+    Raises NoHome.
+    """
+    return _of_user("FMNIST_TUI_STATE_DIR", platformdirs.user_state_path)
 
 
 def shipped_presets_dir() -> Path:
@@ -106,6 +139,8 @@ def shipped_presets_dir() -> Path:
 def preset_dirs() -> list[Path]:
     """Directories searched for presets, first match wins: ``./presets``, the user's, the shipped ones.
 
-    In a checkout the first is the last.
+    In a checkout ``./presets`` are the shipped ones and come last, as anywhere else.
     """
-    return list(dict.fromkeys([Path("presets").absolute(), user_presets_dir(), shipped_presets_dir()]))
+    shipped = shipped_presets_dir()
+    own = (Path("presets").absolute(), user_presets_dir())
+    return [*(directory for directory in own if directory != shipped), shipped]

@@ -1,13 +1,15 @@
 """Find, load, validate and save presets: TOML files that hold a RunConfig.
 
 Called by the command line, the app and the report. `./presets` and the user's own directory shadow the
-shipped presets by name (see `paths.preset_dirs`).
+shipped presets by name (see `paths.preset_dirs`); a copy that says the same shadows nothing, as the ./presets of a
+checkout beside an installed program.
 """
 
 from __future__ import annotations
 
 import contextlib
 import difflib
+import filecmp
 import os
 import re
 import shlex
@@ -51,10 +53,21 @@ def find_presets() -> dict[str, PresetFile]:
     found: dict[str, PresetFile] = {}
     for directory in paths.preset_dirs():
         for path in _toml_files(directory):
-            if PRESET_NAME.fullmatch(path.stem):
+            if PRESET_NAME.fullmatch(path.stem) and not _is_copy(path):
                 found.setdefault(path.stem, PresetFile(path.stem, path, origin(directory)))
     order = {name: i for i, name in enumerate(SHIPPED_ORDER)}
     return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+
+def _is_copy(path: Path) -> bool:
+    """Whether a file is a shipped preset, byte for byte, in another place."""
+    shipped = paths.shipped_presets_dir() / path.name
+    if path == shipped:
+        return False
+    try:
+        return filecmp.cmp(path, shipped, shallow=False)
+    except OSError:  # there is no such shipped one, or it may not be read
+        return False
 
 
 def misnamed() -> list[Path]:
@@ -135,7 +148,7 @@ def _read_text(path: Path) -> str:
             return data.decode("utf-8-sig")
         message = "is over 1 MB; a preset is a short TOML file"
     except FileNotFoundError:
-        message = "no such file"
+        message = "no such file" + _meant_instead(path)
     except IsADirectoryError:
         message = "is a directory; name a TOML file in it"
     except OSError as error:
@@ -145,6 +158,15 @@ def _read_text(path: Path) -> str:
     except ValueError:  # a NUL in the path
         message = "is not a path"
     raise ConfigError([FieldError("", None, message)], str(path))
+
+
+def _meant_instead(path: Path) -> str:
+    """What was likely meant by a path that leads nowhere: a preset's name, or a TOML file beside it; '' for neither."""
+    if str(path) in find_presets():
+        return f"; {path} is a preset: fmnist-tui run preset {path}"
+    beside = {file.name: file for file in _toml_files(path.parent)}
+    close = difflib.get_close_matches(path.name, beside, n=1)
+    return f"; did you mean {beside[close[0]]}?" if close else ""
 
 
 def to_toml(config: RunConfig, explain: bool = False) -> str:

@@ -2,7 +2,7 @@
 
 An error, a status and an event say what is wrong, and carry a Remedy, which only names what helps. On the command line
 that is an option or a command, in the words here, which are also those of `str(error)`; in the app it is a key or a
-field, in the words of `tui/remedies.py`.
+field, in the words of `tui/remedies.py`, and for who calls `api` an argument, in those of `api_words.py`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def with_remedy(problem: str, worded: str) -> str:
 class Told(Exception):
     """An error that says what is wrong and carries what helps; each room words that with `told`.
 
-    `option` is the command line's name of a value that is wrong: '--epochs 3: ...'.
+    `option` is the command line's name of a value that is wrong: '--epochs 3: ...', in capitals 'RUN = wrn: ...'.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Told(Exception):
     def told(self, words: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None) -> str:
         """What is wrong and what helps, in a room's words and with its names of options; else the command line's."""
         about = f"--{self.option} {self.value}: " if self.option else ""
-        if self.option and options is not None:
-            about = f"{options.get(self.option, self.option)} = {self.value}: "
+        if self.option and (options is not None or self.option.isupper()):
+            about = f"{(options or {}).get(self.option, self.option)} = {self.value}: "
         helps = self.remedy.worded(words or COMMAND_LINE) if isinstance(self.remedy, Remedy) else self.remedy or ""
         return with_remedy(about + self.wrong, helps)
 
@@ -96,12 +96,17 @@ COMMAND_LINE: Mapping[str, str] = {
     "train anew": "train it anew: fmnist-tui run repeat {run}",
     "from best": "--from best goes on from the best one, or train it anew: fmnist-tui run repeat {run}",
     "try best": "try --from best, or train it anew: fmnist-tui run repeat {run}",
+    "room for result": "make room, then go on with: fmnist-tui run resume {run}",
+    "room for checkpoint": "once there is room, what came after that is done again by: fmnist-tui run resume {run}",
     "stop first": "stop it first: fmnist-tui runs stop {run}",
+    "delete it": "delete all of it: fmnist-tui runs delete {run}",
     "queue": "see: fmnist-tui runs queue",
     "start now": "'fmnist-tui runs move {run} --now' starts it at once, beside the run at work",
     "micro batch": "--set training.micro_batch={fits}, or --set training.micro_batch=auto",
     "smaller micro batch": "set training.micro_batch to less, for example --set training.micro_batch={half}",
     "fewer GPUs": "choose as many with --gpus",
+    "first run": "start one with: fmnist-tui run preset quick",
+    "other checkpoint": "there is another: --checkpoint {other}",
     "scale schedule": "--scale-schedule moves them in proportion",
 }
 """What a person at a shell types."""

@@ -24,18 +24,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from fmnist_tui.analysis.confusion import read_history
 from fmnist_tui.config import parse_config
 from fmnist_tui.runs import process, starting, store
 from fmnist_tui.runs.layout import CHECKPOINTS, RunDirectory
-from fmnist_tui.runs.metrics import EvalRecord, TrainRecord, parse_metric
 from fmnist_tui.runs.status import State
 from fmnist_tui.training import checkpoint
 from fmnist_tui.training.result import cpu_name
 from tests.process.forked import ForkedWorker
+from tests.process.same_run import differences
+from tests.process.workers import steps_of
 
 CONFIG: dict[str, Any] = {
     "name": "soak",
@@ -48,8 +47,6 @@ CONFIG: dict[str, Any] = {
 }
 WAIT_FOR_A_WRITE = 0.25
 """Share of the kills that wait for a checkpoint under way: at random moments next to none would meet one."""
-CLOCK = {"time", "seconds", "images_per_second"}
-"""What differs between equal runs."""
 
 
 def main() -> int:
@@ -172,23 +169,7 @@ class Soak:
 
     def compare(self, run: RunDirectory) -> None:
         """Every bit that does not come from the clock must be the uninterrupted run's."""
-        assert steps_of(run) == steps_of(self.reference), f"{run.id}: other metric lines"
-        mistakes, expected = read_history(run), read_history(self.reference)
-        assert mistakes.epochs.tolist() == expected.epochs.tolist(), f"{run.id}: other evaluations in confusions.jsonl"
-        assert np.array_equal(mistakes.matrices, expected.matrices), f"{run.id}: other confusions"
-        steps = [line["step"] for line in steps_of(run) if line["kind"] == "train"]
-        assert steps == list(range(1, steps_done(self.reference) + 1)), f"{run.id}: a gap or a double in {steps}"
-        left = sorted(path.name for path in run.checkpoints.iterdir())
-        assert left == sorted(f"{which}.pt" for which in CHECKPOINTS), f"{run.id}: left behind: {left}"
-        a, b = (checkpoint.read(each.checkpoint("last")) for each in (run, self.reference))
-        assert equal(a["model"], b["model"]), f"{run.id}: other weights"
-        assert equal(a["optimizer"], b["optimizer"]), f"{run.id}: other momentum"
-        left, right = np.load(run.predictions), np.load(self.reference.predictions)
-        assert all(np.array_equal(left[key], right[key]) for key in right.files), f"{run.id}: other predictions"
-        results = [store.load_run(each).result for each in (run, self.reference)]
-        assert results[0] is not None and results[1] is not None
-        for field in ("test_accuracy", "best_accuracy", "best_epoch", "epochs", "steps", "test_loss"):
-            assert getattr(results[0], field) == getattr(results[1], field), f"{run.id}: other {field}"
+        assert not (found := list(differences(run, self.reference))), f"{run.id}: {'; '.join(found)}"
 
     def summary(self) -> str:
         """What was done and what was lost, in a few lines."""
@@ -219,23 +200,6 @@ def steps_done(run: RunDirectory) -> int:
     status = store.load_run(run).status
     lines = steps_of(run) if run.metrics.exists() else []
     return max([status.step if status else 0, *(line["step"] for line in lines)])
-
-
-def steps_of(run: RunDirectory) -> list[dict[str, Any]]:
-    """Training and evaluation lines without what depends on the clock."""
-    records = [parse_metric(line) for line in run.metrics.read_bytes().split(b"\n")]  # a kill may tear the last
-    return [r.model_dump(exclude=CLOCK) for r in records if isinstance(r, TrainRecord | EvalRecord)]
-
-
-def equal(a: Any, b: Any) -> bool:
-    """Whether nested dicts and lists of tensors are the same to the bit."""
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
 
 
 if __name__ == "__main__":

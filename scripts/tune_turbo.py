@@ -1,10 +1,9 @@
 """Try hyperparameters on a validation part of the training images: `python scripts/tune_turbo.py turbo --seeds 3`.
 
-Trains a preset, changed by --set, with the program's own trainer on 25,000 of the custom split's 30,000 training
-images and tests it on the other 5,000: the last ones for the first seed, those before them for the second, and so
-on, so that several seeds see several validation parts (--fold begins with another). The test images are never read
-into a run. That is how the turbo presets were chosen; each line it prints is one JSON object: a seed's figures, then
-their mean and deviation.
+Trains a preset, changed by --set, on 25,000 of the custom split's 30,000 training images and tests it on the other
+5,000 (data.hold_out, data.fold): the last ones for the first seed, those before them for the second, and so on, so that
+several seeds see several validation parts (--fold begins with another). No test image is looked at. That is how the
+turbo presets were chosen; each line it prints is one JSON object: a seed's figures, then their mean and deviation.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import json
 import resource
 import statistics
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,7 @@ from numpy.typing import NDArray
 from fmnist_tui.config import RunConfig
 from fmnist_tui.data import source
 from fmnist_tui.data.source import Images
-from fmnist_tui.data.split import split
+from fmnist_tui.data.split import split_of
 from fmnist_tui.fields import parse_value, with_changes
 from fmnist_tui.presets import load_preset
 from fmnist_tui.runs import starting
@@ -37,23 +35,6 @@ from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.job import Job
 from fmnist_tui.training.precision import choose, resolve_device
 from fmnist_tui.training.reporter import Reporter
-
-
-def hold_out(images: Images, count: int, fold: int) -> Images:
-    """The training images of the custom split with `count` of them in the place of the test images.
-
-    Fold 0 holds out the last ones, fold 1 those before them; after the first ones it begins again.
-    """
-    custom = split(images, "custom")
-    end = len(custom.train_labels) - fold % (len(custom.train_labels) // count) * count
-    held = np.s_[end - count : end]
-    return replace(
-        images,
-        train_images=np.delete(custom.train_images, held, 0),
-        train_labels=np.delete(custom.train_labels, held, 0),
-        test_images=custom.train_images[held],
-        test_labels=custom.train_labels[held],
-    )
 
 
 def calibrated_loss(probabilities: NDArray[np.float16], labels: NDArray[np.uint8]) -> float:
@@ -88,7 +69,7 @@ def train(runs_dir: Path, config: RunConfig, images: Images, device: str) -> dic
         "accuracy": result.test_accuracy,
         "tta_accuracy": result.tta_accuracy,
         "loss": result.test_loss,
-        "calibrated_loss": calibrated_loss(saved, images.test_labels),
+        "calibrated_loss": calibrated_loss(saved, split_of(images, config.data).test_labels),
         "train_loss": last.train_loss,
         "train_accuracy": result.train_accuracy,
         "train_seconds": result.train_seconds,
@@ -113,14 +94,17 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     pairs = [change.partition("=") for change in options.changes]
     changes = {key: parse_value(text, key) for key, _, text in pairs}
-    # The last evaluation alone counts; with `standard` the trainer takes both parts as they are given.
-    base = with_changes(load_preset(options.preset), {"training.eval_every": 100_000, "data.split": "standard"})
+    # The last evaluation alone counts.
+    base = with_changes(
+        load_preset(options.preset), {"training.eval_every": 100_000, "data.hold_out": options.hold_out}
+    )
     images = source.load(base.data, options.data_dir)
+    folds = sum(base.data.sizes) // options.hold_out
     found = []
     with tempfile.TemporaryDirectory(prefix="tune-turbo-") as runs_dir:
         for fold in range(options.fold, options.fold + options.seeds):
-            config = with_changes(base, {**changes, "seed": base.seed + fold})
-            found.append(train(Path(runs_dir), config, hold_out(images, options.hold_out, fold), options.device))
+            config = with_changes(base, {**changes, "seed": base.seed + fold, "data.fold": fold % folds})
+            found.append(train(Path(runs_dir), config, images, options.device))
             print(json.dumps({"changes": changes, "fold": fold, **found[-1]}), flush=True)
     for key in ("accuracy", "tta_accuracy", "loss", "calibrated_loss", "train_seconds", "cpu_seconds"):
         values = [value for run in found if (value := run[key]) is not None]

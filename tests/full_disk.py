@@ -1,4 +1,4 @@
-"""A disk that takes no requests, as the tests of `stopping` and of the app want it."""
+"""A disk that takes no requests and no comments, as the tests of those and of the app want it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_tui.runs import requests
+from fmnist_tui.runs import comments, requests
 
 
 def disk_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of requests; everything else is written as ever."""
+    """Of these; everything else is written as ever."""
 
     def full(path: Path, data: bytes, durable: bool = False) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(requests, "replace_bytes", full)
+    for module in (requests, comments):
+        monkeypatch.setattr(module, "replace_bytes", full)

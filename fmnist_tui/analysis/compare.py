@@ -21,6 +21,7 @@ from fmnist_tui.analysis.predictions import (
     load_predictions,
     load_test_set,
 )
+from fmnist_tui.config import DataConfig
 from fmnist_tui.data.source import DataError
 from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.store import Run
@@ -148,7 +149,7 @@ def _predictions(runs: Sequence[Run], data_dir: Path | None) -> tuple[dict[int, 
     """The predictions at the last evaluation by index, and why others have none."""
     found: dict[int, Predictions] = {}
     reasons: dict[int, str] = {}
-    tests: dict[tuple[str, str], Any] = {}
+    tests: dict[DataConfig, Any] = {}
     for at, run in enumerate(runs):
         if run.state.alive:
             reasons[at] = f"is {run.state}: a run is tested when it has ended, once, not until it looks good"
@@ -156,7 +157,7 @@ def _predictions(runs: Sequence[Run], data_dir: Path | None) -> tuple[dict[int, 
         try:
             if run.config is None:
                 raise PredictionsError(run.problem)
-            key = (run.config.data.source, run.config.data.split)
+            key = run.config.data
             if key not in tests:
                 tests[key] = load_test_set(run.config.data, data_dir)
             found[at] = load_predictions(run, "last", tests[key])

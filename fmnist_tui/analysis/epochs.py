@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.data.split import split_sizes
 from fmnist_tui.fields import steps_per_epoch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord, parse_metric
@@ -26,7 +25,7 @@ def epoch_steps(status: Status | None, config: RunConfig | None, evaluations: Se
     if status is not None and status.steps_per_epoch > 0:
         return status.steps_per_epoch
     if config is not None:
-        return steps_per_epoch(config, split_sizes(config.data.source, config.data.split)[0])
+        return steps_per_epoch(config, config.data.sizes[0])
     return max([1, *(record.step // record.epoch for record in evaluations if record.epoch > 0)])
 
 

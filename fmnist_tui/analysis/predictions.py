@@ -14,11 +14,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_tui.config import CLASSES, DataConfig
+from fmnist_tui.config import CLASSES, DATA_SIZES, DataConfig
 from fmnist_tui.data import source
-from fmnist_tui.data.split import split
+from fmnist_tui.data.split import held_out, split_of
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.store import Run
 
 Which = Literal["last", "best"]
@@ -43,8 +44,8 @@ class TestSet:
     """(N, 28, 28) uint8."""
     labels: NDArray[np.uint8]
     """(N,) uint8, class numbers 0-9."""
-    source: Literal["full", "sample"]
-    split: Literal["custom", "standard"]
+    data: DataConfig
+    """Which these are."""
     sha256: dict[str, str]
     """SHA-256 of each file's uncompressed content, by file name."""
 
@@ -53,7 +54,10 @@ class TestSet:
 
         Counted from 0 in the official files of the data set (of the sample, in the sample's own).
         """
-        train, test = source.SIZES[self.source]
+        if self.data.hold_out:
+            images = sum(self.data.sizes)
+            return f"train {held_out(images, self.data.hold_out, self.data.fold).start + index}"
+        train, test = DATA_SIZES[self.data.source]
         return f"test {index}" if index < test else f"train {index - test + train // 2}"
 
 
@@ -63,8 +67,8 @@ def load_test_set(config: DataConfig, data_dir: Path | None = None) -> TestSet:
     Raises DataError where the data set can't be had.
     """
     images = source.load(config, data_dir)
-    parts = split(images, config.split)
-    return TestSet(parts.test_images, parts.test_labels, config.source, config.split, dict(images.sha256))
+    parts = split_of(images, config)
+    return TestSet(parts.test_images, parts.test_labels, config, dict(images.sha256))
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,8 @@ class Predictions:
     """(N, 10) float32: softmax, rounded to float16 when it was written."""
     labels: NDArray[np.uint8]
     """(N,) uint8: the true class."""
-    source: Literal["full", "sample"]
-    split: Literal["custom", "standard"]
+    data: DataConfig
+    """Which images these are."""
     previous_classes: NDArray[np.uint8] | None = None
     """(N,) uint8: what the evaluation before the last one predicted; only of 'last', and not in files of old runs."""
     previous_epoch: int | None = None
@@ -199,24 +203,7 @@ def load_predictions(
         raise PredictionsError(f"{run.id}: {run.problem}; so what it was tested on is not known")
     stored = _stored(run, which, earlier)
     test = test or load_test_set(run.config.data, data_dir)
-    data = run.config.data
-    if (test.source, test.split) != (data.source, data.split):
-        raise PredictionsError(
-            f"{run.id}: was tested on the {data.split} split of the {data.source} data, "
-            f"not on the {test.split} split of the {test.source} data"
-        )
-    if len(stored.classes) != len(test.labels):
-        raise PredictionsError(
-            f"{run.directory.predictions}: holds {len(stored.classes):,} images, the {test.split} split of the "
-            f"{test.source} data has {len(test.labels):,}; it is of another split or data set"
-        )
-    result = run.earlier if earlier else run.result
-    made_with = result.provenance.data_sha256 if result else {}
-    if other := [name for name, digest in made_with.items() if test.sha256.get(name, digest) != digest]:
-        raise PredictionsError(
-            f"{run.id}: was tested on other files than are here now ({', '.join(other)} differ), as with a sample "
-            "of another version of fmnist-tui; its images can't be told"
-        )
+    _check_tested_on(run, run.config.data, stored, test, run.earlier if earlier else run.result)
     return Predictions(
         run.id,
         which,
@@ -224,8 +211,24 @@ def load_predictions(
         stored.classes,
         stored.probabilities,
         test.labels,
-        test.source,
-        test.split,
+        run.config.data,
         stored.previous_classes,
         stored.previous_epoch,
     )
+
+
+def _check_tested_on(run: Run, data: DataConfig, stored: Stored, test: TestSet, result: Result | None) -> None:
+    """Raises PredictionsError where a run was tested on other images than these."""
+    if test.data != data:
+        raise PredictionsError(f"{run.id}: was tested on the {data.words}, not on the {test.data.words}")
+    if len(stored.classes) != len(test.labels):
+        raise PredictionsError(
+            f"{run.directory.predictions}: holds {len(stored.classes):,} images, the {test.data.words} has "
+            f"{len(test.labels):,} to test on; it is of another split or data set"
+        )
+    made_with = result.provenance.data_sha256 if result else {}
+    if other := [name for name, digest in made_with.items() if test.sha256.get(name, digest) != digest]:
+        raise PredictionsError(
+            f"{run.id}: was tested on other files than are here now ({', '.join(other)} differ), as with a sample "
+            "of another version of fmnist-tui; its images can't be told"
+        )

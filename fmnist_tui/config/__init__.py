@@ -2,13 +2,13 @@
 
 The one place that knows what a valid configuration is. The command line, the preset files, the app's
 form and the trainer all read it from here; nothing repeats a bound or a help text. Values come from
-REFERENCE.md's presets through `presets.py`; this package holds no preset.
+preset files through `presets.py`; this package holds no preset.
 
 The sections stand in `models`, `images`, `optimization` and `training`, their sum and the rules between them in
 `run`, the messages in `parsing`; everybody else imports from here.
 """
 
-from fmnist_tui.config.images import CLASSES, IMAGE_SIZE, AugmentConfig, DataConfig
+from fmnist_tui.config.images import CLASSES, DATA_SIZES, IMAGE_SIZE, AugmentConfig, DataConfig
 from fmnist_tui.config.models import (
     MODEL_KINDS,
     DenseNetConfig,
@@ -25,6 +25,7 @@ from fmnist_tui.config.training import TrainingConfig
 
 __all__ = [
     "CLASSES",
+    "DATA_SIZES",
     "IMAGE_SIZE",
     "MODEL_KINDS",
     "SECTIONS",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fmnist_tui.config.section import Section, unit
+from fmnist_tui.wording import cross_field
 
 IMAGE_SIZE = 28
 """Side of a Fashion-MNIST image in pixels."""
+
+DATA_SIZES: dict[str, tuple[int, int]] = {"full": (60_000, 10_000), "sample": (6_000, 2_000)}
+"""Official training and test images of each source."""
 
 CLASSES = (
     "T-shirt/top",
@@ -37,6 +41,52 @@ class DataConfig(Section):
         description="custom: train on the first half of the training images, test on the official test images and "
         "the other half (30,000 / 40,000). standard: the official 60,000 / 10,000.",
     )
+    hold_out: int = Field(
+        0,
+        ge=0,
+        le=DATA_SIZES["full"][0] - 1,
+        description="Train without so many of the training images and test on those, no test image is looked at: to "
+        "choose hyperparameters by. 0 trains on all and tests on the test images.",
+        json_schema_extra=unit("images"),
+    )
+    fold: int = Field(
+        0,
+        ge=0,
+        le=DATA_SIZES["full"][0] - 1,
+        description="Which images are held out: 0 the last ones, 1 those before them, and so on.",
+    )
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Images to train and to test on."""
+        train, test = DATA_SIZES[self.source]
+        if self.split == "custom":
+            train, test = train // 2, test + train - train // 2
+        return (train - self.hold_out, self.hold_out) if self.hold_out else (train, test)
+
+    @property
+    def words(self) -> str:
+        """'custom split of the full data', 'last 5,000 training images of the custom split of the full data'."""
+        whole = f"{self.split} split of the {self.source} data"
+        if not self.hold_out:
+            return whole
+        return f"{self.hold_out:,} held-out training images (fold {self.fold}) of the {whole}"
+
+    @model_validator(mode="after")
+    def _held_out(self) -> DataConfig:
+        of_all = self.sizes[0] + self.hold_out if self.hold_out else self.sizes[0]
+        if self.hold_out >= of_all:
+            message = (
+                f"must be below the {of_all:,} training images of the {self.split} split of the {self.source} data"
+            )
+            raise cross_field("data.hold_out", self.hold_out, message)
+        folds = of_all // self.hold_out if self.hold_out else 1
+        if self.fold >= folds:
+            message = "needs data.hold_out, which says how many images a part has"
+            if self.hold_out:
+                message = f"must be below {folds}: {of_all:,} images have so many parts of {self.hold_out:,}"
+            raise cross_field("data.fold", self.fold, message)
+        return self
 
 
 class AugmentConfig(Section):

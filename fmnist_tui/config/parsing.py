@@ -81,6 +81,8 @@ def _field_error(item: Mapping[str, Any], data: Mapping[str, Any]) -> FieldError
         section = data.get(path[0])
         value = section.get(path[1]) if isinstance(section, Mapping) else value
         message = f"each {message}" if isinstance(item["loc"][-1], int) else message
+    if value is None:  # which stands for no value elsewhere: 'seed: none is no value for it, must be a whole number'
+        message = f"none is no value for it, {message}"
     return FieldError(".".join(path[:2]), value, message)
 
 

@@ -18,7 +18,7 @@ SECTIONS = ("model", "data", "augment", "optimizer", "schedule", "training")
 
 
 class Reference(Section):
-    """A row of the 2018 table a preset reproduces (REFERENCE.md); shown beside measured results, never trained on."""
+    """A row of the 2018 table a preset reproduces (see the README); shown beside measured results, never trained on."""
 
     model_name: Text = Field(min_length=1, max_length=80, description="The reference's own name for the model.")
     parameters: int = Field(ge=1, description="Number of parameters it lists.")
@@ -59,6 +59,13 @@ class RunConfig(Section):
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     reference: Reference | None = Field(None, description="The reference row this preset is measured against.")
+
+    @property
+    def measured_against(self) -> Reference | None:
+        """The reference row, where accuracies are of the images that it was measured on."""
+        data = self.data
+        same = data.source == "full" and data.split == "custom" and not data.hold_out
+        return self.reference if same else None
 
     @field_validator("name")
     @classmethod

@@ -5,13 +5,17 @@ What it does is in `console.bench`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fmnist_tui.console import options as o
 from fmnist_tui.console.output import UsageError
+
+if TYPE_CHECKING:
+    from fmnist_tui.config import RunConfig
 
 THOROUGH_SECONDS = 120.0
 """For each preset with --thorough."""
@@ -136,15 +140,12 @@ def bench_command(
 
     A batch size given with --batch N or --set training.batch_size=N is kept, however long its steps take.
 
-    --compare measures the data path with the preset's own batch size, which of the two only --set changes.
+    --compare measures the data path with the preset's own batch size; of these two only --set changes that.
 
     A process of its own trains a few real steps of each preset; nothing is kept.
     """
     _check_output(json, markdown, output)
-    if rounds is not None and not compare:
-        raise UsageError(f"--rounds {rounds}: is of the comparison; add --compare")
-    if thorough and seconds is not None:
-        raise UsageError(f"--seconds {seconds:g}: --thorough says how long already; leave one of them out")
+    _check_time(thorough, seconds, rounds, compare)
     if source_files:
         _check_from(presets, gpus, batch)
 
@@ -159,10 +160,7 @@ def bench_command(
     options = bench.child_options(device, data_dir, data, (rounds or ROUNDS) if compare else 0)
     if gpus is not None:
         options += ["--ranks", *map(str, bench.counts(gpus, device))]
-    if batch is None and any(bench.sets_batch(setting) for setting in settings or []):
-        batch = configs[0].training.batch_size
-    if batch is not None:
-        options += ["--batch", str(batch)]
+    options += _batch_options(batch, settings or [], configs)
     return bench.measure(configs, options, THOROUGH_SECONDS if thorough else seconds, form, output)
 
 
@@ -174,6 +172,14 @@ def _check_output(json: bool, markdown: bool, output: Path | None) -> None:
         raise UsageError(f"--output {output}: there is no directory {output.parent}; nothing was measured")
 
 
+def _check_time(thorough: bool, seconds: float | None, rounds: int | None, compare: bool) -> None:
+    """Raises UsageError for options on how long to measure that don't go together."""
+    if rounds is not None and not compare:
+        raise UsageError(f"--rounds {rounds}: is of the comparison; add --compare")
+    if thorough and seconds is not None:
+        raise UsageError(f"--seconds {seconds:g}: --thorough says how long already; leave one of them out")
+
+
 def _check_from(presets: list[str] | None, gpus: str | None, batch: int | None) -> None:
     """Raises UsageError for what is of a measurement: with --from there is none."""
     if presets:
@@ -182,3 +188,12 @@ def _check_from(presets: list[str] | None, gpus: str | None, batch: int | None) 
         raise UsageError("--from: measures nothing; leave --gpus out")
     if batch is not None:
         raise UsageError("--from: measures nothing; leave --batch out")
+
+
+def _batch_options(batch: int | None, settings: list[str], configs: Sequence[RunConfig]) -> list[str]:
+    """What has the child keep a batch size that was asked for, by --batch or as a field of the configuration."""
+    from fmnist_tui.console.bench import sets_batch
+
+    if batch is None and any(sets_batch(setting) for setting in settings):
+        batch = configs[0].training.batch_size
+    return [] if batch is None else ["--batch", str(batch)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,17 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
+FetchDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Download into this directory; else into $FMNIST_TUI_DATA_DIR, else into your cache. It is made where it "
+        "is not there.",
+        show_default=False,
+        rich_help_panel=o.START,
+    ),
+]
 STYLES = {"present": "green", "missing": "dim", "damaged": "red"}
 
 
@@ -54,7 +66,7 @@ def verify_command(data_dir: o.DataDirOption = None, json: o.JsonOption = False)
 
 
 @app.command("fetch")
-def fetch_command(data_dir: o.DataDirOption = None, json: o.JsonOption = False) -> int:
+def fetch_command(data_dir: FetchDirOption = None, json: o.JsonOption = False) -> int:
     """Download the full data set into your cache, or into --data-dir, where it is not there yet."""
     from fmnist_tui import paths
     from fmnist_tui.console.launch import download_progress

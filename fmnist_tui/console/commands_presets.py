@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -107,7 +106,8 @@ def show_command(
 ) -> int:
     """Print a preset as TOML, with every field that has a value; the beginning of one of your own.
 
-    With --explain as comments, which a file of your own may keep; with --json too an object a field.
+    --explain writes what it says as comments, which a file of your own may keep; with --json it prints an object a
+    field.
     """
     from fmnist_tui.console.output import as_json, print_json
     from fmnist_tui.fields import fields_of, flatten
@@ -128,7 +128,7 @@ def show_command(
 
 @app.command("validate")
 def validate_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A preset or configuration in TOML.")],
+    file: o.FileArgument,
     json: o.JsonOption = False,
 ) -> int:
     """Check a TOML file without training it. Exit code 0 where it is valid, 2 where it is not."""

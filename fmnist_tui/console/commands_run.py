@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -47,6 +46,7 @@ def run_preset(
     now: r.NowOption = False,
     retries: r.RetriesOption = 0,
     detach: r.DetachOption = False,
+    dry_run: r.DryRunOption = False,
     json: o.JsonOption = False,
 ) -> int:
     """Train a preset.
@@ -64,12 +64,12 @@ def run_preset(
     own, slurm = split_settings(settings or [])
     where = Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, slurm)
     start = start_options(where, now, retries, detach, json)
-    return _train(load_preset(name), own, changes, scale_schedule, start, sweep or [], seeds)
+    return _train(load_preset(name), own, changes, scale_schedule, start, sweep or [], seeds, dry_run)
 
 
 @app.command("config", epilog=EXIT_CODES)
 def run_config(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A TOML file like those of 'presets show'.")],
+    file: o.FileArgument,
     settings: o.SetOption = None,
     epochs: r.EpochsOption = None,
     scale_schedule: r.ScaleScheduleOption = False,
@@ -90,6 +90,7 @@ def run_config(
     now: r.NowOption = False,
     retries: r.RetriesOption = 0,
     detach: r.DetachOption = False,
+    dry_run: r.DryRunOption = False,
     json: o.JsonOption = False,
 ) -> int:
     """Train what a TOML file describes.
@@ -103,23 +104,13 @@ def run_config(
     own, slurm = split_settings(settings or [])
     where = Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, slurm)
     start = start_options(where, now, retries, detach, json)
-    return _train(load_file(file), own, changes, scale_schedule, start, sweep or [], seeds)
+    return _train(load_file(file), own, changes, scale_schedule, start, sweep or [], seeds, dry_run)
 
 
 @app.command("resume", cls=KeepsConfiguration, epilog=EXIT_CODES)
 def run_resume(
     run: o.RunArgument,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            "--epochs",
-            metavar="N",
-            parser=o.whole_number,
-            help="Train for N epochs in all; a finished run goes on only with more than it had.",
-            show_default=False,
-            rich_help_panel=o.CHANGES,
-        ),
-    ] = None,
+    epochs: r.ResumeEpochsOption = None,
     stop_at_accuracy: r.StopAtAccuracyOption = None,
     checkpoint: r.FromOption = "last",
     device: r.ResumeDeviceOption = None,
@@ -141,14 +132,11 @@ def run_resume(
     """
     from fmnist_tui import paths
     from fmnist_tui.console.launch import resume
-    from fmnist_tui.runs.launch import last_launch
     from fmnist_tui.runs.store import find_run
 
     found = find_run(paths.runs_dir(runs_dir), run)
-    before = last_launch(found.directory)
-    if data_dir is None and before.data_dir is not None:
-        data_dir = Path(before.data_dir)
-    where = as_before(before, Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, settings or []))
+    given = Where(device, gpus, nodes, rendezvous, runs_dir, data_dir, launcher, settings or [])
+    where = as_before(found.directory, given)
     return resume(found, start_options(where, now, retries, detach, json), checkpoint, epochs, stop_at_accuracy)
 
 
@@ -174,14 +162,11 @@ def run_repeat(
     """
     from fmnist_tui import paths
     from fmnist_tui.console.repeat import repeat
-    from fmnist_tui.runs.launch import last_launch
     from fmnist_tui.runs.store import find_run
 
     found = find_run(paths.runs_dir(runs_dir), run)
-    before = last_launch(found.directory)
-    if data_dir is None and before.data_dir is not None:
-        data_dir = Path(before.data_dir)
-    where = as_before(before, Where(device, gpus, None, None, runs_dir, data_dir, launcher, settings or []))
+    given = Where(device, gpus, None, None, runs_dir, data_dir, launcher, settings or [])
+    where = as_before(found.directory, given)
     return repeat(found, start_options(where, now, retries, detach, json))
 
 
@@ -219,13 +204,19 @@ def _train(
     start: Start,
     sweep: list[str],
     seeds: int | None,
+    dry_run: bool,
 ) -> int:
+    from fmnist_tui.console import dry_run as dry
     from fmnist_tui.console.configure import configure
     from fmnist_tui.console.launch import start_new
 
     if sweep or seeds is not None:
-        from fmnist_tui.console.sweep import start_sweep, sweep_configs
+        from fmnist_tui.console.sweep import check_start, start_sweep, sweep_configs
 
-        return start_sweep(*sweep_configs(base, sweep, seeds, settings, changes, scale_schedule), start)
+        configs, notes = sweep_configs(base, sweep, seeds, settings, changes, scale_schedule)
+        if not dry_run:
+            return start_sweep(configs, notes, start)
+        check_start(start)
+        return dry.dry_run(configs, notes, start)
     config, notes = configure(base, settings, changes, scale_schedule)
-    return start_new(config, notes, start)
+    return dry.dry_run([config], notes, start) if dry_run else start_new(config, notes, start)

@@ -1,6 +1,6 @@
-"""`fmnist-tui runs ...`: list, show, watch, compare, mistakes, export, stop and delete runs in a directory.
+"""`fmnist-tui runs ...`: list, show, watch, compare, mistakes, export and stop runs in a directory.
 
-Registered by `cli`, and so is what the group has on the queue (`commands_queue`).
+Registered by `cli`, and so is what else the group has: `commands_comment`, `commands_disk`, `commands_queue`.
 """
 
 from __future__ import annotations
@@ -19,35 +19,47 @@ STOP_SECONDS = 120.0
 
 @app.command("list")
 def list_command(
-    group: o.GroupFilterOption = None, runs_dir: o.RunsDirOption = None, json: o.JsonOption = False
+    filter: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILTER",
+            help="Only runs that pass, in the words of the app's filter: a part of a name or id, preset:wrn, "
+            "state:running,lost, 'acc>94' (quote < and >). Words that begin with - take runs away; put -- before them.",
+            show_default=False,
+        ),
+    ] = None,
+    group: o.GroupFilterOption = None,
+    runs_dir: o.RunsDirOption = None,
+    json: o.JsonOption = False,
 ) -> int:
-    """List the runs, newest first."""
+    """List the runs, newest first; with FILTER only those that pass all its words."""
     from fmnist_tui import paths
-    from fmnist_tui.console.output import console, print_json, say
-    from fmnist_tui.console.tables import run_object, runs_table
+    from fmnist_tui.console import words
+    from fmnist_tui.console.output import UsageError, print_json, say
+    from fmnist_tui.console.tables import print_runs, run_object
+    from fmnist_tui.runs.filter import parse_filter
     from fmnist_tui.runs.left_out import left_out_runs
     from fmnist_tui.runs.store import list_runs
 
+    wanted = parse_filter(" ".join(filter or []))
+    if wanted.problems:
+        raise UsageError(f"FILTER = {wanted.problems[0]}")
     directory = paths.runs_dir(runs_dir)
-    runs = list_runs(directory)
-    if group is not None:
-        runs = [run for run in runs if run.config is not None and run.config.group == group]
+    every = list_runs(directory)
+    grouped = [run for run in every if group is None or (run.config is not None and run.config.group == group)]
+    runs = [run for run in grouped if wanted.matches(run)]
     if json:
         for run in runs:
             print_json(run_object(run))
     elif runs:
-        stdout = console()
-        table = runs_table(runs)
-        stdout.print(table)
-        if not stdout.is_terminal and (missing := table.left_out(stdout.width)):  # whoever sees a terminal knows it
-            say(f"Left out for want of room: {', '.join(missing)}. A wider terminal shows more, --json all.")
-        for run in runs:
-            for problem in filter(None, (run.problem, run.earlier_problem)):
-                say(f"{run.id}: {problem}")
+        print_runs(runs)
+    elif grouped:
+        say(f"None of {words.count(len(grouped), 'run')} in {directory} passes the filter.")
     elif group is not None:
         say(f"There are no runs of the group {group!r} in {directory}.")
     else:
-        say(f"There are no runs in {directory}. Start one with: fmnist-tui run preset quick")
+        first = paths.command_line("run", "preset", "quick", of=directory)
+        say(f"There are no runs in {directory}. Start one with: {first}")
     if note := left_out_runs(directory):
         say(note)
     return 0
@@ -233,28 +245,33 @@ def stop_command(
     return stop(found, after_epoch, timeout if wait and not after_epoch else None)
 
 
+FormOption = Annotated[
+    Literal["csv", "tensorboard", "onnx", "safetensors"],
+    typer.Option("--to", help="csv, tensorboard: the metrics. onnx, safetensors: the network.", show_default=False),
+]
+ExportOption = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Where to: a directory for csv and tensorboard, else a file, or - for stdout. Else here, named after "
+        "the run.",
+        show_default=False,
+    ),
+]
+WeightsOption = Annotated[
+    Literal["last", "best"] | None,
+    typer.Option("--checkpoint", help="The weights to export; else the last.", show_default=False),
+]
+
+
 @app.command("export")
 def export_command(
     run: o.RunArgument,
-    to: Annotated[
-        Literal["csv", "tensorboard", "onnx", "safetensors"],
-        typer.Option("--to", help="csv, tensorboard: the metrics. onnx, safetensors: the network.", show_default=False),
-    ],
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="PATH",
-            help="Where to: a directory for csv and tensorboard, else a file, or - for stdout. Else here, named after "
-            "the run.",
-            show_default=False,
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        Literal["last", "best"] | None,
-        typer.Option("--checkpoint", help="The weights to export; else the last.", show_default=False),
-    ] = None,
+    to: FormOption,
+    output: ExportOption = None,
+    checkpoint: WeightsOption = None,
     runs_dir: o.RunsDirOption = None,
 ) -> int:
     """Write a run in the form of another program.
@@ -280,16 +297,3 @@ def export_command(
         print_error(str(error))
         return ExitCode.FAILED
     return 0
-
-
-@app.command("delete")
-def delete_command(
-    runs: o.RunsArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)] = False,
-    runs_dir: o.RunsDirOption = None,
-) -> int:
-    """Delete runs with all their files. A run at work is refused."""
-    from fmnist_tui import paths
-    from fmnist_tui.console.stop import delete
-
-    return delete(paths.runs_dir(runs_dir), runs, yes)

@@ -1,7 +1,7 @@
 """From a preset or a file and the options of `run` to the RunConfig that is trained. Called by `commands_run`.
 
-Checks the options that a configuration does not hold (device, number of GPUs) as well. No torch: what the
-monitor sees decides whether a CUDA device is there.
+Checks the options that a configuration does not hold (device, number of GPUs) as well, for the other commands too. No
+torch: what the monitor sees decides whether a CUDA device is there.
 """
 
 from __future__ import annotations

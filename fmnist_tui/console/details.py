@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fmnist_tui import paths
 from fmnist_tui.analysis.calibration import BINS, Calibration, calibration
 from fmnist_tui.analysis.differences import trained_with
 from fmnist_tui.analysis.predictions import PredictionsError, load_predictions
@@ -19,6 +20,7 @@ from fmnist_tui.data.source import DataError
 from fmnist_tui.fields import changed_fields, field_value, flatten
 from fmnist_tui.presets import shipped_preset
 from fmnist_tui.report.words import energy, one_line
+from fmnist_tui.runs import disk
 from fmnist_tui.runs.files import is_there
 from fmnist_tui.runs.launch import read_launch
 from fmnist_tui.runs.layout import CHECKPOINTS
@@ -35,29 +37,32 @@ def run_details(run: Run) -> RenderableType:
     """A run in sections: state, result, configuration, what it was made with, files."""
     head = Text.assemble((run.id, "bold"), "  ", state_text(run.state))
     parts: list[RenderableType] = [head]
+    if run.comment:
+        parts.append(Text(run.comment, style="italic"))
     if run.problem:
         parts.append(Text(run.problem, style="red"))
     if run.status is not None:
-        parts += _section("State", _state_rows(run, run.status))
+        parts += section("State", _state_rows(run, run.status))
         if run.state is State.LOST:
             parts += [Text("\nLost", style="bold"), Text(why_lost(run), style="magenta")]
         if run.status.error:
             parts += [Text("\nError", style="bold"), Text(_told(run, run.status), style="red")]
     if run.result is not None and run.result is not run.earlier:
-        parts += _section("Result", _result_rows(run.result))
+        parts += section("Result", _result_rows(run.result))
     if run.earlier is not None:
-        parts += _section("Earlier result", _result_rows(run.earlier))
+        parts += section("Earlier result", _result_rows(run.earlier))
     if run.earlier_problem:
         parts += [Text("\nEarlier result", style="bold"), Text(run.earlier_problem, style="red")]
-    parts += _section("Calibration", _calibration_rows(run))
+    parts += section("Calibration", _calibration_rows(run))
     if run.config is not None:
-        parts += _section("Configuration", _config_rows(run, run.config))
-    parts += _section("Made with", _provenance_rows(run))
-    parts += _section("Files", _file_rows(run))
+        parts += section("Configuration", _config_rows(run, run.config))
+    parts += section("Made with", _provenance_rows(run))
+    parts += section("Files", _file_rows(run))
     return Group(*parts)
 
 
-def _section(title: str, rows: Rows) -> list[RenderableType]:
+def section(title: str, rows: Rows) -> list[RenderableType]:
+    """A title and its rows below it; nothing where there are none."""
     if not rows:
         return []
     grid = Table.grid(padding=(0, 2))
@@ -121,7 +126,8 @@ def _result_rows(result: Result) -> Rows:
         ("test loss", words.number(result.test_loss)),
         (
             "data",
-            f"{result.data_source}, {result.split} split: {result.train_images:,} / {result.test_images:,} images",
+            f"{result.data_source}, {result.split} split: {result.train_images:,} / {result.test_images:,} images"
+            + (f", held out of the training images (fold {result.fold})" if result.hold_out else ""),
         ),
         ("parameters", f"{result.parameters:,}"),
         ("epochs", f"{result.epochs}, {words.count(result.steps, 'step')}{cut}"),
@@ -192,7 +198,16 @@ def _file_rows(run: Run) -> Rows:
     rows += [
         (str(path.relative_to(directory.path)), words.size(path.stat().st_size)) for path in files if is_there(path)
     ]
+    rows.append(("on disk", words.size(disk.bytes_on_disk(directory.path)) + _spare(run)))
     return rows
+
+
+def _spare(run: Run) -> str:
+    """How much of it `runs prune` would free."""
+    if run.state is not State.FINISHED or not (spare := disk.spare_checkpoints(run.directory)).bytes:
+        return ""
+    prune = paths.command_line("runs", "prune", run.id, of=run.directory.path.parent)
+    return f"; {words.size(spare.bytes)} of it are spare checkpoints: {prune}"
 
 
 def run_details_object(run: Run) -> dict[str, Any]:
@@ -202,8 +217,10 @@ def run_details_object(run: Run) -> dict[str, Any]:
         "id": run.id,
         "name": run.name,
         "state": str(run.state),
+        "comment": run.comment,
         "problem": run.problem,
         "directory": str(run.directory.path),
+        "bytes_on_disk": disk.bytes_on_disk(run.directory.path),
         "checkpoints": [which for which in CHECKPOINTS if is_there(run.directory.checkpoint(which))],
         "config": as_json(run.config),
         "launch": as_json(read_launch(run.directory)),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_tui.console import options as o
+from fmnist_tui.console.doctor_places import directories
 
 PROBE_SECONDS = 120.0
 """How long torch may take to say what it sees; a cold disk and a first CUDA start take a while."""
@@ -38,8 +39,6 @@ PACKAGES = (
 """What pyproject.toml asks for."""
 EXTRAS = ("tensorboard", "onnx", "onnxscript", "onnxruntime", "safetensors", "submitit")
 MIN_COLUMNS, MIN_LINES = 80, 24
-LITTLE_DISK = 2_000_000_000
-"""Bytes; a wrn run keeps three checkpoints of about 300 MB."""
 
 
 def doctor_command(
@@ -70,7 +69,7 @@ def examine(runs_dir: Path | None, data_dir: Path | None) -> dict[str, Any]:
         "machine": _machine(),
         "devices": _devices(problems),
         "data": _data(data_dir, problems),
-        "directories": _directories(runs_dir, problems),
+        "directories": directories(runs_dir, problems),
         "presets": _presets(problems),
         "terminal": _terminal(problems),
         "problems": problems,
@@ -124,6 +123,10 @@ def _devices(problems: list[str]) -> dict[str, Any]:
             f"The driver shows {len(found.gpus)} GPUs, but torch can use {len(torch_sees['cuda_devices'])} "
             f"(it was built for CUDA {torch_sees['cuda_version'] or 'no version'}); runs would not use the others."
         )
+    auto = torch_sees.get("auto", {})
+    if auto.get("device") == "cpu" and auto.get("cpu_kernels") == "off":
+        why = auto["reasons"]["cpu_kernels"]
+        problems.append(f"Networks train up to twice as slow on this CPU as they could: {why}.")
     broken = [device for device in torch_sees.get("cuda_devices", []) if not device["works"]]
     problems += [f"{device['device']} ({device['name']}) calculates wrongly; do not train on it." for device in broken]
     return {
@@ -167,41 +170,6 @@ def _data(data_dir: Path | None, problems: list[str]) -> dict[str, Any]:
     except source.DataError as error:
         problems.append(str(error))
     return answer
-
-
-def _directories(runs_dir: Path | None, problems: list[str]) -> dict[str, Any]:
-    from fmnist_tui import paths
-    from fmnist_tui.runs.errors import RunError
-    from fmnist_tui.runs.left_out import left_out_runs
-    from fmnist_tui.runs.status import State
-    from fmnist_tui.runs.store import list_runs
-
-    directory = paths.runs_dir(runs_dir)
-    try:
-        runs = list_runs(directory)
-        if note := left_out_runs(directory):
-            problems.extend(note.splitlines())
-    except RunError as error:
-        problems.append(str(error))
-        runs = []
-    existing = next(path for path in (directory, *directory.parents) if path.exists())
-    if existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK):
-        problems.append(f"{existing} is not writable; choose another place with --runs-dir or FMNIST_TUI_RUNS_DIR.")
-    free = shutil.disk_usage(existing).free
-    if free < LITTLE_DISK:
-        problems.append(f"Only {free / 1e9:.1f} GB are free in {existing}; large runs need about 1 GB each.")
-    lost = [run.id for run in runs if run.state is State.LOST]
-    if lost:
-        how = "Go on with" if len(lost) == 1 else "Go on with one of them"
-        resume = paths.command_line("run", "resume", lost[0], of=directory)
-        problems.append(f"Runs whose process is gone: {', '.join(lost)}. {how}: {resume}")
-    return {
-        "runs": str(directory),
-        "runs_count": len(runs),
-        "disk_free_bytes": free,
-        "presets": [str(path) for path in paths.preset_dirs()],
-        "data_cache": str(paths.cache_data_dir()),
-    }
 
 
 def _presets(problems: list[str]) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fmnist_tui import paths
 from fmnist_tui.console import words
 
 Rows = list[tuple[str, str]]
@@ -59,8 +61,10 @@ def _sections(report: dict[str, Any]) -> list[tuple[str, Rows]]:
             [
                 ("runs", f"{directories['runs']} ({words.count(directories['runs_count'], 'run')})"),
                 ("disk free", words.size(directories["disk_free_bytes"])),
+                ("spare checkpoints", _spare(directories)),
                 ("presets", "\n".join(directories["presets"])),
                 ("data cache", directories["data_cache"]),
+                ("queue, theme", directories["state"]),
                 ("preset names", ", ".join(report["presets"])),
             ],
         ),
@@ -76,6 +80,14 @@ def _sections(report: dict[str, Any]) -> list[tuple[str, Rows]]:
 
 def _listed(versions: dict[str, str | None]) -> str:
     return ", ".join(f"{name} {version or 'not installed'}" for name, version in versions.items())
+
+
+def _spare(directories: dict[str, Any]) -> str:
+    """What finished runs keep beside their last checkpoints, and the command that removes it."""
+    spare = directories["spare_checkpoints_bytes"]
+    if not spare:
+        return "none"
+    return f"{words.size(spare)}; to free it: {paths.command_line('runs', 'prune', of=Path(directories['runs']))}"
 
 
 def _device_rows(devices: dict[str, Any]) -> Rows:

@@ -109,9 +109,8 @@ def _check_members(runs: Sequence[Run]) -> None:
         assert first is not None and run.config is not None
         if run.config.data != first.data:
             raise UsageError(
-                f"--ensemble: {run.id} was tested on other images ({run.config.data.source}, {run.config.data.split} "
-                f"split) than {runs[0].id} ({first.data.source}, {first.data.split} split); only runs of one split "
-                "can be averaged"
+                f"--ensemble: {run.id} was tested on other images ({run.config.data.words}) than {runs[0].id} "
+                f"({first.data.words}); only runs of one split can be averaged"
             )
 
 

@@ -25,6 +25,10 @@ TEST_SET = (
     "These are the test images. The figures say what this network does on them; to choose a run, an epoch, an ensemble "
     "or a temperature by them makes the chosen figure flatter itself."
 )
+HELD_OUT = (
+    "These are held-out training images, to choose by; what is chosen is measured on the test images once, by a run "
+    "without data.hold_out."
+)
 
 
 def evaluation_text(
@@ -104,7 +108,10 @@ def ensemble_sentence(together: Ensemble) -> str:
 
 def cautions(found: Sequence[Evaluated], checkpoint: str, saved: bool) -> list[str]:
     """What the figures do not say, in sentences."""
-    said = [TEST_SET]
+    held_out = [bool(each.run.config and each.run.config.data.hold_out) for each in found]
+    said = [HELD_OUT] if any(held_out) else []
+    if not all(held_out):
+        said.append(TEST_SET)
     if checkpoint == "best":
         said.append("The best checkpoint was chosen by its accuracy on these very images: its figures flatter.")
     if len(found) > 1:

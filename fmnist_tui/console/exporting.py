@@ -13,6 +13,7 @@ from fmnist_tui.console import words
 from fmnist_tui.console.options import STDOUT
 from fmnist_tui.console.output import UsageError, print_line, say
 from fmnist_tui.console.torch_process import run_module
+from fmnist_tui.runs import disk
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.metrics import read_metrics
@@ -55,7 +56,7 @@ def export(run: Run, form: Form, output: str | None, checkpoint: Which | None) -
     if run.config is None:
         raise RunError(f"{run.id}: its network cannot be exported: {run.problem}")
     if not run.directory.checkpoint(which).is_file():
-        raise RunError(f"{run.id}: has no {which} checkpoint to export; a run writes one after its first epoch")
+        raise RunError(f"{run.id}: has no {which} checkpoint to export; {disk.why_no_checkpoint(run.directory)}")
     if output != STDOUT:
         _export_network(run, form, which, path)
         print_line(path)

@@ -1,4 +1,4 @@
-"""Start a worker for a new or a resumed run and attend to it. Called by `commands_run`.
+"""Start a worker for a new or a resumed run and attend to it. Called by `commands_run`, `repeat` and `sweep`.
 
 Everything that can be refused is refused before a run directory is made.
 """
@@ -140,7 +140,7 @@ def join(run: Run) -> int:
 def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: str = "") -> int:
     """Start the worker, unless Slurm does; announce it or watch it."""
     local = start.slurm is None
-    behind = _behind(start) if local and start.detach and not start.now else None
+    ahead = behind(start) if local and start.detach and not start.now else None
     worker = process.start_worker(directory) if local else None
     if local and start.nodes > 1:
         others = "the other machine" if start.nodes == 2 else f"each of the {start.nodes - 1} other machines"
@@ -153,8 +153,8 @@ def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: s
         if not start.json and sys.stderr.isatty():
             watch = paths.command_line("runs", "watch", directory.id, of=directory.path.parent)
             say(f"It goes on in the background. Watch it: {watch}")
-        if behind is not None:
-            print_notes([f"it is queued behind {behind}; --now would start it at once, beside the run at work"])
+        if ahead is not None:
+            print_notes([f"it is queued behind {ahead}; --now would start it at once, beside the run at work"])
         return ExitCode.DONE
     with opened_view(start.json) as view:
         run = Attendant(directory, worker, interrupts).watch(view, since)
@@ -162,7 +162,7 @@ def _run(directory: RunDirectory, start: Start, interrupts: Interrupts, since: s
     return exit_code(run)
 
 
-def _behind(start: Start) -> str | None:
+def behind(start: Start) -> str | None:
     """The run a new worker is going to wait for, as far as can be told before it looks itself."""
     try:
         return queue.would_wait(devices_for(start.device, start.gpus), start.gpus)

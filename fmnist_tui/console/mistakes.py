@@ -141,11 +141,12 @@ def as_text(shown: Shown, pair: tuple[int, int] | None, top: int) -> RenderableT
 def _head(shown: Shown) -> Text:
     data = shown.run.config.data if shown.run.config else None
     where = f", {data.split} split, {'full data' if data.source == 'full' else 'sample'}" if data else ""
+    of = "held-out training images" if data and data.hold_out else "test images"
     tag = f" ({shown.tag})" if shown.tag else ""
     images = int(shown.matrix.sum())
     return Text.assemble(
         (f"{shown.run.id}\n", "bold"),
-        f"epoch {epoch_text(shown.trained)}{tag}: {words.percent(accuracy(shown.matrix))} of {images:,} test images "
+        f"epoch {epoch_text(shown.trained)}{tag}: {words.percent(accuracy(shown.matrix))} of {images:,} {of} "
         f"right{where}",
     )
 

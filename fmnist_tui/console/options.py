@@ -70,8 +70,13 @@ def seconds(text: str) -> float:
     return value
 
 
-STDOUT = "-"
-"""As the value of --output; a file of that name is ./-"""
+STDIN = STDOUT = "-"
+"""As FILE, or as the value of --output; a file of that name is ./-"""
+
+
+def file_or_stdin(text: str) -> Path:
+    """The file that FILE names; '-' is stdin, which is a file by name, too."""
+    return Path("/dev/stdin" if text == STDIN else text)
 
 
 def file_or_stdout(text: str) -> Path | None:
@@ -97,12 +102,32 @@ RunsArgument = Annotated[
         show_default=False,
     ),
 ]
+AnyRunsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="RUN",
+        help="Runs: a unique part of each one's id, or 'last'; else all that the command is for.",
+        autocompletion=complete_runs,
+        show_default=False,
+    ),
+]
 PresetArgument = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
         help="A preset; see: fmnist-tui presets list.",
         autocompletion=complete_presets,
+        show_default=False,
+    ),
+]
+
+
+FileArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="A configuration in TOML, like those of 'presets show'; - is stdin.",
+        parser=file_or_stdin,
         show_default=False,
     ),
 ]
@@ -173,7 +198,9 @@ DeviceOption = Annotated[
 ]
 GroupFilterOption = Annotated[
     str | None,
-    typer.Option("--group", metavar="TEXT", help="Only the runs of this group; a sweep says its.", show_default=False),
+    typer.Option(
+        "--group", metavar="TEXT", help="Only the runs of this group; a sweep prints its name.", show_default=False
+    ),
 ]
 OutputOption = Annotated[
     Path | None,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
 
+    from fmnist_tui.runs.store import Run
+
 CLICK_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 """Base of the parser's own errors; Typer brought its parser along in 0.2x and does not export this class."""
 
@@ -66,6 +68,16 @@ def write_json_line(text: str) -> None:
 def as_json(record: BaseModel | None) -> Any:
     """A record as plain values that are strict JSON: a loss that is not finite is a string."""
     return None if record is None else json.loads(record.model_dump_json())
+
+
+def status_values(run: Run) -> dict[str, Any]:
+    """The fields of a run's status; all of them, as null, where it can't be read: a script finds each key always.
+
+    `state` is the one every view shows, so it may be 'lost'.
+    """
+    from fmnist_tui.runs.status import Status
+
+    return {**(as_json(run.status) or dict.fromkeys(Status.model_fields)), "state": str(run.state)}
 
 
 def plain_value(value: Any) -> Any:
@@ -128,8 +140,11 @@ def report_error(error: Exception) -> int:
     from fmnist_tui.runs.status import ExitCode
 
     if isinstance(error, CLICK_ERROR):
-        return _report_usage(error)
+        from fmnist_tui.console.usage import report_usage
+
+        return report_usage(error)
     if isinstance(error, ValueError):
+        from fmnist_tui import paths
         from fmnist_tui.config import ConfigError
         from fmnist_tui.data.pictures import PictureError
         from fmnist_tui.data.source import DataError
@@ -139,14 +154,26 @@ def report_error(error: Exception) -> int:
         if isinstance(error, DataError):
             print_error(str(error))
             return ExitCode.DATA
-        if isinstance(error, ConfigError | RunError | UsageError | BenchFileError | PictureError):
+        if isinstance(error, ConfigError | RunError | UsageError | BenchFileError | PictureError | paths.NoHome):
             print_error(_told(error).lstrip("\n"))
             return ExitCode.USAGE
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
+        print_error("the current directory is not there any more; change to one that is")
+        return ExitCode.USAGE
     if isinstance(error, OSError) and error.errno in _NO_MISTAKES:
         print_error(f"{error.filename or 'the output could not be written'}: {error.strerror}")
         return ExitCode.FAILED
     print_error(f"{type(error).__name__}: {error}\nThis is a mistake in fmnist-tui; --debug shows where it happened.")
     return 1
+
+
+def _is_nowhere() -> bool:
+    """Whether the directory this process is in was deleted: no relative path leads anywhere then."""
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd is the same
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _told(error: ValueError) -> str:
@@ -159,27 +186,3 @@ def _told(error: ValueError) -> str:
         return str(error)
     of_variable = error.option == "runs-dir" and paths.runs_dir_is_variable()
     return error.told(remedies(paths.runs_dir()), {"runs-dir": "FMNIST_TUI_RUNS_DIR"} if of_variable else None)
-
-
-def _with_nearest_choice(message: str) -> str:
-    """The parser's "'presets' is not one of 'preset', 'seed'." with the choice that was likely meant."""
-    from fmnist_tui.wording import nearest
-
-    found = re.search(r"'([^']*)' is not one of ((?:'[^']*'(?:, )?)+)", message)
-    near = nearest(found[1], re.findall(r"'([^']*)'", found[2])) if found else ""
-    return f"{message.rstrip('.')}; did you mean {near}?" if near else message
-
-
-def _report_usage(error: Exception) -> int:
-    """An option, command or argument the parser does not know or that lacks a value."""
-    message = str(error.format_message()).replace("Value error, ", "")  # type: ignore[attr-defined]
-    message = re.sub(r" \(Possible options: (.*)\)$", r"; did you mean \1?", message)
-    message = _with_nearest_choice(message)
-    context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:  # Typer has printed the help by now
-        print_error(f"{context.command_path}: which command? They are listed in its help")
-        return 2
-    print_error(message[:1].lower() + message[1:])
-    if context is not None:
-        say(f"see: {context.command_path} --help")
-    return 2

@@ -31,19 +31,22 @@ RAMP = " .:-=+*#%@"
 """Dark to bright, where there are no colours."""
 
 
+Invert = Literal["auto", "yes", "no"]
+ImagesArgument = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or directories of them.", show_default=False)
+]
+CheckpointOption = Annotated[Literal["last", "best"], typer.Option("--checkpoint", help="The weights that classify.")]
+InvertOption = Annotated[
+    Invert, typer.Option("--invert", help="Whether to negate the pictures; auto does where the corners are bright.")
+]
+
+
 def predict_command(
     run: o.RunArgument,
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or directories of them.", show_default=False)
-    ],
-    checkpoint: Annotated[
-        Literal["last", "best"], typer.Option("--checkpoint", help="The weights that classify.")
-    ] = "last",
+    images: ImagesArgument,
+    checkpoint: CheckpointOption = "last",
     device: o.DeviceOption = "auto",
-    invert: Annotated[
-        Literal["auto", "yes", "no"],
-        typer.Option("--invert", help="Whether to negate the pictures; auto does where the corners are bright."),
-    ] = "auto",
+    invert: InvertOption = "auto",
     runs_dir: o.RunsDirOption = None,
     json: o.JsonOption = False,
 ) -> int:
@@ -57,34 +60,47 @@ def predict_command(
     """
     from fmnist_tui import paths
     from fmnist_tui.console.configure import check_device
-    from fmnist_tui.console.output import console, print_error
-    from fmnist_tui.console.torch_process import TorchFailed
-    from fmnist_tui.runs.errors import RunError
-    from fmnist_tui.runs.status import ExitCode
     from fmnist_tui.runs.store import find_run
 
     check_device(device)
     found = find_run(paths.runs_dir(runs_dir), run)
-    if found.config is None or not found.directory.checkpoint(checkpoint).is_file():
-        why = found.problem or "a run writes one after its first epoch"
-        raise RunError(f"{found.id}: has no {checkpoint} checkpoint to classify with; {why}")
+    _check_checkpoint(found, checkpoint)
+    return _classify(found, checkpoint, device, images, invert, json)
+
+
+def _check_checkpoint(run: Run, checkpoint: str) -> None:
+    """Raises RunError where the run has no such checkpoint."""
+    from fmnist_tui.runs import disk
+    from fmnist_tui.runs.errors import RunError
+
+    if run.config is None or not run.directory.checkpoint(checkpoint).is_file():
+        why = run.problem or disk.why_no_checkpoint(run.directory)
+        raise RunError(f"{run.id}: has no {checkpoint} checkpoint to classify with; {why}")
+
+
+def _classify(run: Run, checkpoint: str, device: str, images: Sequence[Path], invert: Invert, json: bool) -> int:
+    """Read the pictures, have the network classify them, print what it says; the exit code."""
+    from fmnist_tui.console.output import console, print_error
+    from fmnist_tui.console.torch_process import TorchFailed
+    from fmnist_tui.runs.status import ExitCode
+
     pictures, wrong = _read(images, invert)
     code = ExitCode.USAGE if wrong else ExitCode.DONE
     if not pictures:
         return code
     try:
-        answer = _ask(found, checkpoint, device, pictures)
+        answer = _ask(run, checkpoint, device, pictures)
     except TorchFailed as error:
         print_error(str(error))
         return ExitCode.FAILED
     if json:
-        _print_objects(found, checkpoint, pictures, answer)
+        _print_objects(run, checkpoint, pictures, answer)
     else:
         _print_pictures(console(), pictures, answer["probabilities"])
     return code
 
 
-def _read(images: Sequence[Path], invert: Literal["auto", "yes", "no"]) -> tuple[list[Picture], int]:
+def _read(images: Sequence[Path], invert: Invert) -> tuple[list[Picture], int]:
     """The pictures of these files and directories, and how many of them are none; each of those is told."""
     from fmnist_tui.console.output import print_error
     from fmnist_tui.data.pictures import PictureError, find_pictures, read_picture

@@ -1,4 +1,4 @@
-"""`runs queue` as a table and as JSON objects, and which queued run a user means. Called by `commands_runs`."""
+"""`runs queue` as a table and as JSON objects, and which queued run a user means. Called by `commands_queue`."""
 
 from __future__ import annotations
 

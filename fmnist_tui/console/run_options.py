@@ -78,7 +78,18 @@ NameOption = Annotated[
     typer.Option(
         "--name",
         metavar="TEXT",
-        help="Call the run so; it becomes part of its id.",
+        help="The run's name, which becomes part of its id; else the preset's.",
+        show_default=False,
+        rich_help_panel=CHANGES,
+    ),
+]
+ResumeEpochsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs",
+        metavar="N",
+        parser=whole_number,
+        help="Train for N epochs in all; a finished run goes on only with more than it had.",
         show_default=False,
         rich_help_panel=CHANGES,
     ),
@@ -89,8 +100,8 @@ StopAtAccuracyOption = Annotated[
         "--stop-at-accuracy",
         metavar="PERCENT|none",
         parser=accuracy_limit,
-        help="Finish once a test accuracy reaches this, none: at any; else as before (training.stop_at_accuracy). A "
-        "run that has reached it goes on only with more, or none.",
+        help="Finish once a test accuracy reaches this; none takes the limit back. Else it is as before "
+        "(training.stop_at_accuracy). A run that has reached it goes on only with more, or none.",
         show_default=False,
         rich_help_panel=CHANGES,
     ),
@@ -110,7 +121,7 @@ GpusOption = Annotated[
     typer.Option(
         "--gpus",
         metavar="N|all",
-        help="GPUs (of each machine) to train one run on, each a share of every batch; with --device cpu processes.",
+        help="GPUs (of each machine) to train one run on, each a share of every batch; with --device cpu: processes.",
         rich_help_panel=START,
     ),
 ]
@@ -151,7 +162,7 @@ GroupOption = Annotated[
     typer.Option(
         "--group",
         metavar="TEXT",
-        help="Runs that belong together; a sweep has a group of its own without it.",
+        help="A name for runs that belong together, for 'runs list --group' and the report; a sweep makes one up.",
         show_default=False,
         rich_help_panel=CHANGES,
     ),
@@ -160,7 +171,8 @@ LauncherOption = Annotated[
     Literal["local", "slurm"],
     typer.Option(
         "--launcher",
-        help="slurm: submit a job, as --gpus and --nodes say and --set slurm.KEY=VALUE (partition, time, ...).",
+        help="local: train here. slurm: submit a job to the cluster, with as many --gpus and --nodes; --set "
+        "slurm.KEY=VALUE says what else it asks for (partition, time, ...).",
         rich_help_panel=START,
     ),
 ]
@@ -202,7 +214,8 @@ ResumeNodesOption = Annotated[
         "--nodes",
         metavar="N",
         parser=whole_number,
-        help="Machines to go on with, with --rdzv; with --launcher slurm nodes, else as many as the last job had.",
+        help="Machines to go on with, which need --rdzv too; with --launcher slurm the nodes of the job, else as many "
+        "as the last one had.",
         show_default=False,
         rich_help_panel=START,
     ),
@@ -226,6 +239,15 @@ DetachOption = Annotated[
         rich_help_panel=START,
     ),
 ]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Check everything and say what would be trained, on what and for how long; make no run.",
+        show_default=False,
+        rich_help_panel=START,
+    ),
+]
 NowOption = Annotated[
     bool,
     typer.Option(
@@ -241,7 +263,7 @@ RetriesOption = Annotated[
         "--retries",
         metavar="N",
         parser=retries_number,
-        help="Begin anew from the last checkpoint up to N times where the device fails.",
+        help="Where the device fails, go on from the last checkpoint, up to N times.",
         rich_help_panel=START,
     ),
 ]

@@ -1,4 +1,4 @@
-"""A run's state as the command line shows it: glyph, word and colour. Called by the list and the live display."""
+"""A run's state as the command line shows it: glyph, word and colour. Called by every view of a run."""
 
 from __future__ import annotations
 

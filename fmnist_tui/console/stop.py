@@ -1,18 +1,13 @@
-"""End runs and delete them: `runs stop` and `runs delete`. Called by `commands_runs`."""
+"""End runs: `runs stop`. Called by `commands_runs`."""
 
 from __future__ import annotations
 
 import socket
-import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
-
-import typer
 
 from fmnist_tui import paths
 from fmnist_tui.console import words
-from fmnist_tui.console.output import UsageError, print_error, say
+from fmnist_tui.console.output import print_error, say
 from fmnist_tui.console.summary import resume_hint
 from fmnist_tui.console.watch import LOOK_SECONDS
 from fmnist_tui.runs import process, stopping, store
@@ -47,8 +42,9 @@ def stop(run: Run, after_epoch: bool, timeout: float | None) -> int:
         say(f"{run.id} was asked to leave the queue.")
         return ExitCode.DONE
     if timeout is None:
-        when = f"after epoch {run.status.epoch}" if after_epoch and run.status and run.status.epoch else "soon"
-        say(f"{run.id} was asked to stop; it will {when}, with a checkpoint.")
+        asked = "asked to stop at once before, which holds" if answer.sooner else "asked to stop"
+        later = after_epoch and not answer.sooner and run.status and run.status.epoch
+        say(f"{run.id} was {asked}; it will {f'after epoch {later}' if later else 'soon'}, with a checkpoint.")
         return ExitCode.DONE
     until = time.monotonic() + timeout
     while run.state.alive or process.is_locked(run.directory):  # free for a resume only when its worker has left
@@ -111,39 +107,3 @@ def kill(run: Run) -> int:
     store.mark_killed(run.directory, KILLED if run.state.at_work else f"{KILLED} while it was queued")
     say(f"{run.id} was killed. {resume_hint(run)}")
     return ExitCode.DONE
-
-
-def delete(runs_dir: Path, names: Sequence[str], yes: bool) -> int:
-    """Delete the runs that were named, all or none where one can't be; asks first. Returns the exit code.
-
-    Raises RunError for a run at work and for a name that fits none or several.
-    """
-    runs = list({run.id: run for run in (store.find_run(runs_dir, name) for name in names)}.values())
-    alive = [run for run in runs if run.state.alive]
-    if alive:
-        what = "at work" if any(run.state.at_work for run in alive) else "queued"
-        stop_first = " && ".join(paths.command_line("runs", "stop", run.id, of=runs_dir) for run in alive)
-        raise RunError(
-            f"{', '.join(run.id for run in alive)}: {'is' if len(alive) == 1 else 'are'} {what}; "
-            f"nothing was deleted. Stop first: {stop_first}"
-        )
-    if not yes and not _agreed(runs):
-        say("Nothing was deleted.")
-        return ExitCode.DONE
-    for run in runs:
-        store.delete_run(run)
-        say(f"deleted {run.id}")
-    return ExitCode.DONE
-
-
-def _agreed(runs: Sequence[Run]) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("runs delete: asks before it deletes, and here is no terminal to ask on; add --yes")
-    for run in runs:
-        say(f"  {run.id}  {run.state}  {words.size(directory_bytes(run.directory.path))}")
-    return typer.confirm(f"Delete {words.count(len(runs), 'run')} with all files?", err=True)
-
-
-def directory_bytes(directory: Path) -> int:
-    """Bytes of all files below a directory."""
-    return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file())

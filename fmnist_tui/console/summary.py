@@ -1,4 +1,7 @@
-"""How a watched run ended, in a few lines: its row of the table, where it lies, how to go on. Called after watching."""
+"""How a watched run ended, in a few lines: its row of the table, where it lies, how to go on. Called after watching.
+
+Whether and how a run can go on is also said by `stop` and `doctor`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from fmnist_tui.runs.store import Run
 
 def print_summary(run: Run, as_json: bool = False) -> None:
     """The end of a run in words; an error of its on stderr, and that alone where stdout has JSON lines."""
-    if error := _error(run):
+    error = _error(run)
+    if error:
         print_error(f"{run.id}: {error}")
     if as_json:
         return
@@ -30,7 +34,7 @@ def print_summary(run: Run, as_json: bool = False) -> None:
         stdout.print(f"Stopped {where}, with a checkpoint. {resume_hint(run)}", soft_wrap=True)
     else:
         refused = run.status is not None and run.status.exit_code == ExitCode.USAGE  # it would be so again
-        said = bool(error) and bool(run.problem) and run.problem in error
+        said = not run.is_whole and run.problem in error
         if is_there(run.directory.checkpoint("last")) and not refused and not said:
             stdout.print(resume_hint(run), soft_wrap=True)
     stdout.print(Text.assemble(("run directory  ", "dim"), str(run.directory.path)), soft_wrap=True)
@@ -48,7 +52,7 @@ def _error(run: Run) -> str:
 
 
 def resume_hint(run: Run) -> str:
-    """The command that goes on with a run, as it must be typed here, or why none would."""
-    if run.problem and not run.mendable:
-        return f"It can't be resumed: {run.problem}"
+    """The command that goes on with a run, as it must be typed here; why none does, where none does."""
+    if not run.is_whole:
+        return f"It can't go on: {run.problem}."
     return f"Go on with: {paths.command_line('run', 'resume', run.id, of=run.directory.path.parent)}"

@@ -24,7 +24,7 @@ from fmnist_tui.console.launch import Start, announce, get_data
 from fmnist_tui.console.output import UsageError, console, print_notes, say
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
-from fmnist_tui.data.files import DataError
+from fmnist_tui.data.source import DataError
 from fmnist_tui.fields import flatten, parse_value, with_changes
 from fmnist_tui.report.sweeps import group_text
 from fmnist_tui.runs import process, queue, starting, stopping, store
@@ -129,15 +129,20 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")
 
 
+def check_start(start: Start) -> None:
+    """Raises UsageError where a sweep can't be started so."""
+    if start.now:
+        raise UsageError("--now: the runs of a sweep would all train at once; leave it out, they take turns")
+    if start.nodes > 1 and start.slurm is None:
+        raise UsageError(f"--nnodes {start.nodes}: a sweep trains on one machine; start its runs one by one")
+
+
 def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start) -> int:
     """Make the runs and start their workers in order; watch them unless detached. Returns the exit code.
 
     0 where all have finished, else the first that is not: 130 for a stop, 4 for a failure.
     """
-    if start.now:
-        raise UsageError("--now: the runs of a sweep would all train at once; leave it out, they take turns")
-    if start.nodes > 1 and start.slurm is None:
-        raise UsageError(f"--nnodes {start.nodes}: a sweep trains on one machine; start its runs one by one")
+    check_start(start)
     if start.slurm is not None:
         from fmnist_tui.runs.submit import check_slurm
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from fmnist_tui.console import words
 from fmnist_tui.console.fitted import Column, FittedTable
-from fmnist_tui.console.output import as_json
+from fmnist_tui.console.output import console, say, status_values
 from fmnist_tui.console.states import state_text
 from fmnist_tui.runs.queue import place_in_words
 from fmnist_tui.runs.status import State
@@ -65,15 +65,33 @@ COLUMNS = (
     _Column("device", lambda run: run.status.device if run.status else words.NOTHING, right=False),
     _Column("img/s", _speed),
     _Column("group", lambda run: (run.config.group if run.config else None) or words.NOTHING, right=False),
+    _Column("comment", lambda run: run.comment, right=False),
 )
-"""The most wanted first: where the terminal is narrow, the last are left out. The group where a run has one."""
+"""The most wanted first: where the terminal is narrow, the last are left out. Group and comment where a run has one."""
 
 
 def runs_table(runs: Sequence[Run]) -> FittedTable:
     """The runs as a table. An id is never cut: it is what the other commands take."""
-    columns = COLUMNS if any(run.config and run.config.group for run in runs) else COLUMNS[:-1]
+    unused = set[str]()
+    if not any(run.config and run.config.group for run in runs):
+        unused.add("group")
+    if not any(run.comment for run in runs):
+        unused.add("comment")
+    columns = [column for column in COLUMNS if column.title not in unused]
     titles = [Column(column.title, rank, column.right) for rank, column in enumerate(columns)]
     return FittedTable(titles, [[column.cell(run) for column in columns] for run in runs], says=False)
+
+
+def print_runs(runs: Sequence[Run]) -> None:
+    """The table on stdout; beside it what has no room and what can't be read."""
+    stdout, table = console(), runs_table(runs)
+    stdout.print(table)
+    if not stdout.is_terminal and (missing := table.left_out(stdout.width)):  # whoever sees a terminal knows it
+        say(f"Left out for want of room: {', '.join(missing)}. A wider terminal shows more, --json all.")
+    for run in runs:
+        for problem in (run.problem, run.earlier_problem):
+            if problem:
+                say(f"{run.id}: {problem}")
 
 
 def run_object(run: Run) -> dict[str, Any]:
@@ -84,9 +102,9 @@ def run_object(run: Run) -> dict[str, Any]:
         "preset": run.config.preset if run.config else None,
         "group": run.config.group if run.config else None,
         "model": run.config.model.kind if run.config else None,
+        "comment": run.comment,
         "directory": str(run.directory.path),
         "problem": run.problem,
         "earlier_problem": run.earlier_problem,
-        **(as_json(run.status) or {}),
-        "state": str(run.state),
+        **status_values(run),
     }

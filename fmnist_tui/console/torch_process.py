@@ -1,7 +1,7 @@
 """Work that needs torch, done by a module of `training` in a process of its own: the command line never imports it.
 
 Called by `exporting`, `predicting` and others; each module writes its answer to stdout or to a file, and what is
-wrong to stderr, with an exit code of DESIGN section 3.
+wrong to stderr, with an exit code (`runs.status.ExitCode`).
 """
 
 from __future__ import annotations

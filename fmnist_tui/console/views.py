@@ -15,7 +15,7 @@ from rich.text import Text
 
 from fmnist_tui.console import words
 from fmnist_tui.console.feed import AnyRecord, Line
-from fmnist_tui.console.output import as_json, print_json, say, write_json_line
+from fmnist_tui.console.output import as_json, print_json, say, status_values, write_json_line
 from fmnist_tui.runs.metrics import EvalRecord, EventRecord
 from fmnist_tui.runs.store import Run
 
@@ -120,5 +120,5 @@ class JsonView:
 
 
 def status_object(run: Run) -> dict[str, object]:
-    """A run's status as `--json` prints it; `state` is the actual one, so it may be 'lost'."""
-    return {"kind": "status", "id": run.id, **(as_json(run.status) or {}), "state": str(run.state)}
+    """A run's status as `--json` prints it."""
+    return {"kind": "status", "id": run.id, **status_values(run)}

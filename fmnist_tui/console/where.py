@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from fmnist_tui.console.launch import Start
-    from fmnist_tui.runs.launch import LaunchRequest
+    from fmnist_tui.runs.layout import RunDirectory
     from fmnist_tui.runs.slurm import SlurmSettings
 
 
@@ -29,14 +29,19 @@ class Where(NamedTuple):
     slurm_before: SlurmSettings | None = None
 
 
-def as_before(before: LaunchRequest, where: Where) -> Where:
+def as_before(run: RunDirectory, where: Where) -> Where:
     """The options of a run that goes on, with what it was last started with where they are left out."""
     from fmnist_tui.console.configure import check_only_slurm
+    from fmnist_tui.runs.launch import last_launch
     from fmnist_tui.runs.slurm import split_settings
 
+    before = last_launch(run)
     own, slurm = split_settings(where.slurm)
     check_only_slurm(own)
     launcher = where.launcher or before.launcher
+    data_dir = where.data_dir
+    if data_dir is None and before.data_dir is not None:
+        data_dir = Path(before.data_dir)
     nodes = where.nodes
     if nodes is None:  # machines of one's own have to be named again, with where they meet
         nodes = before.nodes if launcher == before.launcher == "slurm" else 1
@@ -44,6 +49,7 @@ def as_before(before: LaunchRequest, where: Where) -> Where:
         device=where.device or before.device,
         gpus=where.gpus or str(before.gpus),
         nodes=nodes,
+        data_dir=data_dir,
         launcher=launcher,
         slurm=slurm,
         slurm_before=before.slurm,

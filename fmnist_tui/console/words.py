@@ -20,7 +20,8 @@ NOTHING = "-"
 def remedies(of: Path) -> Mapping[str, str]:
     """What a person at a shell types against an error of a run in this directory, which commands name as they must."""
     where = paths.naming(of).replace("{", "{{").replace("}", "}}")
-    return {name: text.replace("{run}", "{run}" + where) for name, text in COMMAND_LINE.items()}
+    words = {name: text.replace("{run}", "{run}" + where) for name, text in COMMAND_LINE.items()}
+    return words | {"first run": COMMAND_LINE["first run"] + where}
 
 
 def duration(seconds: float | None) -> str:
@@ -74,14 +75,7 @@ def speed(images_per_second: float | None) -> str:
 
 def size(count: int | None) -> str:
     """Bytes in decimal units: '340 MB'; '-' for None."""
-    if count is None:
-        return NOTHING
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+    return NOTHING if count is None else words.size(count)
 
 
 def count(number_of: int, noun: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import shutil
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +70,7 @@ def _fetch_file(directory: Path, spec: FileSpec, progress: Progress | None) -> N
             try:
                 _transfer(url, Path(temporary) / archive, spec.name, progress)
             except (OSError, http.client.HTTPException) as error:
-                tried.append(f"{url}: {error}")
+                tried.append(f"{url}: {_why(error)}")
                 continue
             record, content = files.inspect(Path(temporary), spec)
             if record.state == "present":
@@ -79,6 +80,13 @@ def _fetch_file(directory: Path, spec: FileSpec, progress: Progress | None) -> N
                 return
             tried.append(f"{url}: what arrived is damaged: {record.problem}")
     raise DataError(f"{spec.name} could not be downloaded.", tried, _REMEDY)
+
+
+def _why(error: Exception) -> str:
+    """What urllib says, without its name and the number of the system's error: 'Connection refused'."""
+    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
+        return str(getattr(error.reason, "strerror", None) or error.reason)
+    return str(error)
 
 
 def _transfer(url: str, path: Path, name: str, progress: Progress | None) -> None:

@@ -1,6 +1,6 @@
 """A user's own picture as the network wants it: 28x28 grey pixels, bright on black, as Fashion-MNIST was made.
 
-Called by `predict` and the Python API. Pillow and NumPy; Pillow is imported with the first picture. The data set's
+Called by `predict`. Pillow and NumPy; Pillow is imported with the first picture. The data set's
 authors trimmed the margins, shrank the longer side to 28 pixels, centred it in a square, made it grey and negated
 it (arXiv 1708.07747); so does this, but for what is already there.
 """

@@ -24,7 +24,6 @@ from fmnist_tui.data.files import DataError, FileSpec, FileStatus
 from fmnist_tui.remedies import Remedy, remedy
 
 __all__ = [
-    "SIZES",
     "DataError",
     "FileStatus",
     "Images",
@@ -38,9 +37,6 @@ __all__ = [
     "status",
     "verify",
 ]
-
-SIZES: dict[str, tuple[int, int]] = {"full": (60_000, 10_000), "sample": (6_000, 2_000)}
-"""Training and test images of each source."""
 
 SAMPLE_DIR = Path(__file__).parent / "sample"
 SAMPLE_CONTENTS = "contents.json"

@@ -1,6 +1,6 @@
-"""The two ways the official images become a training and a test set.
+"""The two ways the official images become a training and a test set, and a part of one held out.
 
-Called by the trainer (`split`) and by whatever shows or plans a run before data is loaded (`split_sizes`).
+Called by the trainer (`split_of`) and by whatever shows a run's images; how many there are is `DataConfig.sizes`.
 NumPy only.
 """
 
@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_tui.data.source import SIZES, Images
+from fmnist_tui.config import DataConfig
+from fmnist_tui.data.source import Images
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,32 @@ def split(images: Images, name: Literal["custom", "standard"]) -> Split:
     )
 
 
+def split_of(images: Images, data: DataConfig) -> Split:
+    """What a run of this configuration trains on and is tested on: of a split, all or with a part held out."""
+    whole = split(images, data.split)
+    return hold_out(whole, data.hold_out, data.fold) if data.hold_out else whole
+
+
+def hold_out(whole: Split, count: int, fold: int) -> Split:
+    """A split's training images without `count` of them, and those in the place of the test images, in their order.
+
+    Fold 0 holds out the last ones, fold 1 those before them, and so on.
+    """
+    held = held_out(len(whole.train_labels), count, fold)
+    return Split(
+        np.delete(whole.train_images, held, 0),
+        np.delete(whole.train_labels, held, 0),
+        whole.train_images[held],
+        whole.train_labels[held],
+    )
+
+
+def held_out(images: int, count: int, fold: int) -> slice:
+    """Which of so many training images are held out."""
+    end = images - fold * count
+    return slice(end - count, end)
+
+
 def split_sizes(source: Literal["full", "sample"], name: Literal["custom", "standard"]) -> tuple[int, int]:
-    """Training and test images of a split, known without loading anything."""
-    train, test = SIZES[source]
-    return (train, test) if name == "standard" else (train // 2, test + train - train // 2)
+    """Training and test images of a whole split, known without loading anything."""
+    return DataConfig(source=source, split=name).sizes

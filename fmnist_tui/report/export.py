@@ -38,7 +38,8 @@ def write_csv(benchmarks: Benchmarks) -> str:
 
 
 GROUP_COLUMNS = (
-    "label", "origin", "model_name", "parameters", "data_source", "split", "complete", "seeds", "device", "n",
+    "label", "origin", "model_name", "parameters", "data_source", "split", "hold_out", "complete", "seeds", "device",
+    "n",
     "test_accuracy_mean", "test_accuracy_sd", "best_accuracy_mean", "best_accuracy_sd", "tta_accuracy_mean",
     "tta_accuracy_sd", "reference_accuracy", "total_seconds", "images_per_second", "energy_joules", "settings", "runs",
 )  # fmt: skip
@@ -94,6 +95,7 @@ def _row(row: Row) -> dict[str, Any]:
         "parameters": row.common(lambda each: each.result.parameters),
         "data_source": result.data_source,
         "split": result.split,
+        "hold_out": result.hold_out,
         "train_images": result.train_images,
         "test_images": result.test_images,
         "epochs": row.common(lambda each: each.result.epochs),

@@ -77,7 +77,7 @@ class FinishedRun:
         result = self.result
         return (
             (self.origin, self.label, tuple(self.hyperparameters.items()), self.reference),
-            (result.data_source, result.split, result.train_images, result.test_images),
+            (result.data_source, result.split, result.hold_out, result.train_images, result.test_images),
             (result.epochs, result.complete, result.complete or result.steps),
             (result.parameters, result.device_name or result.device, result.devices),
             (result.precision, result.compile, result.deterministic, self.micro_batch),
@@ -127,7 +127,8 @@ def finished_run(
 
 def _comparable(result: Result) -> bool:
     """Whether a result is of the whole run on the split and the data the reference was measured on."""
-    return result.data_source == "full" and result.split == "custom" and result.complete
+    whole = result.complete and not result.hold_out
+    return whole and result.data_source == "full" and result.split == "custom"
 
 
 def _experiment(config: RunConfig, result: Result | None = None) -> dict[str, Any]:

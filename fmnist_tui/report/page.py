@@ -29,6 +29,7 @@ th { background: var(--head); white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
 .run { border-top: 2px solid var(--line); margin-top: 3rem; }
 .problem { color: var(--bad); }
+.comment { font-style: italic; white-space: pre-line; }
 .pairs { columns: 22rem auto; column-gap: 2rem; margin: 0; }
 .pairs div { display: flex; gap: 1rem; justify-content: space-between; border-bottom: 1px solid var(--line);
   break-inside: avoid; padding: 0.1rem 0; }

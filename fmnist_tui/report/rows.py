@@ -39,7 +39,8 @@ def group_key(run: FinishedRun, by: Grouping) -> Hashable:
     result = run.result
     device = (result.device_name or result.device, result.devices)
     of_its_own = {"preset": (), "seed": (result.seed,), "device": device}[by]
-    return (run.origin, run.label, result.data_source, result.split, result.complete, of_its_own)
+    data = (result.data_source, result.split, result.hold_out)
+    return (run.origin, run.label, data, result.complete, of_its_own)
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def collect(runs_dir: Path, only: Set[str] = frozenset()) -> Benchmarks:
         elif run.state is State.FINISHED:
             assert run.config and run.result, run.id
             finished.append(finished_run(run.result, run.config, run.id, base_of))
-        elif run.earlier and run.config and (run.mendable or not run.problem):
+        elif run.earlier and run.config and run.is_whole:
             finished.append(replace(finished_run(run.earlier, run.config, run.id, base_of), resumed=run.state))
     finished, copies = _without_copies(finished)
     return Benchmarks(finished, make_rows(reversed(finished)), skipped + copies, only=only)

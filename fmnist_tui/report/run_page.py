@@ -36,7 +36,8 @@ from fmnist_tui.fields import field_value, flatten
 from fmnist_tui.report.blocks import Column, Table
 from fmnist_tui.report.curves import Level, Line, chart
 from fmnist_tui.report.page import table, text
-from fmnist_tui.report.words import duration, percent, speed
+from fmnist_tui.report.words import duration, images, percent, speed
+from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.metrics import EvalRecord, Metrics, read_metrics
 from fmnist_tui.runs.provenance import described, recorded
@@ -67,9 +68,11 @@ def section(run: Run, name: str, load_tests: LoadTestSet = load_test_set) -> str
     Never raises for what is in the run's directory or for missing data: a part that can't be had says why.
     """
     parts = [f'<section class="run" id="run-{text(run.id)}">', f"<h2>{_title(name, run)}</h2>"]
+    if run.comment:
+        parts.append(f'<p class="comment">{text(run.comment)}</p>')
     parts.append(_facts(run))
-    parts += [f'<p class="problem">{text(said)}</p>' for said in (run.problem, run.earlier_problem) if said]
-    metrics = read_metrics(run.directory)
+    metrics, unread = _metrics(run)
+    parts += [f'<p class="problem">{text(said)}</p>' for said in (run.problem, run.earlier_problem, unread) if said]
     parts.append(_curves(run, metrics))
     parts.append(_evaluation(run, metrics.eval, load_tests))
     if run.config is not None:
@@ -78,6 +81,14 @@ def section(run: Run, name: str, load_tests: LoadTestSet = load_test_set) -> str
     if (made := recorded(run)) is not None:
         parts.append(f"<h3>Made with</h3>{_pairs(described(made).items())}")
     return "\n".join(part for part in [*parts, "</section>"] if part)
+
+
+def _metrics(run: Run) -> tuple[Metrics, str]:
+    """The run's metrics, and '' or why there are none to be had."""
+    try:
+        return read_metrics(run.directory), ""
+    except RunError as error:
+        return Metrics(), str(error)
 
 
 def _title(name: str, run: Run) -> str:
@@ -106,7 +117,7 @@ def _facts(run: Run) -> str:
             ("training", f"{duration(result.train_seconds)}, {speed(result.images_per_second)} images/s"),
             ("device", f"{result.devices_named} ({result.precision})"),
             ("parameters", f"{result.parameters:,}"),
-            ("data", f"{result.data_source}, {result.split} split: {result.train_images:,} / {result.test_images:,}"),
+            ("data", images(result)),
         ]
     elif status is not None:
         rows.append(("epoch", f"{status.epoch} of {status.epochs}"))
@@ -137,7 +148,7 @@ def _curves(run: Run, metrics: Metrics) -> str:
         Line("test", "test", test_accuracy, _percent),
         Line("test with flip averaging", "other", averaged, _percent),
     ]
-    reference = run.config.reference if run.config and run.config.data.source == "full" else None
+    reference = run.config.measured_against if run.config else None
     levels = [Level(f"reference {percent(reference.accuracy)} %", reference.accuracy)] if reference else []
     lr_scale: Scale = Log() if run.config and run.config.schedule.kind == "step" else Linear()
     charts = [

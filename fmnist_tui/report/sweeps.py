@@ -24,8 +24,9 @@ COLUMNS = (
     Column("Note"),
 )
 SAID = (
-    "Runs that were started together, by what differs among them: mean ± sample standard deviation over the seeds. "
-    "Best is the setting with the highest mean accuracy after the last epoch, by the test images: it flatters."
+    "Runs that were started together, by what differs among them: mean ± sample standard deviation over the seeds "
+    "(and the parts that are held out). Best is the setting with the highest mean accuracy after the last epoch; by "
+    "the test images it flatters: data.hold_out chooses by others."
 )
 
 

@@ -11,7 +11,7 @@ from fmnist_tui.report.blocks import Block, Code, Column, Heading, Items, Paragr
 from fmnist_tui.report.finished import FinishedRun
 from fmnist_tui.report.rows import GROUPINGS, Benchmarks, Row, Spread
 from fmnist_tui.report.sweeps import sweep_blocks
-from fmnist_tui.report.words import duration, energy, percent, signed, speed
+from fmnist_tui.report.words import duration, energy, images, percent, signed, speed
 
 VARIOUS = "various"
 """What a cell says where the runs of a row differ."""
@@ -73,6 +73,8 @@ def report(benchmarks: Benchmarks) -> list[Block]:
     """The whole report: the tables, the results to beat, the hyperparameters, and what was left out."""
     rows = benchmarks.rows
     opening = Paragraph.of(LEGEND, GROUPINGS[benchmarks.by]) if rows else _without_rows(benchmarks)
+    held_out = [row for row in rows if row.first.result.hold_out]
+    rows = [row for row in rows if not row.first.result.hold_out]
     full = [row for row in rows if row.first.result.data_source == "full"]
     custom = [row for row in full if row.first.result.split == "custom"]
     standard = [row for row in full if row.first.result.split == "standard"]
@@ -85,9 +87,15 @@ def report(benchmarks: Benchmarks) -> list[Block]:
     if sample:
         what = "Runs on the small sample that is shipped with the program, for trying things."
         blocks += [Heading("Sample data", 2), Paragraph.of(what), results_table(sample)]
+    if held_out:
+        what = (
+            "Tested on training images that were held out (data.hold_out), not on a test image: to choose "
+            "hyperparameters by, comparable with nothing above. Folds share a row."
+        )
+        blocks += [Heading("Held-out training images", 2), Paragraph.of(what), results_table(held_out)]
     blocks += [Heading("The results to beat", 2), Paragraph.of(PUBLISHED), published_table()]
-    if rows:
-        blocks += [Heading("Hyperparameters", 2), hyperparameter_table(custom + standard + sample)]
+    if ordered := custom + standard + sample + held_out:
+        blocks += [Heading("Hyperparameters", 2), hyperparameter_table(ordered)]
     blocks += sweep_blocks(benchmarks.runs)
     if benchmarks.skipped:
         told = tuple(f"Run {run_id}: {why}" for run_id, why in benchmarks.skipped)
@@ -213,8 +221,7 @@ def precision(run: FinishedRun) -> str:
 
 def data(run: FinishedRun) -> str:
     """'full, custom (30,000 / 40,000)': source, split, training and test images."""
-    result = run.result
-    return f"{result.data_source}, {result.split} ({result.train_images:,} / {result.test_images:,})"
+    return images(run.result)
 
 
 def notes(row: Row) -> str:

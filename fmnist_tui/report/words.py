@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fmnist_tui.characters import JOINERS
+
+if TYPE_CHECKING:
+    from fmnist_tui.runs.result import Result
 
 
 def percent(value: float) -> str:
@@ -33,6 +38,22 @@ def duration(seconds: float) -> str:
 def speed(images_per_second: float) -> str:
     """Training speed in images/s: '9,870', and with a decimal below 100: '16.4'."""
     return f"{images_per_second:,.1f}" if images_per_second < 99.95 else f"{images_per_second:,.0f}"
+
+
+def size(count: int) -> str:
+    """Bytes in decimal units: '340 MB', '2.5 kB'."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def images(result: Result) -> str:
+    """'full, custom (30,000 / 40,000)': source, split, whether a part is held out, images to train and test on."""
+    held = ", held out" if result.hold_out else ""
+    return f"{result.data_source}, {result.split}{held} ({result.train_images:,} / {result.test_images:,})"
 
 
 def energy(joules: float) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import secrets
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -37,6 +38,16 @@ def replace_bytes(path: Path, data: bytes, durable: bool = False) -> None:
         raise
     if durable:
         sync_directory(path.parent)
+
+
+def replace_if_other(path: Path, data: bytes) -> None:
+    """Have a file hold this, on the disk; one that does is left alone, as is a missing one that is to be empty.
+
+    A full disk has no room for another of the same. Raises OSError.
+    """
+    there = path.read_bytes() if path.exists() else b""
+    if data != there:
+        replace_bytes(path, data, durable=True)
 
 
 def write_output(path: Path, data: bytes) -> None:
@@ -116,6 +127,16 @@ class LineWriter:
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
+
+
+def with_unwritten(path: Path, unwritten: Iterable[str]) -> list[bytes]:
+    """The lines of a file, without newlines, and those of the `unwritten` ones that never came into it."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        lines = []
+    there = set(lines)
+    return lines + [line for text in unwritten if (line := text.rstrip("\n").encode()) not in there]
 
 
 def _end_of_last_line(fd: int) -> int:

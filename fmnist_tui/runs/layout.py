@@ -127,6 +127,11 @@ class RunDirectory:
         return self.path / "worker.log"
 
     @property
+    def comment(self) -> Path:
+        """What the user wrote down about the run."""
+        return self.path / "comment.txt"
+
+    @property
     def slurm(self) -> Path:
         """submitit's directory: a Slurm job's script, what it runs, and what its tasks print; only of such runs."""
         return self.path / "slurm"

@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import psutil
 
 from fmnist_tui.runs import jobs
 from fmnist_tui.runs.layout import RunDirectory
-from fmnist_tui.runs.metrics import SystemRecord, parse_metric
-from fmnist_tui.runs.records import seconds_since, utc_now
+from fmnist_tui.runs.metrics import EventRecord, SystemRecord, parse_metric
+from fmnist_tui.runs.records import Record, seconds_since, utc_now
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import Run
 
@@ -34,6 +35,8 @@ def why_lost(run: Run) -> str:
     text = _what_of_its_job(run, status)
     if text and status.pid is None:
         return text
+    if said := _said_gone(run):
+        return f"its worker ended by itself: {said}"
     text = f"{text}; " if text else ""
     text += f"its process (pid {status.pid or '?'} on {status.host or '?'}) is gone without a word"
     text += f", last heard of at {status.heartbeat}"
@@ -87,16 +90,28 @@ def _uptime() -> float:
     return float(datetime.now(UTC).timestamp() - psutil.boot_time())
 
 
-def _last_memory(run: Run) -> tuple[int, int] | None:
-    """Bytes in use and in all, of the machine, in the newest sample."""
+def _newest_records(run: Run) -> Iterator[Record]:
+    """The last metric records, the newest first; none where they can't be read."""
     try:
         with run.directory.metrics.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
             lines = file.read().splitlines()
     except OSError:
-        return None
-    for line in reversed(lines):
-        record = parse_metric(line)
+        return
+    yield from (record for line in reversed(lines) if (record := parse_metric(line)) is not None)
+
+
+def _said_gone(run: Run) -> str:
+    """What the worker of a run that was moved under it said at last, into files it had open; '' of any other."""
+    for record in _newest_records(run):
+        if isinstance(record, EventRecord):
+            return record.message if record.data.get("gone") else ""
+    return ""
+
+
+def _last_memory(run: Run) -> tuple[int, int] | None:
+    """Bytes in use and in all, of the machine, in the newest sample."""
+    for record in _newest_records(run):
         if isinstance(record, SystemRecord) and record.host.ram_used and record.host.ram_total:
             return record.host.ram_used, record.host.ram_total
     return None

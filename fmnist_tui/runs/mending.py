@@ -39,18 +39,20 @@ def with_status(run: Run, **values: Any) -> Run:
 
 
 def _as_edited(run: Run, status: Status) -> Status:
-    """The status with the accuracy to stop at, and of a run that is not finished the epochs, of its newest edits.
+    """The status with the epochs and the accuracy to stop at of its newest edits, else those it was made with.
 
-    Where the newest start has begun they hold what it asked for, too; what it was made with tells its beginning.
+    Where the newest start has begun they hold what it asked for, too; what it was made with tells its beginning. A
+    result tells only how many epochs there were, which its accuracy may have ended early.
     """
-    changes: dict[str, Any] = {}
+    assert run.config is not None
+    changes: dict[str, Any] = {"epochs": max(run.config.training.epochs, status.epoch)}
     launched = last_launch(run.directory).time
     for event in read_metrics(run.directory).event:
         if "provenance" in event.data and event.time >= launched:
             changes["launched"] = launched
         epochs, limit = event.data.get("epochs"), event.data.get("stop_at_accuracy")
-        if event.event == "edit" and isinstance(epochs, int) and status.state is not State.FINISHED:
-            changes["epochs"] = epochs
+        if event.event == "edit" and isinstance(epochs, int):
+            changes["epochs"] = max(epochs, status.epoch)
         if event.event == "edit" and isinstance(limit, int | float):
             changes["stop_at_accuracy"] = limit or None
     return status.model_copy(update=changes)

@@ -52,6 +52,10 @@ class Result(Record):
     seed: Count
     data_source: Literal["full", "sample"]
     split: Literal["custom", "standard"]
+    hold_out: Count = 0
+    """Training images that were held out, and are what was tested on; 0: the test images were."""
+    fold: Count = 0
+    """Which part of the training images was held out (`DataConfig.fold`)."""
     train_images: Count
     test_images: Count
     epochs: SomeCount

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
+from fmnist_tui import paths
 from fmnist_tui.config import ConfigError, RunConfig
 from fmnist_tui.fields import with_changes
 from fmnist_tui.remedies import remedy
@@ -48,7 +49,8 @@ def check_runs_dir(runs_dir: Path) -> None:
         text = "a part of the path is a file; name a directory"
         raise RunError(text, option="runs-dir", value=runs_dir) from None
     except OSError as error:
-        raise RunError(f"cannot be made: {error.strerror}", option="runs-dir", value=runs_dir) from None
+        text = f"cannot be made: {error.strerror}"
+        raise RunError(text, remedy("other runs directory"), option="runs-dir", value=runs_dir) from None
     if not os.access(runs_dir, os.W_OK | os.X_OK):
         raise RunError("is not writable", remedy("other runs directory"), option="runs-dir", value=runs_dir)
 
@@ -70,8 +72,10 @@ def create_run(
     Its worker waits while the device has another run; with `now` it does not. It begins anew from the last
     checkpoint up to `retries` times where the device fails. With `gpus` above 1 it trains on that many, or in that
     many processes on the CPU; with `nodes` above 1 so does each of that many machines, which meet at `rendezvous`.
-    Raises RunError where the runs directory can't be used; then nothing is left behind.
+    Raises RunError where the runs directory can't be used, paths.NoHome where the user has no home directory; then
+    nothing is left behind.
     """
+    paths.check_home()
     check_runs_dir(runs_dir)
     run = _unused(runs_dir, config.name)
     hidden = RunDirectory(runs_dir / f".{run.id}.new")
@@ -137,8 +141,9 @@ def prepare_resume(
     """Make a run that has ended (or was lost) ready for `start_worker`, or `submit.submit`, to go on in its directory.
 
     `epochs` and `stop_at_accuracy` (0: none) change how long it trains. Raises RunError where it is still at work, has
-    no checkpoint and did not fail before its first, or is finished and they leave it nothing to train.
+    no checkpoint and did not fail before its first, or is finished and they leave it nothing to train; paths.NoHome.
     """
+    paths.check_home()
     try:
         run = with_status(run)
     except OSError as error:
@@ -149,15 +154,8 @@ def prepare_resume(
         raise RunError(f"{run.id}: is queued and will start by itself")
     refuse_at_work(run)
     before = _as_asked(run, run.status)
-    if checkpoint != "last" and not run.directory.checkpoint(checkpoint).is_file():
-        raise RunError(f"{run.id} has no checkpoint of this name", option="from", value=checkpoint)
     _check_epochs(run, run.config, before, epochs)
-    if run.state is State.FINISHED:
-        _check_limit(run, before, checkpoint, epochs, stop_at_accuracy)
-        if checkpoint == "last":
-            _check_can_be_longer(run, run.config, before, epochs, stop_at_accuracy)
-    if checkpoint == "last":
-        _check_checkpoint(run)
+    _check_start(run, before, checkpoint, epochs, stop_at_accuracy)
     if run.state is State.FINISHED:  # its result is the newest; a worker that was killed left the one before beside it
         shutil.rmtree(run.directory.earlier, ignore_errors=True)
     try:
@@ -195,6 +193,20 @@ def limit_note(status: Status) -> str:
     return f"{holds}; {remedy('no limit')}"
 
 
+def _check_start(run: Run, status: Status, checkpoint: str, epochs: int | None, stop_at_accuracy: float | None) -> None:
+    """Raises RunError where there is nothing to go on from, or a finished run is left nothing to train."""
+    last = checkpoint == "last"
+    if not last and not run.directory.checkpoint(checkpoint).is_file():
+        raise RunError(f"{run.id} has no checkpoint of this name", option="from", value=checkpoint)
+    made_whole = status.behind and last and epochs is None and stop_at_accuracy is None
+    if run.state is State.FINISHED and not made_whole:
+        _check_limit(run, status, checkpoint, epochs, stop_at_accuracy)
+        if last:
+            _check_can_be_longer(run, status, epochs, stop_at_accuracy)
+    if last:
+        _check_checkpoint(run)
+
+
 def _check_limit(run: Run, status: Status, checkpoint: str, epochs: int | None, stop_at_accuracy: float | None) -> None:
     """Raises RunError where a finished run would go on from a test accuracy that is enough for its limit.
 
@@ -229,9 +241,7 @@ def at_step_limit(run: Run) -> str:
     return f"{run.id}: is finished after training.max_steps = {limit:,}; {helps}"
 
 
-def _check_can_be_longer(
-    run: Run, config: RunConfig, status: Status, epochs: int | None, stop_at_accuracy: float | None
-) -> None:
+def _check_can_be_longer(run: Run, status: Status, epochs: int | None, stop_at_accuracy: float | None) -> None:
     """Raises RunError where a finished run has nothing left to train; `_check_limit` comes before."""
     if ended := at_step_limit(run):
         raise RunError(ended)

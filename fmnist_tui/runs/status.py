@@ -112,6 +112,8 @@ class Status(Record):
     """What went wrong."""
     remedy: Remedy | None = None
     """What can be done about it, where the error does not say."""
+    behind: bool = False
+    """Whether a finished run's last checkpoint could not be written: a resume does again what came after last.pt."""
     exit_code: int | None = Field(None, ge=-255, le=255)
     """Negative: the signal that ended the worker, as seen by the app."""
     retries_used: Count = 0

@@ -22,6 +22,8 @@ class Answer(NamedTuple):
     """A request is written; a signal was sent; the run waited for Slurm, and does no more."""
     why: str = ""
     """Why no request could be written."""
+    sooner: bool = False
+    """Whether it was to be after the epoch, and an earlier wish to stop at once holds: of two the sooner does."""
 
     @property
     def signal_words(self) -> str:
@@ -46,6 +48,8 @@ def ask(run: Run, after_epoch: bool = False) -> Answer:
     if status is not None and status.job is not None and run.state is State.QUEUED and jobs.cancel_pending(status.job):
         store.mark_stopped(run.directory, f"Slurm job {status.job.id} was taken out of the queue")
         return Answer("left")
+    asked = {request.request for request in requests.read_control(run.directory).requests}
+    signalled = run.state is State.STOPPING and "stop_after_epoch" not in asked
     try:
         requests.send_request(run.directory, "stop_after_epoch" if after_epoch else "stop")
     except requests.CannotWrite as error:
@@ -59,7 +63,7 @@ def ask(run: Run, after_epoch: bool = False) -> Answer:
                 raise
             _signalled[worker] = Answer("signalled", error.why)
         return _signalled[worker]
-    return Answer("asked")
+    return Answer("asked", sooner=after_epoch and ("stop" in asked or signalled))
 
 
 def killable(run: Run, host: str) -> bool:

@@ -22,6 +22,7 @@ from fmnist_tui.characters import unfit
 from fmnist_tui.config import RunConfig
 from fmnist_tui.remedies import remedy
 from fmnist_tui.runs import process
+from fmnist_tui.runs.comments import read_comment
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.files import LineWriter, replace_bytes
 from fmnist_tui.runs.layout import RUN_ID, RunDirectory
@@ -57,6 +58,8 @@ class Run:
     """
     earlier_problem: str = ""
     """What is wrong with the file of `earlier`: it has no row, and goes on as if there were none."""
+    comment: str = ""
+    """What the user wrote down about it."""
 
     @property
     def id(self) -> str:
@@ -67,6 +70,11 @@ class Run:
     def name(self) -> str:
         """What the run is called."""
         return self.config.name if self.config else self.id
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether what lies in its directory can be read, or as much of it as a resume needs."""
+        return not self.problem or self.mendable
 
 
 def _read(path: Path, kind: type[R]) -> tuple[R | None, str]:
@@ -101,6 +109,8 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
     problem = wrong_config or wrong_status or wrong_result
     if not problem and (config is None or status is None):
         problem = f"{'config.json' if config is None else 'status.json'} is missing"
+        if not directory.path.exists():
+            problem = "its directory is gone: it was moved or deleted"
     state = state_of(status, result)
     earlier, wrong_earlier = _earlier(directory, state, result)
     of_status = status.schema_version if status else _schema_of(directory.status)
@@ -113,7 +123,8 @@ def load_run(directory: RunDirectory, config: RunConfig | None = None) -> Run:
         if config is not None and result is not None:
             line = last_train(directory)
             status = result.last_status(config.training.stop_at_accuracy, line.loss if line else None)
-    return Run(directory, config, status, result, state, problem, mendable, earlier, wrong_earlier)
+    comment = read_comment(directory)
+    return Run(directory, config, status, result, state, problem, mendable, earlier, wrong_earlier, comment)
 
 
 def _earlier(directory: RunDirectory, state: State, result: Result | None) -> tuple[Result | None, str]:
@@ -228,7 +239,7 @@ def find_run(runs_dir: Path, text: str) -> Run:
     """
     runs = run_directories(runs_dir)
     if not runs:
-        raise RunError(f"RUN = {text!r}: there are no runs in {runs_dir}; start one with: fmnist-tui run preset quick")
+        raise RunError(f"there are no runs in {runs_dir}", remedy("first run"), option="RUN", value=repr(text))
     if text == "last":
         return load_run(runs[0])
     exact = [run for run in runs if run.id == text]
@@ -237,12 +248,14 @@ def find_run(runs_dir: Path, text: str) -> Run:
         return load_run(matches[0])
     if matches:
         shown = ", ".join(run.id for run in matches[:5]) + (", ..." if len(matches) > 5 else "")
-        raise RunError(f"RUN = {text!r}: matches {len(matches)} runs ({shown}); give more of the id")
+        problem = f"matches {len(matches)} runs ({shown}); give more of the id"
+        raise RunError(problem, option="RUN", value=repr(text))
     if not text:
-        raise RunError(f"RUN = '': is empty; give any part of an id, or 'last', which is {runs[0].id}")
+        problem = f"is empty; give any part of an id, or 'last', which is {runs[0].id}"
+        raise RunError(problem, option="RUN", value="''")
     near = difflib.get_close_matches(text, [run.id for run in runs], n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"the newest is {runs[0].id}"
-    raise RunError(f"RUN = {text!r}: no run in {runs_dir} has this in its id; {hint}")
+    raise RunError(f"no run in {runs_dir} has this in its id; {hint}", option="RUN", value=repr(text))
 
 
 def refuse_at_work(run: Run) -> None:

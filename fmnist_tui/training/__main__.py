@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 import traceback
-from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -37,6 +36,9 @@ from fmnist_tui.training.worker_log import forgive_full_disks
 
 RETRY_SECONDS, MAX_RETRY_SECONDS = 5.0, 60.0
 """Before the first retry, doubled for each later one, up to the second: a driver's reset takes a while."""
+
+_EVENTS = {State.FAILED: "error", State.STOPPED: "stop", State.FINISHED: "warning"}
+"""Under which an ending's error is told."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -112,21 +114,19 @@ def _read(run: RunDirectory) -> tuple[RunConfig, Status, LaunchRequest] | None:
     if max(status.schema_version, launch.schema_version) > SCHEMA_VERSION:
         print(f"{run.id}: written by a newer fmnist-tui; update this one to train it", file=sys.stderr)
         return None
-    return config, status, _as_it_is_now(run, launch)
+    return config, status, _as_it_is_now(launch, status)
 
 
-def _as_it_is_now(run: RunDirectory, launch: LaunchRequest) -> LaunchRequest:
+def _as_it_is_now(launch: LaunchRequest, status: Status) -> LaunchRequest:
     """The launch request with what only this start knows.
 
-    Where the nodes of a Slurm job meet; and that a start which has written a checkpoint goes on from there when it
-    begins again, not from the one it was once told to.
+    Where the nodes of a Slurm job meet; and that a start whose training has begun goes on from its last checkpoint when
+    it begins again, not from the one it was once told to: that became the last one then.
     """
     update: dict[str, object] = {}
     if RENDEZVOUS in os.environ:
         update["rendezvous"] = os.environ[RENDEZVOUS]
-    last = run.checkpoint("last")
-    asked = datetime.fromisoformat(launch.time).timestamp()
-    if launch.checkpoint != "last" and last.exists() and last.stat().st_mtime > asked:
+    if status.launched == launch.time:
         update["checkpoint"] = "last"
     return launch.model_copy(update=update)
 
@@ -143,18 +143,20 @@ def work(run: RunDirectory, config: RunConfig, status: Status, launch: LaunchReq
     reporter = Reporter(run, status.model_copy(update=first))
     with Turn(run, config, launch, reporter, stop_signal) as turn:
         ending = _wait_and_train(run, config, launch, turn, reporter, stop_signal)
-        if ending.deleted:
+        if ending.deleted:  # its open files lie where it was moved to, and take this
             reporter.abandon()
+            reporter.event("error", f"{ending.error}; training ends", gone=True)
             return ending.code
         if ending.error:
-            reporter.event("error" if ending.state is State.FAILED else "stop", ending.error, remedy=ending.remedy)
+            reporter.event(_EVENTS[ending.state], ending.error, remedy=ending.remedy)
         if ending.retry and reporter.status.retries_used < launch.retries and _paused(reporter, stop_signal):
             _begin_anew(run, turn, reporter)
         reporter.update(**NOT_QUEUED)
         if ending.state is State.STOPPED and job is not None and stop_signal.received == "SIGTERM":
             reporter.leave_to_slurm()
             return ending.code
-        reporter.close(ending.state, ending.error if ending.state is State.FAILED else None, ending.code, ending.remedy)
+        error = None if ending.state is State.STOPPED else ending.error
+        reporter.close(ending.state, error, ending.code, ending.remedy)
         if ending.state is State.FINISHED:
             after_finish(run)
     return ending.code

@@ -6,7 +6,6 @@ has said that it lives and its turn on the device has come.
 
 from __future__ import annotations
 
-import sys
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,7 +22,7 @@ from fmnist_tui.training import checkpoint, loop, precision
 from fmnist_tui.training.control import StopSignal
 from fmnist_tui.training.distributed import Team, execution_of_rank
 from fmnist_tui.training.ending import Ending, first_line
-from fmnist_tui.training.job import Job, RunDeleted, Stopped
+from fmnist_tui.training.job import Job, RunDeleted, Stopped, Unwritten
 from fmnist_tui.training.losses import NonFiniteLoss
 from fmnist_tui.training.many import rank_device
 from fmnist_tui.training.ranks import Rank
@@ -71,8 +70,10 @@ def _foreseen(error: Exception, run: RunDirectory, config: RunConfig) -> Ending 
     match error:
         case Stopped():
             return Ending(State.STOPPED, None, ExitCode.STOPPED)
+        case Unwritten():
+            ending = _told(error, ExitCode.FAILED)
+            return ending._replace(state=State.FINISHED, code=ExitCode.DONE) if run.result.exists() else ending
         case RunDeleted():
-            print(f"{error}; training ends", file=sys.stderr)
             return Ending(State.FAILED, str(error), ExitCode.FAILED, deleted=True)
         case source.DataError():
             return _told(error, ExitCode.DATA)

@@ -7,6 +7,7 @@ ends the others.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class NoControl(ControlReader):
 class NoConfusions(ConfusionLog):
     """Rank 0 keeps the matrices."""
 
-    def keep_until(self, epoch: int) -> None:
+    def keep_until(self, epoch: int, unwritten: Iterable[str] = ()) -> None:
         """Nothing."""
 
     def add(self, epoch: int, step: int, matrix: NDArray[np.int64]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_tui.runs.confusions import ConfusionRecord, parse_confusion
-from fmnist_tui.runs.files import LineWriter, replace_bytes
+from fmnist_tui.runs.files import LineWriter, replace_if_other, with_unwritten
 from fmnist_tui.runs.layout import RunDirectory
 
 
@@ -21,21 +23,26 @@ class ConfusionLog:
         self._waiting: list[str] = []
         self._writer: LineWriter | None = None
 
-    def keep_until(self, epoch: int) -> None:
-        """Drop the evaluations after that epoch's: a resumed run makes them again. Raises OSError."""
+    def unwritten(self) -> list[str]:
+        """The lines that a full disk has not taken, for the checkpoint."""
+        return list(self._waiting)
+
+    def keep_until(self, epoch: int, unwritten: Iterable[str] = ()) -> None:
+        """Drop the evaluations after that epoch's: a resumed run makes them again. Raises OSError.
+
+        Lines that were `unwritten` at its checkpoint come back.
+        """
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        if not self._run.confusions.exists():
-            return
-        lines = self._run.confusions.read_bytes().splitlines()
+        lines = with_unwritten(self._run.confusions, unwritten)
         kept = [line + b"\n" for line in lines if (record := parse_confusion(line)) and record.epoch <= epoch]
-        replace_bytes(self._run.confusions, b"".join(kept), durable=True)
+        replace_if_other(self._run.confusions, b"".join(kept))
 
     def add(self, epoch: int, step: int, matrix: NDArray[np.int64]) -> None:
-        """Append an evaluation's matrix (10, 10), on disk when it returns: a checkpoint never knows more.
+        """Append an evaluation's matrix (10, 10), on disk when it returns.
 
-        Raises OSError where it does not fit; the next call tries again.
+        Raises OSError where it does not fit: the next call tries again, and a checkpoint until then holds it.
         """
         record = ConfusionRecord(epoch=epoch, step=step, counts=matrix.ravel().tolist())
         self._waiting.append(record.to_json() + "\n")

@@ -8,7 +8,7 @@ how the run computes, `Logbook` how it gets on, `Requests` what it is asked for,
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,12 +16,14 @@ import torch
 
 from fmnist_tui.data.split import Split
 from fmnist_tui.models import count_parameters
+from fmnist_tui.remedies import remedy
 from fmnist_tui.runs.files import link, replace_bytes
+from fmnist_tui.runs.result import Result
 from fmnist_tui.runs.status import State
 from fmnist_tui.training import checkpoint
 from fmnist_tui.training.control import CutShort
 from fmnist_tui.training.evaluations import Evaluations
-from fmnist_tui.training.job import Job, Stopped
+from fmnist_tui.training.job import Job, RunDeleted, Stopped, Unwritten
 from fmnist_tui.training.logbook import Logbook
 from fmnist_tui.training.progress import Progress
 from fmnist_tui.training.provenance import provenance
@@ -63,13 +65,13 @@ class Desk:
         length = job.launch.length(reporter.status)  # before the status tells a checkpoint's, which may be older
         if job.team is not None:
             length = job.team.of_first(length)
-        content, problems = checkpoint.load_newest(self.run, job.launch.checkpoint)
+        content, which, problems = checkpoint.load_newest(self.run, job.launch.checkpoint)
         for problem in problems:
-            reporter.event("warning", f"{problem}; going on from the one before it")
+            reporter.event("warning", f"{problem}; going on from {which}.pt")
         if content is None:
             self._start_anew()
         else:
-            self._go_on(content, "previous" if problems else job.launch.checkpoint)
+            self._go_on(content, which)
         progress.starts += 1
         if length.stop_at_accuracy != progress.stop_at_accuracy:
             self.requests.edit_limit(length.stop_at_accuracy or 0.0)
@@ -83,6 +85,7 @@ class Desk:
             phase="training",
             started=reporter.status.started or now,
             steps_per_epoch=progress.steps_per_epoch,
+            behind=False,
             device=job.device_label,
             device_name=job.name_label,
             launched=job.launch.time,
@@ -93,20 +96,24 @@ class Desk:
     def _set_result_aside(self) -> None:
         """A run that goes on has no result any more, but an earlier one, of the predictions beside it."""
         run = self.run
-        if not run.result.exists():
-            return
-        try:
+
+        def set_aside() -> None:
             run.earlier.mkdir(exist_ok=True)
             if run.predictions.exists():
                 link(run.predictions, run.earlier_predictions)
             run.result.replace(run.earlier_result)
+
+        if not run.result.exists():
+            return
+        try:
+            self._write_before_it_begins(set_aside)
         except OSError as error:
             self.reporter.event("warning", f"the earlier result could not be kept: {error.strerror or error}")
             run.result.unlink()
 
     def _start_anew(self) -> None:
         config, progress = self.config, self.progress
-        self._keep_until(step=0, evaluated_epoch=0)
+        self._keep_until(step=0, evaluated_epoch=0, unwritten={})
         progress.micro_batch = micro_batch_size(config)
         progress.stop_at_accuracy = config.training.stop_at_accuracy
         progress.start_epoch(self.job.execution.device)
@@ -120,18 +127,37 @@ class Desk:
         self.saver.restore(content)
         self._set_result_aside()  # not before: a run whose checkpoint can't be taken up is what it was
         self._keep_as_last(which)
-        self._keep_until(self.progress.step, self.progress.evaluated_epoch)
+        self._keep_until(self.progress.step, self.progress.evaluated_epoch, content.get("unwritten", {}))
         self.logbook.tell_position()  # events carry the position: this one belongs where the run goes on
         self._say_beginning("resume", f"going on {self.reporter.status.where()} on {self.job.name_label}")
 
     def _keep_as_last(self, which: str) -> None:
-        """A kill before the next checkpoint shall find the one that the run goes on from."""
-        checkpoint.go_on_from(self.run, which, self.progress.at_best)
+        """A kill before the next checkpoint shall find the one that the run goes on from, and none that is later."""
 
-    def _keep_until(self, step: int, evaluated_epoch: int) -> None:
-        """Cut back what was written after the checkpoint: the run does it again."""
-        self.reporter.keep_until(step, evaluated_epoch)
-        self.evaluations.cut_back(evaluated_epoch)
+        def keep() -> None:
+            if checkpoint.go_on_from(self.run, which, self.progress.at_best):
+                text = "best.pt is removed: the run went back behind its epoch, and may not come to the same there"
+                self.reporter.event("warning", text)
+
+        self._write_before_it_begins(keep)
+
+    def _keep_until(self, step: int, evaluated_epoch: int, unwritten: dict[str, list[str]]) -> None:
+        """Cut back what was written after the checkpoint: the run does it again. `unwritten` are lines it holds."""
+
+        def cut_back() -> None:
+            self.reporter.keep_until(step, evaluated_epoch, unwritten.get("metrics", []))
+            self.evaluations.cut_back(evaluated_epoch, unwritten.get("confusions", []))
+
+        self._write_before_it_begins(cut_back)
+
+    def _write_before_it_begins(self, write: Callable[[], None]) -> None:
+        """Wait for room; raises CutShort where the run is to stop meanwhile, which is as it was, else OSError."""
+        try:
+            self.job.until_written(write)
+        except OSError:
+            if self.job.team is None and self.job.stop_signal.received:
+                raise CutShort from None
+            raise
 
     def _say_beginning(self, event: str, message: str) -> None:
         self.reporter.event(event, message, provenance=self.made_with.model_dump(mode="json"))
@@ -197,10 +223,9 @@ class Desk:
         """Leave the loop where a stop was asked for; the checkpoint has just been written."""
         if not self.requests.stop_due:
             return
-        self.saver.finish_writing()
-        if problem := self.saver.writer.problem:
-            raise OSError(f"stopped, but the last checkpoint could not be written: {problem}")
-        self.saver.report_writer()
+        self.saver.finish_writing(stopping=True)
+        if self.saver.writer.problem:
+            raise Unwritten(f"stopped, but its last checkpoint could not be written: {self.saver.lacking}")
         self.requests.control.forget()
         by = self.requests.stopped_by
         self.logbook.tell_position(now=True)
@@ -237,18 +262,47 @@ class Desk:
     # --- the end of the run
 
     def finish(self, split: Split) -> None:
-        """Write the result. Raises OSError where it can't be written, with the last checkpoint on disk."""
-        self.saver.finish_writing()
-        self.saver.report_writer()
+        """Write the result, then what of the checkpoints is not on the disk. Waits for room; raises Unwritten."""
+        self.reporter.update(phase="saving")
+        self.saver.writer.wait()
         self.logbook.take_stock()
+        behind = bool(self.saver.writer.problem)
+        self.reporter.update(now=behind, behind=behind)  # before the result, which makes the run a finished one
+        result = self._result(split)
+        self._write(result)
+        self.requests.control.forget()
+        after = f"{result.epochs} {'epoch' if result.epochs == 1 else 'epochs'}"
+        self.reporter.event("finish", f"test accuracy {result.test_accuracy:.2f} % after {after}")
+        self.saver.finish_writing()
+        self.reporter.update(behind=bool(self.saver.writer.problem))
+        if self.saver.writer.problem:
+            helps = "train anew" if self.saver.written_step is None else "room for checkpoint"
+            text = f"could not write its last checkpoint: {self.saver.lacking}"
+            raise Unwritten(text, remedy(helps, run=self.run.id))
+
+    def _result(self, split: Split) -> Result:
         status, execution = self.reporter.status, self.tuning.execution
         result = build_result(
             self.run, self.config, self.progress, status, self.model, split, execution, self.made_with
         )
         if self.job.team is not None:
             result = result.model_copy(update={"devices": self.job.team.size})
-        self.evaluations.predictions.save(self.run, durable=True)  # no power cut may leave the result without them
-        replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
-        self.requests.control.forget()
-        after = f"{result.epochs} {'epoch' if result.epochs == 1 else 'epochs'}"
-        self.reporter.event("finish", f"test accuracy {result.test_accuracy:.2f} % after {after}")
+        return result
+
+    def _write(self, result: Result) -> None:
+        """The predictions and the result. Raises Unwritten where there was no room, RunDeleted where it is gone."""
+
+        def write() -> None:
+            self.evaluations.predictions.save(self.run, durable=True)  # no power cut leaves a result without them
+            replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
+
+        try:
+            self.job.until_written(write)
+            return
+        except OSError as error:
+            problem = error.strerror or str(error)
+        if not self.run.marker.exists():
+            raise RunDeleted(self.run)
+        again = f"; its last checkpoint neither: {self.saver.lacking}" if self.saver.writer.problem else ""
+        helps = remedy("room for result", run=self.run.id)
+        raise Unwritten(f"the result could not be written: {problem}{again}", helps)

@@ -24,7 +24,7 @@ from fmnist_tui.config import ConfigError, FieldError
 from fmnist_tui.data.batches import DeviceDataset
 from fmnist_tui.runs.requests import ControlRequest
 from fmnist_tui.training.evaluate import Evaluation, evaluate
-from fmnist_tui.training.job import Stopped
+from fmnist_tui.training.job import Stopped, Unwritten
 from fmnist_tui.training.precision import Execution
 from fmnist_tui.training.ranks import Rank
 
@@ -88,7 +88,7 @@ class Team:
         """
         try:
             yield
-        except Stopped:
+        except (Stopped, Unwritten):
             self.leave()
             raise
         self.leave()

@@ -12,13 +12,17 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
 from fmnist_tui.config import ConfigError, RunConfig
+from fmnist_tui.runs import disk
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import ExitCode
+
+if TYPE_CHECKING:
+    from fmnist_tui.training.evaluate import Evaluation
 
 
 class Request(BaseModel):
@@ -47,13 +51,10 @@ def evaluate_run(run: RunDirectory, request: Request, tell: Any) -> dict[str, An
 
     Raises ConfigError for a device that is not there, DataError, CheckpointError, RuntimeError of the device.
     """
-    import numpy as np
-
     from fmnist_tui.data import source
     from fmnist_tui.data.batches import DeviceDataset
-    from fmnist_tui.data.split import split
+    from fmnist_tui.data.split import split_of
     from fmnist_tui.models import build_model
-    from fmnist_tui.training import checkpoint
     from fmnist_tui.training.evaluate import evaluate
     from fmnist_tui.training.precision import apply_global_settings, choose, resolve_device
     from fmnist_tui.training.result import device_name
@@ -61,15 +62,9 @@ def evaluate_run(run: RunDirectory, request: Request, tell: Any) -> dict[str, An
     config = RunConfig.model_validate_json(run.config.read_bytes())
     execution = choose(config.training, resolve_device(request.device))
     apply_global_settings(execution, config.training.deterministic)
-    path = run.checkpoint(request.checkpoint)
-    if not path.is_file():
-        instead = "; --saved evaluates its saved predictions" if run.predictions.is_file() else ""
-        remedy = f"a run writes one after its first epoch{instead}"
-        raise checkpoint.CheckpointError(f"has no {request.checkpoint} checkpoint to evaluate; {remedy}")
-    content = checkpoint.read_of_run(run, request.checkpoint)
-    checkpoint.check_model(content, config, str(path))
+    content = _content(run, request.checkpoint, config)
     tell(phase="loading data", device=str(execution.device), device_name=device_name(execution.device))
-    parts = split(source.load(config.data, request.data_dir), config.data.split)
+    parts = split_of(source.load(config.data, request.data_dir), config.data)
     dataset = DeviceDataset(parts.test_images, parts.test_labels, execution.device)
     model = build_model(config.model).to(execution.device).to(memory_format=execution.memory_format)
     model.load_state_dict(content["model"])
@@ -77,11 +72,7 @@ def evaluate_run(run: RunDirectory, request: Request, tell: Any) -> dict[str, An
     started = time.perf_counter()
     found = evaluate(model, model, dataset, execution, request.tta)
     seconds = time.perf_counter() - started
-    arrays: dict[str, Any] = {"classes": found.classes, "probabilities": found.probabilities}
-    if found.tta_probabilities is not None:
-        arrays["tta_probabilities"] = found.tta_probabilities
-    with predictions_path(request.output, run.id).open("wb") as file:
-        np.savez(file, **arrays)
+    _write(found, predictions_path(request.output, run.id))
     progress = content["progress"]
     return {
         "loss": found.loss,
@@ -95,6 +86,31 @@ def evaluate_run(run: RunDirectory, request: Request, tell: Any) -> dict[str, An
         "device_name": device_name(execution.device),
         "precision": execution.precision,
     }
+
+
+def _content(run: RunDirectory, which: str, config: RunConfig) -> dict[str, Any]:
+    """What the checkpoint holds. Raises CheckpointError where there is none, or none of this network."""
+    from fmnist_tui.training import checkpoint
+
+    path = run.checkpoint(which)
+    if not path.is_file():
+        instead = "; --saved evaluates its saved predictions" if run.predictions.is_file() else ""
+        remedy = f"{disk.why_no_checkpoint(run)}{instead}"
+        raise checkpoint.CheckpointError(f"has no {which} checkpoint to evaluate; {remedy}")
+    content = checkpoint.read_of_run(run, which)
+    checkpoint.check_model(content, config, str(path))
+    return content
+
+
+def _write(found: Evaluation, path: Path) -> None:
+    """The predictions, as `predictions_path` says."""
+    import numpy as np
+
+    arrays = {"classes": found.classes, "probabilities": found.probabilities}
+    if found.tta_probabilities is not None:
+        arrays["tta_probabilities"] = found.tta_probabilities
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from fmnist_tui.runs.metrics import EvalRecord
@@ -57,9 +57,9 @@ class Evaluations:
         with self._warned_once("predictions"):
             self.predictions.save(self._run)
 
-    def cut_back(self, evaluated_epoch: int) -> None:
-        """Drop what is on disk of later evaluations: the run makes them again."""
-        self.confusions.keep_until(evaluated_epoch)
+    def cut_back(self, evaluated_epoch: int, confusions: Iterable[str]) -> None:
+        """Drop what is on disk of later evaluations: the run makes them again. `confusions` are lines to have."""
+        self.confusions.keep_until(evaluated_epoch, confusions)
         with self._warned_once("predictions"):
             self.predictions.cut_back(self._run, evaluated_epoch)
 

@@ -20,7 +20,7 @@ from fmnist_tui.data.batches import (
     step_seed,
     train_batch,
 )
-from fmnist_tui.data.split import split as split_images
+from fmnist_tui.data.split import split_of
 from fmnist_tui.fields import steps_per_epoch
 from fmnist_tui.models import begin_epoch, build_model, initialise_from
 from fmnist_tui.training import compiling
@@ -46,7 +46,7 @@ def train(job: Job) -> None:
     device = execution.device
     with job.stop_signal.may_cut():
         apply_global_settings(execution, config.training.deterministic)
-        split = split_images(job.images, config.data.split)
+        split = split_of(job.images, config.data)
         train_set = DeviceDataset(split.train_images, split.train_labels, device)
         test_set = DeviceDataset(split.test_images, split.test_labels, device)
         per_epoch = steps_per_epoch(config, len(train_set))

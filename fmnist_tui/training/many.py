@@ -64,6 +64,7 @@ def work_as_rank(run: RunDirectory, status: Status, rank: Rank, train: Callable[
     elif not ending.deleted and (rank.rank == 0 or ending.error):
         say_last_word(run, word)
     if ending.deleted:
+        print(f"{ending.error}; training ends", file=sys.stderr)
         reporter.abandon()
     elif rank.launched or rank.rank > 0:
         reporter.hand_over()

@@ -64,6 +64,11 @@ class Progress:
         return self.epoch - 1 if self.batch == 0 and self.epoch > 1 else self.epoch
 
     @property
+    def at_an_end(self) -> bool:
+        """Whether an evaluated epoch has just ended, and nothing was trained since: a run may end here."""
+        return self.batch == 0 and 0 < self.evaluated_epoch == self.epoch - 1
+
+    @property
     def at_best(self) -> bool:
         """Whether the best epoch has just ended, and nothing was trained since."""
         return self.batch == 0 and 0 < self.best_epoch == self.epoch - 1

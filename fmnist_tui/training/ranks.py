@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -99,7 +99,7 @@ class SilentReporter(Reporter):
     def take_back(self) -> None:
         """Nothing."""
 
-    def keep_until(self, step: int, evaluated_epoch: int) -> None:
+    def keep_until(self, step: int, evaluated_epoch: int, unwritten: Iterable[str] = ()) -> None:
         """Nothing: rank 0 does it."""
 
     def _write_status(self, durable: bool = False) -> bool:

@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import psutil
@@ -21,13 +22,14 @@ from pydantic import ValidationError
 
 from fmnist_tui.monitor import Monitor
 from fmnist_tui.remedies import Remedy
-from fmnist_tui.runs.files import LineWriter, replace_bytes
+from fmnist_tui.runs.files import LineWriter, replace_bytes, replace_if_other, with_unwritten
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.metrics import EvalRecord, EventRecord, TrainRecord, parse_metric
 from fmnist_tui.runs.process import HEARTBEAT_SECONDS
 from fmnist_tui.runs.records import Record, utc_now
 from fmnist_tui.runs.status import State, Status
 from fmnist_tui.runs.store import ended_as
+from fmnist_tui.training.patience import keep_trying
 
 STATUS_SECONDS = 0.5
 SAMPLE_SECONDS = 5.0
@@ -114,10 +116,7 @@ class Reporter:
         self.abandon()
         self.update(eta_seconds=None, **values)
         self.sync()
-        for attempt in range(20):  # a full disk may have room again in a moment; a watcher waits for this word
-            if self._write_status(durable=True):
-                break
-            time.sleep(0.1 * (attempt + 1))
+        keep_trying(lambda: self._write_status(durable=True))  # a watcher waits for this word
 
     def abandon(self) -> None:
         """Stop without a last word: the directory is gone, or this process begins anew."""
@@ -139,27 +138,30 @@ class Reporter:
         with self._lock, contextlib.suppress(OSError, ValidationError):
             self.status = Status.model_validate_json(self.run.status.read_bytes())
 
-    def keep_until(self, step: int, evaluated_epoch: int) -> None:
+    def unwritten(self) -> list[str]:
+        """The lines that a full disk has not taken: a checkpoint that it takes shall hold them, for `keep_until`."""
+        with self._lock:
+            return list(self._waiting)
+
+    def keep_until(self, step: int, evaluated_epoch: int, unwritten: Iterable[str] = ()) -> None:
         """Drop the training lines after `step` and the evaluations after that epoch: a resumed run writes them again.
 
         A checkpoint may be of the last step of an epoch and know nothing of its evaluation yet. Events stay: they
-        tell what happened. Raises OSError where the file can't be replaced.
+        tell what happened. Lines that were `unwritten` then come back. Raises OSError where the file can't be replaced.
         """
         with self._lock:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
-            if not self.run.metrics.exists():
-                return
             kept = []
-            for line in self.run.metrics.read_bytes().splitlines():
+            for line in with_unwritten(self.run.metrics, unwritten):
                 record = parse_metric(line)
                 if record is None or (isinstance(record, TrainRecord) and record.step > step):
                     continue
                 if isinstance(record, EvalRecord) and record.epoch > evaluated_epoch:
                     continue
                 kept.append(line + b"\n")
-            replace_bytes(self.run.metrics, b"".join(kept), durable=True)
+            replace_if_other(self.run.metrics, b"".join(kept))
 
     def _flush_lines(self) -> None:
         if not self._waiting:

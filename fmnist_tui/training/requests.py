@@ -42,7 +42,7 @@ class Requests:
         for request in requests:
             self.answer(request)
         if self.control.polled and not job.run.marker.exists():
-            raise RunDeleted(f"{job.run.path} is gone")
+            raise RunDeleted(job.run)
 
     def look(self) -> None:
         """Between two batches of an evaluation: raises CutShort where the run is to stop now."""
@@ -83,10 +83,11 @@ class Requests:
         self._job.reporter.event("edit", what, stop_at_accuracy=accuracy)
 
     def edit_epochs(self, epochs: int) -> None:
-        """Change the length of the run; it can't end before the epoch at work."""
+        """Change the length of the run; it can't end before the epoch at work, or the one that has just ended."""
         progress = self._progress
         before = progress.epochs
-        progress.epochs = max(epochs, progress.epoch if not progress.done else progress.evaluated_epoch)
+        progress.epochs = max(epochs, progress.evaluated_epoch if progress.at_an_end else progress.epoch)
+        progress.done = progress.done or progress.epochs == progress.evaluated_epoch
         self._go_on_where_epochs_are_left()
         self._logbook.tell_position(now=True)  # first, as above
         self._job.reporter.event("edit", f"epochs {before} -> {progress.epochs}", epochs=progress.epochs)

@@ -111,22 +111,37 @@ def build_result(
     made_with: Provenance,
 ) -> Result:
     """The run's row of the benchmark table. The run must have been evaluated at its last epoch."""
+    return Result(
+        id=run.id,
+        name=config.name,
+        preset=config.preset,
+        model=config.model.kind,
+        parameters=count_parameters(model),
+        seed=config.seed,
+        data_source=config.data.source,
+        split=config.data.split,
+        hold_out=config.data.hold_out,
+        fold=config.data.fold,
+        train_images=len(split.train_labels),
+        test_images=len(split.test_labels),
+        complete=progress.step >= progress.steps or config.training.max_steps is None,
+        deterministic=config.training.deterministic,
+        peak_memory_bytes=peak_memory_bytes(execution.device),
+        started=status.started,
+        finished=utc_now(),
+        provenance=made_with,
+        **_reached(progress),
+        **_computed(execution, progress),
+    )
+
+
+def _reached(progress: Progress) -> dict[str, Any]:
+    """What the run came to, and what it took."""
     assert progress.test_accuracy is not None and progress.best_accuracy is not None
     assert progress.test_loss is not None and progress.train_accuracy is not None
-    values: dict[str, Any] = {
-        "id": run.id,
-        "name": config.name,
-        "preset": config.preset,
-        "model": config.model.kind,
-        "parameters": count_parameters(model),
-        "seed": config.seed,
-        "data_source": config.data.source,
-        "split": config.data.split,
-        "train_images": len(split.train_labels),
-        "test_images": len(split.test_labels),
+    return {
         "epochs": progress.evaluated_epoch,
         "steps": progress.step,
-        "complete": progress.step >= progress.steps or config.training.max_steps is None,
         "test_accuracy": progress.test_accuracy,
         "test_loss": progress.test_loss,
         "tta_accuracy": progress.tta_accuracy,
@@ -137,6 +152,14 @@ def build_result(
         "eval_seconds": progress.eval_seconds,
         "total_seconds": progress.active_seconds,
         "images_per_second": progress.images_trained / max(1e-9, progress.train_seconds),
+        "starts": progress.starts,
+        "energy_joules": progress.energy_joules,
+    }
+
+
+def _computed(execution: Execution, progress: Progress) -> dict[str, Any]:
+    """On what, and how."""
+    return {
         "device": str(execution.device),
         "device_name": device_name(execution.device),
         "precision": execution.precision,
@@ -144,13 +167,5 @@ def build_result(
         "compile": execution.compile,
         "threads": progress.threads,
         "choices": execution.choices_in_words,
-        "deterministic": config.training.deterministic,
         "micro_batch": progress.micro_batch,
-        "peak_memory_bytes": peak_memory_bytes(execution.device),
-        "starts": progress.starts,
-        "energy_joules": progress.energy_joules,
-        "started": status.started,
-        "finished": utc_now(),
-        "provenance": made_with,
     }
-    return Result(**values)

@@ -17,7 +17,7 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.data import augment
 from fmnist_tui.data.batches import DeviceDataset, batch_indices, epoch_permutation, step_seed, train_batch
 from fmnist_tui.data.source import Images
-from fmnist_tui.data.split import split, split_sizes
+from fmnist_tui.data.split import split
 from fmnist_tui.fields import steps_per_epoch
 from fmnist_tui.models import begin_epoch, build_model, initialise_from
 from fmnist_tui.training import compiling
@@ -115,7 +115,7 @@ class Rig:
             reason = f"measured with {self.batch_size} images, compiling is for batches of {training.batch_size}"
             self.execution = self.execution.with_compile("off", reason)
             return False
-        train_images, _ = split_sizes(self.config.data.source, self.config.data.split)
+        train_images, _ = self.config.data.sizes
         steps = training.epochs * steps_per_epoch(self.config, train_images)
         steps = min(steps, training.max_steps or steps)
         settled = compiling.settle(step, self.train_set, self.test_set, self.epoch, training.epochs, steps)

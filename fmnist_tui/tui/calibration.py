@@ -27,11 +27,11 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
+from fmnist_tui.analysis.outlook import Speed
 from fmnist_tui.config import RunConfig
 from fmnist_tui.remedies import Remedy, with_remedy
 from fmnist_tui.runs.process import worker_environment
 from fmnist_tui.runs.status import ExitCode
-from fmnist_tui.tui.outlook import Speed
 from fmnist_tui.tui.remedies import FORM
 
 COMMAND = (sys.executable, "-m", "fmnist_tui.training.calibrate")

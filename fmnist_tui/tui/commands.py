@@ -25,6 +25,7 @@ _ACTIONS = (
     ("config", "every setting, and its difference from the preset"),
     ("mistakes", "which classes it takes for which, and the images"),
     ("log", "what its worker printed"),
+    ("comment", "a line about it: why it was started, what came of it"),
     ("delete", "with its checkpoints"),
 )
 _ABOUT = {
@@ -47,6 +48,8 @@ def commands(app: FmnistApp, screen: Screen[object]) -> Iterable[SystemCommand]:
         )
     yield SystemCommand("Light or dark", "switch between the app's light and dark theme", app.action_toggle_light)
     yield SystemCommand("Theme", "choose one of all themes", app.action_change_theme)
+    bell = "Bell off" if app.rings else "Bell on"
+    yield SystemCommand(bell, "the terminal's bell when a run ends", app.action_toggle_bell)
     yield SystemCommand("Keys", "every key of this screen", app.action_help)
     yield SystemCommand("Screenshot", "save this screen as an SVG file", partial(app.deliver_screenshot))
     yield SystemCommand("Detach", "leave the app; runs go on", app.action_detach)

@@ -14,7 +14,6 @@ import numpy as np
 
 from fmnist_tui.analysis.epochs import epoch_steps
 from fmnist_tui.config import RunConfig
-from fmnist_tui.data.split import split_sizes
 from fmnist_tui.runs.records import seconds_since
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
@@ -60,7 +59,7 @@ def remaining(run: Run, data: RunData, now: datetime) -> Remaining | None:
     total = status.epochs * per_epoch
     if config.training.max_steps is not None:
         total = min(total, config.training.max_steps)
-    train_images, _ = split_sizes(config.data.source, config.data.split)
+    train_images, _ = config.data.sizes
     fast, slow = image_seconds(speeds)
     images = max(0, total - step) / per_epoch * train_images
     evaluated = data.evaluations[-1].step if data.evaluations else 0
@@ -105,7 +104,7 @@ def evaluation_seconds(data: RunData, config: RunConfig, fast: float, slow: floa
     if data.evaluations:
         recent = [record.seconds for record in data.evaluations[-5:]]
         return min(recent), max(recent)
-    images = split_sizes(config.data.source, config.data.split)[1]
+    images = config.data.sizes[1]
     return images * fast * FORWARD_SHARE[0], images * slow * FORWARD_SHARE[1]
 
 

@@ -1,6 +1,6 @@
 """The outlook of a configuration in words: memory, speed, duration, what there is to beat.
 
-The New run screen's panel shows them; the numbers come from `tui.outlook` and from measurements.
+The New run screen's panel shows them; the numbers come from `analysis.outlook` and from measurements.
 """
 
 from __future__ import annotations
@@ -9,10 +9,24 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from fmnist_tui.analysis.outlook import (
+    NO_MATTER_FOR_SPEED,
+    Duration,
+    Earlier,
+    Speed,
+    duration,
+    images_at_once,
+    memory_estimate,
+    speed_key,
+)
 from fmnist_tui.config import IMAGE_SIZE, AugmentConfig, Reference, RunConfig
+from fmnist_tui.fields import flatten
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.calibration import Measurement
-from fmnist_tui.tui.outlook import Duration, Earlier, Speed, duration, images_at_once, memory_estimate, other_settings
+from fmnist_tui.tui.draft import shown
+
+OTHERS_SHOWN = 2
+"""Fields named of those in which measured settings are others."""
 
 
 class Known(NamedTuple):
@@ -21,7 +35,7 @@ class Known(NamedTuple):
     running: str = ""
     """What the calibration at work is doing, '' where none is."""
     running_of: str = ""
-    """How its settings differ from the configuration's (`outlook.other_settings`), '' where they don't."""
+    """How its settings differ from the configuration's (`other_settings`), '' where they don't."""
     measured: Measurement | None = None
     """The result for this configuration, else the newest there is."""
     failed: str = ""
@@ -52,6 +66,24 @@ class Forecast:
     known: Known = field(default_factory=Known)
     """What calibrations say."""
     earlier: Earlier | None = None
+
+
+def other_settings(of: RunConfig, of_device: str, config: RunConfig, device: str) -> str:
+    """What makes the speed of `of` another than that of `config`: 'training.batch_size 64'; '' where nothing does."""
+    if speed_key(of, of_device) == speed_key(config, device):
+        return ""
+    if of.preset != config.preset:
+        return f"preset {of.preset or of.name}"
+    now = flatten(config)
+    said = [
+        f"{key} {shown(value)}"
+        for key, value in flatten(of).items()
+        if key not in NO_MATTER_FOR_SPEED and (key not in now or now[key] != value)
+    ]
+    if of_device != device:
+        said.append(f"device {of_device}")
+    rest = len(said) - OTHERS_SHOWN
+    return ", ".join(said[:OTHERS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def news_in_words(known: Known) -> str:

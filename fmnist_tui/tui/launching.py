@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from fmnist_tui.config import RunConfig
-from fmnist_tui.runs import process, queue, requests, starting, stopping, store
+from fmnist_tui.runs import disk, process, queue, requests, starting, stopping, store
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.launch import LaunchRequest, last_launch
 from fmnist_tui.runs.layout import RunDirectory
@@ -222,6 +222,17 @@ def move(directory: RunDirectory, by: int) -> int:
 def delete(directory: RunDirectory) -> None:
     """Delete a run that is not at work. Raises RunError."""
     store.delete_run(_load(directory))
+
+
+def on_disk(run: Run) -> tuple[int, int]:
+    """Bytes of all that a run has on disk, and of the checkpoints that `prune` would remove."""
+    spare = disk.spare_checkpoints(run.directory).bytes if run.state is State.FINISHED else 0
+    return disk.bytes_on_disk(run.directory.path), spare
+
+
+def prune(directory: RunDirectory) -> int:
+    """Remove a finished run's checkpoints but the last; returns the bytes freed. Raises RunError."""
+    return disk.prune(_load(directory)).bytes
 
 
 def _load(directory: RunDirectory) -> Run:

@@ -6,12 +6,16 @@ The base of `FmnistApp`: owns the threads, what they said last, and which runs t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from textual.app import App
+from textual.notifications import SeverityLevel
 
+from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import session
+from fmnist_tui.tui.endings import bell_wanted, endings, keep_bell, newly_ended
 from fmnist_tui.tui.feed import Feed, LogAdvanced, SystemFeed
 from fmnist_tui.tui.machine import History
 from fmnist_tui.tui.messages import FeedProblem, RunAdvanced, RunsListed, RunVanished, SystemSampled
@@ -36,6 +40,8 @@ class ListeningApp(App[None]):
         self._sample: SystemSampled | None = None
         self.history = History()
         self._settled = False
+        self.rings = bell_wanted()
+        """Whether the terminal's bell says that a run has ended."""
         self.coming: set[FeedScreen] = set()
         """Screens being mounted: they can't show anything yet."""
 
@@ -70,11 +76,30 @@ class ListeningApp(App[None]):
             self._settled = True
             session.calm_the_collector()
             self.run_worker(session.import_the_rest(), group="imports", exit_on_error=False)
-        self.runs = message.runs
+        before, self.runs = {run.id: run.state for run in self.runs}, message.runs
+        self._tell_endings(newly_ended(before, self.runs))
         for screen in self.feed_screens():
             screen.runs_listed(message.runs)
             if isinstance(screen, RunsScreen):
                 screen.left_out = message.left_out
+
+    def _tell_endings(self, runs: list[Run]) -> None:
+        """Ring for runs that have just ended, and name those that no screen in front shows."""
+        if runs and self.rings:
+            self.bell()
+        if isinstance(self.screen, RunsScreen):
+            return
+        watched = self.screen.watched_runs if isinstance(self.screen, FeedScreen) else frozenset()
+        if elsewhere := [run for run in runs if run.id not in watched]:
+            good = all(run.state is State.FINISHED for run in elsewhere)
+            severity: SeverityLevel = "information" if good else "warning"
+            self.notify(endings(elsewhere), severity=severity, timeout=10, markup=False)
+
+    def action_toggle_bell(self) -> None:
+        """Ring when a run ends, or no more; kept for the next time."""
+        self.rings = not self.rings
+        self.run_worker(partial(keep_bell, self.rings), thread=True, group="bell")
+        self.notify("The bell rings when a run ends." if self.rings else "The bell is off.")
 
     def on_run_advanced(self, message: RunAdvanced) -> None:
         """A watched run wrote something."""

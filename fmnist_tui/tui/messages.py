@@ -103,7 +103,7 @@ class StartRequested(Message):
         super().__init__()
 
 
-RunAction = Literal["stop", "resume", "delete", "clone", "config", "log", "edit", "mistakes"]
+RunAction = Literal["stop", "resume", "delete", "clone", "config", "log", "edit", "mistakes", "comment"]
 
 
 class RunActionRequested(Message):

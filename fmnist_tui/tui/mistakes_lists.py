@@ -121,7 +121,7 @@ class Shared:
         found = self.found
         if found is None:
             return no_images("Reading the predictions of all finished runs ...")
-        data = f"{run.config.data.split} split of the {run.config.data.source} data" if run.config else "split"
+        data = run.config.data.words if run.config else "split"
         if len(found.runs) < 2:
             said = "One has" if found.runs else "None has"
             return no_images(f"This needs two or more finished runs of the {data}, with predictions. {said}.")

@@ -34,13 +34,18 @@ def tags(reading: Reading, epoch: int) -> str:
     return ", ".join([*found, *(["best"] if epoch == reading.best_epoch else [])])
 
 
+def images_words(run: Run) -> str:
+    """What a run is tested on."""
+    return "held-out training images" if run.config and run.config.data.hold_out else "test images"
+
+
 def evaluation_line(reading: Reading, at: int, run: Run, width: int) -> str:
     """Which weights, how good, of how many images of what; shortened where it has to be."""
     epoch, matrix = reading.epochs[at], reading.matrices[at]
     after = f"Epoch {reading.trained.text(epoch)}"
     of = f" of {run.status.epochs}" if run.status and run.status.epochs else ""
     tagged = f" ({tags(reading, epoch)})" if tags(reading, epoch) else ""
-    good = f"{tagged}  {words.percent(accuracy(matrix))} % right of {int(matrix.sum()):,} test images"
+    good = f"{tagged}  {words.percent(accuracy(matrix))} % right of {int(matrix.sum()):,} {images_words(run)}"
     data = run.config.data if run.config else None
     where = f" ({data.split} split, {'full data' if data.source == 'full' else 'sample'})" if data else ""
     short = f" ({data.split}{', sample' if data.source == 'sample' else ''})" if data else ""

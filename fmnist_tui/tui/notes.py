@@ -16,7 +16,7 @@ from fmnist_tui.runs.metrics import EvalRecord
 from fmnist_tui.runs.store import Run
 from fmnist_tui.training.schedule import low_resolution_epochs
 
-Level = Literal["error", "warning", "good", "info"]
+Level = Literal["error", "warning", "good", "info", "comment"]
 NEWS_EPOCHS = 10
 """A new best, a learning rate step and a passed reference are news for this many epochs or 5 % of the run."""
 
@@ -81,7 +81,7 @@ def surroundings(run: Run, ghost: Ghost | None) -> Surroundings:
     return Surroundings(
         per_epoch=epoch_steps(status, config),
         epochs=epochs,
-        reference=config.reference.accuracy if config and config.reference else None,
+        reference=config.measured_against.accuracy if config and config.measured_against else None,
         milestones=schedule.milestones if schedule and schedule.kind == "step" else (),
         low_resolution=config.augment.low_resolution if config else IMAGE_SIZE,
         low_resolution_epochs=low_resolution_epochs(config, epochs) if config else 0,

@@ -62,7 +62,7 @@ def _became(run: Run, epoch: int, now: datetime) -> list[Note]:
 
 
 def _finished(run: Run, epoch: int) -> Note:
-    result, reference = run.result, run.config.reference if run.config else None
+    result, reference = run.result, run.config.measured_against if run.config else None
     if result is None:
         return Note("good", epoch, "Finished; its result was not written.")
     text = f"Finished: {percent(result.test_accuracy)} % at the last epoch, best {percent(result.best_accuracy)} %"

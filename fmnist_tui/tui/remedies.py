@@ -33,12 +33,17 @@ APP: Mapping[str, str] = {
     "train anew": ANEW,
     "from best": f"{BEST}; {ANEW}",
     "try best": f"{BEST}; {ANEW}",
+    "room for result": "make room on its disk, then r goes on",
+    "room for checkpoint": "once there is room, r goes on from there, with more epochs",
     "stop first": "s stops it",
+    "delete it": "d deletes all of it",
     "queue": "",
     "start now": "s can start it at once, beside the run at work",
     "micro batch": "C opens a copy of it on New run: set training.micro_batch to {fits} or auto there",
     "smaller micro batch": "C opens a copy of it on New run: set training.micro_batch to less, for example {half}",
     "fewer GPUs": "C opens a copy of it on New run: choose as many there",
+    "first run": "n on Runs makes one",
+    "other checkpoint": "there is another: {other}",
     "scale schedule": "F8 moves them in proportion",
 }
 

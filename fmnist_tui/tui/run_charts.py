@@ -105,7 +105,7 @@ class RunCharts:
         ]
         for curve in curves:
             curve.text = percent
-        reference = run.config.reference if run.config else None
+        reference = run.config.measured_against if run.config else None
         levels = [Level(reference.accuracy, f"reference {percent(reference.accuracy)}")] if reference else []
         points = []
         if (best := data.best) is not None:

@@ -40,12 +40,13 @@ NEEDS: dict[str, Callable[[Run], bool]] = {
     "stop": lambda run: run.state.alive,
     "edit": lambda run: run.state.at_work,
     "move": lambda run: run.state is State.QUEUED and (run.status is None or run.status.job is None),
-    "resume": lambda run: not run.state.alive and (not run.problem or run.mendable) and not no_checkpoint_is_left(run),
+    "resume": lambda run: not run.state.alive and run.is_whole and not no_checkpoint_is_left(run),
     "delete": lambda run: not run.state.alive,
     "clone": lambda run: run.config is not None,
     "config": lambda run: True,
     "log": lambda run: True,
     "mistakes": lambda run: True,
+    "comment": lambda run: True,
 }
 """Which runs an action is offered for."""
 

@@ -22,6 +22,7 @@ SECTIONS = (
     ("full", "custom", "Full data, custom split (30,000 / 40,000), as the reference"),
     ("full", "standard", "Full data, standard split (60,000 / 10,000)"),
     ("sample", "", "Sample data: for trying things, comparable with nothing above"),
+    ("held out", "", "Held-out training images: to choose hyperparameters by, comparable with nothing above"),
 )
 TO_BEAT = "To beat: 2018, one GTX 1080 Ti, best over all epochs; times are estimates"
 
@@ -194,6 +195,8 @@ def _sorted(rows: list[Row], sort: str, reverse: bool) -> list[Row]:
 
 def _in_section(row: Row, source: str, split: str) -> bool:
     result = row.first.result
+    if result.hold_out or source == "held out":
+        return bool(result.hold_out) and source == "held out"
     return result.data_source == source and split in ("", result.split)
 
 

@@ -16,6 +16,7 @@ import filelock
 
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs import starting, stopping, store
+from fmnist_tui.runs.comments import write_comment
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
@@ -69,6 +70,7 @@ class Steering:
             "log": self._log,
             "mistakes": self._mistakes,
             "edit": self._edit,
+            "comment": self._comment,
         }
         self._work(self._as_it_is_now(run, actions[action]))
 
@@ -185,14 +187,20 @@ class Steering:
                 await self._refused(f"{run.name} stops", f"{run.name}: {answer.signal_words}.")
                 return
             what = "stop after this epoch" if how == "after_epoch" else "stop with a checkpoint"
+            what = "stop at once before, and that holds" if answer.sooner else what
             self._done(f"{run.name} was asked to {'leave the queue' if run.state is State.QUEUED else what}.")
 
     async def _delete(self, run: Run) -> None:
+        from fmnist_tui.report.words import size
         from fmnist_tui.tui.screens.choice_dialogs import delete_dialog
 
-        if await self.app.push_screen_wait(delete_dialog(run)) == "delete":
+        answer = await self.app.push_screen_wait(delete_dialog(run, *await asyncio.to_thread(launching.on_disk, run)))
+        if answer == "delete":
             await self._try(f"{run.name} was not deleted", launching.delete, run.directory)
             self._done(f"{run.id} is deleted.")
+        elif answer == "prune":
+            freed = await self._try(f"{run.name} keeps its checkpoints", launching.prune, run.directory)
+            self._done(f"{size(freed)} freed; {run.name} keeps its last checkpoint.")
 
     async def _move(self, run_id: str, by: int) -> None:
         directory = RunDirectory(self.app.runs_dir / run_id)
@@ -212,6 +220,14 @@ class Steering:
         from fmnist_tui.tui.screens.run_config import RunConfigScreen
 
         await self.app.push_screen(RunConfigScreen(run))
+
+    async def _comment(self, run: Run) -> None:
+        from fmnist_tui.tui.screens.dialogs import CommentDialog
+
+        text = await self.app.push_screen_wait(CommentDialog(run))
+        if text is not None:
+            await self._try(f"{run.name} keeps its comment", write_comment, run.directory, text)
+            self._done(f"{run.name}: comment {'written' if text.strip() else 'removed'}.")
 
     async def _mistakes(self, run: Run) -> None:
         from fmnist_tui.tui.screens.mistakes import MistakesScreen

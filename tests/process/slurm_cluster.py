@@ -94,10 +94,6 @@ class Cluster:
         """Run fmnist-tui inside."""
         return self.run(sys.executable, "-m", "fmnist_tui", *arguments)
 
-    def listening(self) -> list[str]:
-        """The addresses of the namespace's interfaces: nobody can listen on others."""
-        return self.run("ip", "-brief", "address").stdout.splitlines()
-
     def slurm(self, *command: str) -> str:
         """What one of Slurm's programs prints."""
         done = self.run(*command)

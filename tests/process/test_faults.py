@@ -19,6 +19,7 @@ from fmnist_tui.config import parse_config
 from fmnist_tui.runs import process, requests, starting, store
 from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import RunDirectory
+from fmnist_tui.runs.lost import why_lost
 from fmnist_tui.runs.metrics import parse_metric
 from fmnist_tui.runs.status import State
 from tests.events import messages
@@ -201,6 +202,10 @@ def test_a_run_moved_under_its_worker_goes_on_where_it_lies_now(runs_dir: Path, 
     assert not run.path.exists(), "it did not make the directory again"
     loaded = store.load_run(moved)
     assert loaded.state is State.LOST
+    assert why_lost(loaded) == (
+        f"its worker ended by itself: {run.path} is gone: it was moved or deleted while it trained; training ends"
+    )
+    assert store.load_run(run).problem == "its directory is gone: it was moved or deleted"
     starting.prepare_resume(loaded, device="cpu")
     assert start(moved).wait(timeout=120) == 0, moved.worker_log.read_text()
     assert steps_of(moved) == steps_of(plain)

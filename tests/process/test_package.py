@@ -1,10 +1,11 @@
-"""The built wheel, unpacked outside the checkout, finds its presets and its sample."""
+"""The built wheel finds its presets and its sample outside the checkout; the sdist has what its tests need."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -16,14 +17,18 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel as `pip install .` builds it."""
+    return built("wheel", tmp_path_factory.mktemp("wheel"))
+
+
+def built(target: str, place: Path) -> Path:
+    """The file that is built of the checkout, in `place`."""
     if not (ROOT / "pyproject.toml").is_file():
         pytest.skip("the tests run without the repository")
-    place = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(place)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    (built,) = place.glob("*.whl")
-    return built
+    (file,) = place.iterdir()
+    return file
 
 
 def test_it_holds_the_presets_the_sample_and_the_licences(wheel: Path) -> None:
@@ -32,6 +37,9 @@ def test_it_holds_the_presets_the_sample_and_the_licences(wheel: Path) -> None:
     sample = {f"fmnist_tui/data/sample/{path.name}" for path in (ROOT / "fmnist_tui" / "data" / "sample").iterdir()}
     assert len(presets) >= 6 and presets <= names
     assert len(sample) >= 8 and sample <= names
+    kernels = {f"fmnist_tui/models/kernels/{path.name}" for path in (ROOT / "fmnist_tui/models/kernels").glob("*.[ch]")}
+    assert len(kernels) >= 10 and kernels <= names
+    assert "fmnist_tui/py.typed" in names, "else mypy takes nothing from fmnist_tui.api in another project"
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests/", "docs/")) for name in names)
 
@@ -54,3 +62,12 @@ def test_outside_the_checkout_it_lists_presets_and_reads_its_sample(wheel: Path,
     file, images, *presets = done.stdout.split()
     assert file.startswith(str(place)) and images == "6000"
     assert {"quick", "wrn", "densenet", "dpn", "shake-shake-96", "shake-shake-64"} <= set(presets)
+
+
+def test_the_source_distribution_holds_all_that_its_tests_use(tmp_path: Path) -> None:
+    with tarfile.open(built("sdist", tmp_path)) as archive:
+        names = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
+    for kept in ("tests/conftest.py", "scripts/soak.py", "benchmarks/campaign.py", "README.md", "fmnist_tui/py.typed"):
+        assert Path(kept) in names, kept
+    results = {path.relative_to(ROOT) for path in (ROOT / "benchmarks" / "archive").rglob("result.json")}
+    assert results and results <= names

@@ -20,7 +20,8 @@ from fmnist_tui.runs.errors import RunError
 from fmnist_tui.runs.layout import BENCHMARKS
 from fmnist_tui.runs.status import State
 from tests.events import events
-from tests.process.workers import NOISY, Start, assert_same_weights, config, status_of, steps_of, wait_until
+from tests.process.same_run import differences
+from tests.process.workers import NOISY, Start, config, status_of, steps_of, wait_until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -52,15 +53,11 @@ def test_killed_again_and_again_it_ends_as_if_it_never_was(runs_dir: Path, start
             break
     if store.load_run(killed).state is not State.FINISHED:
         assert start_whole(killed).wait(timeout=300) == 0, killed.worker_log.read_text()
-    assert_same_weights(whole, killed)
-    assert steps_of(whole) == steps_of(killed)
-    left, right = np.load(whole.predictions), np.load(killed.predictions)
-    assert all(np.array_equal(left[key], right[key]) for key in left.files)
-    assert whole.confusions.read_bytes() == killed.confusions.read_bytes()
+    assert not list(differences(killed, whole))
     results = [store.load_run(run).result for run in (whole, killed)]
     assert results[0] is not None and results[1] is not None
     assert results[1].starts > 1, "it was never killed"
-    assert results[0].test_accuracy == results[1].test_accuracy
+    left = np.load(whole.predictions)
     labels = source.load_sample().test_labels
     assert results[0].test_accuracy == pytest.approx(100 * np.mean(left["last_classes"] == labels), abs=1e-9)
     assert whole.id in (runs_dir / BENCHMARKS).read_text() or "noisy" in (runs_dir / BENCHMARKS).read_text()

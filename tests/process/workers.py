@@ -72,11 +72,3 @@ def steps_of(run: RunDirectory) -> list[dict[str, Any]]:
     records = [parse_metric(line) for line in run.metrics.read_bytes().splitlines()]
     clock = {"time", "seconds", "images_per_second"}
     return [r.model_dump(exclude=clock) for r in records if isinstance(r, TrainRecord | EvalRecord)]
-
-
-def assert_same_weights(a: RunDirectory, b: RunDirectory) -> None:
-    import torch
-
-    left, right = (torch.load(run.checkpoint("last"), weights_only=True)["model"] for run in (a, b))
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[key], right[key]) for key in left)

@@ -7,6 +7,7 @@ import pytest
 
 from fmnist_tui import api
 from fmnist_tui.analysis.predictions import TestSet, load_predictions
+from fmnist_tui.config import DataConfig
 from fmnist_tui.report import render
 from fmnist_tui.report.rows import collect
 from fmnist_tui.runs.launch import LaunchRequest
@@ -99,11 +100,17 @@ def test_where_it_cannot_be_kept_there_is_none_and_training_goes_on(
     assert result_of(run).epochs == 2
 
 
+def images_tested(trainer: Trainer) -> TestSet:
+    """The trainer's own few images."""
+    of = DataConfig(source="sample", split="standard")
+    return TestSet(trainer.images.test_images, trainer.images.test_labels, of, {})
+
+
 def test_the_api_gives_the_predictions_of_the_result_it_shows(longer: RunDirectory, trainer: Trainer) -> None:
     (shown,) = api.benchmark_table(trainer.runs_dir).runs
     assert shown.resumed is not None
     run = api.load_run(shown.id, trainer.runs_dir)
-    test = TestSet(trainer.images.test_images, trainer.images.test_labels, "sample", "standard", {})
+    test = images_tested(trainer)
     newest, earlier = (load_predictions(run, "last", test, earlier=which) for which in (False, True))
     assert (newest.epoch, earlier.epoch) == (2, 1) and earlier.accuracy == shown.result.test_accuracy
     assert load_predictions(run, "best", test, earlier=True).epoch == shown.result.best_epoch
@@ -120,7 +127,7 @@ def test_before_its_training_begins_the_earlier_predictions_are_those_that_lie_t
     made = trainer.create(full_size_config(training={"epochs": 1}))
     trainer.train(made).reporter.close(State.FINISHED, None, 0)
     prepare_resume(load_run(made), "cpu", epochs=2)
-    test = TestSet(trainer.images.test_images, trainer.images.test_labels, "sample", "standard", {})
+    test = images_tested(trainer)
     run = load_run(made)
     found = load_predictions(run, "last", test, earlier=True)
     assert run.earlier is not None and (found.epoch, found.accuracy) == (1, run.earlier.test_accuracy)

@@ -76,7 +76,7 @@ def test_a_failure_is_told_and_the_others_are_evaluated(trainer: Trainer, evalua
     assert (told[0]["code"], told[1]["code"]) == (2, 2)
     done.checkpoint("last").unlink()
     _, (told,) = evaluated(done)
-    assert "after its first epoch; --saved evaluates" in told["error"]
+    assert "it was removed; there is the best one; --saved evaluates" in told["error"]
 
 
 def test_a_device_that_is_not_there(trainer: Trainer, evaluated: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from fmnist_tui.training import patience
 from fmnist_tui.training.control import CutShort
 from fmnist_tui.training.desk import Desk
 from fmnist_tui.training.evaluations import Evaluations
@@ -121,10 +122,15 @@ def test_the_best_state_waits_for_room(trainer: Trainer, monkeypatch: pytest.Mon
 def test_a_best_state_without_room_to_the_end_is_said(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     from fmnist_tui.training import checkpoint
 
-    def no_room(run: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def no_room(path: Any, *_: Any) -> None:
+        if path.name == "best.pt":
+            raise OSError(28, "No space left on device")
+        write(path, *_)
 
-    monkeypatch.setattr(checkpoint, "mark_best", no_room)
+    write = checkpoint.write
+    monkeypatch.setattr(checkpoint, "write", no_room)
+    monkeypatch.setattr(checkpoint, "mark_best", lambda run: no_room(run.checkpoint("best")))
+    monkeypatch.setattr(patience, "WAITS", (0.0,))
     run = trainer.create(tiny_config(training={"epochs": 1}))
     trainer.train(run)
     assert "best.pt could not be written: No space left" in events(run, "warning")[-1].message

@@ -125,3 +125,29 @@ def test_an_edit_that_is_told_holds(trainer: Trainer, monkeypatch: pytest.Monkey
     send_request(run, "edit", epochs=1, stop_at_accuracy=99.0)
     trainer.train(run)
     assert held == [(1, None), (1, 99.0)]
+
+
+@pytest.mark.parametrize("eval_every", [1, 2])
+def test_a_run_that_was_stopped_after_an_epoch_may_end_with_it(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, eval_every: int
+) -> None:
+    """Where that was evaluated; else there is no result without the next."""
+    run = trainer.create(tiny_config(training={"eval_every": eval_every}))
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Desk, "end_epoch", stopping(Desk.end_epoch))
+        trainer.train(run)
+    trainer.train(run, LaunchRequest(epochs=1))
+    assert result_of(run).epochs == eval_every
+    assert messages(run, "edit") == [f"epochs 3 -> {eval_every}"]
+    trainer.train(run, LaunchRequest(epochs=3))
+    assert [record.step for record in trainer.steps(run) if record.kind == "train"] == list(range(1, 16))
+
+
+def stopping(end_epoch: Callable[[Desk], None]) -> Callable[[Desk], None]:
+    """The end of an epoch, with a wish to stop after it."""
+
+    def end(self: Desk) -> None:
+        self.requests.stop, self.requests.stopped_by = "epoch", "a request"
+        end_epoch(self)
+
+    return end

@@ -187,6 +187,11 @@ def drawn(app: App[Any]) -> list[str]:
     return [strip.text for strip in app.screen._compositor.render_strips()]
 
 
+def seen(app: App[Any], text: str) -> bool:
+    """Whether one of the screen's lines has this text."""
+    return any(text in line for line in drawn(app))
+
+
 async def until(pilot: Pilot[Any], condition: Callable[[], bool], seconds: float = BOUND_SECONDS) -> None:
     """Let the app run until a condition comes true; fails with what is on the screen if it does not in time."""
     deadline = time.monotonic() + seconds

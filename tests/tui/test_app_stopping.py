@@ -33,6 +33,14 @@ async def test_stop_asks_how(app: FmnistApp, maker: RunMaker, key: str, request_
         await until_drawn(pilot, "wrn was asked to stop")
 
 
+async def test_a_stop_at_once_holds_against_a_later_wish(app: FmnistApp, maker: RunMaker) -> None:
+    maker.make("wrn", State.STOPPING, epoch=3)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_drawn(pilot, "stopping")
+        await pilot.press("s", "a")
+        await until_drawn(pilot, "wrn was asked to stop at once before, and that", "holds.")
+
+
 async def test_stop_can_be_cancelled_and_chosen_with_the_arrows(app: FmnistApp, maker: RunMaker) -> None:
     run = maker.make("wrn", State.RUNNING, epoch=3)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fmnist_tui.runs import filter as language
 from fmnist_tui.runs import store
+from fmnist_tui.runs.filter import parse_filter
 from fmnist_tui.runs.store import Run
-from fmnist_tui.tui import filter as language
-from fmnist_tui.tui.filter import parse_filter
 from fmnist_tui.tui.screens.runs import RunsScreen
 from tests.tui.synthetic import RunMaker
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from fmnist_tui.analysis.outlook import plan
 from fmnist_tui.config import RunConfig
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset
 from fmnist_tui.training.schedule import learning_rate
-from fmnist_tui.tui.outlook import plan
 from fmnist_tui.tui.widgets.lr_curve import lr_axis, lr_chart
 
 WIDTH, HEIGHT = 60, 10

@@ -7,6 +7,16 @@ from typing import Any
 
 import pytest
 
+from fmnist_tui.analysis.outlook import (
+    NO_MATTER_FOR_SPEED,
+    Duration,
+    Speed,
+    duration,
+    earlier_run,
+    memory_estimate,
+    plan,
+    speed_key,
+)
 from fmnist_tui.config import RunConfig
 from fmnist_tui.fields import fields_of, with_changes
 from fmnist_tui.presets import load_preset
@@ -20,16 +30,6 @@ from fmnist_tui.tui.forecast import (
     memory,
     memory_in_words,
     speed_facts,
-)
-from fmnist_tui.tui.outlook import (
-    NO_MATTER_FOR_SPEED,
-    Duration,
-    Speed,
-    duration,
-    earlier_run,
-    memory_estimate,
-    plan,
-    speed_key,
 )
 from tests.tui.synthetic import RunMaker, write_result
 

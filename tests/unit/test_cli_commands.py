@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,16 @@ def test_logs(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "logs", "last", "--follow"]) == 0, "a run that has ended is not waited for"
 
 
+@pytest.mark.usefixtures("permissions_bind")
+def test_a_log_that_may_not_be_read(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another user's run: no training failed, so not exit code 4."""
+    run = make_run(runs_dir, state=State.STOPPED)
+    run.worker_log.touch(mode=0)
+    for command in (["runs", "logs", "last"], ["runs", "logs", "last", "--follow"]):
+        assert main(command) == 2
+        assert capsys.readouterr().err == f"error: {run.id}: worker.log cannot be read: Permission denied\n"
+
+
 def test_stop_waits_no_longer_than_it_was_told(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(runs_dir)  # starting, so taken for alive, but nobody will answer
     assert main(["runs", "stop", "last", "--timeout", "0.3"]) == 4
@@ -41,6 +52,19 @@ def test_stop_waits_no_longer_than_it_was_told(runs_dir: Path, capsys: pytest.Ca
     assert main(["runs", "stop", "last", "--no-wait"]) == 0
     assert main(["runs", "stop", "last", "--after-epoch"]) == 0
     assert [request.request for request in requests.read_control(run).requests] == ["stop", "stop", "stop_after_epoch"]
+
+
+def test_of_two_wishes_to_stop_the_sooner_is_told(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That is what the worker does."""
+    sooner = "was asked to stop at once before, which holds; it will soon, with a checkpoint"
+    run = make_run(runs_dir, state=State.RUNNING, epoch=3)
+    assert main(["runs", "stop", run.id, "--after-epoch"]) == main(["runs", "stop", run.id, "--after-epoch"]) == 0
+    assert capsys.readouterr().err.count("was asked to stop; it will after epoch 3, with a checkpoint") == 2
+    assert main(["runs", "stop", run.id, "--no-wait"]) == main(["runs", "stop", run.id, "--after-epoch"]) == 0
+    assert sooner in capsys.readouterr().err
+    signalled = make_run(runs_dir, state=State.STOPPING, epoch=3)
+    assert main(["runs", "stop", signalled.id, "--after-epoch"]) == 0
+    assert sooner in capsys.readouterr().err
 
 
 def test_stop_tells_what_became_of_the_run(
@@ -113,7 +137,7 @@ def test_a_run_whose_configuration_is_damaged_is_not_said_to_go_on(
     said = " ".join((captured.out + captured.err).split())
     assert why in said and "run resume" not in said
     if state is State.STOPPED:
-        assert f"It can't be resumed: {why}" in said
+        assert f"It can't go on: {why}" in said
     main(["runs", "stop", run.id])
     assert "run resume" not in capsys.readouterr().err
 
@@ -188,12 +212,13 @@ def test_report_on_a_run_that_has_not_finished_says_so(runs_dir: Path, capsys: p
 
 
 @pytest.mark.parametrize("command", [[], ["run", "preset"], ["runs", "stop"], ["bench"], ["evaluate"]])
-def test_the_help_says_of_no_flag_that_it_is_a_bool_and_repeats_no_dots(
+def test_the_help_names_no_types_of_python_and_repeats_no_dots(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*command, "--help"]) == 0
     text = capsys.readouterr().out
-    assert "--help" in text and "<bool>" not in text and "...}..." not in text and "]...]" not in text
+    assert "--help" in text and "...}..." not in text and "]...]" not in text
+    assert not re.search(r"<(bool|str|Path|path|list)\b", text)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

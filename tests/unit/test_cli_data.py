@@ -107,3 +107,10 @@ def test_status_as_json_says_which_files_a_run_uses(full_data_dir: Path, capsys:
     used = [item for line in captured.out.splitlines() if (item := json.loads(line))["used"]]
     assert [item["name"] for item in used] == list(NAMES)
     assert f"A run uses {used[0]['directory']}." in captured.err
+
+
+def test_the_help_of_fetch_says_what_its_directory_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "fetch", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "Download into this directory; else into $FMNIST_TUI_DATA_DIR, else into your cache." in said
+    assert "no other is then searched" not in said

@@ -117,6 +117,16 @@ def test_what_of_the_processor_is_known_is_told(
     assert f"processor       {said}" in text_of(report) and "cpu (1 thread)" in text_of(report)
 
 
+def test_a_cpu_without_the_layers_made_for_it_is_a_problem(torch_sees: dict[str, Any]) -> None:
+    torch_sees["auto"] |= {"cpu_kernels": "on"}
+    assert not any("as slow" in problem for problem in doctor.examine(None, None)["problems"])
+    torch_sees["auto"] |= {"cpu_kernels": "off", "reasons": {"cpu_kernels": "there is no C compiler (cc); install one"}}
+    said = "Networks train up to twice as slow on this CPU as they could: there is no C compiler (cc); install one."
+    assert said in doctor.examine(None, None)["problems"]
+    torch_sees["auto"] |= {"device": "cuda:0"}
+    assert said not in doctor.examine(None, None)["problems"]
+
+
 def test_data_that_is_missing(torch_sees: Any, tmp_path: Path) -> None:
     report = doctor.examine(None, tmp_path / "nothing")
     assert report["data"]["full"] is None
@@ -137,9 +147,16 @@ def test_runs_and_presets_that_are_broken(torch_sees: Any, tmp_path: Path) -> No
     assert f"Runs whose process is gone: {run.id}. Go on with: fmnist-tui run resume {run.id}" in problems
     assert "Left out: a run whose name is no line of printable text. Rename it" in problems
     assert "The preset bad is not valid" in problems and "model" in problems
+    newer = starting.create_run(tmp_path / "runs", load_preset("quick"))
+    replace_bytes(newer.status, lost.to_json().encode())
+    newer.config.write_text("{")
     (tmp_path / "runs").rename(tmp_path / "else where")
     problems = "\n".join(doctor.examine(tmp_path / "else where", None)["problems"])
+    assert f"gone: {newer.id}, {run.id}. Go on with one of them: fmnist-tui run resume {run.id} --runs-dir" in problems
     assert f"fmnist-tui run resume {run.id} --runs-dir '{tmp_path}/else where'" in problems
+    (tmp_path / "else where" / run.id / "config.json").unlink()
+    problems = "\n".join(doctor.examine(tmp_path / "else where", None)["problems"])
+    assert "run resume" not in problems and f"{run.id}. It can't go on: config.json is damaged" in problems
     (tmp_path / "afile").write_text("")
     assert any("is a file" in problem for problem in doctor.examine(tmp_path / "afile", None)["problems"])
 
@@ -149,6 +166,20 @@ def test_a_runs_directory_that_is_not_writable(torch_sees: Any, tmp_path: Path) 
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
     assert any("not writable" in problem for problem in doctor.examine(closed, None)["problems"])
+
+
+def test_places_that_all_runs_share_and_that_take_no_files(
+    torch_sees: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not any("FMNIST_TUI_" in problem for problem in doctor.examine(None, None)["problems"])
+    (tmp_path / "afile").write_text("")
+    for name in ("STATE", "CACHE"):
+        monkeypatch.setenv(f"FMNIST_TUI_{name}_DIR", str(tmp_path / "afile" / name))
+    report = doctor.examine(None, None)
+    problems = "\n".join(report["problems"])
+    assert f"{tmp_path}/afile/STATE can't be written, so runs do not wait for one another; choose another" in problems
+    assert f"{tmp_path}/afile/CACHE can't be written" in problems and "FMNIST_TUI_CACHE_DIR." in problems
+    assert f"queue, theme {tmp_path}/afile/STATE" in " ".join(text_of(report).split())
 
 
 def test_little_disk(torch_sees: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,6 +134,20 @@ def test_a_damaged_run_is_listed_and_named(runs_dir: Path, capsys: pytest.Captur
     assert main(["run", "resume", "last"]) == 2
 
 
+def test_as_json_a_run_has_every_key_also_where_its_status_cannot_be_read(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """null, never missing: a script must not fail at the one damaged run among many."""
+    run = make_run(runs_dir, state=State.STOPPED)
+    finished_run(runs_dir)
+    run.status.write_text("{")
+    assert main(["runs", "list", "--json"]) == 0
+    whole, damaged = json_lines(capsys.readouterr().out)
+    assert list(damaged) == list(whole)
+    assert (damaged["id"], damaged["state"], damaged["name"]) == (run.id, "lost", "quick")
+    assert all(damaged[key] is None for key in ("pid", "epoch", "test_accuracy", "error", "schema_version"))
+
+
 def test_show_tells_everything_and_what_was_changed(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished_run(runs_dir)
     assert main(["runs", "show", "last"]) == 0
@@ -169,3 +183,32 @@ def test_show_as_json_holds_all_records(runs_dir: Path, capsys: pytest.CaptureFi
     run.launch.unlink()
     assert main(["runs", "show", "last", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["launch"] is None, "nobody knows any more"
+
+
+def test_runs_are_filtered_in_the_words_of_the_app(
+    tmp_path: Path, runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done, stopped = finished_run(runs_dir), make_run(runs_dir, state=State.STOPPED, test_accuracy=71.5)
+    for words, found in (
+        (["state:finished"], [done.id]),
+        (["preset:quick", "acc<80"], [stopped.id]),
+        (["--", "-state:finished"], [stopped.id]),
+        ([done.id[-4:]], [done.id]),
+        ([], [stopped.id, done.id]),
+    ):
+        assert main(["runs", "list", "--json", *words]) == 0
+        assert {record["id"] for record in json_lines(capsys.readouterr().out)} == set(found), words
+    assert main(["runs", "list", "acc>99"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and f"None of 2 runs in {runs_dir} passes the filter." in captured.err
+    for wrong, said in (
+        ("colour:red", "no such qualifier"),
+        ("acc>", "a number is missing"),
+        ("state:odd", "the states"),
+    ):
+        assert main(["runs", "list", wrong]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and said in captured.err and "FILTER = " in captured.err
+    nowhere = tmp_path / "else where"
+    assert main(["runs", "list", "preset:wrn", "--runs-dir", str(nowhere)]) == 0
+    assert capsys.readouterr().err.endswith(f"Start one with: fmnist-tui run preset quick --runs-dir '{nowhere}'\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,18 @@ def test_an_output_that_is_full_or_closed_is_no_mistake_of_ours(runs_dir: Path, 
     closed = ["bash", "-c", '"$@" >&-', "bash", *program]
     ended = subprocess.run(closed, stderr=subprocess.PIPE, text=True, check=False)
     assert ended.returncode == 0 and "Traceback" not in ended.stderr and "error" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", [["runs", "list", "--json"], ["report"], ["presets", "show", "quick"], ["--help"]])
+def test_a_reader_that_has_read_enough_is_no_mistake_of_ours(runs_dir: Path, command: list[str]) -> None:
+    finished_run(runs_dir)
+    program = [sys.executable, "-m", "fmnist_tui", *command]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        ended = subprocess.run(program, stdout=gone, stderr=subprocess.PIPE, text=True, env=buffered, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 def test_a_run_started_into_a_full_output_is_named_all_the_same(runs_dir: Path) -> None:
@@ -108,3 +121,53 @@ def test_what_helps_names_the_runs_directory_that_was_named(
     monkeypatch.delenv("FMNIST_TUI_RUNS_DIR")
     assert main(["runs", "show", failed.id, *where]) == 0
     assert f"fmnist-tui run repeat x --runs-dir '{there}'" in " ".join(capsys.readouterr().out.split())
+
+
+def test_where_there_are_no_runs_the_first_one_is_made_where_they_were_looked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["runs", "show", "last", "--runs-dir", str(tmp_path / "new")]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert "error: RUN = 'last': there are no runs in " in said
+    assert said.endswith(f"; start one with: fmnist-tui run preset quick --runs-dir {tmp_path / 'new'}\n")
+
+
+@pytest.mark.parametrize("state", [State.STOPPED, State.FAILED, State.LOST])
+def test_no_resume_is_offered_that_would_be_refused(
+    runs_dir: Path, state: State, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = {"state": State.RUNNING, "pid": 2**22 + 1, "pid_started": 1.0} if state is State.LOST else {"state": state}
+    run = make_run(runs_dir, epoch=2, epochs=8, step=60, **values)
+    run.checkpoint("last").write_bytes(b"a checkpoint")
+    main(["runs", "watch", run.id])
+    assert f"Go on with: fmnist-tui run resume {run.id}\n" in capsys.readouterr().out
+    run.config.write_text("{")
+    main(["runs", "watch", run.id])
+    said = "".join(capsys.readouterr())
+    assert "Go on with" not in said and said.count("config.json is damaged or of another version") == 1
+    assert main(["run", "resume", run.id]) == ExitCode.USAGE
+    assert "cannot be resumed: config.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["runs", "list"], ["run", "preset", "quick"], ["presets", "list"], ["doctor"]])
+def test_a_current_directory_that_was_deleted_is_no_mistake_of_ours(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after `git switch` in another terminal; what needs no current directory works."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(command) == ExitCode.USAGE
+    assert capsys.readouterr().err == "error: the current directory is not there any more; change to one that is\n"
+    assert main(["runs", "list", f"--runs-dir={tmp_path / 'runs'}"]) == ExitCode.DONE
+
+
+@pytest.mark.usefixtures("runs_dir")
+def test_ctrl_c_says_a_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(directory: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "list_runs", interrupted)
+    assert main(["runs", "list"]) == ExitCode.STOPPED
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "Interrupted.\n")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,19 @@ def test_validate_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert error["value"] is None
 
 
+def test_a_configuration_may_come_from_a_pipe(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "fmnist_tui"]
+    text = to_toml(with_changes(load_preset("densenet"), {"training.epochs": 7})).encode()
+    found = subprocess.run(
+        [*program, "presets", "validate", "-", "--json"], input=text, capture_output=True, check=True
+    )
+    assert json.loads(found.stdout)["config"]["training"]["epochs"] == 7
+    wrong = subprocess.run([*program, "run", "config", "-"], input=b"seed = 1", capture_output=True, check=False)
+    assert wrong.returncode == 2 and wrong.stderr.startswith(b"error: /dev/stdin: ")
+    (tmp_path / "-").write_bytes(text)
+    assert main(["presets", "validate", "./-"]) == 0
+
+
 def test_presets_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["presets", "path"]) == 0
     assert capsys.readouterr().out.splitlines() == [str(path) for path in paths.preset_dirs()]
@@ -91,12 +106,12 @@ def test_presets_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_presets_path_in_a_checkout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """There ./presets are the shipped ones, and there are two directories."""
+    """There ./presets are the shipped ones, which come last, and there are two directories."""
     monkeypatch.chdir(paths.shipped_presets_dir().parent)
     assert main(["presets", "path"]) == 0
     assert capsys.readouterr().out.splitlines() == [str(path) for path in paths.preset_dirs()]
     assert main(["presets", "path", "--json"]) == 0
-    assert [line["origin"] for line in json_lines(capsys.readouterr().out)] == ["shipped", "user"]
+    assert [line["origin"] for line in json_lines(capsys.readouterr().out)] == ["user", "shipped"]
 
 
 # --- options that only a new run has

@@ -17,6 +17,8 @@ from fmnist_tui.config import (
     RunConfig,
     parse_config,
 )
+from fmnist_tui.fields import with_changes
+from fmnist_tui.presets import load_preset
 from fmnist_tui.wording import nearest
 from tests.unit.config_data import SCHEDULES, data_for, errors_of, put, value_of
 
@@ -268,3 +270,9 @@ def test_sections_are_all_of_the_models() -> None:
     for kind, model in MODEL_KINDS.items():
         assert issubclass(model, BaseModel)
         assert get_args(model.model_fields["kind"].annotation) == (kind,)
+
+
+@pytest.mark.parametrize(("field", "wants"), [("seed", "a whole number"), ("optimizer.lr", "a number")])
+def test_none_where_there_has_to_be_a_value_is_named(field: str, wants: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{field}: none is no value for it, must be {wants}$"):
+        with_changes(load_preset("quick"), {field: None})

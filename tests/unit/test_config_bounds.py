@@ -61,6 +61,8 @@ COMPANIONS: dict[tuple[str, Any], dict[str, Any]] = {
     ("schedule.warmup_epochs", 1000.0): {"training.epochs": 2000},
     ("training.micro_batch", 65_536): {"training.batch_size": 65_536},
     ("model.depth", 7): {"model.bottleneck": False},
+    ("data.hold_out", 59_999): {"data.split": "standard"},
+    ("data.fold", 59_999): {"data.split": "standard", "data.hold_out": 1},
 }
 
 
@@ -120,7 +122,7 @@ def test_every_field_has_help_and_every_number_a_unit(kind: str, spec: FieldSpec
     assert len(spec.help) > 8
     assert spec.help[0].isupper() or spec.help.split(":")[0] in spec.choices or spec.help.startswith("torch")
     assert spec.help.endswith("."), spec.help
-    plain_counts = {"seed"}
+    plain_counts = {"seed", "data.fold"}
     assert bool(spec.unit) == ((is_number(spec) or is_list(spec)) and spec.key not in plain_counts), spec.key
     if spec.unit:
         assert spec.bounds, f"{spec.key} is a number without bounds"

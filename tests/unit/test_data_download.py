@@ -6,6 +6,7 @@ import gzip
 import http.server
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -255,6 +256,17 @@ def test_no_network_says_every_place_and_mirror_tried(mirror: Mirror, tmp_path: 
     for tried in (paths.cache_data_dir(), tmp_path / "debian", f"{mirror.url}{TRAIN_IMAGES}.gz"):
         assert f"tried {tried}: " in text
     assert "apt-get install dataset-fashion-mnist" in text
+
+
+def test_why_a_mirror_can_not_be_reached_is_said_in_plain_words(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    monkeypatch.setattr(FashionMNIST, "mirrors", [nobody])
+    with pytest.raises(DataError) as caught:
+        source.fetch(tmp_path / "data")
+    assert f"tried {nobody}{TRAIN_IMAGES}.gz: Connection refused\n" in str(caught.value)
 
 
 def test_a_target_that_cannot_be_a_directory_is_refused(mirror: Mirror, tmp_path: Path) -> None:

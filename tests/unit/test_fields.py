@@ -132,6 +132,8 @@ COMMON_VALUES = {
     "seed": "7",
     "data.source": "sample",
     "data.split": "standard",
+    "data.hold_out": "500",
+    "data.fold": "1",
     "augment.crop_padding": "2",
     "augment.flip": "false",
     "augment.flip_mode": "alternating",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fmnist_tui.analysis import mistakes
 from fmnist_tui.analysis.predictions import Predictions
+from fmnist_tui.config import DataConfig
 
 
 def predictions(seed: int, images: int = 60, labels: np.ndarray | None = None) -> Predictions:
@@ -21,7 +22,8 @@ def predictions(seed: int, images: int = 60, labels: np.ndarray | None = None) -
     raw[flip, best[flip]], raw[flip, truth[flip]] = raw[flip, truth[flip]], raw[flip, best[flip]]
     probabilities = (np.round(raw * 20) / 20).astype(np.float32)
     return Predictions(
-        f"run-{seed}", "last", 3, raw.argmax(1).astype(np.uint8), probabilities, truth, "sample", "standard"
+        f"run-{seed}", "last", 3, raw.argmax(1).astype(np.uint8), probabilities, truth,
+        DataConfig(source="sample", split="standard"),
     )  # fmt: skip
 
 

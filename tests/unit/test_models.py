@@ -26,7 +26,7 @@ from fmnist_tui.models.count import activation_bytes_per_image, parameter_count,
 
 PRESETS = Path(__file__).parents[2] / "presets"
 
-# name: parameters (REFERENCE.md), training operations per image in units of 1e9 (counted there by hand)
+# name: parameters, and training operations per image in units of 1e9 (counted by hand), of the reference's networks
 REFERENCE = {
     "wrn": (36_478_906, 24.1),
     "densenet": (768_730, 1.2),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from fmnist_tui import paths
+from fmnist_tui.cli import main
+from fmnist_tui.runs.status import ExitCode
 
 
 def test_runs_lie_where_the_option_the_environment_or_the_current_directory_says(
@@ -53,6 +57,39 @@ def test_data_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert paths.cache_data_dir() == tmp_path / "xdg" / "fmnist-tui" / "fashion-mnist"
 
 
+def _refuses(name: str, appauthor: bool) -> Path:
+    raise RuntimeError("could not determine the home directory")
+
+
+def _keeps_the_tilde(name: str, appauthor: bool) -> Path:
+    return Path("~", ".local", name)
+
+
+@pytest.mark.parametrize("usual", [_refuses, _keeps_the_tilde], ids=["platformdirs 4.14", "older"])
+def test_without_a_home_directory_it_says_what_to_set(
+    usual: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a container whose user has no line in /etc/passwd; never a directory called '~' in the current one."""
+    for name, place in (("CACHE", paths.cache_dir), ("CONFIG", paths.user_presets_dir), ("STATE", paths.state_dir)):
+        paths.check_home()
+        monkeypatch.delenv(f"FMNIST_TUI_{name}_DIR")
+        monkeypatch.setattr(platformdirs, f"user_{name.lower()}_path", usual)
+        with pytest.raises(paths.NoHome):
+            place()
+        with pytest.raises(paths.NoHome):
+            paths.check_home()
+        monkeypatch.setenv(f"FMNIST_TUI_{name}_DIR", str(tmp_path / name))
+    monkeypatch.delenv("FMNIST_TUI_CONFIG_DIR")
+    instead = "set HOME to a directory, or FMNIST_TUI_CACHE_DIR, FMNIST_TUI_CONFIG_DIR and FMNIST_TUI_STATE_DIR"
+    monkeypatch.delenv("HOME", raising=False)
+    assert main(["run", "preset", "quick"]) == ExitCode.USAGE
+    said = f"error: HOME: is not set, and the system knows no home directory of this user; {instead}\n"
+    assert capsys.readouterr().err == said
+    monkeypatch.setenv("HOME", "somewhere")
+    assert main(["presets", "path"]) == ExitCode.USAGE
+    assert capsys.readouterr().err == f"error: HOME = 'somewhere': is not an absolute path; {instead}\n"
+
+
 def test_preset_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     local, users, shipped = paths.preset_dirs()
     assert local == tmp_path / "presets"
@@ -62,7 +99,7 @@ def test_preset_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert paths.user_presets_dir() == tmp_path / "relative" / "presets"
     monkeypatch.setenv("FMNIST_TUI_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.chdir(shipped.parent)
-    assert paths.preset_dirs() == [shipped, users], "in a checkout they are not named twice"
+    assert paths.preset_dirs() == [users, shipped], "in a checkout they are not named twice, and come last"
 
 
 def test_a_wheels_presets_lie_inside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

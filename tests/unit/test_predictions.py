@@ -58,7 +58,7 @@ def test_predictions_come_with_the_labels_of_the_runs_split(runs_dir: Path) -> N
     epochs: dict[Which, int] = {"last": 4, "best": 3}
     for which, epoch in epochs.items():
         found = load_predictions(run, which)
-        assert (found.run_id, found.which, found.epoch, found.split, len(found)) == (
+        assert (found.run_id, found.which, found.epoch, found.data.split, len(found)) == (
             run.id, which, epoch, "custom", 5_000,
         )  # fmt: skip
         assert (found.labels == SAMPLE.labels).all() and found.labels.dtype == np.uint8

@@ -178,6 +178,13 @@ def test_a_symlink_to_a_preset_is_one(local: Path, tmp_path: Path) -> None:
     assert load_preset("linked").model.kind == "densenet"
 
 
+def test_a_file_that_is_not_there_names_what_was_likely_meant(local: Path) -> None:
+    assert refused(load_file, Path("wrn")) == "wrn: no such file; wrn is a preset: fmnist-tui run preset wrn"
+    (local / "mine.toml").write_text(MINIMAL)
+    assert refused(load_file, local / "mien.toml").endswith(f": no such file; did you mean {local / 'mine.toml'}?")
+    assert refused(load_file, local / "quite-another.toml").endswith(": no such file")
+
+
 def test_a_preset_from_a_pipe(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.write(write, MINIMAL.encode())

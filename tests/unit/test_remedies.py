@@ -18,7 +18,7 @@ from fmnist_tui.runs.status import State, Status
 from fmnist_tui.training import many
 from fmnist_tui.tui.remedies import APP, FORM, told
 
-VALUES = {"run": "R", "more": "more", "fits": "8", "half": "4", "directory": "D"}
+VALUES = {"run": "R", "more": "more", "fits": "8", "half": "4", "directory": "D", "other": "best"}
 SHELL = re.compile(r"`fmnist-tui [^`]*`")
 """A whole command, for what the app can't do."""
 

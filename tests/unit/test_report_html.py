@@ -209,6 +209,16 @@ def points(path: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", path)]
 
 
+def test_metrics_that_cannot_be_read_cost_their_run_its_curves_and_no_other_run(
+    run: RunDirectory, runs_dir: Path
+) -> None:
+    other = finished_run(runs_dir)
+    other.metrics.mkdir()
+    page = render(runs_dir, "html")
+    assert f"{other.id}: metrics.jsonl cannot be read: Is a directory" in page
+    assert page.count('<section class="run"') == 2 and page.count("cannot be read") == 1
+
+
 def test_a_long_curve_is_decimated_and_keeps_its_spike() -> None:
     series = Series()
     series.extend(np.arange(20_000) / 100, np.where(np.arange(20_000) == 7777, 9.0, 1.0))

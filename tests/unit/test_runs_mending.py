@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from fmnist_tui.config import RunConfig
+from fmnist_tui.fields import with_changes
 from fmnist_tui.report.rows import collect
+from fmnist_tui.runs.filter import parse_filter
 from fmnist_tui.runs.launch import last_launch
 from fmnist_tui.runs.layout import RunDirectory
 from fmnist_tui.runs.mending import MADE_ANEW
@@ -17,7 +19,6 @@ from fmnist_tui.runs.records import SCHEMA_VERSION
 from fmnist_tui.runs.starting import create_run, prepare_resume
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import load_run
-from fmnist_tui.tui.filter import parse_filter
 from tests.events import messages
 from tests.unit.cli_runs import finished_run
 from tests.unit.stored_runs import finish, refused, tree, write_status
@@ -107,6 +108,24 @@ def test_the_epochs_and_the_limit_of_an_edit_stay(runs_dir: Path, config: RunCon
     prepare_resume(load_run(run))
     status = load_run(run).status
     assert status is not None and status.stop_at_accuracy is None
+
+
+def test_the_epochs_of_a_run_that_its_accuracy_ended_early_stay(runs_dir: Path) -> None:
+    """Its result has 8, its metric lines at most tell of edits."""
+    run = finished_run(runs_dir)
+    config = RunConfig.model_validate_json(run.config.read_bytes())
+    of_20 = with_changes(config, {"training.epochs": 20, "training.stop_at_accuracy": 80.0}).model_dump_json()
+    run.config.write_text(of_20)
+    spoil(run, "empty")
+    assert "is finished after epoch 8 of 20" in refused(prepare_resume, load_run(run))
+    prepare_resume(load_run(run), stop_at_accuracy=0.0)
+    status = load_run(run).status
+    assert status is not None and status.epochs == 20
+    run = finished_run(runs_dir)
+    run.config.write_text(of_20)
+    run.metrics.write_text(EventRecord(event="edit", data={"epochs": 12}).to_json() + "\n")
+    spoil(run, "missing")
+    assert "is finished after epoch 8 of 12" in refused(prepare_resume, load_run(run))
 
 
 @pytest.mark.parametrize("began", [False, True])

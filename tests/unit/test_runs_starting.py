@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 
+from fmnist_tui import paths
 from fmnist_tui.config import RunConfig
 from fmnist_tui.fields import with_changes
 from fmnist_tui.presets import load_preset, to_toml
@@ -119,7 +121,7 @@ def test_runs_directories_that_cannot_be(tmp_path: Path, config: RunConfig) -> N
     file.write_text("mine")
     assert refused(create_run, file, config) == f"--runs-dir {file}: is a file; name a directory"
     assert "a part of the path is a file" in refused(create_run, file / "runs", config)
-    assert "cannot be made: File name too long" in refused(create_run, tmp_path / ("x" * 300), config)
+    assert "cannot be made: File name too long; choose another" in refused(create_run, tmp_path / ("x" * 300), config)
     assert refused(list_runs, file) == f"--runs-dir {file}: is a file; name a directory"
     assert refused(list_runs, file / "runs") == f"--runs-dir {file / 'runs'}: is a file; name a directory"
     assert file.read_text() == "mine"
@@ -127,12 +129,28 @@ def test_runs_directories_that_cannot_be(tmp_path: Path, config: RunConfig) -> N
     assert not (tmp_path / "none").exists(), "looking makes nothing"
 
 
+def test_without_a_home_directory_no_run_is_made_or_resumed(
+    runs_dir: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker would end in an error of platformdirs."""
+    run = create_run(runs_dir, config)
+    before = run.status.read_bytes()
+    monkeypatch.delenv("FMNIST_TUI_STATE_DIR")
+    monkeypatch.setattr(platformdirs, "user_state_path", lambda name, appauthor: Path("~", ".local", "state", name))
+    with pytest.raises(paths.NoHome):
+        create_run(runs_dir, config)
+    with pytest.raises(paths.NoHome):
+        prepare_resume(load_run(run))
+    assert list(runs_dir.iterdir()) == [run.path] and run.status.read_bytes() == before
+
+
 @pytest.mark.usefixtures("permissions_bind")
 def test_a_runs_directory_that_is_not_writable(runs_dir: Path, config: RunConfig) -> None:
     runs_dir.mkdir()
     runs_dir.chmod(0o555)
     assert "is not writable; choose another" in refused(create_run, runs_dir, config)
-    assert "cannot be made: Permission denied" in refused(create_run, runs_dir / "below", config)
+    said = refused(create_run, runs_dir / "below", config)
+    assert said.endswith("cannot be made: Permission denied; choose another with --runs-dir or FMNIST_TUI_RUNS_DIR")
     runs_dir.chmod(0)
     assert "Permission denied" in refused(list_runs, runs_dir)
     runs_dir.chmod(0o755)

@@ -49,6 +49,15 @@ def test_too_few_epochs_for_the_milestones_are_refused() -> None:
     assert "must be at least 1" in said[0] and "must be at most 100000" in said[100_001]
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5, 20])
+def test_moving_them_is_only_advised_where_it_is_not_refused(epochs: int) -> None:
+    (note,) = notes(with_changes(wide_resnet(), {"training.epochs": epochs}))
+    if "--scale-schedule moves them" in note:
+        scale_schedule(wide_resnet(), epochs)
+    else:
+        assert note.endswith("so few epochs want another schedule.kind, for example cosine") and epochs < 4
+
+
 def test_a_late_milestone_stays_inside_and_an_unreached_one_outside() -> None:
     late = with_changes(wide_resnet(), {"schedule.milestones": [198, 199, 200]})
     assert milestones(scale_schedule(late, 20)) == (18, 19, 20)

@@ -1,4 +1,4 @@
-"""The learning rate of every step: REFERENCE's milestones, closed forms, and torch's own schedulers."""
+"""The learning rate of every step: the reference's milestones, closed forms, and torch's own schedulers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rates(config: RunConfig, steps_per_epoch: int, epochs: int | None = None) ->
     return [learning_rate(step, config, steps_per_epoch, epochs) for step in range(steps)]
 
 
-# REFERENCE.md: the first epoch at each rate, and the rate.
+# The reference: the first epoch at each rate, and the rate.
 STEPS = {
     "wrn": (200, {1: 0.1, 60: 0.02, 120: 0.004, 160: 0.0008}),
     "dpn": (200, {1: 0.1, 60: 0.02, 120: 0.004, 160: 0.0008}),

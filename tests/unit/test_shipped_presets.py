@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fmnist_tui import paths
 from fmnist_tui.config import RunConfig
+from fmnist_tui.fields import with_changes
 from fmnist_tui.models.count import parameter_count
-from fmnist_tui.presets import (
-    find_presets,
-    load_preset,
-    shipped_preset,
-)
+from fmnist_tui.presets import find_presets, load_preset, save_preset, shipped_preset
 
 STEP_WRN = {"kind": "step", "milestones": (60, 120, 160), "gamma": 0.2, "min_lr": 0.0, "warmup_epochs": 0.0}
 STEP_DENSENET = STEP_WRN | {"milestones": (150, 225), "gamma": 0.1}
@@ -38,7 +36,7 @@ def reference(name: str, parameters: int, accuracy: float, epochs: int, time: st
     }
 
 
-# REFERENCE.md's tables, written out.
+# The reference's tables, written out.
 TABLE: dict[str, dict[str, Any]] = {
     "wrn": {
         "seed": 40_000,
@@ -109,7 +107,7 @@ def test_the_reference_presets_to_the_last_number(name: str) -> None:
         else:
             assert dump[section] == expected
     assert (dump["name"], dump["preset"]) == (name, name)
-    assert dump["data"] == {"source": "full", "split": "custom"}
+    assert dump["data"] == {"source": "full", "split": "custom", "hold_out": 0, "fold": 0}
     assert set(dump["model"]) == set(TABLE[name]["model"]), "every field of the family is in the table"
     smoke = {key: dump["training"][key] for key in ("eval_every", "max_steps", "micro_batch", "stop_at_accuracy")}
     assert smoke == {"eval_every": 1, "max_steps": None, "micro_batch": "full", "stop_at_accuracy": None}
@@ -137,3 +135,21 @@ def test_the_reference_counts_are_those_of_the_networks(name: str) -> None:
     config: RunConfig = load_preset(name)
     assert config.reference is not None
     assert parameter_count(config.model) == config.reference.parameters
+
+
+def test_a_copy_of_a_shipped_preset_is_no_other_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the ./presets of a checkout are, beside a program that was installed from it."""
+    shipped, local = paths.shipped_presets_dir(), tmp_path / "presets"
+    local.mkdir()
+    for name in ("wrn", "quick", "dpn"):
+        (local / f"{name}.toml").write_bytes((shipped / f"{name}.toml").read_bytes())
+    (local / "dpn.toml").write_bytes((shipped / "quick.toml").read_bytes())
+    (local / "copy.toml").write_bytes((shipped / "wrn.toml").read_bytes())
+    found = find_presets()
+    assert (found["wrn"].origin, found["wrn"].path) == ("shipped", shipped / "wrn.toml")
+    assert (found["dpn"].origin, found["copy"].origin) == ("local", "local")
+    save_preset(with_changes(load_preset("wrn"), {"training.epochs": 3}), "wrn")
+    assert (load_preset("wrn").training.epochs, find_presets()["wrn"].origin) == (3, "user")
+    monkeypatch.chdir(shipped.parent)
+    assert find_presets()["wrn"].origin == "user", "in a checkout one's own shadows the shipped one, too"
+    assert find_presets()["dpn"].origin == "shipped"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -33,18 +32,15 @@ def test_nodes_meet_at_the_address_slurm_uses(monkeypatch: pytest.MonkeyPatch) -
 def test_a_start_knows_where_its_nodes_meet_and_goes_on_from_what_it_wrote(
     runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run resumed from its best checkpoint that is preempted must not begin at the best one again."""
+    """A run resumed from its best checkpoint that is preempted must not begin at the best one again, by no clock."""
     run = starting.create_run(runs_dir, load_preset("quick"), launcher="slurm", nodes=2)
     monkeypatch.setenv(RENDEZVOUS, "node7:20012")
-    last = run.checkpoint("last")
-    last.touch()
-    os.utime(last, (1.0, 1.0))
-    asked = LaunchRequest(checkpoint="best", nodes=2)
-    assert _as_it_is_now(run, asked).rendezvous == "node7:20012"
-    assert _as_it_is_now(run, asked).checkpoint == "best"
-    last.touch()
-    os.utime(last, (2e9, 2e9))
-    assert _as_it_is_now(run, asked).checkpoint == "last"
+    status, asked = store.read_status(run), LaunchRequest(checkpoint="best", nodes=2)
+    assert status is not None
+    assert _as_it_is_now(asked, status).rendezvous == "node7:20012"
+    assert _as_it_is_now(asked, status).checkpoint == "best"
+    begun = status.model_copy(update={"launched": asked.time})
+    assert _as_it_is_now(asked, begun).checkpoint == "last"
 
 
 def test_a_job_waits_in_no_queue_of_this_machine(runs_dir: Path) -> None:

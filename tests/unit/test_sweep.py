@@ -18,7 +18,7 @@ from fmnist_tui.presets import load_preset
 from fmnist_tui.report import render
 from fmnist_tui.report.sweeps import group_text
 from fmnist_tui.runs import starting, store
-from fmnist_tui.tui.filter import parse_filter
+from fmnist_tui.runs.filter import parse_filter
 from tests.unit.report_runs import finish
 
 

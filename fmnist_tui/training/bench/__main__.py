@@ -234,14 +234,13 @@ def _circumstances(job: Job, execution: Execution, images: Images, load: float) 
     """What was measured, where and with what."""
     import torch
 
-    from fmnist_tui.data.split import split_sizes
     from fmnist_tui.models.count import parameter_count
     from fmnist_tui.training.bench.flops import flops_per_image
     from fmnist_tui.training.provenance import provenance
     from fmnist_tui.training.result import device_name
 
     config, epochs = job.config, job.config.training.epochs
-    train_images, test_images = split_sizes(config.data.source, config.data.split)
+    train_images, test_images = config.data.sizes
     flops = flops_per_image(config.model, epoch=epochs, epochs=epochs)
     return {
         "preset": config.preset or config.name,

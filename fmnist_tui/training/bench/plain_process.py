@@ -87,7 +87,7 @@ def _loop(task: Task) -> PlainLoop:
     if torch.get_num_threads() != task.threads:
         torch.set_num_threads(task.threads)
     data = task.config.data.model_copy(update={"source": task.source or task.config.data.source})
-    parts = split(source.load(data, task.data_dir), task.config.data.split)
+    parts = split(source.load(data, task.data_dir), data.split)
     return PlainLoop(task.config, parts, torch.device(task.device), task.batch_size, task.epoch)
 
 

@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from fmnist_tui.report.words import size
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.screens.dialogs import WIDTH, Dialog
@@ -112,10 +113,11 @@ def best_dialog(run: Run) -> ChoiceDialog:
     return ChoiceDialog(f"Resume {run.name}?", text, choices)
 
 
-def delete_dialog(run: Run) -> ChoiceDialog:
-    """Whether to delete a run for good."""
-    choices = [
-        Choice("d", "Delete it", "Its curves, checkpoints and result, for good.", "delete"),
-        Choice("k", "Keep it", "", "keep"),
-    ]
-    return ChoiceDialog(f"Delete {run.name}?", run.id, choices)
+def delete_dialog(run: Run, on_disk: int, spare: int) -> ChoiceDialog:
+    """Whether to delete a run for good, or its spare checkpoints alone; bytes of all of it and of those."""
+    choices = [Choice("d", "Delete it", "Its curves, checkpoints and result, for good.", "delete")]
+    if spare:
+        text = f"Frees {size(spare)}; curves, result and the last checkpoint stay."
+        choices.append(Choice("c", "Its spare checkpoints alone", text, "prune"))
+    choices.append(Choice("k", "Keep it", "", "keep"))
+    return ChoiceDialog(f"Delete {run.name}?", f"{run.id}, {size(on_disk)} on disk", choices)

@@ -45,7 +45,7 @@ class CompareScreen(FeedScreen):
     AUTO_FOCUS = ""
     HELP = (
         "Two to eight runs side by side. Each has a letter, a colour and a pattern. The sentence below the chart says "
-        "who leads at equal epochs. Runs that have ended are tested on the same test images, two by two: McNemar's "
+        "who leads at equal epochs. Runs that have ended are tested on the same images, two by two: McNemar's "
         "test on the images that one has right and the other wrong, and a bootstrap interval of the difference. "
         "'within noise' means that chance alone gives such a difference in more than one of twenty cases. The same in "
         "a shell: fmnist-tui runs compare A B."

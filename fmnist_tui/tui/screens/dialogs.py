@@ -17,6 +17,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from fmnist_tui.runs.comments import LONGEST
 from fmnist_tui.runs.store import Run
 
 T = TypeVar("T")
@@ -192,6 +193,31 @@ class EditDialog(FormDialog[Edit]):
             self.query_one("#wrong", Static).update(found)
         else:
             self.dismiss(found if found != Edit(None, None) else None)
+
+
+class CommentDialog(FormDialog[str]):
+    """What the user writes down about a run; an empty line takes it away."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(f"Comment on {run.name}", "enter writes it, esc cancels")
+        self._run = run
+
+    def compose(self) -> ComposeResult:
+        """One input over the box's width."""
+        with Vertical(classes="dialog"), VerticalScroll(classes="dialog-scroll", can_focus=False):
+            yield Static(self._run.id, id="label", markup=False)
+            yield Input(
+                self._run.comment,
+                placeholder="why it was started, what came of it",
+                max_length=LONGEST,
+                select_on_focus=False,
+                compact=True,
+            )
+
+    def action_send(self) -> None:
+        """Dismiss with the text; None where it is the same."""
+        text = self.query_one(Input).value
+        self.dismiss(text if text != self._run.comment else None)
 
 
 class ExportDialog(FormDialog[Path]):

@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.timer import Timer
 
+from fmnist_tui.analysis.outlook import speed_key
 from fmnist_tui.config import RunConfig
 from fmnist_tui.tui import format as words
 from fmnist_tui.tui.calibration import (
@@ -26,8 +27,7 @@ from fmnist_tui.tui.calibration import (
     CalibrationError,
     Measurement,
 )
-from fmnist_tui.tui.forecast import Known
-from fmnist_tui.tui.outlook import other_settings, speed_key
+from fmnist_tui.tui.forecast import Known, other_settings
 from fmnist_tui.tui.screens.base import FeedScreen
 
 TICK_SECONDS = 1.0

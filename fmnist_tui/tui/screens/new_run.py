@@ -19,11 +19,11 @@ from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.worker import get_current_worker
 
+from fmnist_tui.analysis.outlook import earlier_run
 from fmnist_tui.config import RunConfig
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.forecast import Forecast, news_in_words
 from fmnist_tui.tui.messages import StartRequested
-from fmnist_tui.tui.outlook import earlier_run
 from fmnist_tui.tui.screens.drafting import HELP_FROM, DraftingScreen
 from fmnist_tui.tui.screens.measuring import MeasuringScreen
 from fmnist_tui.tui.surroundings import Surroundings, at_work_elsewhere, look_around

@@ -76,6 +76,14 @@ class RunScreen(RunReading):
         Binding(
             "shift+right", "panes('move_cursor', 1)", "Cursor right", show=False, tooltip="the cursor to the right"
         ),
+        Binding(
+            "number_sign",
+            "steer('comment')",
+            "Comment",
+            key_display="#",
+            show=False,
+            tooltip="a line about it",
+        ),
         Binding("d", "steer('delete')", "Delete", show=False, tooltip="delete the run (asks)"),
         Binding(
             "C",
@@ -210,7 +218,9 @@ class RunScreen(RunReading):
         if run.state.at_work and not notes and self.data.is_empty:
             phase = run.status.phase if run.status else ""
             notes = [Note("info", 0, f"Starting: {phase or 'loading data'}.")]
-        return [*outcome(run, self._now()), *notes] or [HINT]
+        urgent = [note for note in notes if note.level in ("error", "warning")]
+        comment = [Note("comment", 0, run.comment)] if run.comment else []
+        return [*outcome(run, self._now()), *urgent, *comment, *(n for n in notes if n not in urgent)] or [HINT]
 
     @property
     def _narrated_ghost(self) -> Ghost | None:

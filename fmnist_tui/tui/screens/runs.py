@@ -17,10 +17,10 @@ from textual.reactive import reactive
 from textual.widgets import DataTable, Input, Static
 
 from fmnist_tui.analysis.differences import apart
+from fmnist_tui.runs.filter import HINT, RunFilter, parse_filter
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import columns
 from fmnist_tui.tui import format as words
-from fmnist_tui.tui.filter import HINT, RunFilter, parse_filter
 from fmnist_tui.tui.messages import CompareRequested, OpenRun, RunActionRequested
 from fmnist_tui.tui.runs_words import NEEDS, counts, nothing_listed, steered, what_comparing_needs, why_not
 from fmnist_tui.tui.screens.base import FeedScreen
@@ -50,8 +50,8 @@ class RunsScreen(FeedScreen):
     HELP = (
         "Every run of the runs directory: those at work first, then the queued, then by when they were last at work. "
         "Mark two or more with space, then p shows them side by side. A filter's words must all be there; one may be "
-        "a text: preset:, group:, model:, name:, id:, device:, state: (with commas between several), or a number: acc, "
-        "best, loss, epoch, epochs, seed with <, <=, >, >= or =; a - before it takes those runs away."
+        "a text: preset:, group:, model:, name:, id:, device:, comment:, state: (with commas between several), or a "
+        "number: acc, best, loss, epoch, epochs, seed with <, <=, >, >= or =; a - before it takes those runs away."
     )
     AUTO_FOCUS = "RunsTable"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -66,6 +66,14 @@ class RunsScreen(FeedScreen):
         Binding("p", "compare", "Compare", tooltip="the marked runs side by side (or a marked one and this one)"),
         Binding("c", "ask('config')", "Config", tooltip="the configuration and its difference from the preset"),
         Binding("e", "ask('edit')", "Edit", show=False, tooltip="more or fewer epochs, stop at an accuracy"),
+        Binding(
+            "number_sign",
+            "ask('comment')",
+            "Comment",
+            key_display="#",
+            show=False,
+            tooltip="a line about it",
+        ),
         Binding("plus,equals_sign", "move(-1)", "Sooner", key_display="+", tooltip="one place forward in the queue"),
         Binding("minus", "move(1)", "Later", key_display="-", tooltip="one place back in the queue"),
         Binding("slash", "filter", "Filter", key_display="/", tooltip="show only some: by text, preset, state, ..."),

@@ -15,9 +15,9 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from fmnist_tui.analysis.axis import epoch_ticks
+from fmnist_tui.analysis.outlook import plan
 from fmnist_tui.config import RunConfig
 from fmnist_tui.training.schedule import learning_rate
-from fmnist_tui.tui.outlook import plan
 from fmnist_tui.tui.widgets.chart_parts import put_x_axis
 from fmnist_tui.tui.widgets.chart_raster import Cells
 

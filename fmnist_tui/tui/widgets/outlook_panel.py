@@ -15,6 +15,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from fmnist_tui.analysis.outlook import memory_estimate, plan, size
 from fmnist_tui.config import CLASSES, AugmentConfig, RunConfig
 from fmnist_tui.fields import notes
 from fmnist_tui.tui import format as words
@@ -28,7 +29,6 @@ from fmnist_tui.tui.forecast import (
     reference_in_words,
     speed_facts,
 )
-from fmnist_tui.tui.outlook import memory_estimate, plan, size
 from fmnist_tui.tui.remedies import APP
 from fmnist_tui.tui.widgets.facts import Facts
 from fmnist_tui.tui.widgets.image_grid import Image, ImageGrid, Tile
@@ -151,8 +151,8 @@ class OutlookPanel(VerticalScroll):
             Fact("Memory", *memory_in_words(self.config)),
             *speed_facts(self.config, self.forecast),
         ]
-        if self.config.reference:
-            facts.append(Fact("To beat", *reference_in_words(self.config.reference)))
+        if reference := self.config.measured_against:
+            facts.append(Fact("To beat", *reference_in_words(reference)))
         return facts
 
     def _show_preview(self) -> None:

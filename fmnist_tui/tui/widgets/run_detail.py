@@ -42,6 +42,8 @@ def describe(run: Run, now: datetime, glyphs: Glyphs) -> list[tuple[str, str]]:
         lines.append((run.earlier_problem, "warning"))
     dot = f" {glyphs.dot} "
     lines.append((dot.join(fact for fact in _facts(run, status, now, glyphs) if fact), ""))
+    if run.comment:
+        lines.append((f"# {run.comment}", "accent"))
     lines.append((_what_to_press(run), "foreground-muted"))
     return lines
 

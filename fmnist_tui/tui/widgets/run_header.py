@@ -200,7 +200,7 @@ def _ended(standing: Standing, run: Run, status: Status, now: datetime, rate: st
 def _measures(run: Run, status: Status, width: int, glyphs: Glyphs) -> list[Part]:
     """Test, best, reference, loss and learning rate; the last that do not fit are left out."""
     missing = glyphs.missing
-    reference = run.config.reference if run.config else None
+    reference = run.config.measured_against if run.config else None
     best = percent(status.best_accuracy, missing)
     facts: list[tuple[str, str, str]] = [
         ("test", f"{percent(status.test_accuracy, missing)} %", "test"),

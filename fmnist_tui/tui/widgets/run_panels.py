@@ -29,6 +29,7 @@ _LOOKS: dict[str, tuple[str, str, str]] = {
     "warning": ("▲", "!", "bold $text-warning"),
     "good": ("✓", "+", "bold $text-success"),
     "info": ("·", "-", "bold $text-primary"),
+    "comment": ("#", "#", "bold $text-accent"),
 }
 """Glyph, ASCII glyph and its style by a note's level."""
 _EVENT_LOOKS = {"warning": "$text-warning", "error": "$text-error", "finish": "$text-success"}

@@ -1,7 +1,7 @@
 """What would happen if a configuration were run: steps, evaluations, memory, duration. No torch, no Textual.
 
-The New run screen's panel shows these while one types. Memory is an estimate and says what it counts;
-durations come only from speeds that were measured, by a calibration or by an earlier run.
+The New run screen's panel shows these while one types, and `run ... --dry-run` prints them. Memory is an estimate and
+says what it counts; durations come only from speeds that were measured, by a calibration or by an earlier run.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist_tui.config import IMAGE_SIZE, OptimizerConfig, RunConfig, ScheduleConfig
-from fmnist_tui.data.split import split_sizes
+from fmnist_tui.config import IMAGE_SIZE, DataConfig, OptimizerConfig, RunConfig, ScheduleConfig
 from fmnist_tui.fields import flatten, steps_per_epoch
 from fmnist_tui.models.count import activation_bytes_per_image, parameter_count, training_flops_per_image
 from fmnist_tui.runs.store import Run
-from fmnist_tui.tui.draft import shown
 
 STATE_BYTES_PER_PARAMETER = 12
 """A weight, its gradient and its momentum, in fp32 whatever the precision of the arithmetic."""
@@ -43,7 +41,7 @@ class Plan:
 def plan(config: RunConfig) -> Plan:
     """The work of a run that is not stopped and does not reach `stop_at_accuracy`."""
     training = config.training
-    train_images, test_images = split_sizes(config.data.source, config.data.split)
+    train_images, test_images = config.data.sizes
     per_epoch = steps_per_epoch(config, train_images)
     whole = training.epochs * per_epoch
     steps = min(whole, training.max_steps or whole)
@@ -87,7 +85,7 @@ def memory_estimate(config: RunConfig, bytes_per_element: int) -> int:
     pass (`activation_bytes_per_image`), and the data set in uint8. Not counted: what lives only while one
     layer runs, the libraries' workspaces, CUDA's own context.
     """
-    train_images, test_images = split_sizes(config.data.source, config.data.split)
+    train_images, test_images = config.data.sizes
     state = STATE_BYTES_PER_PARAMETER * parameter_count(config.model)
     kept = images_at_once(config) * activation_bytes_per_image(config.model, bytes_per_element)
     return state + kept + (train_images + test_images) * IMAGE_SIZE * IMAGE_SIZE
@@ -138,33 +136,13 @@ def speed_key(config: RunConfig, device: str) -> tuple[Any, ...]:
 
 
 NO_MATTER_FOR_SPEED = frozenset(
-    ["seed", "data.source", "data.split"]
+    ["seed", *(f"data.{name}" for name in DataConfig.model_fields)]
     + [f"optimizer.{name}" for name in OptimizerConfig.model_fields if name not in ("kind", "muon_steps")]
     + [f"schedule.{name}" for name in ScheduleConfig.model_fields]
     + ["training.epochs", "training.label_smoothing", "training.eval_every", "training.checkpoint_seconds"]
     + ["training.max_steps", "training.stop_at_accuracy"]
 )
 """Fields that change how much there is to do, or the numbers, but not how fast a step or an evaluation is."""
-OTHERS_SHOWN = 2
-"""Fields named of those in which measured settings are others."""
-
-
-def other_settings(of: RunConfig, of_device: str, config: RunConfig, device: str) -> str:
-    """What makes the speed of `of` another than that of `config`: 'training.batch_size 64'; '' where nothing does."""
-    if speed_key(of, of_device) == speed_key(config, device):
-        return ""
-    if of.preset != config.preset:
-        return f"preset {of.preset or of.name}"
-    now = flatten(config)
-    said = [
-        f"{key} {shown(value)}"
-        for key, value in flatten(of).items()
-        if key not in NO_MATTER_FOR_SPEED and (key not in now or now[key] != value)
-    ]
-    if of_device != device:
-        said.append(f"device {of_device}")
-    rest = len(said) - OTHERS_SHOWN
-    return ", ".join(said[:OTHERS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""The language of the Runs screen's filter: words, `preset:wrn`, `state:running,lost`, `acc>94`, `-device:cpu`.
+"""The language in which runs are filtered: words, `preset:wrn`, `state:running,lost`, `acc>94`, `-device:cpu`.
 
-A pure parser and a predicate; called by the Runs screen as one types.
+A pure parser and a predicate; called by the Runs screen as one types, and by `runs list`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _TEXTS: dict[str, Callable[[Run], str]] = {
     "id": lambda run: run.id,
     "device": lambda run: run.status.device if run.status else "",
     "state": lambda run: run.state.value,
+    "comment": lambda run: run.comment,
 }
 _NUMBERS: dict[str, Callable[[Run], float | None]] = {
     "acc": lambda run: run.status.test_accuracy if run.status else None,
