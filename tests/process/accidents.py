@@ -91,7 +91,7 @@ class Accidents(Watched):
 
     def harmed(self) -> bool:
         """Whether a finished run was killed so late, or so early in going on, that its next start has to clear up."""
-        return self.last_damaged or any(self.run.path.rglob(".*.tmp"))
+        return self.last_damaged or self.run.earlier.exists() or any(self.run.path.rglob(".*.tmp"))
 
     # --- the beginning of a life
 
