@@ -46,6 +46,12 @@ class ConfusionLog:
         """
         record = ConfusionRecord(epoch=epoch, step=step, counts=matrix.ravel().tolist())
         self._waiting.append(record.to_json() + "\n")
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits for room; nothing where nothing does. Raises OSError where there is still none."""
+        if not self._waiting:
+            return
         if self._writer is None:
             self._writer = LineWriter(self._run.confusions)
         self._writer.write("".join(self._waiting))

@@ -293,6 +293,7 @@ class Desk:
         """The predictions and the result. Raises Unwritten where there was no room, RunDeleted where it is gone."""
 
         def write() -> None:
+            self.evaluations.confusions.flush()
             self.evaluations.predictions.save(self.run, durable=True)  # no power cut leaves a result without them
             replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
 

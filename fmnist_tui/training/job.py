@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,12 +54,16 @@ class Job:
     def keep_trying(self, write: Callable[[], bool], stopping: bool = False) -> bool:
         """Whether `write` came to return True, tried for a while: 21 s, or 4.5 s where the worker is to leave.
 
-        Not any more where it is told to meanwhile, or the run is gone.
+        Those also where it is told to meanwhile; not any more where the run is gone.
         """
+        told: list[float] = []
         stopping = stopping or self.stop_signal.received is not None
 
         def give_up() -> bool:
-            return not self.run.marker.exists() or (not stopping and self.stop_signal.received is not None)
+            if not stopping and self.stop_signal.received is not None:
+                told.append(time.monotonic())
+            late = bool(told) and time.monotonic() - told[0] >= sum(patience.STOP_WAITS)
+            return late or not self.run.marker.exists()
 
         return patience.keep_trying(write, give_up, patience.STOP_WAITS if stopping else patience.WAITS)
 

@@ -79,15 +79,19 @@ class Accidents(Watched):
         self.begin()
         for _ in range(lives):
             self.at_work()
-            if self.after_a_life() is State.FINISHED and not self.last_damaged and self.chance.random() < 0.4:
+            if self.after_a_life() is State.FINISHED and not self.harmed() and self.chance.random() < 0.4:
                 break
             self.between()
             self.begin_again()
         for _ in range(4):  # a life may still meet the stop, or the full disk, of the one before
-            if self.after_a_life() is State.FINISHED and not self.last_damaged:  # killed before it took that up
+            if self.after_a_life() is State.FINISHED and not self.harmed():
                 break
             self.begin_again(plain=True)
         self.compare()
+
+    def harmed(self) -> bool:
+        """Whether a finished run was killed so late, or so early in going on, that its next start has to clear up."""
+        return self.last_damaged or self.run.earlier.exists() or any(self.run.path.rglob(".*.tmp"))
 
     # --- the beginning of a life
 

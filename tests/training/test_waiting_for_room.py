@@ -224,3 +224,41 @@ def test_a_stop_while_it_waits_to_begin_leaves_the_run_as_it_was(
     trainer.during = lambda job: None
     trainer.train(run)
     assert result_of(run).steps == 15
+
+
+def test_the_last_confusions_wait_for_room_before_the_result(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No further evaluation comes, with which they would be tried again."""
+    whole, run = trainer.create(tiny_config()), trainer.create(tiny_config())
+    trainer.train(whole)
+    write, tried = files.LineWriter.write, []
+
+    def write_or_not(self: files.LineWriter, lines: str) -> None:
+        if '"counts"' in lines and '"epoch":3' in lines:
+            tried.append(lines)
+            if len(tried) < 3:
+                raise NO_ROOM
+        write(self, lines)
+
+    monkeypatch.setattr(files.LineWriter, "write", write_or_not)
+    trainer.train(run)
+    assert len(tried) == 3 and run.confusions.read_bytes() == whole.confusions.read_bytes()
+
+
+def test_a_signal_while_the_result_waits_for_room_leaves_it_some_time(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, tried, jobs = trainer.create(tiny_config()), [], list[Job]()
+    monkeypatch.setattr(patience, "STOP_WAITS", (60.0,))
+
+    def replace_bytes(path: Path, data: bytes, durable: bool = False) -> None:
+        jobs[0].stop_signal.received = "SIGTERM"
+        tried.append(path)
+        if len(tried) < 3:
+            raise NO_ROOM
+        write(path, data, durable)
+
+    write = desk.replace_bytes
+    trainer.during = jobs.append
+    monkeypatch.setattr(desk, "replace_bytes", replace_bytes)
+    trainer.train(run)
+    assert len(tried) == 3 and result_of(run).steps == 15
