@@ -338,3 +338,16 @@ def test_an_empty_list_names_the_command_for_its_own_directory(monkeypatch: pyte
     monkeypatch.setenv("FMNIST_TUI_RUNS_DIR", "/mine")
     assert "fmnist-tui run preset quick\n" in nothing_listed([], "", Path("/mine")).plain
     assert "fmnist-tui run preset quick --runs-dir /other\n" in nothing_listed([], "", Path("/other")).plain
+
+
+async def test_nothing_is_asked_of_a_screen_whose_table_is_gone(app: FmnistApp, maker: RunMaker) -> None:
+    """As while the app closes: its timer came once more, and ended it with a traceback."""
+    maker.make("wrn", State.QUEUED)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_drawn(pilot, "queued")
+        screen = app.screen
+        assert isinstance(screen, RunsScreen) and screen.selected is not None
+        await screen.query_one(RunsTable).remove()
+        screen._tick()
+        assert screen.selected is None
+        assert screen.check_action("ask", ("stop",)) is None

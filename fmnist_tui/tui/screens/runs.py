@@ -133,8 +133,9 @@ class RunsScreen(FeedScreen):
 
     @property
     def selected(self) -> Run | None:
-        """The run under the cursor."""
-        return self.query_one(RunsTable).selected if self.query_one(RunsTable).display else None
+        """The run under the cursor; None also while the screen is being taken down, and its table is gone."""
+        table = next(iter(self.query(RunsTable)), None)
+        return table.selected if table is not None and table.display else None
 
     def runs_listed(self, runs: list[Run]) -> None:
         """The list changed."""
@@ -162,7 +163,7 @@ class RunsScreen(FeedScreen):
 
     def _show(self) -> None:
         """Draw the runs that pass the filter, or say why there are none."""
-        if not self.is_mounted:
+        if not self.is_mounted or not self.query(RunsTable):  # not yet, or no more: the app is closing
             return
         runs = columns.in_order([run for run in self._runs or () if self._filter.matches(run)])
         if self._apart[0] is not self._runs:
