@@ -266,8 +266,6 @@ class Desk:
         self.reporter.update(phase="saving")
         self.saver.writer.wait()
         self.logbook.take_stock()
-        behind = bool(self.saver.writer.problem)
-        self.reporter.update(now=behind, behind=behind)  # before the result, which makes the run a finished one
         result = self._result(split)
         self._write(result)
         self.requests.control.forget()
@@ -295,6 +293,8 @@ class Desk:
         def write() -> None:
             self.evaluations.confusions.flush()
             self.evaluations.predictions.save(self.run, durable=True)  # no power cut leaves a result without them
+            if self.saver.writer.problem:  # first, for the result makes the run a finished one
+                self.reporter.update(now=True, behind=True)
             replace_bytes(self.run.result, (result.model_dump_json(indent=2) + "\n").encode(), durable=True)
 
         try:

@@ -91,7 +91,9 @@ class Accidents(Watched):
 
     def harmed(self) -> bool:
         """Whether a finished run was killed so late, or so early in going on, that its next start has to clear up."""
-        return self.last_damaged or self.run.earlier.exists() or any(self.run.path.rglob(".*.tmp"))
+        status = store.read_status(self.run)
+        behind = status is not None and status.behind
+        return behind or self.last_damaged or self.run.earlier.exists() or any(self.run.path.rglob(".*.tmp"))
 
     # --- the beginning of a life
 
