@@ -85,7 +85,9 @@ class ListeningApp(App[None]):
 
     def _tell_endings(self, runs: list[Run]) -> None:
         """Ring for runs that have just ended, and name those that no screen in front shows."""
-        if runs and self.rings:
+        if not runs or not self.screen_stack:  # the app is closing
+            return
+        if self.rings:
             self.bell()
         if isinstance(self.screen, RunsScreen):
             return

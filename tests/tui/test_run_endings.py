@@ -102,3 +102,12 @@ async def test_the_bell_can_be_turned_off_and_stays_off(app: FmnistApp, maker: R
     again.rings = True
     endings.keep_bell(True)
     assert endings.bell_wanted()
+
+
+def test_news_that_come_while_the_app_closes_are_told_to_nobody(
+    app: FmnistApp, maker: RunMaker, rung: list[str]
+) -> None:
+    """It has no screens any more then; a list of runs without news ended it with a traceback, too."""
+    app._tell_endings([])
+    app._tell_endings([load_run(maker.make("wrn", State.FINISHED))])
+    assert rung == []
