@@ -66,6 +66,8 @@ class ListeningApp(App[None]):
 
         None once the app ends: their widgets are being taken away.
         """
+        if not self.is_running:
+            return []
         stacked = [screen for screen in self.screen_stack if isinstance(screen, FeedScreen)]
         screens = [*stacked, *(screen for screen in self.kept_screens if screen not in stacked)]
         return [screen for screen in screens if screen not in self.coming and screen.is_attached]
@@ -85,7 +87,7 @@ class ListeningApp(App[None]):
 
     def _tell_endings(self, runs: list[Run]) -> None:
         """Ring for runs that have just ended, and name those that no screen in front shows."""
-        if not runs or not self.screen_stack:  # the app is closing
+        if not runs or not self.is_running:  # while it closes it has no screens
             return
         if self.rings:
             self.bell()
@@ -150,7 +152,7 @@ class ListeningApp(App[None]):
     def _screen_changed(self) -> None:
         """Another screen is on top: it may not have heard of the machine for a while."""
         self._update_watch()
-        if isinstance(self.screen, FeedScreen) and self.screen not in self.coming:
+        if self.is_running and isinstance(self.screen, FeedScreen) and self.screen not in self.coming:
             self._deliver_sample(self.screen)
 
     def _update_watch(self) -> None:

@@ -158,3 +158,18 @@ async def test_an_app_that_ends_tells_nobody(app: FmnistApp, maker: RunMaker) ->
         app.exit()
         app.on_runs_listed(RunsListed([]))
         assert [listed.id for listed in screen.listed] == [run.id]
+
+
+async def test_a_list_of_runs_that_comes_while_the_app_closes_reaches_no_screen(
+    app: FmnistApp, maker: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Widgets are taken away then, one after the other: a form without its button ended the app with a traceback."""
+    maker.make("wrn", State.RUNNING, epoch=3)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_drawn(pilot, "● running")
+        await pilot.press("2")
+        await until_drawn(pilot, "What would happen", "Start")
+        await app.screen.query_one("#start").remove()
+        with monkeypatch.context() as closing:
+            closing.setattr(app, "_running", False)  # as `_shutdown` begins
+            app.on_runs_listed(RunsListed(list(app.runs)))
