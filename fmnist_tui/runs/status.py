@@ -40,7 +40,7 @@ class State(StrEnum):
 
 
 class ExitCode:
-    """Exit codes of the command line and of the worker (DESIGN section 3)."""
+    """Exit codes of the command line and of the worker, as README lists them."""
 
     DONE = 0
     USAGE = 2

@@ -69,7 +69,7 @@ def measure(config: RunConfig, device_name: str, data_dir: Path | None, seconds:
 
 
 def main() -> int:
-    """Measure the configuration on stdin; returns the exit code of DESIGN section 3."""
+    """Measure the configuration on stdin; returns an `ExitCode`."""
     parser = argparse.ArgumentParser(prog="python -m fmnist_tui.training.calibrate", description=__doc__)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path)

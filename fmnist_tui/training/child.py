@@ -17,7 +17,7 @@ from fmnist_tui.training.parent import die_with_parent
 
 
 def answer(measure: Callable[[RunConfig], Iterable[dict[str, Any]]]) -> int:
-    """Print what `measure` yields for the configuration on stdin; returns the exit code of DESIGN section 3.
+    """Print what `measure` yields for the configuration on stdin; returns an `ExitCode`.
 
     What goes wrong is a last line with `error`, the message. The process dies with the one that started it: a step may
     take minutes, after which alone it would notice that nobody reads any more.

@@ -114,7 +114,7 @@ def _write(found: Evaluation, path: Path) -> None:
 
 
 def main() -> int:
-    """Evaluate what the request on stdin names; returns the exit code of DESIGN section 3, of the first error."""
+    """Evaluate what the request on stdin names; returns an `ExitCode`, that of the first error."""
     try:
         request = Request.model_validate_json(sys.stdin.read())
     except ValidationError as error:

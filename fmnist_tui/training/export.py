@@ -2,7 +2,7 @@
 
 Started by `runs export` in a process of its own, because the command line never imports torch. Both files carry
 as metadata which run and checkpoint they come from, the classes in order, and how pixels are normalised. What
-goes wrong is the last line of stderr; the exit code is that of DESIGN section 3.
+goes wrong is the last line of stderr; the exit code is an `ExitCode`.
 """
 
 from __future__ import annotations

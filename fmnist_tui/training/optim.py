@@ -18,7 +18,7 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimizer over every parameter of `model` that is trained.
 
-    SGD has weight decay on all of them (batch-norm included, as in REFERENCE.md); `fused` asks for its fused
+    SGD has weight decay on all of them (batch norm's included, as the reference has it); `fused` asks for its fused
     form. `dtype` is what Muon orthogonalises in.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

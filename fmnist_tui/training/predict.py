@@ -2,7 +2,7 @@
 
 Reads the pictures as a .npy array (N, 28, 28) uint8 on stdin and prints one JSON object: `probabilities` (N lists of
 10), `epoch` of the checkpoint and `device`. Started by `predict` in a process of its own. What is wrong is the last
-line of stderr; the exit code is that of DESIGN section 3.
+line of stderr; the exit code is an `ExitCode`.
 """
 
 from __future__ import annotations

@@ -265,7 +265,7 @@ def _circumstances(job: Job, execution: Execution, images: Images, load: float) 
 
 
 def main() -> int:
-    """Measure the configuration on stdin; returns the exit code of DESIGN section 3."""
+    """Measure the configuration on stdin; returns an `ExitCode`."""
     parser = argparse.ArgumentParser(prog="python -m fmnist_tui.training.bench", description=__doc__)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data-dir", type=Path)

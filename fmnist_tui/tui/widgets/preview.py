@@ -15,7 +15,7 @@ from fmnist_tui.config import IMAGE_SIZE, AugmentConfig
 from fmnist_tui.tui.widgets.image_grid import Image
 
 MEAN_PIXEL = round(0.2860 * 255)
-"""What Cutout's square looks like: the mean of the training images (REFERENCE.md)."""
+"""What Cutout's square looks like: the mean of the reference's training images."""
 
 
 @dataclass(frozen=True)
