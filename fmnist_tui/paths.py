@@ -67,7 +67,11 @@ def command_line(*parts: str, of: Path) -> str:
 
 def naming(directory: Path) -> str:
     """What a command of ours needs to name this runs directory: ' --runs-dir DIR'; '' where it is the usual one."""
-    return "" if directory == _usual_runs_dir() else f" --runs-dir {shlex.quote(str(directory))}"
+    try:
+        usual = directory == _usual_runs_dir()
+    except FileNotFoundError:  # ./runs of a current directory that was deleted
+        usual = False
+    return "" if usual else f" --runs-dir {shlex.quote(str(directory))}"
 
 
 def _of_user(variable: str, usual: Callable[..., Path]) -> Path:

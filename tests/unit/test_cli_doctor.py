@@ -179,7 +179,7 @@ def test_places_that_all_runs_share_and_that_take_no_files(
     problems = "\n".join(report["problems"])
     assert f"{tmp_path}/afile/STATE can't be written, so runs do not wait for one another; choose another" in problems
     assert f"{tmp_path}/afile/CACHE can't be written" in problems and "FMNIST_TUI_CACHE_DIR." in problems
-    assert f"queue, theme {tmp_path}/afile/STATE" in " ".join(text_of(report).split())
+    assert f"queue,theme{tmp_path}/afile/STATE" in "".join(text_of(report).split()), "folded where it is long"
 
 
 def test_little_disk(torch_sees: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ from tests.unit.cli_runs import finished_run
 
 @pytest.fixture(autouse=True)
 def nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker or a download that is started after all fails the test."""
+    """A worker or a download that is started after all fails the test. Lines are long enough for any path."""
+    monkeypatch.setenv("COLUMNS", "200")
 
     def started(*_: Any, **__: Any) -> None:
         raise AssertionError("started")

@@ -88,7 +88,10 @@ def test_a_removed_checkpoint_is_said_to_be(runs_dir: Path, tmp_path: Path, caps
     assert "has no checkpoint to go on from; train it anew" in capsys.readouterr().err
 
 
-def test_show_and_doctor_say_what_could_be_freed(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_and_doctor_say_what_could_be_freed(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     run = finished_run(runs_dir)
     size = write_all(run, best_is_last=True)
     assert main(["runs", "show", "last"]) == 0

@@ -22,7 +22,10 @@ from tests.printed import json_lines
 from tests.unit.cli_runs import finished_run, make_run
 
 
-def test_a_comment_is_written_shown_and_removed(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_comment_is_written_shown_and_removed(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     run = make_run(runs_dir, state=State.RUNNING, host="elsewhere")  # at work too
     assert main(["runs", "comment", "last"]) == 0
     assert capsys.readouterr().err == f"{run.id} has no comment.\n"

@@ -229,7 +229,7 @@ def test_changing_the_family_starts_from_its_defaults() -> None:
         ({"model.kind": "wrn"}, "did you mean wide_resnet?"),
         ({"model.kind": "nonsense", "model": 1}, "model = 1: is a section"),
         ({"model.depth": 27}, "model.depth = 27: a Wide ResNet's depth is 6n + 4; the nearest is 28"),
-        ({"seed": None}, "seed: must be a whole number"),
+        ({"seed": None}, "seed: none is no value for it, must be a whole number"),
     ],
 )
 def test_changes_that_cannot_be_made(changes: dict[str, Any], message: str) -> None:
