@@ -142,7 +142,7 @@ class Steering:
             await self.app.show_run(run.id, instead_of=NewRunScreen)
 
     async def _resume(self, run: Run) -> None:
-        from fmnist_tui.tui.screens.choice_dialogs import best_dialog
+        from fmnist_tui.tui.screens.choice_dialogs import behind_dialog, best_dialog
         from fmnist_tui.tui.screens.dialogs import Edit, EditDialog
 
         edit, checkpoint = Edit(None, None), "last"
@@ -150,7 +150,13 @@ class Steering:
             if await self.app.push_screen_wait(best_dialog(run)) != "best":
                 return
             checkpoint = "best"
-        if run.state is State.FINISHED:
+        longer = run.state is State.FINISHED
+        if longer and run.status is not None and run.status.behind:
+            answer = await self.app.push_screen_wait(behind_dialog(run))
+            if answer not in ("whole", "longer"):
+                return
+            longer = answer == "longer"
+        if longer:
             if ended := starting.at_step_limit(run):
                 raise await self._refused(f"{run.name} was not resumed", ended)
             asked = await self.app.push_screen_wait(EditDialog(run, "resume"))

@@ -113,6 +113,16 @@ def best_dialog(run: Run) -> ChoiceDialog:
     return ChoiceDialog(f"Resume {run.name}?", text, choices)
 
 
+def behind_dialog(run: Run) -> ChoiceDialog:
+    """Whether a finished run makes its last checkpoint, for which there was no room, or trains for longer."""
+    choices = [
+        Choice("m", "Make it", "Trains again what came after the checkpoint before; its row stays.", "whole"),
+        Choice("t", "Train for longer", "Asks for how long.", "longer"),
+        Choice("k", "Leave it as it is", "", "keep"),
+    ]
+    return ChoiceDialog(f"Resume {run.name}?", "It has finished, but its last checkpoint was not written.", choices)
+
+
 def delete_dialog(run: Run, on_disk: int, spare: int) -> ChoiceDialog:
     """Whether to delete a run for good, or its spare checkpoints alone; bytes of all of it and of those."""
     choices = [Choice("d", "Delete it", "Its curves, checkpoints and result, for good.", "delete")]
