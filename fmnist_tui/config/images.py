@@ -66,7 +66,7 @@ class DataConfig(Section):
 
     @property
     def words(self) -> str:
-        """'custom split of the full data', 'last 5,000 training images of the custom split of the full data'."""
+        """'custom split of the full data', '5,000 held-out training images (fold 0) of the custom split of ...'."""
         whole = f"{self.split} split of the {self.source} data"
         if not self.hold_out:
             return whole

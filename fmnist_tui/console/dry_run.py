@@ -18,13 +18,12 @@ from fmnist_tui.config import RunConfig
 from fmnist_tui.console import words
 from fmnist_tui.console.details import section
 from fmnist_tui.console.fitted import Column, FittedTable
-from fmnist_tui.console.launch import Start, behind
+from fmnist_tui.console.launch import Start, behind, check_place
 from fmnist_tui.console.output import as_json, console, plain_value, print_json, print_notes, say
 from fmnist_tui.data import source
 from fmnist_tui.fields import differences, field_value
 from fmnist_tui.monitor import list_gpus
 from fmnist_tui.presets import shipped_preset
-from fmnist_tui.runs import starting
 from fmnist_tui.runs.status import ExitCode
 from fmnist_tui.runs.store import list_runs
 
@@ -34,12 +33,7 @@ def dry_run(configs: Sequence[RunConfig], notes: Sequence[str], start: Start) ->
 
     But that the full data set is not here: it would be fetched, and is not.
     """
-    if start.runs_dir.exists():
-        starting.check_runs_dir(start.runs_dir)
-    if start.slurm is not None:
-        from fmnist_tui.runs.submit import check_slurm
-
-        check_slurm()
+    check_place(start)
     data = {found: _data_directory(found, start) for found in {config.data.source for config in configs}}
     ahead = behind(start) if not start.now and start.slurm is None else None
     if start.json:

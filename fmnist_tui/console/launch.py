@@ -61,17 +61,22 @@ class Start:
         return how if self.slurm is None else how | {"launcher": "slurm", "slurm": self.slurm}
 
 
-def start_new(config: RunConfig, notes: Sequence[str], start: Start) -> int:
-    """Make a run and start its worker; returns the exit code.
-
-    Raises RunError or DataError, and then leaves nothing behind.
-    """
+def check_place(start: Start) -> None:
+    """Raises RunError where no run could be made or submitted there."""
     if start.runs_dir.exists():  # one that is not there is made with the run, and not before
         starting.check_runs_dir(start.runs_dir)
     if start.slurm is not None:
         from fmnist_tui.runs.submit import check_slurm
 
         check_slurm()
+
+
+def start_new(config: RunConfig, notes: Sequence[str], start: Start) -> int:
+    """Make a run and start its worker; returns the exit code.
+
+    Raises RunError or DataError, and then leaves nothing behind.
+    """
+    check_place(start)
     get_data(config.data, start.data_dir)
     with Interrupts() as interrupts:
         how = {"now": start.now, **start.how}

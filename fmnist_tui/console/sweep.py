@@ -20,7 +20,7 @@ from typing import Any
 from fmnist_tui import paths
 from fmnist_tui.config import RunConfig
 from fmnist_tui.console.configure import OPTION_OF, configure, parse_settings
-from fmnist_tui.console.launch import Start, announce, get_data
+from fmnist_tui.console.launch import Start, announce, check_place, get_data
 from fmnist_tui.console.output import UsageError, console, print_notes, say
 from fmnist_tui.console.summary import print_summary
 from fmnist_tui.console.watch import Attendant, Interrupts, exit_code, opened_view
@@ -143,12 +143,7 @@ def start_sweep(configs: Sequence[RunConfig], notes: Sequence[str], start: Start
     0 where all have finished, else the first that is not: 130 for a stop, 4 for a failure.
     """
     check_start(start)
-    if start.slurm is not None:
-        from fmnist_tui.runs.submit import check_slurm
-
-        check_slurm()
-    if start.runs_dir.exists():
-        starting.check_runs_dir(start.runs_dir)
+    check_place(start)
     _check_data(configs, start.data_dir)
     group = configs[0].group
     with Interrupts() as interrupts:

@@ -127,7 +127,7 @@ class FmnistApp(ListeningApp):
             nonlocal shown
             if theme.name != shown:
                 shown = theme.name
-                self.run_worker(partial(terminal.keep_theme, shown), thread=True, group="theme")
+                self.run_worker(partial(terminal.keep_choice, "theme", shown), thread=True, group="theme")
 
         self.theme_changed_signal.subscribe(self, keep)
 

@@ -1,16 +1,12 @@
-"""Runs that end while one looks elsewhere: which they are, what is said of them, and the terminal's bell.
+"""Runs that end while one looks elsewhere: which they are, and what is said of them.
 
-tmux and screen mark a window that rings, so a run of hours need not be looked at to know when it ends. What the user
-asked for (a stop) is no news. Called by `listening`.
+What the user asked for (a stop) is no news. Called by `listening`, which rings the terminal's bell.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping
 
-from fmnist_tui import paths
-from fmnist_tui.runs.files import replace_bytes
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui.format import duration, first_line, percent
@@ -42,18 +38,3 @@ def endings(runs: list[Run]) -> str:
         return "\n".join(f"{ending(run)}." for run in runs)
     bad = sum(run.state is not State.FINISHED for run in runs)
     return f"{len(runs)} runs have ended" + (f", {bad} of them before they had finished." if bad else ".")
-
-
-def bell_wanted() -> bool:
-    """Whether the bell is to be rung, as was chosen last; it is unless it was turned off."""
-    try:
-        return (paths.state_dir() / "bell").read_text().strip() != "off"
-    except (OSError, ValueError):
-        return True
-
-
-def keep_bell(wanted: bool) -> None:
-    """Write the choice down for the next time; where that can't be, the bell rings again."""
-    with contextlib.suppress(OSError):
-        paths.state_dir().mkdir(parents=True, exist_ok=True)
-        replace_bytes(paths.state_dir() / "bell", b"on\n" if wanted else b"off\n")

@@ -15,7 +15,7 @@ from textual.notifications import SeverityLevel
 from fmnist_tui.runs.status import State
 from fmnist_tui.runs.store import Run
 from fmnist_tui.tui import session
-from fmnist_tui.tui.endings import bell_wanted, endings, keep_bell, newly_ended
+from fmnist_tui.tui.endings import endings, newly_ended
 from fmnist_tui.tui.feed import Feed, LogAdvanced, SystemFeed
 from fmnist_tui.tui.machine import History
 from fmnist_tui.tui.messages import FeedProblem, RunAdvanced, RunsListed, RunVanished, SystemSampled
@@ -23,6 +23,7 @@ from fmnist_tui.tui.reading import RunList
 from fmnist_tui.tui.screens.base import FeedScreen
 from fmnist_tui.tui.screens.log import LogScreen
 from fmnist_tui.tui.screens.runs import RunsScreen
+from fmnist_tui.tui.terminal import keep_choice, kept_choice
 from fmnist_tui.tui.widgets.header import TopBar
 
 
@@ -40,8 +41,8 @@ class ListeningApp(App[None]):
         self._sample: SystemSampled | None = None
         self.history = History()
         self._settled = False
-        self.rings = bell_wanted()
-        """Whether the terminal's bell says that a run has ended."""
+        self.rings = kept_choice("bell") != "off"
+        """Whether the terminal's bell says that a run has ended: tmux and screen mark a window that rings."""
         self.coming: set[FeedScreen] = set()
         """Screens being mounted: they can't show anything yet."""
 
@@ -102,7 +103,7 @@ class ListeningApp(App[None]):
     def action_toggle_bell(self) -> None:
         """Ring when a run ends, or no more; kept for the next time."""
         self.rings = not self.rings
-        self.run_worker(partial(keep_bell, self.rings), thread=True, group="bell")
+        self.run_worker(partial(keep_choice, "bell", "on" if self.rings else "off"), thread=True, group="bell")
         self.notify("The bell rings when a run ends." if self.rings else "The bell is off.")
 
     def on_run_advanced(self, message: RunAdvanced) -> None:

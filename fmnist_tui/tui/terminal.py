@@ -99,24 +99,24 @@ def set_themes(app: App[None]) -> None:
     for theme in (DARK, LIGHT, ANSI_DARK, ANSI_LIGHT):
         app.register_theme(theme)
     few = app.console.color_system == "standard" and not app.no_color
-    wanted = (os.environ.get("TEXTUAL_THEME", ""), kept_theme(), ANSI_DARK.name if few else DARK.name)
+    wanted = (os.environ.get("TEXTUAL_THEME", ""), kept_choice("theme"), ANSI_DARK.name if few else DARK.name)
     app.theme = "textual-dark"
     app.theme = next(found.name for name in wanted if (found := app.get_theme(name)))
 
 
-def kept_theme() -> str:
-    """The theme chosen last; '' where none was, or what was written can't be read."""
+def kept_choice(what: str) -> str:
+    """What was chosen last for 'theme' or 'bell'; '' where nothing was, or what was written can't be read."""
     try:
-        return (paths.state_dir() / "theme").read_text().strip()
+        return (paths.state_dir() / what).read_text().strip()
     except (OSError, ValueError):
         return ""
 
 
-def keep_theme(name: str) -> None:
-    """Write down the theme for the next time; where that can't be, it is the dark one again."""
+def keep_choice(what: str, value: str) -> None:
+    """Write a choice down for the next time; where that can't be, it is as if nothing had been chosen."""
     with contextlib.suppress(OSError):
         paths.state_dir().mkdir(parents=True, exist_ok=True)
-        replace_bytes(paths.state_dir() / "theme", f"{name}\n".encode())
+        replace_bytes(paths.state_dir() / what, f"{value}\n".encode())
 
 
 def toggle_light(app: App[None]) -> None:

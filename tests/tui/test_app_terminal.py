@@ -21,7 +21,7 @@ from fmnist_tui import paths
 from fmnist_tui.runs.status import State
 from fmnist_tui.tui import terminal
 from fmnist_tui.tui.app import FmnistApp
-from fmnist_tui.tui.terminal import DARK, LIGHT, kept_theme
+from fmnist_tui.tui.terminal import DARK, LIGHT, kept_choice
 from tests.tui.synthetic import RunMaker, drawn, until, until_drawn, wait_for
 
 
@@ -60,11 +60,11 @@ async def test_the_theme_stays_for_the_next_time(runs_dir: Path, monkeypatch: py
     async with FmnistApp(runs_dir, None).run_test(size=(80, 24)) as pilot:
         assert pilot.app.theme == "fmnist-dark"
         await pilot.press("f2")
-        await until(pilot, lambda: kept_theme() == "fmnist-light")
+        await until(pilot, lambda: kept_choice("theme") == "fmnist-light")
     async with FmnistApp(runs_dir, None).run_test(size=(80, 24)) as pilot:
         assert pilot.app.theme == "fmnist-light"
         pilot.app.theme = "nord"
-        await until(pilot, lambda: kept_theme() == "nord")
+        await until(pilot, lambda: kept_choice("theme") == "nord")
     assert FmnistApp(runs_dir, None).theme == "nord"
     monkeypatch.setenv("TEXTUAL_THEME", "gruvbox")
     assert FmnistApp(runs_dir, None).theme == "gruvbox"

@@ -11,6 +11,7 @@ from fmnist_tui.runs.store import load_run
 from fmnist_tui.tui import endings
 from fmnist_tui.tui.app import FmnistApp
 from fmnist_tui.tui.screens.run import RunScreen
+from fmnist_tui.tui.terminal import keep_choice, kept_choice
 from tests.tui.synthetic import RunMaker, seen, until, until_drawn
 
 
@@ -93,15 +94,14 @@ async def test_the_bell_can_be_turned_off_and_stays_off(app: FmnistApp, maker: R
         await until_drawn(pilot, "● running")
         await pilot.press("ctrl+p", *"bell", "enter")
         await until_drawn(pilot, "The bell is off.")
-        await until(pilot, lambda: not endings.bell_wanted())
+        await until(pilot, lambda: kept_choice("bell") == "off")
         change(run, state=State.FINISHED)
         await until_drawn(pilot, "✓ finished")
         assert rung == []
     again = FmnistApp(app.runs_dir, None)
     assert not again.rings
-    again.rings = True
-    endings.keep_bell(True)
-    assert endings.bell_wanted()
+    keep_choice("bell", "on")
+    assert FmnistApp(app.runs_dir, None).rings
 
 
 def test_news_that_come_while_the_app_closes_are_told_to_nobody(
